@@ -1,0 +1,1 @@
+"""A spam filter that retrains itself: ingest, validate, vectorize, train, evaluate, register."""

@@ -1,0 +1,103 @@
+"""What makes two messages the same campaign: masked text, shingles, min-hash keys, near-copies."""
+
+import itertools
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+from datasketch import MinHash
+from numpy.typing import NDArray
+
+Pairs = NDArray[np.int64]  # (pairs, 2), row numbers, the smaller first, sorted
+
+SHINGLE = 5  # characters, of the Jaccard similarity that defines a near-copy
+NEAR = 0.8  # Jaccard similarity from which two messages are near-copies
+BANDS, BAND = 25, 5  # of LSH: finds a pair at 0.8 with probability 1 - (1 - 0.8**5)**25 > 0.9999
+KEY_SHINGLE = 8  # characters; longer ones part more near-copies, shorter ones join strangers
+CHUNK = 10_000  # messages hashed at once
+
+ZERO_WIDTH = "[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]"  # a pattern
+_ZERO_WIDTH = re.compile(ZERO_WIDTH)
+_LINK = re.compile(r"(?:https?://|www\.)\S+")
+_DIGITS = re.compile(r"\d+")
+
+
+def canonicalise(text: str) -> str:
+    """The text in NFKC without characters that nobody sees."""
+    return _ZERO_WIDTH.sub("", unicodedata.normalize("NFKC", text))
+
+
+def fold(text: str) -> str:
+    """The text as far as a reader tells two apart: case and white space folded."""
+    return " ".join(text.casefold().split())
+
+
+def mask(text: str) -> str:
+    """The text without what a campaign varies: digits, links, case, spacing, invisible characters."""
+    return fold(_DIGITS.sub("0", _LINK.sub("@", canonicalise(text).casefold())))
+
+
+def shingles(masked: str, size: int = SHINGLE) -> set[str]:
+    """All runs of `size` characters; a shorter text is its own only shingle."""
+    return {masked[i : i + size] for i in range(max(1, len(masked) - size + 1))}
+
+
+def jaccard(a: set[str], b: set[str]) -> float:
+    """Shared share of two sets, in [0, 1]."""
+    return len(a & b) / len(a | b)
+
+
+def campaign_keys(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """(n,): the min-hash of each masked text's shingles, a function of that one text alone.
+
+    Two messages share their key with a probability equal to the Jaccard similarity of their shingles.
+    """
+    chunks = [_min_hashes([mask(t) for t in texts[i : i + CHUNK]]) for i in range(0, len(texts), CHUNK)]
+    return np.concatenate([np.zeros(0, np.uint64), *chunks])
+
+
+def _min_hashes(masked: list[str]) -> NDArray[np.uint64]:
+    padded = [m.ljust(KEY_SHINGLE, "\0") for m in masked]  # a short text is its own only shingle
+    codes = np.frombuffer("".join(padded).encode("utf-32-le"), np.uint32).astype(np.uint64)
+    count = len(codes) - KEY_SHINGLE + 1
+    hashes = np.zeros(count, np.uint64)
+    for offset in range(KEY_SHINGLE):  # a polynomial over the shingle, modulo 2**64
+        hashes = hashes * np.uint64(0x100000001B3) + codes[offset : offset + count]
+    hashes ^= hashes >> np.uint64(30)  # splitmix64's finaliser, so that the minimum is a fair draw
+    hashes *= np.uint64(0xBF58476D1CE4E5B9)
+    hashes ^= hashes >> np.uint64(27)
+    hashes *= np.uint64(0x94D049BB133111EB)
+    hashes ^= hashes >> np.uint64(31)
+    ends = np.cumsum([len(p) for p in padded])
+    for end in ends[:-1]:  # shingles that would run over into the next message
+        hashes[end - KEY_SHINGLE + 1 : end] = np.uint64(2**64 - 1)
+    return np.minimum.reduceat(hashes, np.concatenate([[0], ends[:-1]]))
+
+
+def near_copies(texts: Sequence[str]) -> Pairs:
+    """All pairs whose shingles have a Jaccard similarity of at least NEAR.
+
+    Candidates share one of BANDS bands of their min-hash signature (datasketch); each is confirmed
+    exactly. Source: Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, chapter 3.
+    """
+    masked = [mask(text) for text in texts]
+    encoded = ([s.encode() for s in shingles(m)] for m in masked)
+    signatures = np.array(
+        [m.hashvalues for m in MinHash.generator(encoded, num_perm=BANDS * BAND, seed=1)], np.uint32
+    ).reshape(len(masked), BANDS, BAND)
+    candidates = set[tuple[int, int]]()
+    for band in range(BANDS):
+        candidates |= _equal_rows(signatures[:, band])
+    near = [
+        (i, j) for i, j in sorted(candidates) if jaccard(shingles(masked[i]), shingles(masked[j])) >= NEAR
+    ]
+    return np.array(near, np.int64).reshape(-1, 2)
+
+
+def _equal_rows(band: NDArray[np.uint32]) -> set[tuple[int, int]]:
+    """Pairs of row numbers whose rows are equal."""
+    order = np.lexsort(band.T)
+    starts = np.flatnonzero(np.any(band[order][1:] != band[order][:-1], axis=1)) + 1
+    groups = (sorted(group.tolist()) for group in np.split(order, starts) if len(group) > 1)
+    return {pair for group in groups for pair in itertools.combinations(group, 2)}

@@ -1,0 +1,209 @@
+"""Splits by campaign, fits a sub-word tokenizer on train alone, and turns text into token ids."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from pipeline import stage, text
+from pipeline.stage import Figure, PipelineError
+
+log = logging.getLogger(__name__)
+
+Names = NDArray[np.object_]  # (n,), the split of each message: train, val or test
+
+PAD, START = "[PAD]", "[START]"  # ids 0 and 1; every message begins with START, so that none is empty
+RANK = {"train": 0, "val": 1, "test": 2}  # a near-copy stays in the higher split
+SPLITS = pa.schema(
+    {
+        "message_id": pa.string(),
+        "split": pa.string(),
+        "campaign_key": pa.string(),  # 16 hexadecimal digits
+        "left_out": pa.bool_(),  # a near-copy of it lies in a higher split
+    }
+)
+SHARD = pa.schema(
+    {
+        "message_id": pa.string(),
+        "campaign_key": pa.string(),
+        "token_ids": pa.list_(pa.int32()),  # at least one, at most sequence_length
+        "label": pa.int8(),  # spam is 1
+    }
+)
+
+
+@dataclass(frozen=True)
+class Shares:
+    train: float
+    val: float
+    test: float
+
+    def __post_init__(self) -> None:
+        if min(self.train, self.val, self.test) <= 0 or abs(self.train + self.val + self.test - 1) > 1e-9:
+            raise ValueError("the shares must be above 0 and add up to 1")
+
+
+@dataclass(frozen=True)
+class Params:
+    split: Shares  # of campaigns
+    salt: str  # another salt is another split
+    vocabulary_size: int  # sub-words
+    sequence_length: int  # tokens; what is longer is cut
+    shard_rows: int  # messages a shard
+
+    def __post_init__(self) -> None:
+        if self.vocabulary_size < 300:
+            raise ValueError("vocabulary_size must be at least 300: 256 bytes, and some words")
+        if self.sequence_length < 2 or self.shard_rows < 1:
+            raise ValueError("sequence_length must be at least 2 and shard_rows at least 1")
+
+
+# ---- the split
+
+
+def share_of(salt: str, campaign_key: str) -> float:
+    """Where a campaign falls in [0, 1): a function of salt and key alone, so no other row moves it."""
+    digest = hashlib.blake2b(f"{salt}:{campaign_key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def split_of(salt: str, campaign_key: str, shares: Shares) -> str:
+    """`train`, `val` or `test`."""
+    position = share_of(salt, campaign_key)
+    return "train" if position < shares.train else "val" if position < shares.train + shares.val else "test"
+
+
+def left_out(split: Names, pairs: text.Pairs) -> NDArray[np.bool_]:
+    """(n,): the messages that have a near-copy in a higher split."""
+    rank = np.array([RANK[name] for name in split])
+    straddling = pairs[rank[pairs[:, 0]] != rank[pairs[:, 1]]]
+    lower = np.where(rank[straddling[:, 0]] < rank[straddling[:, 1]], straddling[:, 0], straddling[:, 1])
+    out = np.zeros(len(split), np.bool_)
+    out[lower] = True
+    return out
+
+
+def random_split_leak(
+    copies: NDArray[np.int64], pairs: text.Pairs, train: float, among: NDArray[np.bool_]
+) -> float:
+    """The expected share of `among`'s test rows that a random split would leave a copy of in train.
+
+    Over all random splits of the rows as they came: a row in test leaks unless all of its copies and
+    near-copies escaped train, which happens with probability (1 - train) ** others.
+    """
+    others = copies - 1
+    np.add.at(others, pairs[:, 0], copies[pairs[:, 1]])
+    np.add.at(others, pairs[:, 1], copies[pairs[:, 0]])
+    leaks = 1 - (1 - train) ** others
+    return float(np.average(leaks[among], weights=copies[among]))
+
+
+# ---- the tokenizer
+
+
+def fit_tokenizer(texts: Iterable[str], params: Params) -> Tokenizer:
+    """A byte-level BPE tokenizer: no text is unknown to it, and none is empty.
+
+    Its normaliser is `text.canonicalise`, so that whoever loads its one JSON file canonicalises alike.
+    Source: Sennrich, Haddow, Birch 2016; Radford and others 2019 for bytes.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Replace(Regex(text.ZERO_WIDTH), "")]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=params.vocabulary_size,
+        special_tokens=[PAD, START],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A", special_tokens=[(START, 1)]
+    )
+    tokenizer.enable_truncation(params.sequence_length)
+    return tokenizer
+
+
+def token_ids(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:
+    """The ids of each text, 1 to sequence_length of them, none of them 0."""
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
+
+
+def shards(rows: pd.DataFrame, tokenizer: Tokenizer, shard_rows: int) -> Iterator[pa.Table]:
+    """The rows as tables of SHARD, `shard_rows` each, in the order given."""
+    for start in range(0, max(1, len(rows)), shard_rows):
+        part = rows.iloc[start : start + shard_rows]
+        yield pa.Table.from_arrays(
+            [
+                pa.array(part["message_id"], pa.string()),
+                pa.array(part["campaign_key"], pa.string()),
+                pa.array(token_ids(part["text"].tolist(), tokenizer), SHARD.field("token_ids").type),
+                pa.array((part["label"] == "spam").astype("int8"), pa.int8()),
+            ],
+            schema=SHARD,
+        )
+
+
+def divide(messages: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, text.Pairs]:
+    """The messages with `campaign_key`, `split` and `left_out`, and all pairs of near-copies."""
+    texts = messages["text"].tolist()
+    keys = [f"{key:016x}" for key in text.campaign_keys(texts)]
+    split = np.array([split_of(params.salt, key, params.split) for key in keys], object)
+    pairs = text.near_copies(texts)
+    return messages.assign(campaign_key=keys, split=split, left_out=left_out(split, pairs)), pairs
+
+
+def figures_of(rows: pd.DataFrame, pairs: text.Pairs, params: Params) -> dict[str, Figure]:
+    """Rows, spam share and left-out rows a split, and how much a random split would have leaked."""
+    figures = {}
+    for name in RANK:
+        part = rows[(rows["split"] == name) & ~rows["left_out"]]
+        figures[f"{name}.rows"] = Figure(len(part))
+        figures[f"{name}.spam_share"] = Figure((part["label"] == "spam").mean(), n=len(part))
+        figures[f"{name}.left_out"] = Figure(((rows["split"] == name) & rows["left_out"]).sum())
+    copies, spam = rows["copies"].to_numpy(np.int64), (rows["label"] == "spam").to_numpy()
+    for name, among in {"messages": np.ones(len(rows), np.bool_), "spam": spam}.items():
+        leak = random_split_leak(copies, pairs, params.split.train, among)
+        figures[f"random_split_leak.{name}"] = Figure(leak, n=int(copies[among].sum()))
+    kept = rows["split"].where(~rows["left_out"]).to_numpy()[pairs]
+    leaking = pairs[(kept[:, 0] != kept[:, 1]) & pd.notna(kept).all(axis=1)]
+    figures["leak"] = Figure(len(np.unique(leaking)), n=len(rows))
+    return figures
+
+
+def main(argv: list[str] | None = None) -> None:
+    names = "messages", "tokenizer", "splits", "train", "val", "report"
+    messages, tokenizer_path, splits, train, val, report = stage.paths(argv, __doc__, *names)
+    params = stage.read_params(Params, "vectorize")
+
+    rows, pairs = divide(stage.read_parquet(messages).to_pandas(), params)
+    used = {name: rows[(rows["split"] == name) & ~rows["left_out"]] for name in RANK}
+    if short := [name for name, part in used.items() if part["label"].nunique() < 2]:
+        raise PipelineError(f"{messages}: no ham or no spam in {', '.join(short)}; bring more messages")
+    tokenizer = fit_tokenizer(used["train"]["text"], params)
+    figures = figures_of(rows, pairs, params)
+    figures["vocabulary_size"] = Figure(tokenizer.get_vocab_size())
+
+    stage.write_text(tokenizer_path, json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, indent=1))
+    for folder, part in ((train, used["train"]), (val, used["val"])):
+        stage.write_shards(folder, shards(part, tokenizer, params.shard_rows))
+    table = pa.Table.from_pandas(rows[SPLITS.names], SPLITS, preserve_index=False)
+    stage.write_parquet(splits, table.to_batches(), SPLITS)
+    counts = ", ".join(f"{name} {len(part):,}" for name, part in used.items())
+    verdict = f"{counts}; {int(rows['left_out'].sum())} left out as near-copies across splits"
+    stage.write_report(report, len(rows), figures, verdict)
+    log.info("vectorize: %s", verdict)
+
+
+if __name__ == "__main__":
+    stage.run(main)
