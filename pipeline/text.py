@@ -1,5 +1,6 @@
 """What makes two messages the same campaign: masked text, shingles, min-hash keys, near-copies."""
 
+import hashlib
 import itertools
 import re
 import unicodedata
@@ -73,6 +74,12 @@ def _min_hashes(masked: list[str]) -> NDArray[np.uint64]:
     for end in ends[:-1]:  # shingles that would run over into the next message
         hashes[end - KEY_SHINGLE + 1 : end] = np.uint64(2**64 - 1)
     return np.minimum.reduceat(hashes, np.concatenate([[0], ends[:-1]]))
+
+
+def share_of(salt: str, campaign_key: str) -> float:
+    """Where a campaign falls in [0, 1): a function of salt and key alone, so no other row moves it."""
+    digest = hashlib.blake2b(f"{salt}:{campaign_key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
 
 
 def near_copies(texts: Sequence[str]) -> Pairs:

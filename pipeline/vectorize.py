@@ -1,6 +1,5 @@
 """Splits by campaign, fits a sub-word tokenizer on train alone, and turns text into token ids."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator
@@ -68,15 +67,9 @@ class Params:
 # ---- the split
 
 
-def share_of(salt: str, campaign_key: str) -> float:
-    """Where a campaign falls in [0, 1): a function of salt and key alone, so no other row moves it."""
-    digest = hashlib.blake2b(f"{salt}:{campaign_key}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
-
-
 def split_of(salt: str, campaign_key: str, shares: Shares) -> str:
     """`train`, `val` or `test`."""
-    position = share_of(salt, campaign_key)
+    position = text.share_of(salt, campaign_key)
     return "train" if position < shares.train else "val" if position < shares.train + shares.val else "test"
 
 

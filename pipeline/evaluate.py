@@ -1,0 +1,173 @@
+"""Chooses the decision on val, and judges the model on test beside a linear baseline."""
+
+import logging
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline import decision, ingest, metrics, models, stage
+from pipeline.baseline import baseline_scores
+from pipeline.metrics import Scored
+from pipeline.served_model import SpamDetector
+from pipeline.slices import slices
+from pipeline.stage import Figure
+
+log = logging.getLogger(__name__)
+
+SLICE_METRICS = ("recall", "ham_blocked_percent", "average_precision")  # of each slice, in the report
+WORST = 50  # mistakes kept for a person to read
+MISTAKES = ingest.MESSAGES.append(pa.field("probability", pa.float64())).append(pa.field("wrong", pa.bool_()))
+
+
+@dataclass(frozen=True)
+class Params:
+    lost_ham_budget: float  # share of ham, which the expected loss keeps to
+    resamples: int  # of the bootstrap
+    seed: int  # of the bootstrap
+
+    def __post_init__(self) -> None:
+        if self.resamples < 1:
+            raise ValueError("resamples must be at least 1")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model's decision from val, and what it says of test."""
+
+    decision: decision.Decision
+    test: Scored
+
+
+def judge(
+    val_true: metrics.Labels,
+    test_true: metrics.Labels,
+    val: decision.Scores,
+    test: decision.Scores,
+    budget: float,
+) -> Judged:
+    """The same rule for every model: calibration and threshold from val, figures from test."""
+    chosen = decision.fit(val_true, val, budget)
+    probability = decision.calibrate(test, chosen)
+    return Judged(chosen, Scored(test_true, probability, decision.label(probability, chosen)))
+
+
+def network_scores(tokenizer: Path, network: Path, *texts: list[str]) -> list[NDArray[np.float32]]:
+    """The network's scores, through the served path: the same code and SavedModel that MLflow serves."""
+    with tempfile.TemporaryDirectory() as folder:
+        models.export(models.load(network), Path(folder))
+        detector = SpamDetector().load(tokenizer, Path(folder))
+        return [detector.scores(part) for part in texts]
+
+
+def figures_of(ours: Judged, baseline: Judged, test: pd.DataFrame, params: Params) -> dict[str, Figure]:
+    """Every metric with its interval: ours, the baseline's, the paired difference, and ours by slice."""
+    how = {"resamples": params.resamples, "seed": params.seed}
+    figures = metrics.measure(ours.test, **how)
+    figures |= prefixed("baseline", metrics.measure(baseline.test, **how))
+    figures |= prefixed("difference", metrics.compare(ours.test, baseline.test, **how))
+    for name, mask in slices(test):
+        measured = metrics.measure(ours.test.take(mask), **how)
+        figures |= prefixed(f"slices.{name}", {metric: measured[metric] for metric in SLICE_METRICS})
+    val = ours.decision
+    figures["threshold"] = Figure(val.threshold)
+    lost = val.ham_lost / val.ham
+    figures["val_ham_lost"] = Figure(lost, high=val.lost_ham_upper, n=val.ham)
+    return figures
+
+
+def prefixed(prefix: str, figures: dict[str, Figure]) -> dict[str, Figure]:
+    return {f"{prefix}.{name}": figure for name, figure in figures.items()}
+
+
+def worst_mistakes(test: pd.DataFrame, scored: Scored) -> pd.DataFrame:
+    """The rows on which the model was most sure of the wrong label, worst first."""
+    of_truth = np.where(scored.y_true, scored.y_score, 1 - scored.y_score)
+    table = test.assign(probability=scored.y_score, wrong=scored.y_pred != scored.y_true, of_truth=of_truth)
+    return table.sort_values(["of_truth", "message_id"]).head(WORST)[MISTAKES.names]
+
+
+# ---- plots
+
+
+Table = tuple[tuple[str, ...], list[tuple[object, ...]]]  # column names, rows
+
+
+def _curve_table(names: tuple[str, ...], curve: Callable[[Scored], list]) -> Callable[[Scored], Table]:
+    return lambda scored: (names, curve(scored))
+
+
+def confusion(scored: Scored) -> Table:
+    """One row a message: what it is, what it was called."""
+    called = np.where(scored.y_pred, "spam", "ham"), np.where(scored.y_true, "spam", "ham")
+    return ("predicted", "actual"), list(zip(*called, strict=True))
+
+
+PLOTS: dict[str, Callable[[Scored], Table]] = {
+    "precision_recall": _curve_table(("recall", "precision", "threshold"), metrics.precision_recall),
+    "roc": _curve_table(("ham_lost", "spam_caught", "threshold"), metrics.roc),
+    "calibration": _curve_table(("probability", "spam_share", "rows"), metrics.reliability),
+    "scores": _curve_table(("probability", "ham", "spam"), metrics.histogram),
+    "confusion": confusion,
+}
+
+
+def write_plots(folder: Path, ours: Scored, baseline: Scored) -> None:
+    """Each of PLOTS as `NAME.csv`, and the baseline's as `NAME_baseline.csv`."""
+    with stage.replacing(folder) as temporary:
+        for name, plot in PLOTS.items():
+            stage.write_csv(temporary / f"{name}.csv", *plot(ours))
+            stage.write_csv(temporary / f"{name}_baseline.csv", *plot(baseline))
+
+
+def sentence(figures: dict[str, Figure]) -> str:
+    """The figures that a person asks for first."""
+    f1, lost = figures["f1"], figures["ham_blocked_percent"]
+    return (
+        f"f1 {f1.value:.3f} [{f1.low:.3f}, {f1.high:.3f}], spam caught {figures['spam_caught_percent'].value:.1f} %, "
+        f"ham lost {lost.value:.2f} %; linear baseline: f1 {figures['baseline.f1'].value:.3f}, "
+        f"{figures['baseline.spam_caught_percent'].value:.1f} %, {figures['baseline.ham_blocked_percent'].value:.2f} %"
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    names = "messages", "splits", "tokenizer", "network", "decision", "mistakes", "report", "metrics", "plots"
+    messages, splits, tokenizer, network, chosen, mistakes, report, flat, plots = stage.paths(
+        argv, __doc__, *names
+    )
+    params = stage.read_params(Params, "evaluate")
+
+    rows = (
+        stage.read_parquet(messages)
+        .to_pandas()
+        .merge(stage.read_parquet(splits).to_pandas(), on="message_id")
+    )
+    parts = {name: part.reset_index(drop=True) for name, part in rows[~rows["left_out"]].groupby("split")}
+    texts = {name: part["text"].tolist() for name, part in parts.items()}
+    spam = {name: (part["label"] == "spam").to_numpy() for name, part in parts.items()}
+    truth = spam["val"], spam["test"]
+
+    scores = network_scores(tokenizer, network, texts["val"], texts["test"])
+    ours = judge(*truth, *scores, params.lost_ham_budget)
+    linear = baseline_scores(texts["train"], spam["train"], texts["val"], texts["test"])
+    baseline = judge(*truth, *linear, params.lost_ham_budget)
+    figures = figures_of(ours, baseline, parts["test"], params)
+
+    stage.write_json(chosen, asdict(ours.decision))
+    worst = pa.Table.from_pandas(worst_mistakes(parts["test"], ours.test), MISTAKES, preserve_index=False)
+    stage.write_parquet(mistakes, worst.to_batches(), MISTAKES)
+    write_plots(plots, ours.test, baseline.test)
+    verdict = sentence(figures)
+    stage.write_report(report, len(parts["test"]), figures, verdict)
+    written = stage.read_json(report)["figures"]
+    stage.write_json(flat, {name: written[name]["value"] for name in metrics.METRICS})
+    log.info("evaluate: %s", verdict)
+
+
+if __name__ == "__main__":
+    stage.run(main)
