@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from pipeline.metrics import ladder, proportion_upper
 from pipeline.stage import PipelineError
 
 Labels = NDArray[np.bool_]  # (n,), spam is True
-Scores = NDArray[np.float32] | NDArray[np.float64]  # (n,), the network's sigmoid output in [0, 1]
+Scores = NDArray[np.floating[Any]]  # (n,), the network's sigmoid output in [0, 1]
 Probabilities = NDArray[np.float64]  # (n,), calibrated probability of spam in [0, 1]
 
 CLIP = 1e-7  # of a score, at both ends: about the step of float32 below 1, a logit of 16.1
@@ -34,7 +35,9 @@ class Decision:
 def fit(y_true: Labels, score: Scores, lost_ham_budget: float) -> Decision:
     """The calibration and the threshold for these rows of val.
 
-    The threshold is the lowest with (ham lost + 1) / (ham + 1) <= lost_ham_budget.
+    The threshold is the lowest with (ham lost + 1) / (ham + 1) <= lost_ham_budget. Ties apart, the share
+    of new ham that it loses is then Beta(lost + 1, ham - lost) distributed, so that the upper bound of
+    Clopper and Pearson holds although the same rows chose the threshold.
     Raises: PipelineError, when val cannot carry it.
     Source: Platt 1999 (smoothed targets); Angelopoulos et al. 2024, Conformal Risk Control.
     """

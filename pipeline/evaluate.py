@@ -2,9 +2,10 @@
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,16 +46,12 @@ class Judged:
 
 
 def judge(
-    val_true: metrics.Labels,
-    test_true: metrics.Labels,
-    val: decision.Scores,
-    test: decision.Scores,
-    budget: float,
+    truth: tuple[metrics.Labels, metrics.Labels], scores: Sequence[decision.Scores], budget: float
 ) -> Judged:
-    """The same rule for every model: calibration and threshold from val, figures from test."""
-    chosen = decision.fit(val_true, val, budget)
-    probability = decision.calibrate(test, chosen)
-    return Judged(chosen, Scored(test_true, probability, decision.label(probability, chosen)))
+    """The same rule for every model, from (val, test): calibrated and cut on val, labelled on test."""
+    chosen = decision.fit(truth[0], scores[0], budget)
+    probability = decision.calibrate(scores[1], chosen)
+    return Judged(chosen, Scored(truth[1], probability, decision.label(probability, chosen)))
 
 
 def network_scores(tokenizer: Path, network: Path, *texts: list[str]) -> list[NDArray[np.float32]]:
@@ -95,10 +92,10 @@ def worst_mistakes(test: pd.DataFrame, scored: Scored) -> pd.DataFrame:
 # ---- plots
 
 
-Table = tuple[tuple[str, ...], list[tuple[object, ...]]]  # column names, rows
+Table = tuple[tuple[str, ...], list[Any]]  # column names, rows
 
 
-def _curve_table(names: tuple[str, ...], curve: Callable[[Scored], list]) -> Callable[[Scored], Table]:
+def _curve_table(names: tuple[str, ...], curve: Callable[[Scored], list[Any]]) -> Callable[[Scored], Table]:
     return lambda scored: (names, curve(scored))
 
 
@@ -127,12 +124,14 @@ def write_plots(folder: Path, ours: Scored, baseline: Scored) -> None:
 
 def sentence(figures: dict[str, Figure]) -> str:
     """The figures that a person asks for first."""
-    f1, lost = figures["f1"], figures["ham_blocked_percent"]
-    return (
-        f"f1 {f1.value:.3f} [{f1.low:.3f}, {f1.high:.3f}], spam caught {figures['spam_caught_percent'].value:.1f} %, "
-        f"ham lost {lost.value:.2f} %; linear baseline: f1 {figures['baseline.f1'].value:.3f}, "
-        f"{figures['baseline.spam_caught_percent'].value:.1f} %, {figures['baseline.ham_blocked_percent'].value:.2f} %"
-    )
+
+    def told(prefix: str) -> str:
+        f1, caught, lost = (
+            figures[f"{prefix}{name}"].value for name in ("f1", "spam_caught_percent", "ham_blocked_percent")
+        )
+        return f"f1 {f1:.3f}, spam caught {caught:.1f} %, ham lost {lost:.2f} %"
+
+    return f"{told('')}; linear baseline: {told('baseline.')}"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -153,9 +152,9 @@ def main(argv: list[str] | None = None) -> None:
     truth = spam["val"], spam["test"]
 
     scores = network_scores(tokenizer, network, texts["val"], texts["test"])
-    ours = judge(*truth, *scores, params.lost_ham_budget)
+    ours = judge(truth, scores, params.lost_ham_budget)
     linear = baseline_scores(texts["train"], spam["train"], texts["val"], texts["test"])
-    baseline = judge(*truth, *linear, params.lost_ham_budget)
+    baseline = judge(truth, linear, params.lost_ham_budget)
     figures = figures_of(ours, baseline, parts["test"], params)
 
     stage.write_json(chosen, asdict(ours.decision))

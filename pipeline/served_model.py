@@ -16,7 +16,7 @@ BATCH = 64  # messages; a lone one does not pay for a batch
 CLIP = 1e-7  # of the network's score, before its logit
 
 
-class SpamDetector(PythonModel):
+class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
     """Raw text in; label, probability and threshold out.
 
     Artifacts: `tokenizer` (a JSON file), `network` (a TensorFlow SavedModel from (n, t) token ids to
@@ -31,7 +31,8 @@ class SpamDetector(PythonModel):
         """Loads the parts; without a decision it can only give scores."""
         self.tokenizer = Tokenizer.from_file(str(tokenizer))
         self.saved = tf.saved_model.load(str(network))  # its functions live as long as it does
-        self.network = tf.function(lambda ids: self.saved.serve(ids)[:, 0], jit_compile=True)
+        any_shape = [tf.TensorSpec((None, None), tf.int32)]
+        self.network = tf.function(lambda ids: self.saved.serve(ids)[:, 0], any_shape, jit_compile=True)
         self.decision = json.loads(decision.read_text(encoding="utf-8")) if decision else {}
         return self
 

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import hashlib
 import json
 import logging
 import math
@@ -16,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets from C++ before Python can hush it
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pydantic
@@ -27,6 +30,7 @@ P = TypeVar("P")
 
 PARAMS_FILE = Path("params.yaml")
 DECIMALS = 6  # of every figure in reports/: finer than any interval, coarser than rounding noise
+MAKE = "`dvc repro` or `dvc pull` makes it"
 ROW_GROUP = 65_536  # rows; fixed, so that equal rows are equal bytes
 
 
@@ -181,7 +185,7 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
         return pq.read_table(path, columns=columns)
     except FileNotFoundError:
-        raise PipelineError(f"{path}: missing; `dvc repro` or `dvc pull` makes it") from None
+        raise PipelineError(f"{path}: missing; {MAKE}") from None
     except pa.ArrowException as error:
         raise PipelineError(f"{path}: not readable as Parquet: {str(error).splitlines()[0]}") from error
 
@@ -201,7 +205,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PipelineError(f"{path}: missing; `dvc repro` or `dvc pull` makes it") from None
+        raise PipelineError(f"{path}: missing; {MAKE}") from None
     except ValueError as error:
         raise PipelineError(f"{path}: not JSON: {error}") from error
 
@@ -212,6 +216,17 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
         out = csv.writer(file, lineterminator="\n")
         out.writerow(columns)
         out.writerows([_rounded(value) for value in row] for row in rows)
+
+
+def sha256(*paths: Path) -> str:
+    """One hash of the files' bytes, in the order given."""
+    whole = hashlib.sha256()
+    for path in paths:
+        try:
+            whole.update(hashlib.sha256(path.read_bytes()).digest())
+        except FileNotFoundError:
+            raise PipelineError(f"{path}: missing; {MAKE}") from None
+    return whole.hexdigest()
 
 
 def write_report(path: Path, rows: int, figures: Mapping[str, Figure], verdict: str) -> None:

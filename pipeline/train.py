@@ -2,9 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -21,6 +20,7 @@ log = logging.getLogger(__name__)
 
 TokenIds = NDArray[np.int32]  # (n, t), padded on the right with 0
 Labels = NDArray[np.float32]  # (n,), spam is 1
+Batch = tuple[TokenIds, Labels]
 THREADS = 2  # fixed, so that a machine with more cores adds up in the same order
 WINDOW = 40  # batches whose messages are sorted by length together; larger pads less, shuffles less
 
@@ -85,7 +85,7 @@ def pad(token_ids: list[NDArray[np.int32]]) -> TokenIds:
     return rectangle
 
 
-def batches(rows: Rows, size: int, seed: tuple[int, int]) -> Iterator[tuple[TokenIds, Labels]]:
+def batches(rows: Rows, size: int, seed: tuple[int, int]) -> Iterator[Batch]:
     """All rows once, in an order that (seed, epoch) decides, batched with others of their length.
 
     Padding all to the longest would waste three quarters of the work.
@@ -166,9 +166,8 @@ def _judge(stop: Rows, score: Callable[..., tf.Tensor], size: int) -> tuple[floa
     return loss, accuracy, precision
 
 
-def _progress(
-    order: Iterator[tuple[TokenIds, Labels]], total: int, epoch: int
-) -> Iterator[tuple[TokenIds, Labels]]:
+def _progress(order: Iterator[Batch], total: int, epoch: int) -> Iterable[Batch]:
+    """A bar in a terminal, nothing elsewhere."""
     return tqdm(order, f"epoch {epoch}", total, leave=False, unit="batch", disable=None)
 
 
@@ -214,7 +213,7 @@ def main(argv: list[str] | None = None) -> None:
     vocabulary_size = len(stage.read_json(tokenizer)["model"]["vocab"])
     size = models.Size(vocabulary_size, params.embedding_dim, params.units, params.dropout)
     model = models.MODELS[params.model](size)
-    with tracking.live_run(params.model) as live:
+    with tracking.live_run(params.model, {"train": vars(params)}) as live:
 
         def told(epoch: Epoch) -> None:
             live.log_epoch(vars(epoch))
@@ -225,11 +224,14 @@ def main(argv: list[str] | None = None) -> None:
 
         curves = train(rows, stop, model, params, told)
         models.save(model, network)
-        live.finish(network)
+        live.finish(stage.sha256(network))
 
     stage.write_csv(curves_path, list(Epoch.__annotations__), [tuple(vars(e).values()) for e in curves])
     best = best_epoch(curves)
-    verdict = f"{params.model}: epoch {best.epoch} of {len(curves)} is the best, average precision {best.stop_average_precision:.4f}"
+    verdict = (
+        f"{params.model}: epoch {best.epoch} of {len(curves)} is the best, "
+        f"average precision {best.stop_average_precision:.4f} on {len(stop.labels)} held-out messages"
+    )
     stage.write_report(report, len(table), figures_of(curves, model, rows, stop), verdict)
     log.info("train: %s", verdict)
 

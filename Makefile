@@ -1,0 +1,45 @@
+# Each target first brings .venv up to date with requirements.lock; PYTHON chooses the interpreter.
+PYTHON ?= python3.11
+VENV := .venv
+STAMP := $(VENV)/.up-to-date
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := true
+.DEFAULT_GOAL := help
+.PHONY: help repro test test-all predict ui lint clean lock
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+repro: $(STAMP) ## run the pipeline: whatever changed since the last run, and register
+	dvc repro
+
+predict: export TEXT := $(value TEXT)
+predict: $(STAMP) ## ask the champion about one message: make predict TEXT='WIN a prize now'
+	@printf '%s\n' "$$TEXT" | python -m pipeline.score - -
+
+ui: $(STAMP) ## browse runs, models and versions on http://127.0.0.1:5000
+	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --host 127.0.0.1 --port $${PORT:-5000}
+
+test: $(STAMP) ## every test that needs nothing but the lock
+	python -m pytest
+
+test-all: $(STAMP) ## also those that need more; each is skipped with its reason where that is missing
+	python -m pytest -rs
+
+lint: $(STAMP) ## style, formatting and types
+	ruff check .
+	ruff format --check .
+	mypy
+
+lock: ## make requirements.lock again from pyproject.toml (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --group dev --quiet pyproject.toml -o requirements.lock
+
+clean: ## remove what the pipeline made, but not downloads, the cache or the registry
+	rm -rf data/ingested data/validated data/vectorized data/review data/docs models dvc_plots .pytest_cache .ruff_cache .mypy_cache
+
+$(STAMP): requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11, or: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $(STAMP)

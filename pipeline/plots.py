@@ -1,0 +1,54 @@
+"""Draws the plots that `dvc.yaml` defines, from the same files, for the MLflow UI."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+COLOURS = ("#945dd6", "#13adc7", "#f46737", "#46ba69")  # DVC's
+
+
+def draw(definitions: list[Mapping[str, Mapping[str, Any]]]) -> dict[str, Figure]:
+    """The figure of each entry of `plots:` in dvc.yaml, by its name."""
+    return {name: _figure(name, entry) for definition in definitions for name, entry in definition.items()}
+
+
+def _figure(name: str, entry: Mapping[str, Any]) -> Figure:
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(title=entry["title"], xlabel=entry["x_label"], ylabel=entry["y_label"])
+    if entry["template"].startswith("confusion"):
+        _confusion(axes, entry)
+        return figure
+    x = entry["x"]
+    lines = [(file, y) for file, ys in entry["y"].items() for y in ([ys] if isinstance(ys, str) else ys)]
+    for (file, y), colour in zip(lines, COLOURS, strict=False):
+        table = _columns(Path(file))
+        xs = table[x if isinstance(x, str) else x[file]]
+        label = f"{Path(file).stem}: {y}" if len(entry["y"]) > 1 else y
+        axes.plot([float(v) for v in xs], [float(v) for v in table[y]], color=colour, label=label, marker=".")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def _confusion(axes: Any, entry: Mapping[str, Any]) -> None:
+    ((file, actual),) = entry["y"].items()
+    table = _columns(Path(file))
+    pairs = list(zip(table[actual], table[entry["x"]], strict=True))
+    names = sorted(set(table[actual]))
+    counts = [[pairs.count((row, column)) for column in names] for row in names]
+    axes.imshow(counts, cmap="Purples", norm="symlog")
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
+    for i, row in enumerate(counts):
+        for j, count in enumerate(row):
+            axes.text(j, i, f"{count:,}", ha="center", va="center", bbox={"color": "white", "alpha": 0.7})
+
+
+def _columns(path: Path) -> dict[str, list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else [])}
