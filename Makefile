@@ -14,9 +14,9 @@ help: ## this list
 repro: $(STAMP) ## run the pipeline: whatever changed since the last run, and register
 	dvc repro
 
-predict: export TEXT := $(value TEXT)
+predict: export MESSAGE := $(value TEXT)
 predict: $(STAMP) ## ask the champion about one message: make predict TEXT='WIN a prize now'
-	@printf '%s\n' "$$TEXT" | python -m pipeline.score - -
+	@printf '%s\n' "$$MESSAGE" | python -m pipeline.score - -
 
 ui: $(STAMP) ## browse runs, models and versions on http://127.0.0.1:5000
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --host 127.0.0.1 --port $${PORT:-5000}

@@ -30,7 +30,7 @@ def scored(tables: Iterable[pd.DataFrame], text: str, model: Any, version: str) 
     """Each table with its own columns, and ADDED. Raises: PipelineError."""
     for table in tables:
         if text not in table:
-            raise PipelineError(f"no column {text!r} among {', '.join(table)}; name it with --text")
+            raise PipelineError(f"no column {text!r} among {', '.join(map(str, table))}; name it with --text")
         if taken := [name for name in ADDED if name in table]:
             raise PipelineError(f"the input has a column {taken[0]!r} already; rename it")
         texts = pd.DataFrame({"text": table[text].fillna("").astype(str)})

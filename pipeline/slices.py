@@ -7,10 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-SHORT, LONG = (
-    40,
-    120,
-)  # characters: of the default SMS, 35 % of ham and 1 % of spam are short, 17 and 82 % long
+SHORT, LONG = 40, 120  # characters: of the default SMS, 35 % of ham and 1 % of spam are short
 
 # An address with its scheme, with www., or bare under the endings that spam uses; an e-mail address is none.
 LINK = re.compile(
@@ -47,11 +44,12 @@ SLICES: "dict[str, Callable[[pd.DataFrame], pd.Series[bool]]]" = {
 
 
 def slices(messages: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Each slice's name and mask (n,): all of SLICES, then `source_<name>` for every source present.
+    """Each slice's name and mask (n,): all of SLICES, then `source_<kind>` for every kind of source present.
 
     messages: columns `text` and `source`. A mask may be all False.
     """
     for name, belongs in SLICES.items():
         yield name, belongs(messages).to_numpy(dtype=np.bool_)
-    for source in sorted(messages["source"].unique()):
-        yield f"source_{source}", (messages["source"] == source).to_numpy(dtype=np.bool_)
+    kinds = messages["source"].str.split("/").str[0]  # files/2026-11.csv is of the kind `files`
+    for kind in sorted(kinds.unique()):
+        yield f"source_{kind}", (kinds == kind).to_numpy(dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Lets through only the rows that hold, or stops: Great Expectations at the gate."""
+"""Holds the messages to the expectations; bad rows go to quarantine, bad data stops here."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ from great_expectations.data_context.store.tuple_store_backend import TupleFiles
 from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 from great_expectations.data_context.types.base import ProgressBarsConfig as ProgressBars
 
-from pipeline import ingest, stage
+from pipeline import ingest, stage, text
 from pipeline.stage import Figure, PipelineError
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,6 @@ QUARANTINE = pa.schema(
     [ingest.MESSAGES.field(name) for name in ("message_id", "text", "label", "source", "row")]
     + [pa.field("reasons", pa.string())]  # names of EXPECTATIONS
 )
-# what eyes cannot see: white space, soft hyphen, zero-width characters and marks of direction
-BLANK = re.compile("[\\s\u00ad\u200b-\u200f\u2060\ufeff]*")
 CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"  # but tab, newline, carriage return
 MOJIBAKE = "[ÃÂ][\u0080-\u00bf]|â€"  # UTF-8 that was read as Latin-1: `Ã©` for `é`, `â€™` for `’`
 SUITES = {
@@ -88,9 +86,9 @@ def facts(messages: pd.DataFrame) -> pd.DataFrame:
     """The table with columns for what Great Expectations cannot work out itself."""
     texts, label = messages["text"].fillna(""), messages["label"]
     folded = _folded(texts)
-    ids = pd.Series([ingest.message_id(text) for text in texts], texts.index, dtype="str")
+    ids = pd.Series([ingest.message_id(t) for t in texts], texts.index, dtype="str")
     return messages.assign(
-        is_blank=[isinstance(t, str) and BLANK.fullmatch(t) is not None for t in messages["text"]],
+        is_blank=[isinstance(t, str) and not text.canonicalise(t).strip() for t in messages["text"]],
         length=texts.str.len().astype("int64"),
         id_agrees=messages["message_id"] == ids,
         is_contested=label.groupby(folded).transform("nunique") > 1,
@@ -101,7 +99,7 @@ def facts(messages: pd.DataFrame) -> pd.DataFrame:
 
 def _folded(texts: pd.Series) -> pd.Series:
     """The texts without case and spacing: equal ones are copies."""
-    return pd.Series([" ".join(text.casefold().split()) for text in texts], texts.index, dtype="str")
+    return pd.Series([text.fold(t) for t in texts], texts.index, dtype="str")
 
 
 # ---- the expectations
@@ -377,7 +375,7 @@ def _settled(page: str) -> str:
 
 def propose(messages: pd.DataFrame, place: Path) -> str:
     """Section `validate` of params.yaml that this data keeps to, to be judged. Raises: PipelineError."""
-    longest = max((len(text) for text in messages.get("text", []) if isinstance(text, str)), default=1)
+    longest = max((len(t) for t in messages.get("text", []) if isinstance(t, str)), default=1)
     wide = Params(
         row_count=(0, sys.maxsize),
         spam_share=(0, 1),
