@@ -116,7 +116,11 @@ def save(model: keras.Model, path: Path) -> None:
 
 def load(path: Path) -> keras.Model:
     """The network of a `model.keras`. Raises: PipelineError."""
+    if not path.exists():
+        raise PipelineError(f"{path}: missing; {stage.MAKE}")
     try:
+        if not zipfile.is_zipfile(path):  # of which Keras says that it is not there
+            raise zipfile.BadZipFile("it is no zip file")
         return keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise PipelineError(

@@ -150,13 +150,13 @@ def record_of(inputs: Inputs, verdict: str) -> tracking.Record:
 def version_for(record: tracking.Record, inputs: Inputs) -> str:
     """The registry's version of this model, made if these bytes have none."""
     run_id = tracking.record(record)
-    threshold = stage.read_json(inputs.decision)["threshold"]
-    tags = {**record.tags, "threshold": str(threshold)}
     version = tracking.version_of(record.tags["model_hash"])
     if version is None:
+        threshold = stage.read_json(inputs.decision)["threshold"]
+        tags = {**record.tags, "threshold": str(threshold)}
         with model_files(inputs.tokenizer, inputs.network, inputs.decision) as files:
             return tracking.add_version(run_id, files, tags, record.description)
-    tracking.tag_version(version, tags)
+    tracking.tag_version(version, "verdict", record.tags["verdict"])  # criteria may have moved since
     return version
 
 

@@ -194,10 +194,10 @@ def add_version(run_id: str, files: ModelFiles, tags: Mapping[str, str], descrip
         return str(made.version)
 
 
-def tag_version(version: str, tags: Mapping[str, str]) -> None:
+def tag_version(version: str, key: str, value: str) -> None:
+    """Sets one tag of a version."""
     with _connected() as client:
-        for key, value in tags.items():
-            client.set_model_version_tag(NAME, version, key, value)
+        client.set_model_version_tag(NAME, version, key, value)
 
 
 def champion() -> str | None:

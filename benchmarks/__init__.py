@@ -1,0 +1,1 @@
+"""Programs that print the README's figures."""

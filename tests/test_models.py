@@ -1,0 +1,164 @@
+"""Each architecture is what it says, scores a message alike in any batch, and survives its file."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from pipeline import models
+from pipeline.models import MODELS, Size
+from pipeline.stage import PipelineError
+
+SIZE = Size(vocabulary_size=31, embedding_dim=6, units=5, dropout=0.4)
+ORDERLESS = {"dense"}  # the article's feed-forward network takes the mean of the tokens
+MESSAGES = [[1, 7, 30, 4, 4, 9, 12], [1], [1, 5, 2], [1, 8, 29, 3]]  # token ids
+
+
+def built(name, seed=1):
+    keras.utils.set_random_seed(seed)
+    return MODELS[name](SIZE)
+
+
+def padded(messages, width):
+    return np.array([ids + [models.PAD] * (width - len(ids)) for ids in messages], np.int32)
+
+
+def scores(model, token_ids):
+    return model(token_ids, training=False).numpy()
+
+
+def recurrent_layers(model):
+    every = model._flatten_layers(include_self=False)  # those within a Bidirectional too
+    return [layer for layer in every if isinstance(layer, layers.LSTM | layers.GRU | layers.SimpleRNN)]
+
+
+# ---- the networks
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_score_is_one_probability_a_message(name):
+    found = scores(built(name), padded(MESSAGES, 7))
+    assert found.shape == (4, 1)
+    assert found.dtype == np.float32
+    assert ((found >= 0) & (found <= 1)).all()
+    assert len(np.unique(found)) == 4
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_score_does_not_depend_on_padding_or_on_the_other_rows(name):
+    model = built(name)
+    alone = np.concatenate([scores(model, np.array([ids], np.int32)) for ids in MESSAGES])
+    for width in (7, 8, 33):
+        assert scores(model, padded(MESSAGES, width)) == pytest.approx(alone, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_score_depends_on_the_order_of_the_words_unless_the_network_has_no_memory(name):
+    model = built(name)
+    forwards, backwards = scores(model, np.array([[1, 7, 30, 4, 9, 12], [12, 9, 4, 30, 7, 1]], np.int32))
+    assert (abs(forwards[0] - backwards[0]) < 1e-6) == (name in ORDERLESS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_network_bears_its_name_and_ends_in_the_articles_head(name):
+    model = built(name)
+    assert model.name == name
+    hidden, output = model.layers[-2:]
+    assert (hidden.units, hidden.activation) == (16, keras.activations.relu)
+    assert (output.units, output.activation) == (1, keras.activations.sigmoid)
+
+
+def test_article_network_is_the_articles_and_nothing_else():
+    _, embedding, both_ways, hidden, output = built("bilstm_article").layers
+    assert isinstance(embedding, layers.Embedding)
+    assert (embedding.input_dim, embedding.output_dim, embedding.mask_zero) == (31, 6, True)
+    assert isinstance(both_ways, layers.Bidirectional)
+    assert isinstance(both_ways.forward_layer, layers.LSTM)
+    assert (both_ways.forward_layer.units, both_ways.forward_layer.return_sequences) == (5, False)
+    assert both_ways.merge_mode == "concat"
+    assert isinstance(hidden, layers.Dense)
+    assert (hidden.units, hidden.activation) == (16, keras.activations.relu)
+    assert isinstance(output, layers.Dense)
+    assert (output.units, output.activation) == (1, keras.activations.sigmoid)
+
+
+def test_article_network_has_the_weights_of_its_formula():
+    lstm = 4 * ((6 + 5) * 5 + 5)  # four gates, each of input and state, with a bias
+    assert built("bilstm_article").count_params() == 31 * 6 + 2 * lstm + (10 * 16 + 16) + (16 + 1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_recurrent_layers_stay_eligible_for_the_fused_gpu_kernels(name):
+    found = recurrent_layers(built(name))
+    assert bool(found) == (name not in ORDERLESS)
+    for layer in found:
+        kept = {key: layer.get_config()[key] for key in ("activation", "use_bias", "recurrent_dropout", "unroll")}
+        assert kept == {"activation": "tanh", "use_bias": True, "recurrent_dropout": 0.0, "unroll": False}
+        assert layer.get_config().get("recurrent_activation", "sigmoid") == "sigmoid"
+
+
+# ---- their file
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_equal_weights_are_equal_bytes_in_a_network_built_again_too(name, tmp_path):
+    model = built(name)
+    models.save(model, tmp_path / "first.keras")
+    models.save(model, tmp_path / "second.keras")
+    models.save(built(name), tmp_path / "again.keras")
+    models.save(built(name, seed=2), tmp_path / "other.keras")
+    first = (tmp_path / "first.keras").read_bytes()
+    assert (tmp_path / "second.keras").read_bytes() == first
+    assert (tmp_path / "again.keras").read_bytes() == first
+    assert (tmp_path / "other.keras").read_bytes() != first
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_network_scores_alike_after_save_load_and_export(name, tmp_path):
+    model = built(name)
+    before = scores(model, padded(MESSAGES, 9))
+    models.save(model, tmp_path / "model.keras")
+    loaded = models.load(tmp_path / "model.keras")
+    assert scores(loaded, padded(MESSAGES, 9)).tolist() == before.tolist()
+    models.export(loaded, tmp_path / "saved")
+    served = tf.saved_model.load(tmp_path / "saved").serve
+    assert served(tf.constant(padded(MESSAGES, 9))).numpy() == pytest.approx(before, abs=1e-6)
+    assert served(tf.constant([MESSAGES[0]])).numpy() == pytest.approx(before[:1], abs=1e-6)
+
+
+def test_file_saved_again_after_loading_has_equal_bytes(tmp_path):
+    models.save(built("bilstm"), tmp_path / "model.keras")
+    models.save(models.load(tmp_path / "model.keras"), tmp_path / "again.keras")
+    assert (tmp_path / "again.keras").read_bytes() == (tmp_path / "model.keras").read_bytes()
+
+
+def spoiled(content):
+    """The file's bytes with one of them turned round, in the middle of the weights."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (spoiled, "Bad CRC-32 for file 'model.weights.h5'"),
+        (lambda content: content[: len(content) // 2], "it is no zip file"),
+        (lambda content: b"", "it is no zip file"),
+    ],
+    ids=["a byte", "cut short", "empty"],
+)
+def test_file_that_is_damaged_is_refused_in_one_line(damage, said, tmp_path):
+    path = tmp_path / "model.keras"
+    models.save(built("lstm"), path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(PipelineError) as refused:
+        models.load(path)
+    assert str(refused.value) == f"{path}: not a Keras network ({said}); run `dvc repro train`"
+
+
+def test_file_that_is_missing_says_how_to_make_it(tmp_path):
+    with pytest.raises(PipelineError) as refused:
+        models.load(tmp_path / "model.keras")
+    assert str(refused.value) == f"{tmp_path}/model.keras: missing; `dvc repro` or `dvc pull` makes it"
