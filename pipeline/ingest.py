@@ -1,11 +1,13 @@
 """Reads every source into one table of messages, and judges nothing."""
 
+import codecs
 import csv
 import hashlib
 import io
 import itertools
 import json
 import logging
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +37,7 @@ MESSAGES = pa.schema(
     }
 )
 BATCH = 20_000  # rows that are in memory at once
+BLOCK = 1 << 24  # bytes of CSV that are read at once; no row may be longer
 
 Row = tuple[Any, Any, Any]  # text, label, received_at, as the source has them
 
@@ -61,6 +64,16 @@ class Files:
         written = [_written(value) for values in self.labels.values() for value in values]
         if twice := [value for value, n in Counter(written).items() if n > 1]:
             raise ValueError(f"labels: {', '.join(twice)} stands twice; each may mean one label only")
+        try:
+            "".encode(self.encoding)
+        except LookupError:
+            raise ValueError(
+                f"encoding: unknown {self.encoding!r}; utf-8, latin-1 and cp1252 are some"
+            ) from None
+
+    def utf8(self) -> bool:
+        """Whether the encoding is UTF-8, however it is spelt."""
+        return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig")
 
     def label_of(self) -> dict[str, str]:
         """From what a file writes to `ham` or `spam`."""
@@ -106,7 +119,12 @@ def sms(params: Params, places: Places) -> Iterator[pa.RecordBatch]:
 
 def files(params: Params, places: Places) -> Iterator[pa.RecordBatch]:
     """The user's own CSV, TSV, JSONL and Parquet files in `data/inbox/`, in the order of their names."""
-    found = sorted(path for path in places.inbox.glob(params.files.glob) if _is_data(path))
+    try:
+        found = sorted(path for path in places.inbox.glob(params.files.glob) if _is_data(path, places.inbox))
+    except (ValueError, NotImplementedError) as error:
+        raise PipelineError(
+            f"params.yaml: ingest.files.glob: {error}; it is a pattern in {places.inbox}"
+        ) from None
     if not found:
         raise PipelineError(
             f"{places.inbox}: no file matches ingest.files.glob {params.files.glob!r}; "
@@ -131,7 +149,9 @@ def read_file(path: Path, params: Files, source: str) -> Iterator[pa.RecordBatch
     rows = stage.choose(FORMATS, path.suffix.lower(), f"{path}: format")(path, params)
     try:
         yield from _batches(rows, source, params.label_of())
-    except (pa.ArrowException, OSError, UnicodeError, LookupError) as error:
+    except UnicodeError as error:
+        raise PipelineError(f"{path}: {error}; set ingest.files.encoding") from error
+    except (pa.ArrowException, OSError) as error:
         raise PipelineError(f"{path}: {' '.join(str(error).split())}; mend or remove the file") from error
 
 
@@ -143,23 +163,36 @@ def messages_of(path: Path) -> pd.DataFrame:
 
 
 def _csv_rows(path: Path, params: Files, separator: str = ",", quote: str | bool = '"') -> Iterator[Row]:
-    encoding = params.encoding.lower().replace("-", "")
-    # UTF-8 comes as bytes, so that a broken one becomes U+FFFD here and is refused by name in validate
-    as_bytes = pa.binary() if encoding == "utf8" else pa.string()
-    with path.open("rb") as file:
-        reader = pa.csv.open_csv(
-            file,
-            pa.csv.ReadOptions(encoding=params.encoding),
-            pa.csv.ParseOptions(delimiter=separator, quote_char=quote, newlines_in_values=bool(quote)),
-            pa.csv.ConvertOptions(column_types=dict.fromkeys(_header(path, separator, params), as_bytes)),
-        )
-        for batch in reader:
-            yield from _columns(batch, params, path)
+    def refuse(row: Any) -> str:
+        refused.append(f"row {row.number - 1}: {row.actual_columns} columns, not {row.expected_columns}")
+        return "error"
 
-
-def _header(path: Path, separator: str, params: Files) -> list[str]:
-    with path.open(encoding=params.encoding, errors="replace", newline="") as file:
-        return next(csv.reader(file, delimiter=separator), [])
+    refused = list[str]()  # in our words: Arrow's hold the message, and error lines end up in logs
+    how = (
+        pa.csv.ReadOptions(
+            encoding="utf8" if params.utf8() else params.encoding,
+            block_size=BLOCK,
+            use_threads=False,  # or rows have no numbers
+        ),
+        pa.csv.ParseOptions(
+            delimiter=separator,
+            quote_char=quote,
+            newlines_in_values=bool(quote),
+            invalid_row_handler=refuse,
+        ),
+    )
+    try:
+        with pa.csv.open_csv(path, *how) as file:
+            names = _checked(file.schema.names, params, path)
+        # as bytes, so that broken UTF-8 becomes U+FFFD here and is refused by name in validate
+        as_bytes = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary()))
+        with pa.csv.open_csv(path, *how, as_bytes) as file:
+            for batch in file:
+                yield from _columns(batch, params)
+    except pa.ArrowInvalid:
+        if refused:
+            raise PipelineError(f"{path}: {refused[0]}; mend the row") from None
+        raise
 
 
 def _tsv_rows(path: Path, params: Files) -> Iterator[Row]:
@@ -168,8 +201,8 @@ def _tsv_rows(path: Path, params: Files) -> Iterator[Row]:
 
 
 def _jsonl_rows(path: Path, params: Files) -> Iterator[Row]:
-    names = params.columns
-    with path.open(encoding=params.encoding, errors="replace") as file:
+    names, encoding = params.columns, "utf-8-sig" if params.utf8() else params.encoding
+    with path.open(encoding=encoding, errors="replace") as file:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
@@ -183,8 +216,9 @@ def _jsonl_rows(path: Path, params: Files) -> Iterator[Row]:
 
 def _parquet_rows(path: Path, params: Files) -> Iterator[Row]:
     with pq.ParquetFile(path) as file:
+        _checked(file.schema_arrow.names, params, path)
         for batch in file.iter_batches(BATCH):
-            yield from _columns(batch, params, path)
+            yield from _columns(batch, params)
 
 
 FORMATS: dict[str, Callable[[Path, Files], Iterator[Row]]] = {
@@ -195,19 +229,25 @@ FORMATS: dict[str, Callable[[Path, Files], Iterator[Row]]] = {
 }
 
 
-def _columns(batch: pa.RecordBatch, params: Files, path: Path) -> Iterator[Row]:
-    names, have = params.columns, batch.schema.names
-    for name in (names.text, names.label):
-        if have.count(name) != 1:
+def _checked(have: list[str], params: Files, path: Path) -> list[str]:
+    names = params.columns
+    for name, fewest in ((names.text, 1), (names.label, 1), (names.received_at, 0)):
+        if not fewest <= have.count(name) <= 1:
             many = "no column" if name not in have else "more than one column"
             raise PipelineError(f"{path}: {many} {name!r} among {', '.join(have)}; set ingest.files.columns")
+    return have
+
+
+def _columns(batch: pa.RecordBatch, params: Files) -> Iterator[Row]:
+    names, have = params.columns, batch.schema.names
     dates = batch.column(names.received_at) if names.received_at in have else itertools.repeat(None)
     for text, label, date in zip(batch.column(names.text), batch.column(names.label), dates, strict=False):
         yield text.as_py(), label.as_py(), date and date.as_py()
 
 
-def _is_data(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and path.suffix != ".dvc"
+def _is_data(path: Path, inbox: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(inbox).parts)
+    return path.is_file() and not hidden and path.suffix != ".dvc"
 
 
 # ---- from raw rows to MESSAGES
@@ -221,7 +261,9 @@ def _batches(rows: Iterable[Row], source: str, label_of: dict[str, str]) -> Iter
             [
                 pa.array([message_id(text) for text in texts], pa.string()),
                 pa.array(texts, pa.string()),
-                pa.array([label_of.get(_written(label), _text(label)) for _, (_, label, _) in chunk]),
+                pa.array(
+                    [label_of.get(_written(label), _text(label)) for _, (_, label, _) in chunk], pa.string()
+                ),
                 pa.array([source] * len(chunk), pa.string()),
                 pa.array([number for number, _ in chunk], pa.int64()),
                 pa.array([_time(date, source, number) for number, (_, _, date) in chunk], MESSAGES.types[-1]),
@@ -245,9 +287,8 @@ def _text(value: Any) -> str | None:
 
 def _written(label: Any) -> str:
     """A label as `ingest.files.labels` would write it: 1, 1.0, True and ' 1' are not four labels."""
-    if isinstance(label, bool | float) and label == int(label):
-        label = int(label)
-    return (_text(label) or "").strip().casefold()
+    written = re.sub(r"\.0+$", "", (_text(label) or "").strip().casefold())
+    return {"true": "1", "false": "0"}.get(written, written)
 
 
 def _time(date: Any, source: str, number: int) -> datetime | None:
@@ -255,12 +296,12 @@ def _time(date: Any, source: str, number: int) -> datetime | None:
         return None
     try:
         time = date if isinstance(date, datetime) else datetime.fromisoformat(_text(date) or "")
-    except ValueError:
+        return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise PipelineError(
             f"{source}: row {number}: received_at {_text(date)!r} is not an ISO 8601 time; mend the row, "
             "or name no such column in ingest.files.columns.received_at"
         ) from None
-    return time.replace(tzinfo=time.tzinfo or UTC)
 
 
 def main(argv: list[str] | None = None) -> None:

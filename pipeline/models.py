@@ -1,6 +1,7 @@
 """The architectures, one builder each, and their canonical file."""
 
 import json
+import re
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from pipeline.stage import PipelineError
 
 PAD = 0  # the token id that fills a batch on the right; no message has it
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file knows
+ADDRESS = re.compile(rb'(?<="shared_object_id": )\d+')  # of an object that layers share, in memory
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,23 @@ def _head(features: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def save(model: keras.Model, path: Path) -> None:
-    """Writes `path` in Keras' format with fixed dates, so that equal weights are equal bytes."""
+    """Writes `path` in Keras' format, made canonical, so that equal weights are equal bytes."""
     with tempfile.TemporaryDirectory() as folder, stage.replacing(path) as temporary:
         raw = Path(folder) / "raw.keras"
         model.save(raw)
         with zipfile.ZipFile(raw) as source, zipfile.ZipFile(temporary, "w") as target:
             for name in sorted(source.namelist()):
-                content = source.read(name)
-                if name == "metadata.json":
-                    content = json.dumps(json.loads(content) | {"date_saved": "1980-01-01"}).encode()
-                target.writestr(zipfile.ZipInfo(name, FIXED_DATE), content)
+                target.writestr(zipfile.ZipInfo(name, FIXED_DATE), _canonical(name, source.read(name)))
+
+
+def _canonical(name: str, content: bytes) -> bytes:
+    """A file of the zip without what differs each time: the date, and addresses in memory."""
+    if name == "metadata.json":
+        return json.dumps(json.loads(content) | {"date_saved": "1980-01-01"}).encode()
+    if name == "config.json":
+        numbers: dict[bytes, int] = {}
+        return ADDRESS.sub(lambda found: b"%d" % numbers.setdefault(found[0], len(numbers)), content)
+    return content
 
 
 def load(path: Path) -> keras.Model:

@@ -57,8 +57,11 @@ def read_yaml(path: Path = PARAMS_FILE) -> dict[str, Any]:
         loaded = ruamel.yaml.YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PipelineError(f"{path}: {error.strerror}; run from the project's root") from error
-    except ruamel.yaml.error.YAMLError as error:
-        raise PipelineError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except ruamel.yaml.error.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise PipelineError(f"{path}: {line}not YAML: {error.problem}; mend the line") from error
+    except (ruamel.yaml.error.YAMLError, UnicodeError) as error:
+        raise PipelineError(f"{path}: not YAML: {' '.join(str(error).split())}; mend the file") from error
     if not isinstance(loaded, dict):
         raise PipelineError(f"{path}: holds no sections; see the one that came with the project")
     return loaded
@@ -76,7 +79,7 @@ def typed(params: type[P], value: object, place: str) -> P:
     """`value` as the dataclass `params`, unknown, missing and mistyped keys refused."""
     strict = pydantic.dataclasses.dataclass(params, frozen=True, config={"extra": "forbid", "strict": True})
     try:  # as JSON, where a strict dataclass takes a mapping and a strict tuple takes a list
-        return cast(P, pydantic.TypeAdapter(strict).validate_json(json.dumps(value)))
+        return cast(P, pydantic.TypeAdapter(strict).validate_json(json.dumps(value, default=str)))
     except pydantic.ValidationError as error:
         raise PipelineError("\nerror: ".join(_problem(e, place) for e in error.errors())) from None
 
@@ -163,12 +166,16 @@ def write_parquet(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Sche
             rows += batch.num_rows
             while held >= ROW_GROUP:
                 table = pa.Table.from_batches(pending, schema)
-                out.write_table(table.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
+                out.write_table(_one_chunk(table.slice(0, ROW_GROUP)), row_group_size=ROW_GROUP)
                 pending = table.slice(ROW_GROUP).to_batches()
                 held -= ROW_GROUP
         if pending or not rows:
-            out.write_table(pa.Table.from_batches(pending, schema), row_group_size=ROW_GROUP)
+            out.write_table(_one_chunk(pa.Table.from_batches(pending, schema)), row_group_size=ROW_GROUP)
     return rows
+
+
+def _one_chunk(table: pa.Table) -> pa.Table:
+    return table.combine_chunks()  # the pages of a file follow the chunks of its columns
 
 
 def write_shards(folder: Path, tables: Iterable[pa.Table]) -> None:

@@ -25,8 +25,8 @@ _DIGITS = re.compile(r"\d+")
 
 
 def canonicalise(text: str) -> str:
-    """The text in NFKC without characters that nobody sees."""
-    return _ZERO_WIDTH.sub("", unicodedata.normalize("NFKC", text))
+    """The text without characters that nobody sees, in NFKC; again changes nothing."""
+    return unicodedata.normalize("NFKC", _ZERO_WIDTH.sub("", text))
 
 
 def fold(text: str) -> str:
@@ -82,13 +82,20 @@ def share_of(salt: str, campaign_key: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def near_copies(texts: Sequence[str]) -> Pairs:
-    """All pairs whose shingles have a Jaccard similarity of at least NEAR.
+def wordings(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """The distinct masked texts, and (n,) the number of each text's own."""
+    masked = [mask(text) for text in texts]
+    number = {wording: i for i, wording in enumerate(dict.fromkeys(masked))}
+    return list(number), np.array([number[m] for m in masked], np.int64)
 
+
+def near_copies(masked: Sequence[str]) -> Pairs:
+    """All pairs of masked texts whose shingles have a Jaccard similarity of at least NEAR.
+
+    Give it wordings: a campaign of n equal ones would be n ** 2 pairs.
     Candidates share one of BANDS bands of their min-hash signature (datasketch); each is confirmed
     exactly. Source: Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, chapter 3.
     """
-    masked = [mask(text) for text in texts]
     encoded = ([s.encode() for s in shingles(m)] for m in masked)
     signatures = np.array(
         [m.hashvalues for m in MinHash.generator(encoded, num_perm=BANDS * BAND, seed=1)], np.uint32

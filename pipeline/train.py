@@ -44,6 +44,8 @@ class Params:
             raise ValueError("stop_share must lie in (0, 1) and dropout in [0, 1)")
         if min(self.epochs, self.patience, self.batch_size, self.units, self.embedding_dim) < 1:
             raise ValueError("epochs, patience, batch_size, units and embedding_dim must be at least 1")
+        if self.learning_rate <= 0 or self.seed < 0:
+            raise ValueError("learning_rate must be above 0 and seed at least 0")
 
 
 @dataclass(frozen=True)
@@ -204,16 +206,18 @@ def main(argv: list[str] | None = None) -> None:
     table = stage.read_parquet(shards).to_pandas()
     aside = hold_out(table, params.stop_share, params.seed)
     rows, stop = read_rows(table[~aside]), read_rows(table[aside])
-    if len(np.unique(stop.labels)) < 2:
-        raise PipelineError(
-            f"{shards}: no ham or no spam in train.stop_share; raise it or bring more messages"
-        )
+    for part, place, way_out in ((stop, "in", "raise"), (rows, "outside of", "lower")):
+        if len(np.unique(part.labels)) < 2:
+            raise PipelineError(
+                f"{shards}: no ham or no spam {place} train.stop_share; {way_out} it or bring more messages"
+            )
 
     be_repeatable(params.seed)
     vocabulary_size = len(stage.read_json(tokenizer)["model"]["vocab"])
     size = models.Size(vocabulary_size, params.embedding_dim, params.units, params.dropout)
     model = models.MODELS[params.model](size)
-    with tracking.live_run(params.model, {"train": vars(params)}) as live:
+    as_written = {"train": stage.read_yaml()["train"]}  # 0, where params say 0.0: register logs it again
+    with tracking.live_run(params.model, as_written) as live:
 
         def told(epoch: Epoch) -> None:
             live.log_epoch(vars(epoch))

@@ -16,7 +16,7 @@ from pipeline.stage import Figure, PipelineError
 
 log = logging.getLogger(__name__)
 
-Names = NDArray[np.object_]  # (n,), the split of each message: train, val or test
+Names = NDArray[np.object_]  # (n,), the split of each wording: train, val or test
 
 PAD, START = "[PAD]", "[START]"  # ids 0 and 1; every message begins with START, so that none is empty
 RANK = {"train": 0, "val": 1, "test": 2}  # a near-copy stays in the higher split
@@ -74,7 +74,7 @@ def split_of(salt: str, campaign_key: str, shares: Shares) -> str:
 
 
 def left_out(split: Names, pairs: text.Pairs) -> NDArray[np.bool_]:
-    """(n,): the messages that have a near-copy in a higher split."""
+    """(n,): the wordings that have a near-copy in a higher split."""
     rank = np.array([RANK[name] for name in split])
     straddling = pairs[rank[pairs[:, 0]] != rank[pairs[:, 1]]]
     lower = np.where(rank[straddling[:, 0]] < rank[straddling[:, 1]], straddling[:, 0], straddling[:, 1])
@@ -83,19 +83,18 @@ def left_out(split: Names, pairs: text.Pairs) -> NDArray[np.bool_]:
     return out
 
 
-def random_split_leak(
-    copies: NDArray[np.int64], pairs: text.Pairs, train: float, among: NDArray[np.bool_]
-) -> float:
+def random_split_leak(rows: pd.DataFrame, pairs: text.Pairs, train: float, among: pd.Series) -> float:
     """The expected share of `among`'s test rows that a random split would leave a copy of in train.
 
     Over all random splits of the rows as they came: a row in test leaks unless all of its copies and
     near-copies escaped train, which happens with probability (1 - train) ** others.
     """
-    others = copies - 1
-    np.add.at(others, pairs[:, 0], copies[pairs[:, 1]])
-    np.add.at(others, pairs[:, 1], copies[pairs[:, 0]])
-    leaks = 1 - (1 - train) ** others
-    return float(np.average(leaks[among], weights=copies[among]))
+    of_wording = np.bincount(rows["wording"], rows["copies"])
+    near = of_wording.copy()
+    np.add.at(near, pairs[:, 0], of_wording[pairs[:, 1]])
+    np.add.at(near, pairs[:, 1], of_wording[pairs[:, 0]])
+    leaks = 1 - (1 - train) ** (near[rows["wording"]] - 1)
+    return float(np.average(leaks[among], weights=rows["copies"][among]))
 
 
 # ---- the tokenizer
@@ -109,7 +108,7 @@ def fit_tokenizer(texts: Iterable[str], params: Params) -> Tokenizer:
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFKC(), normalizers.Replace(Regex(text.ZERO_WIDTH), "")]
+        [normalizers.Replace(Regex(text.ZERO_WIDTH), ""), normalizers.NFKC()]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
@@ -124,7 +123,9 @@ def fit_tokenizer(texts: Iterable[str], params: Params) -> Tokenizer:
         single=f"{START} $A", special_tokens=[(START, 1)]
     )
     tokenizer.enable_truncation(params.sequence_length)
-    return tokenizer
+    spec = json.loads(tokenizer.to_str())
+    spec["added_tokens"] = []  # or "[PAD]", written in a message, would become id 0
+    return Tokenizer.from_str(json.dumps(spec))
 
 
 def token_ids(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:
@@ -148,12 +149,17 @@ def shards(rows: pd.DataFrame, tokenizer: Tokenizer, shard_rows: int) -> Iterato
 
 
 def divide(messages: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, text.Pairs]:
-    """The messages with `campaign_key`, `split` and `left_out`, and all pairs of near-copies."""
+    """The messages with `campaign_key`, `split`, `wording` and `left_out`, and all pairs of near wordings.
+
+    Messages of one wording have one campaign key, and so one split.
+    """
     texts = messages["text"].tolist()
     keys = [f"{key:016x}" for key in text.campaign_keys(texts)]
     split = np.array([split_of(params.salt, key, params.split) for key in keys], object)
-    pairs = text.near_copies(texts)
-    return messages.assign(campaign_key=keys, split=split, left_out=left_out(split, pairs)), pairs
+    wordings, wording = text.wordings(texts)
+    pairs = text.near_copies(wordings)
+    out = left_out(split[np.unique(wording, return_index=True)[1]], pairs)[wording]
+    return messages.assign(campaign_key=keys, split=split, wording=wording, left_out=out), pairs
 
 
 def figures_of(rows: pd.DataFrame, pairs: text.Pairs, params: Params) -> dict[str, Figure]:
@@ -164,13 +170,13 @@ def figures_of(rows: pd.DataFrame, pairs: text.Pairs, params: Params) -> dict[st
         figures[f"{name}.rows"] = Figure(len(part))
         figures[f"{name}.spam_share"] = Figure((part["label"] == "spam").mean(), n=len(part))
         figures[f"{name}.left_out"] = Figure(((rows["split"] == name) & rows["left_out"]).sum())
-    copies, spam = rows["copies"].to_numpy(np.int64), (rows["label"] == "spam").to_numpy()
-    for name, among in {"messages": np.ones(len(rows), np.bool_), "spam": spam}.items():
-        leak = random_split_leak(copies, pairs, params.split.train, among)
-        figures[f"random_split_leak.{name}"] = Figure(leak, n=int(copies[among].sum()))
-    kept = rows["split"].where(~rows["left_out"]).to_numpy()[pairs]
+    for name, among in {"messages": rows["label"].notna(), "spam": rows["label"] == "spam"}.items():
+        leak = random_split_leak(rows, pairs, params.split.train, among)
+        figures[f"random_split_leak.{name}"] = Figure(leak, n=int(rows["copies"][among].sum()))
+    wordings = rows.drop_duplicates("wording")
+    kept = wordings["split"].where(~wordings["left_out"]).to_numpy()[pairs]
     leaking = pairs[(kept[:, 0] != kept[:, 1]) & pd.notna(kept).all(axis=1)]
-    figures["leak"] = Figure(len(np.unique(leaking)), n=len(rows))
+    figures["leak"] = Figure(rows["wording"].isin(leaking.ravel()).sum(), n=len(rows))
     return figures
 
 
@@ -179,7 +185,7 @@ def main(argv: list[str] | None = None) -> None:
     messages, tokenizer_path, splits, train, val, report = stage.paths(argv, __doc__, *names)
     params = stage.read_params(Params, "vectorize")
 
-    rows, pairs = divide(stage.read_parquet(messages).to_pandas(), params)
+    rows, pairs = divide(stage.read_parquet(messages).sort_by("message_id").to_pandas(), params)
     used = {name: rows[(rows["split"] == name) & ~rows["left_out"]] for name in RANK}
     if short := [name for name, part in used.items() if part["label"].nunique() < 2]:
         raise PipelineError(f"{messages}: no ham or no spam in {', '.join(short)}; bring more messages")

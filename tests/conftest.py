@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ruamel.yaml
@@ -93,3 +94,24 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
     run("git", "add", "--all")
     run("git", "commit", "--quiet", "--message", "The first run")
     return folder, run
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without a run; its migrations take seconds, so tests copy it."""
+    from mlflow import MlflowClient  # here, as most test files need none of it
+
+    path = tmp_path_factory.mktemp("database") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of an MLflow of the test's own, which the pipeline uses too; the test runs beside it."""
+    from mlflow import MlflowClient
+
+    shutil.copyfile(empty_database, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    return MlflowClient(os.environ["MLFLOW_TRACKING_URI"])

@@ -1,0 +1,294 @@
+"""Batches waste little, the best weights are kept, and the same seed gives the same network."""
+
+import itertools
+import math
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from conftest import ROOT, runner, set_params
+from sklearn.metrics import average_precision_score, log_loss
+
+from pipeline import models, stage, train
+from pipeline.models import MODELS
+from pipeline.stage import PipelineError
+from pipeline.train import Epoch, Params, Rows, batches, best_epoch, hold_out, pad
+from pipeline.vectorize import SHARD
+
+PARAMS = Params("dense", 5, 6, 0.0, 0.03, 8, epochs=9, patience=9, stop_share=0.3, seed=1)
+STILL = 1e-12  # a learning rate that moves no weight of float32
+VOCABULARY = 40
+SPAMMY = 7  # the token id that makes a message spam, in the toy problem
+
+
+def toy(n, seed=0):
+    """Messages of 2 to 7 tokens, spam if SPAMMY is among them, which is half of them."""
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(n) % 2).astype(np.float32)
+    token_ids = [random.integers(8, VOCABULARY, random.integers(2, 8)).astype(np.int32) for _ in labels]
+    for ids, label in zip(token_ids, labels, strict=True):
+        if label:
+            ids[random.integers(len(ids))] = SPAMMY
+    return Rows(token_ids, labels)
+
+
+def noise(n, seed):
+    """Messages whose labels say nothing."""
+    rows = toy(n, seed)
+    return Rows(rows.token_ids, np.random.default_rng(seed + 100).permutation(rows.labels))
+
+
+def network(params):
+    keras.utils.set_random_seed(params.seed)
+    return MODELS[params.model](models.Size(VOCABULARY, params.embedding_dim, params.units, params.dropout))
+
+
+def trained(params, rows, stop):
+    """The network, its curves, and its weights after each epoch."""
+    model, weights = network(params), []
+    curves = train.train(rows, stop, model, params, lambda epoch: weights.append(model.get_weights()))
+    return model, curves, weights
+
+
+def scores(model, rows):
+    return model(pad(rows.token_ids), training=False).numpy()[:, 0].astype(np.float64)
+
+
+def same(some, others):
+    return all(np.array_equal(a, b) for a, b in zip(some, others, strict=True))
+
+
+# ---- batches
+
+
+def numbered(n, longest=50):
+    """Messages of many lengths, each of which holds its own number alone."""
+    lengths = np.random.default_rng(3).integers(1, longest + 1, n)
+    return Rows([np.full(k, i + 1, np.int32) for i, k in enumerate(lengths)], np.arange(n, dtype=np.float32))
+
+
+def order_of(rows, size, seed):
+    return [labels.astype(int).tolist() for _, labels in batches(rows, size, seed)]
+
+
+def test_pad_fills_up_on_the_right_to_the_longest():
+    found = pad([np.array([5, 6, 7], np.int32), np.array([8], np.int32)])
+    assert found.tolist() == [[5, 6, 7], [8, 0, 0]]
+    assert found.dtype == np.int32
+
+
+@pytest.mark.parametrize(("n", "size"), [(1000, 8), (7, 8), (8, 8), (1, 3), (641, 16)])
+def test_batches_hold_every_row_once_with_its_label(n, size):
+    rows = numbered(n)
+    seen = []
+    for token_ids, labels in batches(rows, size, (1, 1)):
+        assert len(labels) <= size
+        for ids, label in zip(token_ids, labels, strict=True):
+            whole = rows.token_ids[int(label)]
+            assert ids.tolist() == whole.tolist() + [models.PAD] * (len(ids) - len(whole))
+            seen.append(int(label))
+    assert sorted(seen) == list(range(n))
+    assert len(order_of(rows, size, (1, 1))) == math.ceil(n / size)
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    rows = numbered(300)
+    first = order_of(rows, 8, (1, 1))
+    np.random.default_rng().random()
+    assert order_of(rows, 8, (1, 1)) == first
+    assert order_of(rows, 8, (1, 2)) != first
+    assert order_of(rows, 8, (2, 1)) != first
+    assert {frozenset(batch) for batch in order_of(rows, 8, (1, 2))} != {frozenset(batch) for batch in first}
+
+
+def test_messages_of_like_length_share_a_batch():
+    rows = numbered(2000)
+    real = sum(map(len, rows.token_ids))
+    bucketed = sum(token_ids.size for token_ids, _ in batches(rows, 8, (1, 1))) - real
+    shuffled = np.random.default_rng(1).permutation(2000).reshape(-1, 8)
+    plain = sum(pad(rows.take(part).token_ids).size for part in shuffled) - real
+    assert bucketed < plain / 10
+
+
+# ---- what is held out
+
+
+def campaigns(n, copies=3):
+    return pd.DataFrame({"campaign_key": [f"{i:016x}" for i in range(n) for _ in range(copies)]})
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_held_out_is_about_that_share_of_the_campaigns_each_whole(share):
+    table = campaigns(2000)
+    aside = hold_out(table, share, 1)
+    by_campaign = aside.reshape(2000, 3)
+    assert (by_campaign.all(axis=1) == by_campaign.any(axis=1)).all()
+    assert by_campaign[:, 0].mean() == pytest.approx(share, abs=4 * math.sqrt(share / 2000))
+
+
+def test_no_other_message_moves_one_into_or_out_of_what_is_held_out():
+    table = campaigns(500)
+    some = np.random.default_rng(2).random(1500) < 0.4
+    assert hold_out(table[some], 0.3, 1).tolist() == hold_out(table, 0.3, 1)[some].tolist()
+    assert hold_out(table, 0.3, 2).tolist() != hold_out(table, 0.3, 1).tolist()
+
+
+# ---- the loop
+
+
+def test_curves_of_an_epoch_are_what_numpy_makes_of_the_scores():
+    rows, stop = toy(61, seed=1), toy(35, seed=2)
+    model, (epoch,), _ = trained(replace(PARAMS, learning_rate=STILL, epochs=1), rows, stop)
+    for part, loss, accuracy in (
+        (rows, epoch.loss, epoch.accuracy),
+        (stop, epoch.stop_loss, epoch.stop_accuracy),
+    ):
+        spam, score = part.labels > 0, scores(model, part)
+        assert loss == pytest.approx(-np.mean(np.log(np.where(spam, score, 1 - score))), abs=1e-6)
+        assert accuracy == pytest.approx(np.mean((score >= 0.5) == spam))
+    assert epoch.stop_average_precision == pytest.approx(
+        average_precision_score(stop.labels, scores(model, stop))
+    )
+
+
+def test_weights_left_are_those_of_the_best_epoch():
+    rows, stop = noise(64, seed=3), noise(48, seed=4)
+    model, curves, weights = trained(replace(PARAMS, learning_rate=0.3), rows, stop)
+    best = best_epoch(curves)
+    assert 1 < best.epoch < len(curves) == 9
+    assert same(model.get_weights(), weights[best.epoch - 1])
+    assert not same(model.get_weights(), weights[-1])
+    left = average_precision_score(stop.labels, scores(model, stop))
+    assert left == pytest.approx(max(epoch.stop_average_precision for epoch in curves), abs=1e-6)
+    assert log_loss(stop.labels, scores(model, stop)) == pytest.approx(best.stop_loss, abs=1e-5)
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_training_stops_when_patience_epochs_were_no_better(patience):
+    params = replace(PARAMS, learning_rate=STILL, patience=patience)
+    _, curves, _ = trained(params, toy(32), toy(32, seed=5))
+    assert [epoch.epoch for epoch in curves] == list(range(1, patience + 2))
+    assert best_epoch(curves).epoch == 1
+
+
+def test_best_epoch_is_the_first_of_equals():
+    curves = [Epoch(n, 0.1, 0.9, 0.2, 0.8, precision) for n, precision in enumerate([0.5, 0.9, 0.7, 0.9], 1)]
+    assert best_epoch(curves) is curves[1]
+
+
+def test_every_epoch_is_told_when_it_ends():
+    told = []
+    params = replace(PARAMS, epochs=2)
+    curves = train.train(toy(16), toy(16, seed=6), network(params), params, told.append)
+    assert told == curves
+
+
+def test_dropout_differs_from_epoch_to_epoch():
+    params = replace(PARAMS, model="bilstm", learning_rate=STILL, epochs=3, dropout=0.5)
+    _, curves, _ = trained(params, toy(24), toy(24, seed=7))
+    for epoch, next_epoch in itertools.pairwise(curves):
+        assert next_epoch.stop_loss == pytest.approx(epoch.stop_loss, abs=1e-6)
+        assert abs(next_epoch.loss - epoch.loss) > 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_network_learns_what_can_be_learnt(name):
+    params = replace(PARAMS, model=name, epochs=15, patience=15)
+    _, curves, _ = trained(params, toy(192, seed=8), toy(64, seed=9))
+    assert curves[-1].accuracy == 1
+    assert best_epoch(curves).stop_average_precision > 0.99
+    assert curves[-1].loss < curves[0].loss / 5
+
+
+# ---- what the person at the keyboard can put right
+
+
+@pytest.fixture
+def params_file(tmp_path, monkeypatch):
+    """Changes the train section of the params.yaml in the working directory."""
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    return lambda **changes: set_params(tmp_path, {"train": changes})
+
+
+COUNTS = "epochs, patience, batch_size, units and embedding_dim must be at least 1"
+SHARES = "stop_share must lie in (0, 1) and dropout in [0, 1)"
+REFUSED = [
+    ("model", "gru", ".model: unknown 'gru'; choose from bilstm_article, bilstm, lstm, rnn, dense"),
+    *((name, 0, f": {COUNTS}") for name in ("epochs", "patience", "batch_size", "units", "embedding_dim")),
+    *((name, 1.0, f": {SHARES}") for name in ("stop_share", "dropout")),
+    ("stop_share", 0.0, f": {SHARES}"),
+    ("dropout", -0.1, f": {SHARES}"),
+    ("learning_rate", 0.0, ": learning_rate must be above 0 and seed at least 0"),
+    ("seed", -1, ": learning_rate must be above 0 and seed at least 0"),
+    ("unit", 8, ".unit: unknown key; remove it or mend its spelling"),
+    ("seed", "one", ".seed: input should be a valid integer, not 'one'"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "line"), REFUSED)
+def test_param_out_of_bounds_is_refused(name, value, line, params_file):
+    params_file(**{name: value})
+    with pytest.raises(PipelineError) as refused:
+        stage.read_params(Params, "train")
+    assert str(refused.value) == f"params.yaml: train{line}"
+
+
+def written(folder, rows):
+    """The rows as vectorize writes them, a campaign each, and a tokenizer of their vocabulary."""
+    table = pa.table(
+        {
+            "message_id": [f"{i:064x}" for i in range(len(rows.labels))],
+            "campaign_key": [f"{i:016x}" for i in range(len(rows.labels))],
+            "token_ids": rows.token_ids,
+            "label": rows.labels.astype(np.int8),
+        },
+        SHARD,
+    )
+    stage.write_shards(folder / "train", [table])
+    stage.write_json(folder / "tokenizer.json", {"model": {"vocab": {str(i): i for i in range(VOCABULARY)}}})
+    return [
+        str(folder / name) for name in ("tokenizer.json", "train", "model.keras", "curves.csv", "report.json")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("inside", "place", "way_out"), [(True, "in", "raise"), (False, "outside of", "lower")]
+)
+def test_one_class_alone_on_a_side_of_stop_share_is_refused(inside, place, way_out, params_file, tmp_path):
+    rows = toy(40)
+    keys = pd.DataFrame({"campaign_key": [f"{i:016x}" for i in range(40)]})
+    rows.labels[hold_out(keys, 0.3, 1) == inside] = 0
+    params_file(stop_share=0.3, seed=1)
+    with pytest.raises(PipelineError) as refused:
+        train.main(written(tmp_path, rows))
+    assert str(refused.value) == (
+        f"{tmp_path}/train: no ham or no spam {place} train.stop_share; {way_out} it or bring more messages"
+    )
+    assert not (tmp_path / "model.keras").exists()
+
+
+@pytest.mark.slow
+def test_same_seed_gives_the_same_bytes_in_another_process(store, params_file, tmp_path):
+    params_file(model="bilstm", units=6, embedding_dim=5, epochs=2, stop_share=0.3, dropout=0.5, patience=2)
+    inputs = written(tmp_path, toy(96, seed=10))[:2]
+    outputs = ("model.keras", "curves.csv", "report.json")
+    store.create_experiment("spam-detector", artifact_location=f"file://{tmp_path}/artifacts")
+
+    def train_in(place):
+        paths = [*inputs, *(str(tmp_path / place / name) for name in outputs)]
+        seed = str(len(place))  # of Python's own hashes, so that no order of a set can hide
+        runner(tmp_path)(
+            sys.executable, "-m", "pipeline.train", *paths, PYTHONPATH=str(ROOT), PYTHONHASHSEED=seed
+        )
+
+    with ThreadPoolExecutor() as both:
+        list(both.map(train_in, ("here", "elsewhere")))
+    for name in outputs:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "elsewhere" / name).read_bytes()
