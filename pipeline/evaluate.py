@@ -21,7 +21,11 @@ from pipeline.stage import Figure
 
 log = logging.getLogger(__name__)
 
-SLICE_METRICS = ("recall", "ham_blocked_percent", "average_precision")  # of each slice, in the report
+SLICE_METRICS = (
+    "spam_caught_percent",
+    "ham_blocked_percent",
+    "average_precision",
+)  # each slice's, in the report
 WORST = 50  # mistakes kept for a person to read
 MISTAKES = ingest.MESSAGES.append(pa.field("probability", pa.float64())).append(pa.field("wrong", pa.bool_()))
 

@@ -35,10 +35,11 @@ def _figure(name: str, entry: Mapping[str, Any]) -> Figure:
 
 
 def _confusion(axes: Any, entry: Mapping[str, Any]) -> None:
-    ((file, actual),) = entry["y"].items()
+    """Counts of each pair of values; `y` is the row, `x` the column."""
+    ((file, y),) = entry["y"].items()
     table = _columns(Path(file))
-    pairs = list(zip(table[actual], table[entry["x"]], strict=True))
-    names = sorted(set(table[actual]))
+    pairs = list(zip(table[y], table[entry["x"]], strict=True))
+    names = sorted({name for pair in pairs for name in pair})
     counts = [[pairs.count((row, column)) for column in names] for row in names]
     axes.imshow(counts, cmap="Purples", norm="symlog")
     axes.set_xticks(range(len(names)), names)

@@ -1,14 +1,17 @@
 """Labels messages with the model in service: `python -m pipeline.score INPUT OUTPUT`."""
 
 import argparse
+import csv
 import itertools
 import json
 import logging
+import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,102 +27,170 @@ ADDED = ("label", "probability", "threshold", "model_version")
 STANDARD = "-"  # standard input, a message a line; standard output, a JSON object a line
 
 Tables = Iterator[pd.DataFrame]
+F = TypeVar("F")
 
 
 def scored(tables: Iterable[pd.DataFrame], text: str, model: Any, version: str) -> Tables:
     """Each table with its own columns, and ADDED. Raises: PipelineError."""
     for table in tables:
         if text not in table:
-            raise PipelineError(f"no column {text!r} among {', '.join(map(str, table))}; name it with --text")
+            have = ", ".join(map(str, table))
+            raise PipelineError(f"the input has no column {text!r} among {have}; name it with --text")
         if taken := [name for name in ADDED if name in table]:
             raise PipelineError(f"the input has a column {taken[0]!r} already; rename it")
-        texts = pd.DataFrame({"text": table[text].fillna("").astype(str)})
+        texts = pd.DataFrame({"text": _texts(table[text])}, dtype="str")
         answer = model.predict(texts).assign(model_version=version)
         yield pd.concat([table.reset_index(drop=True), answer], axis="columns")
 
 
-# ---- formats
+def _texts(column: "pd.Series[Any]") -> list[str]:
+    """The cells as the model takes them: a null is the empty text, half a surrogate pair is a `?`."""
+    cells = column.astype(object).where(column.notna(), "")
+    return [str(cell).encode("utf-8", "replace").decode() for cell in cells]
 
 
-def _read_csv(path: Path, separator: str = ",") -> Tables:
-    # as text, so that what came in goes out as it was: 007 stays 007
-    yield from pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, chunksize=BATCH)
+# ---- formats: what came in goes out as it was
+
+
+def _read_lines(text: str) -> Tables:
+    lines = (line.rstrip("\r\n") for line in sys.stdin)
+    while part := list(itertools.islice(lines, BATCH)):
+        yield pd.DataFrame({text: part})
+
+
+def _read_csv(path: Path, separator: str = ",", quoting: Any = csv.QUOTE_MINIMAL) -> Tables:
+    as_text: Any = {"dtype": str, "keep_default_na": False}  # 007 stays 007
+    for table in pd.read_csv(path, sep=separator, quoting=quoting, chunksize=BATCH, **as_text):
+        if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for an index
+            raise ValueError("rows have more columns than the header")
+        yield table
+
+
+def _read_tsv(path: Path) -> Tables:
+    """Without quoting, as ingest reads it: messages are full of stray quotation marks."""
+    return _read_csv(path, "\t", csv.QUOTE_NONE)
 
 
 def _read_jsonl(path: Path) -> Tables:
-    with path.open(encoding="utf-8") as file:
-        while lines := list(itertools.islice(file, BATCH)):
-            yield pd.DataFrame([json.loads(line) for line in lines])
+    with path.open(encoding="utf-8-sig") as file:
+        numbered = enumerate(file, 1)
+        while part := list(itertools.islice(numbered, BATCH)):
+            yield pd.DataFrame([_object(line, number) for number, line in part], dtype=object)
+
+
+def _object(line: str, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"line {number}: {error}") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"line {number}: not an object")
+    return row
 
 
 def _read_parquet(path: Path) -> Tables:
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(BATCH):
-            yield batch.to_pandas()
+        empty = [file.schema_arrow.empty_table()]
+        for batch in file.iter_batches(BATCH) if file.metadata.num_rows else empty:
+            yield batch.to_pandas(types_mapper=pd.ArrowDtype)  # integers with nulls stay integers
 
 
-def _write_csv(path: Path, tables: Iterable[pd.DataFrame], separator: str = ",") -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        for number, table in enumerate(tables):
-            table.to_csv(file, sep=separator, header=number == 0, index=False, lineterminator="\n")
+def _write_csv(
+    path: Path, tables: Iterable[pd.DataFrame], separator: str = ",", quoting: Any = csv.QUOTE_MINIMAL
+) -> None:
+    with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
+        for number, table in enumerate(_alike(tables)):
+            table.to_csv(
+                file, sep=separator, quoting=quoting, header=number == 0, index=False, lineterminator="\n"
+            )
+
+
+def _write_tsv(path: Path, tables: Iterable[pd.DataFrame]) -> None:
+    try:
+        _write_csv(path, tables, "\t", csv.QUOTE_NONE)
+    except csv.Error:
+        raise csv.Error("a cell holds a tab or a line break") from None
 
 
 def _write_jsonl(path: Path, tables: Iterable[pd.DataFrame]) -> None:
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors="replace") as file:
         for table in tables:
             file.writelines(_json_lines(table))
 
 
 def _json_lines(table: pd.DataFrame) -> Iterator[str]:
-    return (json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_dict("records"))
+    for row in table.astype(object).where(table.notna(), None).to_dict("records"):
+        plain = {name: _plain(value) for name, value in row.items()}
+        yield json.dumps(plain, ensure_ascii=False, default=str) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON knows it: NaN is null, an array a list."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _write_parquet(path: Path, tables: Iterable[pd.DataFrame]) -> None:
-    batches = (pa.Table.from_pandas(table, preserve_index=False) for table in tables)
+    batches = (pa.Table.from_pandas(table, preserve_index=False) for table in _alike(tables))
     first = next(batches)
     with pq.ParquetWriter(path, first.schema) as file:
         for table in itertools.chain([first], batches):
             file.write_table(table.cast(first.schema))
 
 
+def _alike(tables: Iterable[pd.DataFrame]) -> Tables:
+    """The tables with the columns of the first: the lines of a JSONL file need not be alike."""
+    columns = None
+    for table in tables:
+        columns = table.columns if columns is None else columns
+        if new := [name for name in table if name not in columns]:
+            raise PipelineError(
+                f"the input has a column {new[0]!r} that its first {BATCH:,} rows do not have; write .jsonl"
+            )
+        yield table.reindex(columns=columns)
+
+
 READERS: dict[str, Callable[[Path], Tables]] = {
     ".csv": _read_csv,
-    ".tsv": lambda path: _read_csv(path, "\t"),
+    ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
 }
 WRITERS: dict[str, Callable[[Path, Iterable[pd.DataFrame]], None]] = {
     ".csv": _write_csv,
-    ".tsv": lambda path, tables: _write_csv(path, tables, "\t"),
+    ".tsv": _write_tsv,
     ".jsonl": _write_jsonl,
     ".parquet": _write_parquet,
 }
 
 
+def _format(formats: Mapping[str, F], name: str) -> F:
+    return stage.choose(formats, Path(name).suffix.lower(), f"{name}: format")
+
+
 def read(name: str, text: str) -> Tables:
-    """The input as tables of at most BATCH rows. Raises: PipelineError."""
-    if name == STANDARD:
-        lines = (line.rstrip("\r\n") for line in sys.stdin)
-        while part := list(itertools.islice(lines, BATCH)):
-            yield pd.DataFrame({text: part})
-        return
-    reader = stage.choose(READERS, Path(name).suffix.lower(), f"{name}: format")
+    """The input as tables of at most BATCH rows, at least one. Raises: PipelineError."""
+    tables = _read_lines(text) if name == STANDARD else _format(READERS, name)(Path(name))
     try:
-        yield from reader(Path(name))
+        yield next(tables, pd.DataFrame({text: []}, dtype="str"))
+        yield from tables
     except (OSError, ValueError, pa.ArrowException) as error:  # pandas' and json's errors are ValueErrors
-        raise PipelineError(f"{name}: {' '.join(str(error).split())}; mend the file") from error
+        raise PipelineError(f"{name}: {' '.join(str(error).split())}; mend the input") from error
 
 
 def write(name: str, tables: Iterable[pd.DataFrame]) -> None:
-    """All of the tables to the output; a file appears only when it is whole."""
+    """All of the tables to the output; a file appears only when it is whole. Raises: PipelineError."""
     if name == STANDARD:
         for table in tables:
             sys.stdout.writelines(_json_lines(table))
             sys.stdout.flush()
         return
-    writer = stage.choose(WRITERS, Path(name).suffix.lower(), f"{name}: format")
-    with stage.replacing(Path(name)) as temporary:
-        writer(temporary, tables)
+    try:
+        with stage.replacing(Path(name)) as temporary:
+            _format(WRITERS, name)(temporary, tables)
+    except (csv.Error, UnicodeError, pa.ArrowException) as error:  # what the format cannot hold
+        raise PipelineError(f"{name}: {' '.join(str(error).split())}; write .jsonl") from error
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -130,7 +201,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     for name, formats in ((arguments.input, READERS), (arguments.output, WRITERS)):
         if name != STANDARD:
-            stage.choose(formats, Path(name).suffix.lower(), f"{name}: format")
+            _format(formats, name)
 
     model, version = tracking.load_champion()
     with tqdm(unit=" messages", disable=None) as bar:
