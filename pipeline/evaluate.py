@@ -37,8 +37,8 @@ class Params:
     seed: int  # of the bootstrap
 
     def __post_init__(self) -> None:
-        if self.resamples < 1:
-            raise ValueError("resamples must be at least 1")
+        if self.resamples < 1 or self.seed < 0:
+            raise ValueError("resamples must be at least 1 and seed at least 0")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Draws the plots that `dvc.yaml` defines, from the same files, for the MLflow UI."""
 
 import csv
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ def _figure(name: str, entry: Mapping[str, Any]) -> Figure:
         return figure
     x = entry["x"]
     lines = [(file, y) for file, ys in entry["y"].items() for y in ([ys] if isinstance(ys, str) else ys)]
-    for (file, y), colour in zip(lines, COLOURS, strict=False):
+    for (file, y), colour in zip(lines, itertools.cycle(COLOURS), strict=False):
         table = _columns(Path(file))
-        xs = table[x if isinstance(x, str) else x[file]]
+        xs, ys = (_numbers(table[name]) for name in (x if isinstance(x, str) else x[file], y))
         label = f"{Path(file).stem}: {y}" if len(entry["y"]) > 1 else y
-        axes.plot([float(v) for v in xs], [float(v) for v in table[y]], color=colour, label=label, marker=".")
+        axes.plot(xs, ys, color=colour, label=label, marker=".")
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
@@ -39,6 +40,8 @@ def _confusion(axes: Any, entry: Mapping[str, Any]) -> None:
     ((file, y),) = entry["y"].items()
     table = _columns(Path(file))
     pairs = list(zip(table[y], table[entry["x"]], strict=True))
+    if not pairs:
+        return
     names = sorted({name for pair in pairs for name in pair})
     counts = [[pairs.count((row, column)) for column in names] for row in names]
     axes.imshow(counts, cmap="Purples", norm="symlog")
@@ -51,5 +54,11 @@ def _confusion(axes: Any, entry: Mapping[str, Any]) -> None:
 
 def _columns(path: Path) -> dict[str, list[str]]:
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [row[name] for row in rows] for name in (rows[0] if rows else [])}
+        table = csv.DictReader(file)
+        rows = list(table)
+    return {name: [row[name] for row in rows] for name in table.fieldnames or []}
+
+
+def _numbers(column: list[str]) -> list[float]:
+    """An empty cell, which is how an undefined or infinite number is written, leaves a gap."""
+    return [float(cell or "nan") for cell in column]

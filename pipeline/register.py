@@ -167,11 +167,10 @@ def main(argv: list[str] | None = None) -> None:
 
     evaluation = stage.read_json(inputs.evaluation)
     reasons = missed(params.criteria, evaluation["figures"])
-    verdict = (
-        f"criteria missed: {'; '.join(reasons)}" if reasons else "criteria met: takes the alias champion"
-    )
-    if os.environ.get("DVC_EXP_NAME"):
-        verdict = f"{verdict.partition(':')[0]}: an experiment, which moves nothing"
+    experiment = bool(os.environ.get("DVC_EXP_NAME"))
+    effect = "an experiment, which moves nothing" if experiment else "takes the alias champion"
+    verdict = f"criteria missed: {'; '.join(reasons)}" if reasons else f"criteria met: {effect}"
+    if experiment:
         tracking.record(record_of(inputs, verdict))
     else:
         version = version_for(record_of(inputs, verdict), inputs)

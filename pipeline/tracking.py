@@ -82,10 +82,18 @@ def _connected() -> Iterator[MlflowClient]:
     mlflow.set_tracking_uri(address())
     mlflow.set_registry_uri(address())
     try:
-        yield MlflowClient()
+        client = MlflowClient()
+    except Exception as error:  # of MLflow, of the database or of its driver, whichever that is
+        raise _unreachable(error) from error
+    try:
+        yield client
     except MlflowException as error:
-        said = " ".join(str(error).split())[:300]
-        raise PipelineError(f"MLflow at MLFLOW_TRACKING_URI or mlflow.db: {said}") from error
+        raise _unreachable(error) from error
+
+
+def _unreachable(error: Exception) -> PipelineError:
+    said = " ".join(str(error).split())[:300]
+    return PipelineError(f"MLflow at MLFLOW_TRACKING_URI or mlflow.db: {said}")
 
 
 def _experiment(client: MlflowClient) -> str:
@@ -143,11 +151,18 @@ def record(record: Record) -> str:
         if found := _runs(client, "run_key", record.run_key):
             return str(found[0].info.run_id)
         of_network = _runs(client, "network_hash", record.network_hash)
-        bare = [run.info.run_id for run in of_network if "run_key" not in run.data.tags]
+        bare = [run.info.run_id for run in of_network if _is_bare(run, record.params)]
         with mlflow.start_run(bare[0] if bare else None, experiment_id=_experiment(client)) as run:
             _fill(record, curves=not bare)
-            mlflow.set_tag("run_key", record.run_key)  # last: a run that bears it is whole
+            # last: a run that bears them is whole
+            mlflow.set_tags({"network_hash": record.network_hash, "run_key": record.run_key})
             return str(run.info.run_id)
+
+
+def _is_bare(run: Run, params: Mapping[str, Any]) -> bool:
+    """Whether it is a training that was not evaluated yet, under these params: MLflow lets none change."""
+    theirs = {name: str(value) for name, value in params.items()}
+    return "run_key" not in run.data.tags and run.data.params.items() <= theirs.items()
 
 
 def _runs(client: MlflowClient, tag: str, value: str) -> list[Run]:
@@ -157,7 +172,6 @@ def _runs(client: MlflowClient, tag: str, value: str) -> list[Run]:
 
 def _fill(record: Record, curves: bool) -> None:
     mlflow.set_tags({**record.tags, "mlflow.runName": record.name, "mlflow.note.content": record.description})
-    mlflow.set_tag("network_hash", record.network_hash)
     mlflow.log_params(record.params)
     for epoch in record.curves if curves else []:
         mlflow.log_metrics(_curve_point(epoch), step=int(epoch["epoch"]))

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, runner, set_params
 from sklearn.metrics import average_precision_score, log_loss
 
-from pipeline import models, stage, train
+from pipeline import models, stage, tracking, train
 from pipeline.models import MODELS
 from pipeline.stage import PipelineError
 from pipeline.train import Epoch, Params, Rows, batches, best_epoch, hold_out, pad
@@ -277,6 +277,7 @@ def test_one_class_alone_on_a_side_of_stop_share_is_refused(inside, place, way_o
 @pytest.mark.slow
 def test_same_seed_gives_the_same_bytes_in_another_process(store, params_file, tmp_path):
     params_file(model="bilstm", units=6, embedding_dim=5, epochs=2, stop_share=0.3, dropout=0.5, patience=2)
+    params_file(learning_rate=1)  # no float: MLflow must show it as it is written
     inputs = written(tmp_path, toy(96, seed=10))[:2]
     outputs = ("model.keras", "curves.csv", "report.json")
     store.create_experiment("spam-detector", artifact_location=f"file://{tmp_path}/artifacts")
@@ -292,3 +293,7 @@ def test_same_seed_gives_the_same_bytes_in_another_process(store, params_file, t
         list(both.map(train_in, ("here", "elsewhere")))
     for name in outputs:
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "elsewhere" / name).read_bytes()
+    as_register_logs_them = {name: str(value) for name, value in tracking.flat(stage.read_yaml()).items()}
+    runs = store.search_runs(["1"])
+    assert len(runs) == 2
+    assert all(run.data.params.items() <= as_register_logs_them.items() for run in runs)

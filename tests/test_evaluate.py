@@ -1,0 +1,304 @@
+"""The decision comes from val alone, test is only measured, and both models are judged by one rule."""
+
+import csv
+import json
+from dataclasses import asdict, replace
+
+import keras
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from conftest import MESSAGES, ROOT, set_params
+
+from pipeline import decision, evaluate, ingest, models, stage
+from pipeline.evaluate import MISTAKES, PLOTS, SLICE_METRICS, WORST, Params, figures_of, judge
+from pipeline.metrics import METRICS, Scored
+from pipeline.slices import SLICES
+from pipeline.stage import Figure, PipelineError
+from pipeline.vectorize import SPLITS, Shares, fit_tokenizer
+from pipeline.vectorize import Params as VectorizeParams
+
+PARAMS = Params(lost_ham_budget=0.05, resamples=7, seed=1)
+
+
+def drawn(seed, ham=61, spam=29, noise=0.2):
+    """Labels, and scores that mostly tell them apart."""
+    random = np.random.default_rng(seed)
+    y_true = random.permutation(np.arange(ham + spam) < spam)
+    score = np.clip(0.3 + 0.4 * y_true + noise * random.normal(size=ham + spam), 0.01, 0.99)
+    return y_true, score.astype(np.float32)
+
+
+def table(n, seed=0):
+    """Messages as ingest makes them, of two sources."""
+    texts = [f"message {i} see www.x.com" if i % 3 else f"£{i} won" for i in range(n)]
+    ids = np.random.default_rng(seed).permutation([f"{i:016x}" for i in range(n)])
+    return pd.DataFrame(
+        {
+            "message_id": ids,
+            "text": texts,
+            "label": ["ham"] * n,
+            "source": ["sms" if i % 2 else "files/a.csv" for i in range(n)],
+            "row": np.arange(n),
+            "received_at": pd.Series([pd.NaT] * n, dtype="datetime64[us, UTC]"),
+        }
+    )
+
+
+# ---- one rule for every model
+
+
+def test_decision_is_vals_alone():
+    (val, val_score), (test, test_score) = drawn(1), drawn(2, ham=43, spam=17)
+    judged = judge((val, test), (val_score, test_score), 0.05)
+    assert judged.decision == decision.fit(val, val_score, 0.05)
+    assert judge((val, ~test), (val_score, 1 - test_score), 0.05).decision == judged.decision
+    assert judge((~val, test), (val_score, test_score), 0.05).decision != judged.decision
+
+
+def test_test_is_calibrated_and_cut_as_val_decided():
+    (val, val_score), (test, test_score) = drawn(1), drawn(2, ham=43, spam=17)
+    judged = judge((val, test), (val_score, test_score), 0.05)
+    assert judged.test.y_true.tolist() == test.tolist()
+    assert judged.test.y_score.tolist() == decision.calibrate(test_score, judged.decision).tolist()
+    assert judged.test.y_pred.tolist() == (judged.test.y_score >= judged.decision.threshold).tolist()
+
+
+# ---- the figures
+
+
+@pytest.fixture
+def two_models():
+    (val, val_score), (test, test_score) = drawn(1), drawn(2, ham=43, spam=17)
+    worse, worse_test = (
+        drawn(seed, ham, spam, noise=0.4)[1] for seed, ham, spam in ((1, 61, 29), (2, 43, 17))
+    )
+    return [judge((val, test), scores, 0.05) for scores in ((val_score, test_score), (worse, worse_test))]
+
+
+def test_figures_have_every_metric_of_ours_the_baseline_the_difference_and_each_slice(two_models):
+    figures = figures_of(*two_models, table(60), PARAMS)
+    slices = [*SLICES, "source_files", "source_sms"]
+    assert list(figures) == [
+        *METRICS,
+        *(f"baseline.{name}" for name in METRICS),
+        *(f"difference.{name}" for name in METRICS),
+        *(f"slices.{part}.{name}" for part in slices for name in SLICE_METRICS),
+        "threshold",
+        "val_ham_lost",
+    ]
+
+
+def test_figures_are_the_metrics_on_test_each_with_an_interval(two_models):
+    ours, baseline = two_models
+    figures = figures_of(ours, baseline, table(60), PARAMS)
+    for name, metric in METRICS.items():
+        assert figures[name].value == pytest.approx(metric(ours.test))
+        assert figures[f"baseline.{name}"].value == pytest.approx(metric(baseline.test))
+        assert figures[f"difference.{name}"].value == pytest.approx(metric(ours.test) - metric(baseline.test))
+        for prefix in ("", "baseline.", "difference."):
+            figure = figures[prefix + name]
+            assert figure.low <= figure.high
+            assert figure.n == 60
+
+
+def test_slice_has_the_metrics_of_its_rows_alone(two_models):
+    ours, baseline = two_models
+    figures = figures_of(ours, baseline, table(60), PARAMS)
+    rows = ours.test.take(np.arange(60) % 3 == 0)  # those with a currency sign
+    for name in SLICE_METRICS:
+        figure = figures[f"slices.has_currency_sign.{name}"]
+        assert figure.value == pytest.approx(METRICS[name](rows))
+        assert figure.n == 20
+    assert figures["slices.long.average_precision"] == Figure(None, n=0)
+
+
+def test_figures_say_what_val_decided(two_models):
+    ours, baseline = two_models
+    figures = figures_of(ours, baseline, table(60), PARAMS)
+    assert figures["threshold"] == Figure(ours.decision.threshold)
+    lost = ours.decision.ham_lost / 61
+    assert figures["val_ham_lost"] == Figure(lost, high=ours.decision.lost_ham_upper, n=61)
+    assert 0 < lost < ours.decision.lost_ham_upper
+
+
+def test_sentence_has_the_figures_that_a_person_asks_for_first():
+    ours = {"f1": 0.98765, "spam_caught_percent": 97.26, "ham_blocked_percent": 0.119}
+    theirs = {"f1": 0.9, "spam_caught_percent": 90.0, "ham_blocked_percent": 1.0}
+    figures = {name: Figure(value) for name, value in ours.items()}
+    figures |= {f"baseline.{name}": Figure(value) for name, value in theirs.items()}
+    assert evaluate.sentence(figures) == (
+        "f1 0.988, spam caught 97.3 %, ham lost 0.12 %; "
+        "linear baseline: f1 0.900, spam caught 90.0 %, ham lost 1.00 %"
+    )
+
+
+# ---- the worst mistakes
+
+
+def test_worst_mistakes_are_those_that_the_model_was_surest_of():
+    spam = np.array([True, True, False, False, True])
+    score = np.array([0.1, 0.9, 0.95, 0.2, 0.4])
+    worst = evaluate.worst_mistakes(table(5), Scored(spam, score, score >= 0.5))
+    assert worst["row"].tolist() == [2, 0, 4, 3, 1]  # of the truth, the model said 0.05, 0.1, 0.4, 0.8, 0.9
+    assert worst["probability"].tolist() == [0.95, 0.1, 0.4, 0.2, 0.9]
+    assert worst["wrong"].tolist() == [True, True, True, False, False]
+    assert worst["text"].tolist() == table(5)["text"][[2, 0, 4, 3, 1]].tolist()
+    assert list(worst.columns) == MISTAKES.names
+
+
+def test_of_many_mistakes_the_worst_fifty_are_kept():
+    random = np.random.default_rng(4)
+    spam, score = random.random(WORST + 30) < 0.5, random.random(WORST + 30)
+    worst = evaluate.worst_mistakes(table(WORST + 30), Scored(spam, score, score >= 0.5))
+    assert len(worst) == WORST == 50
+    assert sorted(np.where(spam, score, 1 - score))[:50] == pytest.approx(
+        np.where(spam, score, 1 - score)[worst["row"]]
+    )
+
+
+def test_equal_mistakes_stand_in_one_order_whatever_the_order_of_the_rows():
+    rows = table(70)
+    spam = np.zeros(70, np.bool_)
+    tied = Scored(spam, np.full(70, 0.75), ~spam)
+    once, again = (evaluate.worst_mistakes(t, tied) for t in (rows, rows[::-1]))
+    assert once["message_id"].tolist() == again["message_id"].tolist() == sorted(rows["message_id"])[:50]
+
+
+# ---- plots
+
+
+ROWS = {
+    "many": Scored(*(column := drawn(3, ham=300, spam=200)), column[1] >= 0.5),
+    "no spam": Scored(np.zeros(4, np.bool_), np.linspace(0, 1, 4), np.arange(4) > 2),
+    "no ham": Scored(np.ones(4, np.bool_), np.linspace(0, 1, 4), np.arange(4) > 2),
+}
+
+
+@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("rows", ROWS)
+def test_plot_is_a_table_with_a_cell_for_every_column(name, rows):
+    columns, cells = PLOTS[name](ROWS[rows])
+    assert len(set(columns)) == len(columns) > 1
+    assert all(len(row) == len(columns) for row in cells)
+    assert cells or rows != "many"
+
+
+def test_confusion_has_a_row_a_message_in_the_columns_that_it_names():
+    scored = Scored(np.array([True, True, False]), np.zeros(3), np.array([False, True, False]))
+    columns, rows = evaluate.confusion(scored)
+    assert [dict(zip(columns, row, strict=True)) for row in rows] == [
+        {"actual": "spam", "predicted": "ham"},
+        {"actual": "spam", "predicted": "spam"},
+        {"actual": "ham", "predicted": "ham"},
+    ]
+
+
+def test_every_plot_is_written_for_ours_and_for_the_baseline(two_models, tmp_path):
+    ours, baseline = (judged.test for judged in two_models)
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots" / "of_an_earlier_run.csv").touch()
+    evaluate.write_plots(tmp_path / "plots", ours, baseline)
+    files = {path.stem for path in (tmp_path / "plots").iterdir()}
+    assert files == {*PLOTS, *(f"{name}_baseline" for name in PLOTS)}
+    with (tmp_path / "plots" / "roc_baseline.csv").open() as file:
+        columns, first, *rest = csv.reader(file)
+    assert columns == ["ham_lost", "spam_caught", "threshold"]
+    assert first == ["0.0", "0.0", ""]  # above every score: an infinite threshold is an empty cell
+    assert rest[-1][:2] == ["1.0", "1.0"]
+
+
+# ---- the stage
+
+
+def test_params_out_of_bounds_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    for changes in ({"resamples": 0}, {"seed": -1, "resamples": 1}):
+        set_params(tmp_path, {"evaluate": changes})
+        with pytest.raises(PipelineError) as refused:
+            stage.read_params(Params, "evaluate")
+        assert str(refused.value) == "params.yaml: evaluate: resamples must be at least 1 and seed at least 0"
+
+
+class Project:
+    """The inputs of the stage, on the hand-written messages, and what it makes of them."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+        set_params(folder, {"evaluate": asdict(replace(PARAMS, lost_ham_budget=0.2))})
+        rows = pd.read_csv(MESSAGES)
+        self.messages = table(len(rows)).assign(
+            text=rows["body"], label=np.where(rows["kind"] == 1, "spam", "ham")
+        )
+        self.splits = pd.DataFrame(
+            {
+                "message_id": self.messages["message_id"],
+                "split": np.array(["train", "val", "test"])[np.arange(len(rows)) % 3],
+                "campaign_key": self.messages["message_id"],
+                "left_out": np.arange(len(rows)) % 11 == 0,
+            }
+        )
+        tokenizer = fit_tokenizer(rows["body"], VectorizeParams(Shares(0.4, 0.3, 0.3), "s", 400, 30, 10))
+        (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+        keras.utils.set_random_seed(6)
+        size = models.Size(tokenizer.get_vocab_size(), 5, 4, 0.0)
+        models.save(models.MODELS["dense"](size), folder / "model.keras")
+
+    def in_test(self):
+        return ((self.splits["split"] == "test") & ~self.splits["left_out"]).to_numpy()
+
+    def run(self, name):
+        """The folder with the outputs."""
+        for file, rows, schema in (
+            ("messages", self.messages, ingest.MESSAGES),
+            ("splits", self.splits, SPLITS),
+        ):
+            rows = pa.Table.from_pandas(rows, schema, preserve_index=False)
+            stage.write_parquet(self.folder / f"{file}.parquet", rows.to_batches(), schema)
+        inputs = ("messages.parquet", "splits.parquet", "tokenizer.json", "model.keras")
+        outputs = ("decision.json", "mistakes.parquet", "evaluate.json", "metrics.json", "plots")
+        evaluate.main(
+            [*(str(self.folder / file) for file in inputs), *(str(self.folder / name / o) for o in outputs)]
+        )
+        return self.folder / name
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Project(tmp_path)
+
+
+def test_nothing_is_chosen_on_test(project):
+    before = project.run("before")
+    labels = project.messages["label"].to_numpy(object)
+    turned = np.where(labels == "ham", "spam", "ham")
+    project.messages["label"] = np.where(project.in_test(), turned, labels)
+    after = project.run("after")
+    assert (after / "decision.json").read_bytes() == (before / "decision.json").read_bytes()
+    assert (after / "metrics.json").read_bytes() != (before / "metrics.json").read_bytes()
+    thresholds = [
+        json.loads((at / "evaluate.json").read_text())["figures"]["threshold"] for at in (before, after)
+    ]
+    assert thresholds[0] == thresholds[1]
+
+
+def test_stage_is_repeatable_and_its_files_agree(project):
+    made, again = project.run("made"), project.run("again")
+    for file in (path.relative_to(made) for path in made.rglob("*.*")):
+        assert (again / file).read_bytes() == (made / file).read_bytes(), file
+    report = json.loads((made / "evaluate.json").read_text())
+    assert report["rows"] == project.in_test().sum()
+    flat = json.loads((made / "metrics.json").read_text())
+    assert list(flat) == list(METRICS)
+    assert flat == {name: report["figures"][name]["value"] for name in METRICS}
+    assert report["figures"]["threshold"]["value"] == pytest.approx(
+        json.loads((made / "decision.json").read_text())["threshold"], abs=1e-6
+    )
+    mistakes = pd.read_parquet(made / "mistakes.parquet")
+    assert set(mistakes["message_id"]) == set(project.messages["message_id"][project.in_test()])
+    confusion = pd.read_csv(made / "plots" / "confusion.csv")
+    assert (confusion["actual"] != confusion["predicted"]).sum() == mistakes["wrong"].sum()

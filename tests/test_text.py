@@ -1,0 +1,200 @@
+"""What a campaign varies changes no key, and near-copies are found without looking at every pair."""
+
+import itertools
+import random
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import ingest, text
+
+ROOT = Path(__file__).parents[1]
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+@pytest.fixture(scope="module")
+def real():
+    """The first 400 messages of the default source, in its order."""
+    places = ingest.Places(ROOT / "data" / "sources.lock.json", ROOT / "data" / "inbox", ROOT / ".downloads")
+    batch = next(ingest.sms(None, places))
+    return batch.column("text").to_pylist()[:400]
+
+
+def slow_key(message):
+    """The least hash over all shingles of the masked text, one at a time, in integers modulo 2**64."""
+    masked = text.mask(message)
+    masked += "\0" * (text.KEY_SHINGLE - len(masked))
+    keys = []
+    for start in range(len(masked) - text.KEY_SHINGLE + 1):
+        h = 0
+        for character in masked[start : start + text.KEY_SHINGLE]:
+            h = (h * 0x100000001B3 + ord(character)) % 2**64
+        h = (h ^ (h >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        h = (h ^ (h >> 27)) * 0x94D049BB133111EB % 2**64
+        keys.append(h ^ (h >> 31))
+    return min(keys)
+
+
+def slow_near_copies(masked):
+    sets = [text.shingles(m) for m in masked]
+    pairs = itertools.combinations(range(len(masked)), 2)
+    return [[i, j] for i, j in pairs if len(sets[i] & sets[j]) / len(sets[i] | sets[j]) >= 0.8]
+
+
+# ---- canonical, folded, masked
+
+
+@pytest.mark.parametrize(
+    ("written", "canonical"),
+    [
+        ("ＷＩＮ ①", "WIN 1"),
+        ("fr\u200be\u2060e\u00ad", "free"),
+        ("\ufeffhi\ufe0f", "hi"),
+        ("e\u0301", "é"),
+        ("e\u200b\u0301", "é"),
+        ("ﬁne…", "fine..."),
+        ("", ""),
+        ("\u200b", ""),
+        ("Kept As It IS\n", "Kept As It IS\n"),
+    ],
+)
+def test_canonicalise_is_nfkc_without_what_nobody_sees(written, canonical):
+    assert text.canonicalise(written) == canonical
+
+
+@given(TEXTS)
+@settings(derandomize=True, deadline=None)
+def test_canonicalise_and_fold_change_nothing_the_second_time(written):
+    assert text.canonicalise(text.canonicalise(written)) == text.canonicalise(written)
+    assert text.fold(text.fold(written)) == text.fold(written)
+    assert unicodedata.is_normalized("NFKC", text.canonicalise(written))
+
+
+def test_fold_joins_case_and_white_space():
+    assert text.fold("  Call\tNOW \n straße") == "call now strasse"
+
+
+@pytest.mark.parametrize(
+    ("written", "masked"),
+    [
+        ("WIN £1,000 now", "win £0,0 now"),
+        ("see https://a.example/x?y=1 or WWW.b.example!", "see @ or @"),
+        ("ｗｗｗ.c.example", "@"),
+        ("call  0800\u200b123\n456", "call 0 0"),
+        ("", ""),
+        (" \u200b ", ""),
+    ],
+)
+def test_mask_hides_digits_links_case_and_spacing(written, masked):
+    assert text.mask(written) == masked
+
+
+def test_shingles_are_all_runs_and_a_short_text_is_its_own():
+    assert text.shingles("abcdefg") == {"abcde", "bcdef", "cdefg"}
+    assert text.shingles("abcd") == {"abcd"}
+    assert text.shingles("") == {""}
+    assert text.shingles("aaaaaaa") == {"aaaaa"}
+
+
+def test_jaccard_is_the_shared_share():
+    assert text.jaccard({"a", "b", "c"}, {"b", "c", "d", "e"}) == 0.4
+    assert text.jaccard({""}, {""}) == 1
+
+
+# ---- campaign keys
+
+
+def test_campaign_keys_are_what_the_slow_way_finds(real):
+    odd = ["", "a", "1234567", "12345678", "seven 7", "eight ch", "nine char", "\U0001f4b0" * 9, "é" * 30]
+    keys = text.campaign_keys(real + odd)
+    assert keys.dtype == np.uint64
+    assert keys.tolist() == [slow_key(message) for message in real + odd]
+
+
+@given(st.lists(TEXTS, max_size=9))
+@settings(derandomize=True, deadline=None, max_examples=50)
+def test_a_key_depends_on_its_own_text_alone(messages):
+    assert text.campaign_keys(messages).tolist() == [text.campaign_keys([m])[0] for m in messages]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 7, 399, 400])
+def test_a_key_does_not_depend_on_the_chunks(real, monkeypatch, chunk):
+    whole = text.campaign_keys(real)
+    monkeypatch.setattr(text, "CHUNK", chunk)
+    assert text.campaign_keys(real).tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "WIN £900 NOW at HTTP://PRIZE.example/a, call 08001234567 today",
+        "win £5 now at www.other.example/b call 09 today".replace("b ", "b, "),
+        "Win  £100\tnow at https://prize.example/zzz   call 1 today ",
+        "W\u200bin £１００ now at https://prize.example/, call 0800 today",
+    ],
+)
+def test_what_a_campaign_varies_changes_no_key(variant):
+    original = "Win £100 now at https://prize.example/a, call 0800123 today"
+    assert text.campaign_keys([variant])[0] == text.campaign_keys([original])[0]
+
+
+def test_keys_are_shared_as_often_as_shingles_are():
+    rng = random.Random(1)
+    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(4000)]
+    shared, expected = [], []
+    for start in range(0, 4000, 10):
+        one = " ".join(words[start : start + 9])
+        two = " ".join(words[start + 1 : start + 10])
+        a, b = text.campaign_keys([one, two])
+        shared.append(a == b)
+        expected.append(text.jaccard(text.shingles(one, 8), text.shingles(two, 8)))
+    assert 0.7 < np.mean(expected) < 0.8
+    assert np.mean(shared) == pytest.approx(np.mean(expected), abs=0.07)  # 3 standard deviations of 400
+
+
+def test_a_share_is_uniform_and_a_function_of_salt_and_key():
+    shares = [text.share_of("salt", f"{key:016x}") for key in range(4000)]
+    assert 0 <= min(shares) < max(shares) < 1
+    in_tenths = np.bincount([int(10 * share) for share in shares], minlength=10)
+    assert in_tenths.min() > 330  # 400 expected, 19 the standard deviation
+    assert in_tenths.max() < 470
+    assert text.share_of("salt", "00") == text.share_of("salt", "00") != text.share_of("pepper", "00")
+
+
+# ---- near-copies
+
+
+def varied(messages, seed):
+    """Each message as it is and with one to three of its characters changed."""
+    rng = random.Random(seed)
+    for message in messages:
+        yield message
+        letters = list(message)
+        for at in rng.choices(range(len(letters)), k=rng.randint(1, 3)):
+            letters[at] = rng.choice("abcdefghij")
+        yield "".join(letters)
+
+
+def test_near_copies_are_all_those_that_brute_force_finds(real):
+    wordings, _ = text.wordings([*varied(real[:200], seed=3), *real, "", "a", "b", "free", "free "])
+    expected = slow_near_copies(wordings)
+    assert len(expected) > 50
+    assert text.near_copies(wordings).tolist() == expected
+
+
+def test_near_copies_of_few_texts_are_few():
+    assert text.near_copies([]).shape == (0, 2)
+    assert text.near_copies(["hello"]).shape == (0, 2)
+    assert text.near_copies(["", "a", "b"]).shape == (0, 2)
+    assert text.near_copies(["call me now", "call me later", "call me now"]).tolist() == [[0, 2]]
+
+
+def test_wordings_number_equal_masked_texts_alike():
+    wordings, number = text.wordings(["Code 123", "hello", "code  9", "HELLO", ""])
+    assert wordings == ["code 0", "hello", ""]
+    assert number.tolist() == [0, 1, 0, 1, 2]
+    assert text.wordings([])[1].shape == (0,)

@@ -1,0 +1,442 @@
+"""The split is a function of one row, near-copies never straddle it, and the tokenizer sees train alone."""
+
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ruamel.yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from pipeline import ingest, stage, text, vectorize
+from pipeline.stage import PipelineError
+from pipeline.vectorize import Params, Shares
+
+ROOT = Path(__file__).parents[1]
+NEWER = [  # characters whose NFKC came after Unicode 11, which `tokenizers` knows
+    (0x32FF, 0x32FF),
+    (0xA7F2, 0xA7F4),
+    (0xAB69, 0xAB69),
+    (0x10780, 0x107BF),
+    (0x1F16C, 0x1F16C),
+    (0x1FBF0, 0x1FBF9),
+]
+PARAMS = Params(Shares(0.7, 0.15, 0.15), "2026", vocabulary_size=400, sequence_length=30, shard_rows=50)
+
+
+def slow_split(messages, params):
+    """message -> (split, left out), by all pairs of messages and nothing clever."""
+    split = {}
+    for message in messages:
+        position = text.share_of(params.salt, f"{text.campaign_keys([message])[0]:016x}")
+        shares = params.split
+        bound = shares.train, shares.train + shares.val
+        split[message] = "train" if position < bound[0] else "val" if position < bound[1] else "test"
+    sets = {message: text.shingles(text.mask(message)) for message in messages}
+    out = dict.fromkeys(messages, False)
+    for a, b in itertools.combinations(messages, 2):
+        if split[a] != split[b] and text.jaccard(sets[a], sets[b]) >= 0.8:
+            lower = min((a, b), key=lambda message: ["train", "val", "test"].index(split[message]))
+            out[lower] = True
+    return {message: (split[message], out[message]) for message in messages}
+
+
+def table(texts, labels=None, copies=None):
+    """Rows as validate writes them, as far as vectorize reads them."""
+    return pd.DataFrame(
+        {
+            "message_id": [ingest.message_id(message) for message in texts],
+            "text": texts,
+            "label": labels or ["spam" if i % 3 == 0 else "ham" for i in range(len(texts))],
+            "copies": copies or [1 + i % 4 for i in range(len(texts))],
+        }
+    )
+
+
+def divided(texts, params=PARAMS):
+    rows, _ = vectorize.divide(table(list(texts)), params)
+    return {row.text: (row.split, row.left_out) for row in rows.itertuples()}
+
+
+def templates(count, seed):
+    """Messages of few campaigns, some near-copies of each other, none equal."""
+    rng = random.Random(seed)
+    words = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(3, 9))) for _ in range(60)]
+    bodies = [rng.choices(words, k=rng.randint(6, 16)) for _ in range(count // 5)]
+    made = set()
+    while len(made) < count:
+        body = list(rng.choice(bodies))
+        for _ in range(rng.randint(0, 2)):
+            body[rng.randrange(len(body))] = rng.choice(words)
+        made.add(f"{' '.join(body)} {rng.randint(10, 99999)}")
+    return sorted(made)
+
+
+@pytest.fixture(scope="module")
+def real():
+    """The default data with exact copies folded, as validate folds them."""
+    places = ingest.Places(ROOT / "data" / "sources.lock.json", ROOT / "data" / "inbox", ROOT / ".downloads")
+    rows = pa.Table.from_batches(ingest.sms(None, places)).to_pandas()
+    groups = rows.groupby("text", sort=False)
+    return groups.first().reset_index().assign(copies=groups.size().to_numpy())
+
+
+@pytest.fixture(scope="module")
+def of_real(real):
+    return vectorize.divide(real, PARAMS)
+
+
+# ---- the split
+
+
+@pytest.mark.parametrize("salt", ["2026", "another"])
+def test_the_split_is_what_brute_force_over_all_pairs_finds(real, salt):
+    params = replace(PARAMS, salt=salt)
+    spam = real["text"][real["label"] == "spam"].tolist()[:200]
+    messages = [*spam, *real["text"].tolist()[:150], *templates(150, seed=5)]
+    messages = list(dict.fromkeys(messages))
+    expected = slow_split(messages, params)
+    assert {split for split, _ in expected.values()} == {"train", "val", "test"}
+    assert sum(out for _, out in expected.values()) > 5
+    assert divided(messages, params) == expected
+
+
+def test_rows_that_come_later_move_no_earlier_row():
+    messages = templates(200, seed=7)
+    before, after = divided(messages[:100]), divided(messages)
+    assert {m: before[m][0] for m in before} == {m: after[m][0] for m in before}
+
+
+@given(st.permutations(templates(60, seed=9)))
+@settings(derandomize=True, deadline=None, max_examples=15)
+def test_the_order_of_the_rows_changes_nothing(messages):
+    assert divided(messages) == divided(sorted(messages))
+
+
+def test_no_kept_message_has_a_near_copy_in_another_split(of_real):
+    rows, pairs = of_real
+    wordings = rows.drop_duplicates("wording").reset_index()
+    assert wordings["wording"].tolist() == list(range(len(wordings)))
+    kept = [None if row.left_out else row.split for row in wordings.itertuples()]
+    assert [(i, j) for i, j in pairs if kept[i] and kept[j] and kept[i] != kept[j]] == []
+    assert sum(wordings["split"][i] != wordings["split"][j] for i, j in pairs) > 5
+    assert rows.groupby("wording")[["campaign_key", "split", "left_out"]].nunique().to_numpy().max() == 1
+
+
+def test_only_the_lower_split_loses_a_row():
+    split = np.array(["train", "test", "val", "test", "val", "train"], object)
+    pairs = np.array([[0, 1], [1, 2], [1, 3], [4, 5]])
+    assert vectorize.left_out(split, pairs).tolist() == [True, False, True, False, False, True]
+
+
+def test_the_shares_of_the_default_data_are_near_those_asked_for(of_real):
+    rows, pairs = of_real
+    shares = rows["split"].value_counts(normalize=True)
+    assert shares["train"] == pytest.approx(0.7, abs=0.02)
+    assert shares["val"] == pytest.approx(0.15, abs=0.02)
+    assert shares["test"] == pytest.approx(0.15, abs=0.02)
+    figures = vectorize.figures_of(rows, pairs, PARAMS)
+    assert figures["leak"].value == 0
+    assert figures["leak"].n == len(rows) == 4534
+    assert not rows["left_out"][rows["split"] == "test"].any()
+    assert 3 <= rows["left_out"].sum() <= 13
+    assert sum(figures[f"{name}.rows"].value for name in vectorize.RANK) == 4534 - rows["left_out"].sum()
+    assert sum(figures[f"{name}.left_out"].value for name in vectorize.RANK) == rows["left_out"].sum()
+    assert figures["random_split_leak.messages"].n == 4862
+    assert figures["random_split_leak.spam"].n == 642
+
+
+def test_the_leak_of_a_random_split_is_what_random_splits_leak(real, of_real):
+    """200 real splits of the rows as they came, copies included, against the closed form."""
+    rows, pairs = of_real
+    of_row = np.repeat(np.arange(len(rows)), rows["copies"])  # the message of each row as it came
+    wording = rows["wording"].to_numpy()[of_row]
+    spam = (rows["label"] == "spam").to_numpy()[of_row]
+    rng = np.random.default_rng(4)
+    leaked = []
+    for _ in range(200):
+        order = rng.permutation(len(of_row))
+        train, test = np.split(order, [int(0.7 * len(order)), int(0.85 * len(order))])[::2]
+        in_train = np.bincount(wording[train], minlength=wording.max() + 1) > 0
+        leaks = in_train.copy()
+        leaks[pairs[in_train[pairs[:, 0]], 1]] = True
+        leaks[pairs[in_train[pairs[:, 1]], 0]] = True
+        found = leaks[wording[test]]
+        leaked.append((found.mean(), found[spam[test]].mean()))
+    messages, of_spam = np.mean(leaked, axis=0)
+    figures = vectorize.figures_of(rows, pairs, PARAMS)
+    assert figures["random_split_leak.messages"].value == pytest.approx(messages, abs=0.003)
+    assert figures["random_split_leak.spam"].value == pytest.approx(of_spam, abs=0.015)
+
+
+def test_the_leak_of_a_random_split_by_hand():
+    rows = pd.DataFrame(
+        {"wording": [0, 1, 1, 2], "copies": [1, 2, 1, 1], "label": ["ham", "spam", "spam", "ham"]}
+    )
+    pairs = np.array([[0, 1]])  # rows 0 and 1 and 2 are near; row 3 is alone
+    everyone, spam = rows["label"].notna(), rows["label"] == "spam"
+    assert vectorize.random_split_leak(rows, pairs, 0.5, everyone) == pytest.approx(
+        (4 * (1 - 0.5**3) + 0) / 5
+    )
+    assert vectorize.random_split_leak(rows, pairs, 0.5, spam) == pytest.approx(1 - 0.5**3)
+    assert vectorize.random_split_leak(rows, pairs[:0], 0.5, spam) == pytest.approx(1 - 0.5**2)
+
+
+def test_a_campaign_of_many_numbers_is_one_wording():
+    """Two thousand one-time codes took a minute when they were compared in pairs."""
+    rows, pairs = vectorize.divide(table([f"Your code is {i:06d}" for i in range(30_000)]), PARAMS)
+    assert rows["split"].nunique() == 1
+    assert pairs.shape == (0, 2)
+    assert vectorize.random_split_leak(rows, pairs, 0.7, rows["label"].notna()) == 1
+
+
+# ---- the tokenizer
+
+VOICES = [
+    "call me now please",
+    "free prize call now",
+    "are you coming home",
+    "win a free prize",
+    "ok lar...",
+] * 4
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return vectorize.fit_tokenizer(VOICES, PARAMS)
+
+
+def test_the_ids_of_padding_and_start_are_0_and_1(tokenizer):
+    assert tokenizer.token_to_id("[PAD]") == 0
+    assert tokenizer.token_to_id("[START]") == 1
+
+
+@pytest.mark.parametrize("message", ["", " ", "\u200b\u2060", "\ufe0f", "a", "💰", "\0", "free prize"])
+def test_every_message_has_at_least_one_token(tokenizer, message):
+    (ids,) = vectorize.token_ids([message], tokenizer)
+    assert ids[0] == 1
+    assert (len(ids) == 1) == (text.canonicalise(message) == "")
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=80), min_size=1, max_size=5))
+@settings(derandomize=True, deadline=None)
+def test_no_message_is_empty_too_long_unknown_or_holds_the_padding(messages):
+    tokenizer = vectorize.fit_tokenizer(VOICES, PARAMS)
+    for ids in vectorize.token_ids(messages, tokenizer):
+        assert 1 <= len(ids) <= PARAMS.sequence_length
+        assert ids[0] == 1
+        assert min(ids) > 0
+
+
+@pytest.mark.parametrize("word", ["[PAD]", "[START]"])
+def test_the_name_of_a_special_token_in_a_message_is_plain_text(tokenizer, word):
+    (ids,) = vectorize.token_ids([f"free {word} prize{word}"], tokenizer)
+    assert ids[0] == 1
+    assert min(ids[1:]) > 1
+    assert tokenizer.decode(ids[1:]).strip() == f"free {word} prize{word}"
+
+
+def test_a_message_is_cut_at_sequence_length(tokenizer):
+    short, long, longer = vectorize.token_ids(["call me", "qz " * 29, "qz " * 400], tokenizer)
+    assert len(short) == 3
+    assert len(longer) == PARAMS.sequence_length
+    assert long[:30] == longer
+
+
+def test_equal_canonical_texts_have_equal_tokens(tokenizer):
+    same = [
+        "free prize é",
+        "fr\u200bee pr\u00adize e\u0301",
+        "ｆｒｅｅ ｐｒｉｚｅ é",
+        "free prize e\u200b\u0301\ufe0f",
+    ]
+    ids = vectorize.token_ids(same, tokenizer)
+    assert ids == [ids[0]] * 4
+
+
+def test_the_normaliser_is_canonicalise_for_every_character_of_unicode_11(tokenizer):
+    normalise = tokenizer.normalizer.normalize_str
+    codes = (code for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
+    differ = [code for code in codes if normalise(chr(code)) != text.canonicalise(chr(code))]
+    assert [code for code in differ if not any(low <= code <= high for low, high in NEWER)] == []
+    for combined in ("e\u0301", "e\u200b\u0301", "\u1100\u200b\u1161", "A\u030a\ufe0f"):
+        assert normalise(combined) == text.canonicalise(combined)
+        assert len(normalise(combined)) == 1
+
+
+def test_the_tokenizer_never_sees_val_or_test(tmp_path, project):
+    words = {"train": "trainonlyword", "val": "valonlyword", "test": "testonlyword"}
+    texts = []
+    for number, body in enumerate(templates(400, seed=13)):
+        split = list(words)[number % 3]
+        message = f"{words[split]} {body}"
+        if divided([message])[message][0] == split:
+            texts.append(message)
+    assert min(sum(word in message for message in texts) for word in words.values()) > 5
+    project(table(texts), vocabulary_size=5000)  # enough for every word that is seen twice
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    tokens = {split: len(tokenizer.encode(word).ids) - 1 for split, word in words.items()}
+    assert tokens["train"] == 1
+    assert tokens["val"] > 3
+    assert tokens["test"] > 3
+
+
+def test_the_order_of_the_messages_changes_no_token(real):
+    texts = real["text"].tolist()[:1000]
+    shuffled = random.Random(1).sample(texts, len(texts))
+    one, two = (vectorize.fit_tokenizer(order, PARAMS).to_str() for order in (texts, shuffled))
+    assert one == two
+
+
+def test_the_vocabulary_is_as_large_as_asked_for(real):
+    tokenizer = vectorize.fit_tokenizer(real["text"], replace(PARAMS, vocabulary_size=1234))
+    assert tokenizer.get_vocab_size() == 1234
+
+
+# ---- the stage
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Runs vectorize on a table, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    section = {
+        "split": {"train": 0.7, "val": 0.15, "test": 0.15},
+        "salt": "2026",
+        "vocabulary_size": 400,
+        "sequence_length": 30,
+        "shard_rows": 50,
+    }
+
+    def run(rows, **changes):
+        ruamel.yaml.YAML().dump({"vectorize": section | changes}, tmp_path / "params.yaml")
+        rows.to_parquet("messages.parquet")
+        vectorize.main([*ARGUMENTS])
+
+    return run
+
+
+ARGUMENTS = ["messages.parquet", "tokenizer.json", "splits.parquet", "train", "val", "report.json"]
+
+
+def outputs(folder):
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_the_files_are_the_contract(tmp_path, project):
+    messages = templates(200, seed=3)
+    rows = table(messages).sample(frac=1, random_state=1)
+    project(rows)
+    by_id = {ingest.message_id(message): message for message in messages}
+    expected = slow_split(messages, PARAMS)
+    tokenizer = Tokenizer.from_file("tokenizer.json")
+
+    splits = stage.read_parquet(tmp_path / "splits.parquet")
+    assert splits.schema.equals(vectorize.SPLITS)
+    found = splits.to_pylist()
+    assert [row["message_id"] for row in found] == sorted(by_id)
+    assert {by_id[row["message_id"]]: (row["split"], row["left_out"]) for row in found} == expected
+    keys = {row["message_id"]: row["campaign_key"] for row in found}
+    assert keys == {id_: f"{text.campaign_keys([message])[0]:016x}" for id_, message in by_id.items()}
+
+    labels = dict(zip(rows["message_id"], rows["label"], strict=True))
+    for split in ("train", "val"):
+        files = sorted(path.name for path in Path(split).iterdir())
+        assert files == [f"shard-{number:05d}.parquet" for number in range(len(files))]
+        sizes = [pq.read_metadata(Path(split, name)).num_rows for name in files]
+        assert sizes[:-1] == [50] * (len(files) - 1)
+        shards = stage.read_parquet(Path(split))
+        assert shards.schema.equals(vectorize.SHARD)
+        wanted = [id_ for id_ in sorted(by_id) if expected[by_id[id_]] == (split, False)]
+        assert shards["message_id"].to_pylist() == wanted
+        assert shards["label"].to_pylist() == [int(labels[id_] == "spam") for id_ in wanted]
+        assert shards["campaign_key"].to_pylist() == [keys[id_] for id_ in wanted]
+        assert shards["token_ids"].to_pylist() == [tokenizer.encode(by_id[id_]).ids for id_ in wanted]
+    assert len(list(Path("train").iterdir())) > 1
+
+    report = stage.read_json(tmp_path / "report.json")
+    assert report["rows"] == 200
+    assert report["figures"]["train.rows"]["value"] == stage.read_parquet(Path("train")).num_rows
+    assert report["figures"]["vocabulary_size"]["value"] == tokenizer.get_vocab_size()
+
+
+def test_the_order_of_the_rows_changes_no_byte(tmp_path, project):
+    rows = table(templates(150, seed=3))
+    project(rows)
+    Path("messages.parquet").unlink()
+    before = outputs(tmp_path)
+    project(rows[::-1].reset_index(drop=True))
+    Path("messages.parquet").unlink()
+    assert outputs(tmp_path) == before
+
+
+def test_equal_messages_are_equal_bytes_whatever_the_hash_seed(tmp_path, project):
+    project(table(templates(150, seed=3)))
+    before = outputs(tmp_path)
+    for seed in ("1", "2"):
+        command = [sys.executable, "-m", "pipeline.vectorize", *ARGUMENTS]
+        env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, env=env, cwd=tmp_path, check=True, capture_output=True)
+        assert outputs(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("keep", "line"),
+    [
+        (lambda rows: rows[rows["label"] == "ham"], "no ham or no spam in train, val, test"),
+        (lambda rows: rows[rows["split"] == "train"], "no ham or no spam in val, test"),
+        (
+            lambda rows: rows[(rows["label"] == "ham") | (rows["split"] != "test")],
+            "no ham or no spam in test",
+        ),
+        (lambda rows: rows[:0], "no ham or no spam in train, val, test"),
+    ],
+)
+def test_a_split_without_both_classes_is_refused_before_anything_is_written(tmp_path, project, keep, line):
+    rows, _ = vectorize.divide(table(templates(200, seed=3)), PARAMS)
+    with pytest.raises(PipelineError) as refused:
+        project(keep(rows)[["message_id", "text", "label", "copies"]])
+    assert str(refused.value) == f"messages.parquet: {line}; bring more messages"
+    assert sorted(outputs(tmp_path)) == ["messages.parquet", "params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"split": {"train": 0.8, "val": 0.15, "test": 0.15}},
+            ".split: the shares must be above 0 and add up to 1",
+        ),
+        ({"split": {"train": 1, "val": 0, "test": 0}}, ".split: the shares must be above 0 and add up to 1"),
+        ({"salt": 2026}, ".salt: input should be a valid string, not 2026"),
+        (
+            {"vocabulary_size": 200},
+            ": vocabulary_size must be at least 300: 256 bytes, and some words",
+        ),
+        ({"sequence_length": 1}, ": sequence_length must be at least 2 and shard_rows at least 1"),
+        ({"shard_rows": 0}, ": sequence_length must be at least 2 and shard_rows at least 1"),
+    ],
+)
+def test_params_out_of_bounds_are_refused(project, changes, line):
+    with pytest.raises(PipelineError) as refused:
+        project(table(["hi"]), **changes)
+    assert str(refused.value) == f"params.yaml: vectorize{line}"
+
+
+def test_the_tokenizer_file_holds_no_word_that_a_message_could_say_to_it(project):
+    project(table(templates(150, seed=3)))
+    spec = json.loads(Path("tokenizer.json").read_text(encoding="utf-8"))
+    assert spec["added_tokens"] == []
+    assert spec["truncation"]["max_length"] == 30
