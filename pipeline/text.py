@@ -18,7 +18,8 @@ BANDS, BAND = 25, 5  # of LSH: finds a pair at 0.8 with probability 1 - (1 - 0.8
 KEY_SHINGLE = 8  # characters; longer ones part more near-copies, shorter ones join strangers
 CHUNK = 10_000  # messages hashed at once
 
-ZERO_WIDTH = "[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]"  # a pattern
+# a pattern: what nobody sees, from soft hyphens to the tags and selectors of the last planes
+ZERO_WIDTH = "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef]"
 _ZERO_WIDTH = re.compile(ZERO_WIDTH)
 _LINK = re.compile(r"(?:https?://|www\.)\S+")
 _DIGITS = re.compile(r"\d+")
