@@ -19,7 +19,10 @@ KEY_SHINGLE = 8  # characters; longer ones part more near-copies, shorter ones j
 CHUNK = 10_000  # messages hashed at once
 
 # a pattern: what nobody sees, from soft hyphens to the tags and selectors of the last planes
-ZERO_WIDTH = "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef]"
+ZERO_WIDTH = (
+    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef]"
+)
 _ZERO_WIDTH = re.compile(ZERO_WIDTH)
 _LINK = re.compile(r"(?:https?://|www\.)\S+")
 _DIGITS = re.compile(r"\d+")

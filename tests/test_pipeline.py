@@ -101,7 +101,9 @@ def test_the_version_says_what_it_is_made_of(project):
     first = run("git", "rev-list", "--max-parents=0", "HEAD").stdout.strip()
     assert version.tags["git_commit"] == first
     assert {"model_hash", "data_hash"} <= set(version.tags)
-    model = mlflow.models.Model.load(version.source.replace("models:/", f"{folder}/mlartifacts/models/") + "/artifacts")
+    model = mlflow.models.Model.load(
+        version.source.replace("models:/", f"{folder}/mlartifacts/models/") + "/artifacts"
+    )
     assert [column.name for column in model.signature.inputs] == ["text"]
     assert [column.name for column in model.signature.outputs] == ["label", "probability", "threshold"]
     assert model.saved_input_example_info is not None

@@ -77,7 +77,8 @@ def test_every_message_has_exactly_one_length():
 
 def test_each_source_present_is_a_slice_after_the_named_ones():
     messages = pd.DataFrame(
-        {"text": ["ok", "see www.x.com", "hm"], "source": ["sms", "inbox/2026-11.csv", "sms"]}, index=[7, 5, 7]
+        {"text": ["ok", "see www.x.com", "hm"], "source": ["sms", "inbox/2026-11.csv", "sms"]},
+        index=[7, 5, 7],
     )
     cut = dict(slices(messages))
     assert list(cut) == [*SLICES, "source_inbox", "source_sms"]

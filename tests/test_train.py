@@ -156,6 +156,18 @@ def test_curves_of_an_epoch_are_what_numpy_makes_of_the_scores():
     )
 
 
+def test_training_is_what_keras_does_with_the_batches_of_each_epoch():
+    rows, params = toy(61, seed=1), replace(PARAMS, epochs=3)
+    _, _, weights = trained(params, rows, toy(16, seed=2))
+    oracle = network(params)
+    oracle.compile(keras.optimizers.Adam(params.learning_rate), "binary_crossentropy")
+    for number in (1, 2, 3):
+        for token_ids, labels in batches(rows, params.batch_size, (params.seed, number)):
+            oracle.train_on_batch(token_ids, labels[:, None])
+        for ours, theirs in zip(weights[number - 1], oracle.get_weights(), strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-5)
+
+
 def test_weights_left_are_those_of_the_best_epoch():
     rows, stop = noise(64, seed=3), noise(48, seed=4)
     model, curves, weights = trained(replace(PARAMS, learning_rate=0.3), rows, stop)
