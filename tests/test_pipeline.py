@@ -12,7 +12,7 @@ import mlflow
 import pandas as pd
 import pytest
 import ruamel.yaml
-from conftest import ROOT, Run, new_project, runner, set_params
+from conftest import Run, runner, set_params
 from mlflow import MlflowClient
 
 pytestmark = pytest.mark.slow
@@ -190,7 +190,7 @@ def test_bad_data_stops_at_the_guard(copied):
 
 
 def test_a_training_that_is_killed_in_epoch_3_shows_epochs_1_and_2(copied):
-    folder, run = copied
+    folder, _ = copied
     set_params(folder, {"train": {"epochs": 500, "patience": 500, "seed": 3}})
     command = ruamel.yaml.YAML(typ="safe").load(folder / "dvc.yaml")["stages"]["train"]["cmd"].split()
     training = subprocess.Popen([sys.executable, *command[1:]], cwd=folder, stderr=subprocess.PIPE, text=True)
