@@ -122,9 +122,9 @@ def record_of(inputs: Inputs, verdict: str) -> tracking.Record:
     params = tracking.flat(stage.read_yaml())
     evaluation = stage.read_json(inputs.evaluation)
     model_hash = stage.sha256(inputs.network, inputs.tokenizer, inputs.decision)
-    key = json.dumps([model_hash, params, evaluation])
-    figures = {name: figure["value"] for name, figure in evaluation["figures"].items()}
     experiment = os.environ.get("DVC_EXP_NAME")
+    key = json.dumps([model_hash, params, evaluation, experiment])  # applied, it is a run of its own
+    figures = {name: figure["value"] for name, figure in evaluation["figures"].items()}
     curves = pd.read_csv(inputs.curves).to_dict("records")
     return tracking.Record(
         run_key=hashlib.sha256(key.encode()).hexdigest(),

@@ -44,7 +44,8 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
         probability = self.probabilities(self.scores(texts.to_list()))
         threshold = self.decision["threshold"]
         label = np.where(probability >= threshold, "spam", "ham")
-        return pd.DataFrame({"label": label, "probability": probability, "threshold": threshold})
+        columns = {"label": label, "probability": probability, "threshold": threshold}
+        return pd.DataFrame(columns, index=texts.index)
 
     def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """(n,) scores, calibrated: the sigmoid of slope * logit + intercept."""

@@ -113,7 +113,7 @@ def train(
     step = _training_step(model, keras.optimizers.Adam(params.learning_rate))
     score = tf.function(lambda ids: model(ids, training=False)[:, 0], reduce_retracing=True)
     curves: list[Epoch] = []
-    best, best_weights = -math.inf, model.get_weights()
+    best_weights = model.get_weights()
     for number in range(1, params.epochs + 1):
         loss, right = 0.0, 0.0
         order = batches(rows, params.batch_size, (params.seed, number))
@@ -123,8 +123,8 @@ def train(
         n = len(rows.labels)
         curves.append(Epoch(number, loss / n, right / n, *_judge(stop, score, params.batch_size)))
         report(curves[-1])
-        if curves[-1].stop_average_precision > best:
-            best, best_weights = curves[-1].stop_average_precision, model.get_weights()
+        if best_epoch(curves) is curves[-1]:
+            best_weights = model.get_weights()
         if number - best_epoch(curves).epoch >= params.patience:
             break
     model.set_weights(best_weights)
@@ -132,8 +132,8 @@ def train(
 
 
 def best_epoch(curves: list[Epoch]) -> Epoch:
-    """The one with the best average precision on the held-out campaigns; the first of equals."""
-    return max(curves, key=lambda epoch: epoch.stop_average_precision)
+    """The one with the best average precision on the held-out campaigns; of equals, the least loss there."""
+    return max(curves, key=lambda epoch: (epoch.stop_average_precision, -epoch.stop_loss))
 
 
 def _training_step(

@@ -75,9 +75,11 @@ def test_a_stage_depends_on_all_code_that_it_imports_and_no_other(stage):
 def test_the_paths_of_a_command_are_its_deps_and_outs(stage):
     entry = STAGES[stage]
     command = entry["cmd"].split()[3:]
+    if stage == "register":  # finds the plots through dvc.yaml, which defines them
+        command[command.index("dvc.yaml")] = "reports/plots"
     data = [dep for dep in paths(entry["deps"]) if not dep.startswith("pipeline/")]
     made = paths(entry.get("outs", [])) + paths(entry.get("metrics", []))
-    assert sorted(command) == sorted(data + made + (["dvc.yaml"] if stage == "register" else []))
+    assert sorted(command) == sorted(data + made)
 
 
 @pytest.mark.parametrize("stage", STAGES)

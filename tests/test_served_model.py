@@ -105,9 +105,9 @@ def test_text_is_cut_where_the_network_stops_reading(detector):
     assert very_long == pytest.approx(cut, abs=1e-6)
 
 
-def test_series_and_frame_get_the_same_answer_whatever_their_index(detector):
+def test_series_and_frame_get_the_same_answer_with_their_own_index(detector):
     texts = pd.Series(TEXTS[:5], index=[9, 2, 2, 7, 0], name="text")
-    expected = answer(detector, TEXTS[:5])
+    expected = answer(detector, TEXTS[:5]).set_index(texts.index)
     for asked in (texts, texts.to_frame(), texts.to_frame().assign(sender="+44")):
         pd.testing.assert_frame_equal(detector.predict(None, asked), expected)
 

@@ -188,9 +188,10 @@ def test_training_stops_when_patience_epochs_were_no_better(patience):
     assert best_epoch(curves).epoch == 1
 
 
-def test_best_epoch_is_the_first_of_equals():
-    curves = [Epoch(n, 0.1, 0.9, 0.2, 0.8, precision) for n, precision in enumerate([0.5, 0.9, 0.7, 0.9], 1)]
-    assert best_epoch(curves) is curves[1]
+def test_best_epoch_has_the_least_loss_of_those_with_the_best_average_precision():
+    pairs = [(0.5, 0.1), (0.9, 0.3), (0.7, 0.1), (0.9, 0.2), (0.9, 0.2)]
+    curves = [Epoch(n, 0.1, 0.9, loss, 0.8, precision) for n, (precision, loss) in enumerate(pairs, 1)]
+    assert best_epoch(curves) is curves[3]
 
 
 def test_every_epoch_is_told_when_it_ends():
