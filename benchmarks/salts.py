@@ -10,6 +10,7 @@ import hashlib
 import json
 import statistics
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,14 @@ from pipeline.metrics import METRICS, Scored
 
 SALTS = ["one", "two", "three", "four", "five"]
 NETWORKS = ["bilstm", "bilstm_article"]
+LINEAR = "linear"
+COLUMNS: dict[str, Callable[[dict[str, list[float]]], list[float]]] = {  # of the table, a value a salt
+    "ours": lambda by: by["bilstm"],
+    "the article's": lambda by: by["bilstm_article"],
+    "linear SVM": lambda by: by[LINEAR],
+    "ours - the article's": lambda by: paired(by["bilstm"], by["bilstm_article"]),
+    "ours - SVM": lambda by: paired(by["bilstm"], by[LINEAR]),
+}
 SHOWN = {  # figures of the table, and how they are called
     "f1 at largest f1 of val": "F1, threshold of largest F1 on val",
     "average_precision": "average precision",
@@ -31,6 +40,11 @@ SHOWN = {  # figures of the table, and how they are called
 }
 MESSAGES = Path("data/validated/messages.parquet")
 RESULTS = Path("reports/benchmarks/salts.json")
+
+
+def paired(ours: list[float], theirs: list[float]) -> list[float]:
+    """The difference on each split."""
+    return [a - b for a, b in zip(ours, theirs, strict=True)]
 
 
 def train_network(shard: pd.DataFrame, params: train.Params, vocabulary_size: int, path: Path) -> None:
@@ -64,9 +78,9 @@ def one_salt(messages: pd.DataFrame, salt: str, done: dict[str, dict[str, float]
     spam = {name: (table["label"] == "spam").to_numpy() for name, table in part.items()}
     truth = [spam["val"], spam["test"]]
 
-    if f"linear {salt}" not in done:
+    if f"{LINEAR} {salt}" not in done:
         scores = baseline.baseline_scores(texts["train"], spam["train"], texts["val"], texts["test"])
-        done[f"linear {salt}"] = figures(truth, scores, budget)
+        done[f"{LINEAR} {salt}"] = figures(truth, scores, budget)
     tokenizer = vectorize.fit_tokenizer(texts["train"], params)
     shard = pa.concat_tables(vectorize.shards(part["train"], tokenizer, len(rows))).to_pandas()
     for name in NETWORKS:
@@ -90,11 +104,11 @@ def main() -> None:
         one_salt(messages, salt, done)
         stage.write_json(RESULTS, {"key": key, "figures": done})
         print(f"salt {salt}: done", flush=True)
-    models_shown = {"bilstm": "ours", "bilstm_article": "the article's", "linear": "linear SVM"}
-    print(f"| test, {len(SALTS)} salts: mean ± deviation | {' | '.join(models_shown.values())} |")
-    print("|---|---|---|---|")
+    print(f"| {' | '.join([f'test, {len(SALTS)} splits: mean ± deviation', *COLUMNS])} |")
+    print("|---" * (len(COLUMNS) + 1) + "|")
     for name, title in SHOWN.items():
-        values = [[done[f"{model} {salt}"][name] for salt in SALTS] for model in models_shown]
+        by_model = {model: [done[f"{model} {salt}"][name] for salt in SALTS] for model in [*NETWORKS, LINEAR]}
+        values = [column(by_model) for column in COLUMNS.values()]
         cells = [f"{statistics.mean(v):.3f} ± {statistics.stdev(v):.3f}" for v in values]
         print(f"| {title} | {' | '.join(cells)} |")
 
