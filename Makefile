@@ -18,8 +18,11 @@ predict: export MESSAGE := $(value TEXT)
 predict: $(STAMP) ## ask the champion about one message: make predict TEXT='WIN a prize now'
 	@printf '%s\n' "$$MESSAGE" | python -m pipeline.score - -
 
-ui: $(STAMP) ## browse runs, models and versions on http://127.0.0.1:5000
-	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --host 127.0.0.1 --port $${PORT:-5000}
+ui: $(STAMP) ## browse runs, models and versions on http://127.0.0.1:5000, or say where they are
+	@case "$$MLFLOW_TRACKING_URI" in \
+	  http*) echo "they are on the server that MLFLOW_TRACKING_URI names: open it" ;; \
+	  *) mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --host 127.0.0.1 --port "$${PORT:-5000}" ;; \
+	esac
 
 test: $(STAMP) ## every test that needs nothing but the lock
 	python -m pytest
