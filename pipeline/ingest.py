@@ -59,6 +59,8 @@ class Files:
     encoding: str  # of CSV, TSV and JSONL
 
     def __post_init__(self) -> None:
+        if not self.glob:
+            raise ValueError("glob is empty; * takes every file of data/inbox")
         if sorted(self.labels) != ["ham", "spam"]:
             raise ValueError(f"labels must map ham and spam, not {', '.join(self.labels) or 'nothing'}")
         written = [_written(value) for values in self.labels.values() for value in values]

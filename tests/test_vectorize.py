@@ -29,6 +29,7 @@ NEWER = [  # characters whose NFKC came after Unicode 11, which `tokenizers` kno
     (0xA7F2, 0xA7F4),
     (0xAB69, 0xAB69),
     (0x10780, 0x107BF),
+    (0x1E030, 0x1E06D),
     (0x1F16C, 0x1F16C),
     (0x1FBF0, 0x1FBF9),
 ]
