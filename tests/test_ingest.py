@@ -15,11 +15,10 @@ import pytest
 import ruamel.yaml
 
 from pipeline import fetch, ingest, stage
-from pipeline.ingest import MESSAGES, Columns, Files, Params, Places
+from pipeline.ingest import MESSAGES, Columns, Files, Params
 from pipeline.stage import PipelineError
 
 ROOT = Path(__file__).parents[1]
-PLACES = Places(ROOT / "data" / "sources.lock.json", ROOT / "data" / "inbox", ROOT / ".downloads")
 NAMES = {"text": "body", "label": "kind", "received_at": "sent"}
 LABELS = {"spam": ["spam", 1, "junk"], "ham": ["ham", 0, "ok"]}
 NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
@@ -60,8 +59,8 @@ def refusal(tmp_path, read):
 
 
 @pytest.fixture(scope="module")
-def sms():
-    batches = list(ingest.sms(Params(["sms"], how()), PLACES))
+def sms(sms_places):
+    batches = list(ingest.sms(Params(["sms"], how()), sms_places))
     return pa.Table.from_batches(batches, MESSAGES)
 
 
@@ -94,9 +93,9 @@ def test_the_sms_source_begins_as_the_collection_does(sms):
     )
 
 
-def test_quotation_marks_neither_merge_nor_change_an_sms(sms):
-    pin = fetch.read_pin(PLACES.lock, "sms")
-    with zipfile.ZipFile(PLACES.downloads / pin.sha256) as package:
+def test_quotation_marks_neither_merge_nor_change_an_sms(sms, sms_places):
+    pin = fetch.read_pin(sms_places.lock, "sms")
+    with zipfile.ZipFile(sms_places.downloads / pin.sha256) as package:
         lines = package.read(pin.member).decode().rstrip("\n").split("\n")
     expected = [tuple(line.rstrip("\r").split("\t", 1)) for line in lines]
     assert list(zip(sms["label"].to_pylist(), sms["text"].to_pylist(), strict=True)) == expected

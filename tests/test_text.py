@@ -17,10 +17,9 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
 @pytest.fixture(scope="module")
-def real():
+def real(sms_places):
     """The first 400 messages of the default source, in its order."""
-    places = ingest.Places(ROOT / "data" / "sources.lock.json", ROOT / "data" / "inbox", ROOT / ".downloads")
-    batch = next(ingest.sms(None, places))
+    batch = next(ingest.sms(None, sms_places))
     return batch.column("text").to_pylist()[:400]
 
 

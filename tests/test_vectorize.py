@@ -85,10 +85,9 @@ def templates(count, seed):
 
 
 @pytest.fixture(scope="module")
-def real():
+def real(sms_places):
     """The default data with exact copies folded, as validate folds them."""
-    places = ingest.Places(ROOT / "data" / "sources.lock.json", ROOT / "data" / "inbox", ROOT / ".downloads")
-    rows = pa.Table.from_batches(ingest.sms(None, places)).to_pandas()
+    rows = pa.Table.from_batches(ingest.sms(None, sms_places)).to_pandas()
     groups = rows.groupby("text", sort=False)
     return groups.first().reset_index().assign(copies=groups.size().to_numpy())
 
