@@ -6,13 +6,14 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-all predict ui lint clean lock
+.PHONY: help repro test test-all predict ui plots screenshots lint mutants clean lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
 repro: $(STAMP) ## run the pipeline: whatever changed since the last run, and register
 	dvc repro
+	@dvc commit --force --quiet # puts what ran into the run cache: by itself DVC leaves out stages with outputs in Git
 
 predict: export MESSAGE := $(value TEXT)
 predict: $(STAMP) ## ask the champion about one message: make predict TEXT='WIN a prize now'
@@ -21,13 +22,21 @@ predict: $(STAMP) ## ask the champion about one message: make predict TEXT='WIN 
 ui: $(STAMP) ## browse runs, models and versions on http://127.0.0.1:5000, or say where they are
 	@case "$$MLFLOW_TRACKING_URI" in \
 	  http*) echo "they are on the server that MLFLOW_TRACKING_URI names: open it" ;; \
-	  *) mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --host 127.0.0.1 --port "$${PORT:-5000}" ;; \
+	  *) exec mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --host 127.0.0.1 --port "$${PORT:-5000}" ;; \
 	esac
 
-test: $(STAMP) ## every test that needs nothing but the lock
-	python -m pytest -m "not network"
+plots: $(STAMP) ## draw the plots of dvc.yaml on a page that needs no network
+	@mkdir -p dvc_plots
+	@python -X utf8 -c 'import vl_convert; print(vl_convert.javascript_bundle())' > dvc_plots/vega.js
+	dvc plots show
 
-test-all: $(STAMP) ## also those that need more; each is skipped with its reason where that is missing
+screenshots: $(STAMP) ## take the pictures of docs/screenshots again, of what `make repro` left (needs Chromium)
+	python -m benchmarks.screenshots
+
+test: $(STAMP) ## every test that needs nothing but the lock
+	python -m pytest -m "not network and not server and not browser"
+
+test-all: $(STAMP) ## also those that need the SMS messages, PostgreSQL or Chromium, skipped with the reason where missing
 	python -m pytest -rs
 
 lint: $(STAMP) ## style, formatting and types
@@ -35,11 +44,14 @@ lint: $(STAMP) ## style, formatting and types
 	ruff format --check .
 	mypy
 
+mutants: $(STAMP) ## delete each check in turn, and name the test that fails: half an hour; ONLY=ingest for one module
+	python -m benchmarks.mutants $(if $(ONLY),--only $(ONLY))
+
 lock: ## make requirements.lock again from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --group dev --quiet pyproject.toml -o requirements.lock
 
 clean: ## remove what the pipeline made, but not downloads, the cache or the registry
-	rm -rf data/ingested data/validated data/vectorized data/review data/docs models dvc_plots .pytest_cache .ruff_cache .mypy_cache
+	rm -rf data/ingested data/validated data/vectorized data/review data/docs models dvc_plots .checkpoints .pytest_cache .ruff_cache .mypy_cache
 
 $(STAMP): requirements.lock
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11, or: make PYTHON=python3.12 ..."; exit 1; }

@@ -2,11 +2,10 @@
 
 `python -m benchmarks.salts` reads what `dvc repro` made and the default params; everything but the salt is
 as the pipeline does it, through the same functions. Results also go to reports/benchmarks/salts.json, and
-a model that is there already for these rows and params is not trained again.
+a model that is there already for these rows, params and code is not trained again.
 """
 
 import dataclasses
-import hashlib
 import json
 import statistics
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from pipeline import baseline, evaluate, models, stage, train, vectorize
+from pipeline import baseline, checkpoint, evaluate, models, stage, train, vectorize
 from pipeline.decision import largest_f1_threshold
 from pipeline.metrics import METRICS, Scored
 
@@ -96,7 +95,7 @@ def one_salt(messages: pd.DataFrame, salt: str, done: dict[str, dict[str, float]
 
 
 def main() -> None:
-    key = hashlib.sha256(MESSAGES.read_bytes() + Path("params.yaml").read_bytes()).hexdigest()
+    key = checkpoint.key_of(stage.read_yaml(), MESSAGES)
     saved = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     done = saved["figures"] if saved.get("key") == key else {}
     messages = stage.read_parquet(MESSAGES).to_pandas()

@@ -16,6 +16,7 @@ Scores = NDArray[np.floating[Any]]  # (n,), the network's sigmoid output in [0, 
 Probabilities = NDArray[np.float64]  # (n,), calibrated probability of spam in [0, 1]
 
 CLIP = 1e-7  # of a score, at both ends: about the step of float32 below 1, a logit of 16.1
+BUDGET = "params.yaml: evaluate.lost_ham_budget"
 LEAST_SLOPE = 1e-3  # keeps the network's order where val would turn it round
 
 
@@ -89,11 +90,11 @@ def _ham_to_lose(ham: int, budget: float) -> int:
     """The most ham that may be lost on val: the largest k with (k + 1) / (ham + 1) <= budget."""
     share = Fraction(str(budget))  # as written: the float 0.07 lies above 7/100, and others below
     if not 0 < share < 1:
-        raise PipelineError(f"evaluate.lost_ham_budget: {budget} is not between 0 and 1; 0.002 is one in 500")
+        raise PipelineError(f"{BUDGET}: {budget} is not between 0 and 1; 0.002 is one in 500")
     needed = math.ceil(1 / share) - 1
     if ham < needed:
         raise PipelineError(
-            f"evaluate.lost_ham_budget: {budget} needs {needed} ham in val, there are {ham}; "
+            f"{BUDGET}: {budget} needs {needed} ham in val, there are {ham}; "
             "raise the budget or bring more ham"
         )
     return math.floor(share * (ham + 1)) - 1

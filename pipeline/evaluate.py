@@ -37,8 +37,8 @@ class Params:
     seed: int  # of the bootstrap
 
     def __post_init__(self) -> None:
-        if self.resamples < 1 or self.seed < 0:
-            raise ValueError("resamples must be at least 1 and seed at least 0")
+        if not 1 <= self.resamples <= 1_000_000 or self.seed < 0:
+            raise ValueError("resamples must be 1 to 1,000,000 and seed at least 0")
 
 
 @dataclass(frozen=True)
@@ -145,11 +145,10 @@ def main(argv: list[str] | None = None) -> None:
     )
     params = stage.read_params(Params, "evaluate")
 
-    rows = (
-        stage.read_parquet(messages)
-        .to_pandas()
-        .merge(stage.read_parquet(splits).to_pandas(), on="message_id")
-    )
+    rows = stage.read_parquet(messages, ingest.MESSAGES.names).to_pandas()
+    of_split = stage.read_parquet(splits, ["message_id", "split", "left_out"]).to_pandas()
+    rows = rows.merge(of_split, on="message_id")
+    stage.read_json(tokenizer)  # refuses in one line what the tokenizer's own reader raises as it likes
     parts = {name: part.reset_index(drop=True) for name, part in rows[~rows["left_out"]].groupby("split")}
     texts = {name: part["text"].tolist() for name, part in parts.items()}
     spam = {name: (part["label"] == "spam").to_numpy() for name, part in parts.items()}

@@ -26,7 +26,9 @@ class Pin:
 
 def read_pin(lock: Path, name: str) -> Pin:
     """The pin of one source. Raises: PipelineError."""
-    pins = stage.read_json(lock)
+    pins = stage.read_json(lock, f"`git checkout {lock}` brings it back")
+    if not isinstance(pins, dict):
+        raise PipelineError(f"{lock}: not an object of pins; `git checkout {lock}` brings it back")
     return stage.typed(Pin, stage.choose(pins, name, str(lock)), f"{lock}: {name}")
 
 
@@ -53,7 +55,8 @@ def _pip_download(pin: Pin, folder: Path) -> Path:
     done = subprocess.run([*command, "--dest", str(folder), wanted], capture_output=True, text=True)
     files = list(folder.iterdir())
     if done.returncode or len(files) != 1:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no file came"]
+        lines = done.stderr.splitlines() or ["no file came"]
+        said = [line for line in lines if line.startswith("ERROR")] or lines
         raise PipelineError(
             f"{wanted}: pip could not download it ({said[-1].removeprefix('ERROR: ')}); "
             f"check the network and `pip config list`, or put the file at .downloads/{pin.sha256}"
@@ -62,7 +65,7 @@ def _pip_download(pin: Pin, folder: Path) -> Path:
 
 
 def _check(file: Path, pin: Pin, hint: str) -> None:
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    found = hashlib.sha256(stage.read_bytes(file, hint)).hexdigest()
     if found != pin.sha256:
         raise PipelineError(
             f"{file.name}: sha256 is {found}, data/sources.lock.json pins {pin.sha256}; {hint}"

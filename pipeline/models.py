@@ -107,7 +107,8 @@ def save(model: keras.Model, path: Path) -> None:
     """Writes `path` in Keras' format, made canonical, so that equal weights are equal bytes."""
     with tempfile.TemporaryDirectory() as folder, stage.replacing(path) as temporary:
         raw = Path(folder) / "raw.keras"
-        model.save(raw)
+        with stage.on_disk(folder):
+            model.save(raw)
         with zipfile.ZipFile(raw) as source, zipfile.ZipFile(temporary, "w") as target:
             for name in sorted(source.namelist()):
                 target.writestr(zipfile.ZipInfo(name, FIXED_DATE), _canonical(name, source.read(name)))
@@ -131,12 +132,12 @@ def load(path: Path) -> keras.Model:
         if not zipfile.is_zipfile(path):  # of which Keras says that it is not there
             raise zipfile.BadZipFile("it is no zip file")
         return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise PipelineError(
-            f"{path}: not a Keras network ({str(error).splitlines()[0]}); run `dvc repro train`"
-        ) from error
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        problem = str(error).splitlines()[0]
+        raise PipelineError(f"{path}: not a Keras network ({problem}); {stage.MAKE}") from error
 
 
 def export(model: keras.Model, folder: Path) -> None:
     """Writes the network as a TensorFlow SavedModel, which is loaded without any code of ours."""
-    model.export(folder, verbose=False)
+    with stage.on_disk(folder):
+        model.export(folder, verbose=False)

@@ -1,12 +1,13 @@
 """Draws the plots that `dvc.yaml` defines, from the same files, for the MLflow UI."""
 
-import csv
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+
+from pipeline import stage
 
 COLOURS = ("#945dd6", "#13adc7", "#f46737", "#46ba69")  # DVC's
 
@@ -26,7 +27,7 @@ def _figure(name: str, entry: Mapping[str, Any]) -> Figure:
     x = entry["x"]
     lines = [(file, y) for file, ys in entry["y"].items() for y in ([ys] if isinstance(ys, str) else ys)]
     for (file, y), colour in zip(lines, itertools.cycle(COLOURS), strict=False):
-        table = _columns(Path(file))
+        table = stage.read_csv(Path(file))
         xs, ys = (_numbers(table[name]) for name in (x if isinstance(x, str) else x[file], y))
         label = f"{Path(file).stem}: {y}" if len(entry["y"]) > 1 else y
         axes.plot(xs, ys, color=colour, label=label, marker=".")
@@ -38,7 +39,7 @@ def _figure(name: str, entry: Mapping[str, Any]) -> Figure:
 def _confusion(axes: Any, entry: Mapping[str, Any]) -> None:
     """Counts of each pair of values; `y` is the row, `x` the column."""
     ((file, y),) = entry["y"].items()
-    table = _columns(Path(file))
+    table = stage.read_csv(Path(file))
     pairs = list(zip(table[y], table[entry["x"]], strict=True))
     if not pairs:
         return
@@ -50,13 +51,6 @@ def _confusion(axes: Any, entry: Mapping[str, Any]) -> None:
     for i, row in enumerate(counts):
         for j, count in enumerate(row):
             axes.text(j, i, f"{count:,}", ha="center", va="center", bbox={"color": "white", "alpha": 0.7})
-
-
-def _columns(path: Path) -> dict[str, list[str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        table = csv.DictReader(file)
-        rows = list(table)
-    return {name: [row[name] for row in rows] for name in table.fieldnames or []}
 
 
 def _numbers(column: list[str]) -> list[float]:

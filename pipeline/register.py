@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import plots, stage, tracking
+from pipeline import checkpoint, plots, registry, stage, tracking
 from pipeline.stage import Figure
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def description(verdict: str, evaluation: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def model_files(tokenizer: Path, network: Path, decision: Path) -> Iterator[tracking.ModelFiles]:
+def model_files(tokenizer: Path, network: Path, decision: Path) -> Iterator[registry.ModelFiles]:
     """The parts of the MLflow model, with an example and its answer, while the block runs."""
     from pipeline import models  # here, as TensorFlow takes seconds to import, and with a model
     from pipeline.served_model import SpamDetector  # that has its version already nothing needs it
@@ -91,7 +91,7 @@ def model_files(tokenizer: Path, network: Path, decision: Path) -> Iterator[trac
         models.export(models.load(network), saved)
         answer = SpamDetector().load(tokenizer, saved, decision).predict(None, example)
         pins = [f"{package}=={installed(package)}" for package in REQUIREMENTS]
-        yield tracking.ModelFiles(tokenizer, saved, decision, pins, example, answer)
+        yield registry.ModelFiles(tokenizer, saved, decision, pins, example, answer)
 
 
 def split_tables(messages: Path, splits: Path) -> dict[str, pd.DataFrame]:
@@ -125,7 +125,11 @@ def record_of(inputs: Inputs, verdict: str) -> tracking.Record:
     experiment = os.environ.get("DVC_EXP_NAME")
     key = json.dumps([model_hash, params, evaluation, experiment])  # applied, it is a run of its own
     figures = {name: figure["value"] for name, figure in evaluation["figures"].items()}
-    curves = pd.read_csv(inputs.curves).to_dict("records")
+    curves = stage.read_csv(inputs.curves)
+    epochs = [
+        {name: float(cell or "nan") for name, cell in zip(curves, row, strict=True)}
+        for row in zip(*curves.values(), strict=True)
+    ]
     return tracking.Record(
         run_key=hashlib.sha256(key.encode()).hexdigest(),
         network_hash=stage.sha256(inputs.network),
@@ -133,7 +137,7 @@ def record_of(inputs: Inputs, verdict: str) -> tracking.Record:
         description=description(verdict, evaluation),
         params=params,
         metrics={metric_name(name): value for name, value in figures.items() if value is not None},
-        curves=[{str(name): value for name, value in epoch.items()} for epoch in curves],
+        curves=epochs,
         tags={
             "model_hash": model_hash,
             "data_hash": stage.sha256(inputs.messages),
@@ -150,13 +154,13 @@ def record_of(inputs: Inputs, verdict: str) -> tracking.Record:
 def version_for(record: tracking.Record, inputs: Inputs) -> str:
     """The registry's version of this model, made if these bytes have none."""
     run_id = tracking.record(record)
-    version = tracking.version_of(record.tags["model_hash"])
+    version = registry.version_of(record.tags["model_hash"])
     if version is None:
         threshold = stage.read_json(inputs.decision)["threshold"]
         tags = {**record.tags, "threshold": str(threshold)}
         with model_files(inputs.tokenizer, inputs.network, inputs.decision) as files:
-            return tracking.add_version(run_id, files, tags, record.description)
-    tracking.tag_version(version, "verdict", record.tags["verdict"])  # criteria may have moved since
+            version = registry.add_version(run_id, files, tags)
+    registry.describe_version(version, record.tags["verdict"], record.description)  # criteria may have moved
     return version
 
 
@@ -165,6 +169,7 @@ def main(argv: list[str] | None = None) -> None:
     inputs = Inputs(*files)
     params = stage.read_params(Params, "register")
 
+    stage.read_json(inputs.tokenizer)  # refuses in one line what its own reader raises as it likes
     evaluation = stage.read_json(inputs.evaluation)
     reasons = missed(params.criteria, evaluation["figures"])
     experiment = bool(os.environ.get("DVC_EXP_NAME"))
@@ -174,11 +179,12 @@ def main(argv: list[str] | None = None) -> None:
         tracking.record(record_of(inputs, verdict))
     else:
         version = version_for(record_of(inputs, verdict), inputs)
-        if not reasons and tracking.champion() != version:
-            tracking.promote(version)
+        if not reasons and registry.champion() != version:
+            registry.promote(version)
             log.info("register: version %s is the champion now", version)
     figures = {name: Figure(**evaluation["figures"][name]) for name in params.criteria}
     stage.write_report(report, evaluation["rows"], figures, verdict)
+    checkpoint.drop_finished()
     log.info("register: %s", verdict)
 
 

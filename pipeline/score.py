@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from pipeline import stage, tracking
+from pipeline import registry, stage
 from pipeline.stage import PipelineError
 
 log = logging.getLogger(__name__)
@@ -31,13 +31,8 @@ F = TypeVar("F")
 
 
 def scored(tables: Iterable[pd.DataFrame], text: str, model: Any, version: str) -> Tables:
-    """Each table with its own columns, and ADDED. Raises: PipelineError."""
+    """Each table with its own columns, and ADDED."""
     for table in tables:
-        if text not in table:
-            have = ", ".join(map(str, table))
-            raise PipelineError(f"the input has no column {text!r} among {have}; name it with --text")
-        if taken := [name for name in ADDED if name in table]:
-            raise PipelineError(f"the input has a column {taken[0]!r} already; rename it")
         texts = pd.DataFrame({"text": _texts(table[text])}, dtype="str")
         answer = model.predict(texts).assign(model_version=version)
         yield pd.concat([table.reset_index(drop=True), answer], axis="columns")
@@ -59,11 +54,14 @@ def _read_lines(text: str) -> Tables:
 
 
 def _read_csv(path: Path, separator: str = ",", quoting: Any = csv.QUOTE_MINIMAL) -> Tables:
-    as_text: Any = {"dtype": str, "keep_default_na": False}  # 007 stays 007
-    for table in pd.read_csv(path, sep=separator, quoting=quoting, chunksize=BATCH, **as_text):
-        if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for an index
-            raise ValueError("rows have more columns than the header")
-        yield table
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = stage.csv_rows(file, separator, quoting)
+        header = next(rows, [])
+        if len(set(header)) < max(1, len(header)):
+            raise ValueError("no header, or one that has a name twice")
+        yield pd.DataFrame(list(itertools.islice(rows, BATCH)), columns=header, dtype="str")
+        while part := list(itertools.islice(rows, BATCH)):
+            yield pd.DataFrame(part, columns=header, dtype="str")
 
 
 def _read_tsv(path: Path) -> Tables:
@@ -81,7 +79,7 @@ def _read_jsonl(path: Path) -> Tables:
 def _object(line: str, number: int) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"line {number}: {error}") from None
     if not isinstance(row, dict):
         raise ValueError(f"line {number}: not an object")
@@ -173,10 +171,17 @@ def read(name: str, text: str) -> Tables:
     """The input as tables of at most BATCH rows, at least one. Raises: PipelineError."""
     tables = _read_lines(text) if name == STANDARD else _format(READERS, name)(Path(name))
     try:
-        yield next(tables, pd.DataFrame({text: []}, dtype="str"))
-        yield from tables
-    except (OSError, ValueError, pa.ArrowException) as error:  # pandas' and json's errors are ValueErrors
-        raise PipelineError(f"{name}: {' '.join(str(error).split())}; mend the input") from error
+        for table in itertools.chain([next(tables, pd.DataFrame({text: []}, dtype="str"))], tables):
+            if text not in table:
+                raise PipelineError(
+                    f"{name}: no column {text!r} among {stage.listed(table)}; name it with --text"
+                )
+            if taken := [column for column in ADDED if column in table]:
+                raise PipelineError(f"{name}: has a column {taken[0]!r} already; rename it")
+            yield table
+    except (OSError, ValueError, csv.Error) as error:  # json's and Arrow's errors are ValueErrors
+        problem = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise PipelineError(f"{name}: {problem}; mend the input") from error
 
 
 def write(name: str, tables: Iterable[pd.DataFrame]) -> None:
@@ -203,11 +208,13 @@ def main(argv: list[str] | None = None) -> None:
         if name != STANDARD:
             _format(formats, name)
 
-    model, version = tracking.load_champion()
+    tables = read(arguments.input, arguments.text)
+    first = next(tables)  # what is wrong with it is said before the model takes its seconds to load
+    model, version = registry.load_champion()
     with tqdm(unit=" messages", disable=None) as bar:
 
         def counted() -> Tables:
-            for table in scored(read(arguments.input, arguments.text), arguments.text, model, version):
+            for table in scored(itertools.chain([first], tables), arguments.text, model, version):
                 bar.update(len(table))
                 yield table
 
@@ -215,4 +222,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stage.command(main)

@@ -2,28 +2,33 @@
 
 import argparse
 import csv
+import errno
+import glob
 import hashlib
+import io
+import itertools
 import json
 import logging
 import math
 import numbers
 import os
+import re
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets from C++ before Python can hush it
+from typing import Any, NoReturn, TextIO, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pydantic
 import ruamel.yaml
 import ruamel.yaml.error
+from filelock import FileLock, Timeout
 
 log = logging.getLogger(__name__)
 P = TypeVar("P")
@@ -31,7 +36,25 @@ P = TypeVar("P")
 PARAMS_FILE = Path("params.yaml")
 DECIMALS = 6  # of every figure in reports/: finer than any interval, coarser than rounding noise
 MAKE = "`dvc repro` or `dvc pull` makes it"
+csv.field_size_limit(1 << 30)  # characters of one value, in place of 128 Ki
 ROW_GROUP = 65_536  # rows; fixed, so that equal rows are equal bytes
+LOCK = Path(".checkpoints") / "lock"  # held by the stage that is at work in this folder
+WAY_BACK = (  # --force, for the Data Docs of a stopped validate; dvc.yaml, so that a tracked inbox stays
+    "the last good outputs come back with: git checkout dvc.lock reports && dvc checkout --force dvc.yaml"
+)
+CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+(?=@)")  # the `user:password` of an address
+TEMPORARY = re.compile(r"\.([^/]+)\.\d+\.tmp")  # a temporary name, and in it what it will be
+FULL = {errno.ENOSPC: "free space", errno.EDQUOT: "free space", errno.EROFS: "give permission"}
+MACHINE = {  # what the machine may refuse, and the way out
+    **FULL,
+    errno.EACCES: "give permission",
+    errno.EPERM: "give permission",
+    errno.EISDIR: "move it out of the way",
+    errno.ENOTDIR: "move what is in the way",
+    errno.EEXIST: "move it out of the way",
+    errno.EMFILE: "raise `ulimit -n`",
+    errno.EIO: "check the disk",
+}
 
 
 class PipelineError(Exception):
@@ -53,17 +76,16 @@ class Figure:
 
 def read_yaml(path: Path = PARAMS_FILE) -> dict[str, Any]:
     """All of a params file, as nested dicts. Raises: PipelineError."""
+    content = read_bytes(path, f"run in the project's root, or `git checkout {path}` brings it back")
     try:
-        loaded = ruamel.yaml.YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PipelineError(f"{path}: {error.strerror}; run from the project's root") from error
+        loaded = ruamel.yaml.YAML(typ="safe").load(content.decode("utf-8-sig"))
     except ruamel.yaml.error.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise PipelineError(f"{path}: {line}not YAML: {error.problem}; mend the line") from error
-    except (ruamel.yaml.error.YAMLError, UnicodeError) as error:
+    except (ruamel.yaml.error.YAMLError, ValueError) as error:  # no text; a day or a number that is none
         raise PipelineError(f"{path}: not YAML: {' '.join(str(error).split())}; mend the file") from error
     if not isinstance(loaded, dict):
-        raise PipelineError(f"{path}: holds no sections; see the one that came with the project")
+        raise PipelineError(f"{path}: holds no sections; `git checkout {path}` brings them back")
     return loaded
 
 
@@ -71,17 +93,20 @@ def read_params(params: type[P], section: str, path: Path = PARAMS_FILE) -> P:
     """A stage's own section, checked against its dataclass. Raises: PipelineError, one line a key."""
     sections = read_yaml(path)
     if section not in sections:
-        raise PipelineError(f"{path}: {section}: missing; choose from {', '.join(sections)}")
+        raise PipelineError(f"{path}: {section}: missing; choose from {', '.join(map(str, sections))}")
     return typed(params, sections[section], f"{path}: {section}")
 
 
 def typed(params: type[P], value: object, place: str) -> P:
     """`value` as the dataclass `params`, unknown, missing and mistyped keys refused."""
-    strict = pydantic.dataclasses.dataclass(params, frozen=True, config={"extra": "forbid", "strict": True})
+    rules: Any = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+    strict = pydantic.dataclasses.dataclass(params, frozen=True, config=rules)
     try:  # as JSON, where a strict dataclass takes a mapping and a strict tuple takes a list
         return cast(P, pydantic.TypeAdapter(strict).validate_json(json.dumps(value, default=str)))
     except pydantic.ValidationError as error:
         raise PipelineError("\nerror: ".join(_problem(e, place) for e in error.errors())) from None
+    except (TypeError, ValueError) as error:  # a date for a key, a list that holds itself
+        raise PipelineError(f"{place}: {error}; remove it") from error
 
 
 def _problem(error: Any, place: str) -> str:
@@ -94,14 +119,19 @@ def _problem(error: Any, place: str) -> str:
         case "value_error":
             return f"{where}: {error['ctx']['error']}"
         case _:
-            return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r}"
+            return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r:.80}"
 
 
 def choose(registry: Mapping[str, P], name: str, place: str) -> P:
     """The registry's entry, or one line with the choices. Raises: PipelineError."""
     if name not in registry:
-        raise PipelineError(f"{place}: unknown {name!r}; choose from {', '.join(registry)}")
+        raise PipelineError(f"{place}: unknown {name!r}; choose from {', '.join(registry) or 'nothing'}")
     return registry[name]
+
+
+def listed(columns: Iterable[object]) -> str:
+    """Column names for an error line; `…` for what may be a message, where a file has no header."""
+    return ", ".join(str(name) if re.fullmatch(r"[\w-]{1,40}", str(name)) else "…" for name in columns)
 
 
 # ---- the command line
@@ -122,19 +152,103 @@ def paths(argv: Sequence[str] | None, doc: str | None, *names: str) -> list[Path
 
 
 def run(main: Callable[[], None]) -> None:
+    """Runs a stage's `main` as `command` does, alone in this folder."""
+
+    def alone() -> None:
+        with one_at_a_time():
+            main()
+
+    command(alone)
+
+
+def command(main: Callable[[], None]) -> None:
     """Runs a command's `main`: plain log lines, its seconds, and exit 1 with one line on error."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler()
+    handler.setFormatter(Discreet("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("pipeline").setLevel(logging.INFO)
     logging.getLogger("__main__").setLevel(logging.INFO)
     start = time.perf_counter()
     try:
-        main()
+        with on_disk("this machine"):
+            main()
     except PipelineError as error:
-        sys.exit(f"error: {error}")
+        _stop(f"error: {error}")
+    except KeyboardInterrupt:
+        _stop("interrupted")
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception:  # a bug keeps its traceback, but for passwords
+        _stop(traceback.format_exc().rstrip())
     log.info("%.1f s", time.perf_counter() - start)
+
+
+def _stop(said: str) -> NoReturn:
+    under_dvc = "DVC_STAGE" in os.environ and Path("dvc.lock").exists()
+    sys.exit(discreet(f"{said}\n{WAY_BACK}" if under_dvc else said))
+
+
+def discreet(text: str) -> str:
+    """The text without the user names and passwords that addresses in it hold."""
+    return CREDENTIALS.sub("***", text)
+
+
+class Discreet(logging.Formatter):
+    """Log lines without credentials, whichever library wrote them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return discreet(super().format(record))
+
+
+@contextmanager
+def on_disk(place: Path | str) -> Iterator[None]:
+    """A full disk, a folder that may not be written, whichever library says so: one line.
+
+    Raises: PipelineError.
+    """
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:
+        if refused := _refused(error, place):
+            raise PipelineError(refused) from error
+        raise
+
+
+def _refused(error: Exception, place: Path | str) -> str | None:
+    """What the machine would not do: place, problem, way out; None where it is a bug."""
+    said = str(error)
+    named = getattr(error, "filename2", None) or getattr(error, "filename", None)  # where to, or where
+    if "No usable temporary directory" in said:
+        return f"{getattr(error, 'strerror', said)}; free space or give permission, then run it again"
+    for number, way_out in MACHINE.items():
+        problem = os.strerror(number)
+        if getattr(error, "errno", None) == number or (number in FULL and problem in said):
+            where = TEMPORARY.sub(r"\1", str(named or place))
+            return f"{where}: {problem}; {way_out}, then run it again"
+    return None
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Waits until no other stage is at work in this folder.
+
+    DVC lets no second `dvc repro` in beside a first; but one that was killed leaves its stage alive, which
+    would write its outputs over those of the next.
+    """
+    LOCK.parent.mkdir(exist_ok=True)
+    lock = FileLock(LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.warning("a stage that outlived its `dvc repro` is at work in this folder: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 # ---- reading and writing
@@ -142,18 +256,39 @@ def run(main: Callable[[], None]) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, which becomes `path` (a file or a folder) if all goes well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A temporary name beside `path`, which becomes `path` (a file or a folder) if all goes well.
+
+    Raises: PipelineError on a full disk and the like.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        if path.is_dir():
-            shutil.rmtree(path)
-        temporary.replace(path)
+        with on_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_what_the_killed_left(path)
+            yield temporary
+            if temporary.is_dir() and path.is_dir():
+                shutil.rmtree(path)
+            temporary.replace(path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    elif path.exists():
+        path.unlink()
+
+
+def _remove_what_the_killed_left(path: Path) -> None:
+    """Temporary names of processes that are no more."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        try:
+            os.kill(int(left.suffixes[-2][1:]), 0)
+        except ProcessLookupError:
+            _remove(left)
+        except (PermissionError, ValueError):  # somebody else's process; no name of ours
+            continue
 
 
 def write_parquet(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
@@ -190,11 +325,15 @@ def write_shards(folder: Path, tables: Iterable[pa.Table]) -> None:
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     """A whole Parquet file or folder of shards, or some columns of it. Raises: PipelineError."""
     try:
-        return pq.read_table(path, columns=columns)
+        table = pq.read_table(path, columns=columns)
     except FileNotFoundError:
         raise PipelineError(f"{path}: missing; {MAKE}") from None
-    except pa.ArrowException as error:
-        raise PipelineError(f"{path}: not readable as Parquet: {str(error).splitlines()[0]}") from error
+    except (pa.ArrowException, OSError) as error:
+        problem = str(error).splitlines()[0].rstrip(".")
+        raise PipelineError(f"{path}: not readable as Parquet: {problem}; {MAKE}") from error
+    if not table.schema.names:
+        raise PipelineError(f"{path}: a folder without Parquet; {MAKE}")
+    return table
 
 
 def write_text(path: Path, text: str) -> None:
@@ -207,14 +346,21 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_bytes(path: Path, way_out: str = MAKE) -> bytes:
+    """All of a file. Raises: PipelineError, also for a folder of that name and the like."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        problem = "missing" if error.errno == errno.ENOENT else error.strerror
+        raise PipelineError(f"{path}: {problem}; {way_out}") from error
+
+
+def read_json(path: Path, way_out: str = MAKE) -> Any:
     """A JSON file's value. Raises: PipelineError."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PipelineError(f"{path}: missing; {MAKE}") from None
+        return json.loads(read_bytes(path, way_out))
     except ValueError as error:
-        raise PipelineError(f"{path}: not JSON: {error}") from error
+        raise PipelineError(f"{path}: not JSON: {error}; {way_out}") from error
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -225,14 +371,43 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
         out.writerows([_rounded(value) for value in row] for row in rows)
 
 
+def read_csv(path: Path) -> dict[str, list[str]]:
+    """The columns of a small table, as `write_csv` writes it. Raises: PipelineError."""
+    try:
+        header, *rows = csv_rows(io.StringIO(read_bytes(path).decode("utf-8"), newline=""))
+        return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+    except (ValueError, csv.Error) as error:
+        raise PipelineError(f"{path}: not CSV: {error}; {MAKE}") from error
+
+
+def csv_rows(file: TextIO, separator: str = ",", quoting: Any = csv.QUOTE_MINIMAL) -> Iterator[list[str]]:
+    """The rows of any CSV file, the header first, all of one length; a blank line is none.
+
+    Raises: csv.Error, naming the row; also for a stray quotation mark, which would swallow the rows up to
+    the next one.
+    """
+    rows = filter(None, csv.reader(file, delimiter=separator, quoting=quoting, strict=True))
+    header: list[str] = []
+    for number in itertools.count():
+        place = f"row {number}" if number else "the header"
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            problem = f"a quotation mark is not closed or not doubled ({error})"
+            raise csv.Error(f"{place}: {problem}") from error
+        if row is None:
+            return
+        header = header or row
+        if len(row) != len(header):
+            raise csv.Error(f"{place}: {len(row)} columns, not {len(header)}")
+        yield row
+
+
 def sha256(*paths: Path) -> str:
     """One hash of the files' bytes, in the order given."""
     whole = hashlib.sha256()
     for path in paths:
-        try:
-            whole.update(hashlib.sha256(path.read_bytes()).digest())
-        except FileNotFoundError:
-            raise PipelineError(f"{path}: missing; {MAKE}") from None
+        whole.update(hashlib.sha256(read_bytes(path)).digest())
     return whole.hexdigest()
 
 

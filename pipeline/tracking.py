@@ -1,34 +1,38 @@
-"""Every call to MLflow: live curves, the run of an evaluated model, its version and its alias."""
+"""What MLflow shows of a training while it goes on, and of a model when it is evaluated.
 
+A process can be killed, and a server can fail, between any two calls. So a run is made with the tag that it
+is found by, is looked for before it is made, and is filled in a way that may be repeated.
+"""
+
+import hashlib
 import logging
-import os
-from collections.abc import Iterator, Mapping
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # both are read when MLflow is imported
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
 import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from mlflow.entities import Run
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.tracking.context import registry as context
 
-from pipeline import stage
-from pipeline.stage import PipelineError
+from pipeline.connection import (
+    connected,
+    experiment,
+    once,
+    patience,
+    unreachable,
+)
 
 log = logging.getLogger(__name__)
 
-NAME = "spam-detector"  # of the experiment and of the registered model
-CHAMPION = "champion"  # the alias of the version in service
-SERVED_MODEL = Path(__file__).with_name("served_model.py")
+LIVE_TIMEOUT = 10  # seconds that a training waits for a server to take an epoch's curves
 
 
 @dataclass(frozen=True)
@@ -48,23 +52,6 @@ class Record:
     folders: Mapping[str, Path] = field(default_factory=dict)  # attached as they are, by name
 
 
-@dataclass(frozen=True)
-class ModelFiles:
-    """The parts of the one MLflow model, as `served_model.py` names them."""
-
-    tokenizer: Path
-    network: Path  # a TensorFlow SavedModel
-    decision: Path
-    requirements: list[str]  # pip's, pinned
-    example: pd.DataFrame  # input, one column `text`
-    answer: pd.DataFrame  # what the model says of it
-
-
-def address() -> str:
-    """`MLFLOW_TRACKING_URI`, else an sqlite file in the project's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{stage.root().resolve()}/mlflow.db"
-
-
 def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested params by their dotted keys; a list is one value."""
     values: dict[str, Any] = {}
@@ -74,35 +61,51 @@ def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return values
 
 
-@contextmanager
-def _connected() -> Iterator[MlflowClient]:
-    """A client of `address()`; whatever goes wrong there becomes one line."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    mlflow.set_tracking_uri(address())
-    mlflow.set_registry_uri(address())
-    try:
-        client = MlflowClient()
-    except Exception as error:  # of MLflow, of the database or of its driver, whichever that is
-        raise _unreachable(error) from error
-    try:
-        yield client
-    except MlflowException as error:
-        raise _unreachable(error) from error
+# ---- runs
 
 
-def _unreachable(error: Exception) -> PipelineError:
-    said = " ".join(str(error).split())[:300]
-    return PipelineError(f"MLflow at MLFLOW_TRACKING_URI or mlflow.db: {said}")
+def workspace() -> str:
+    """Names this folder on this machine: its runs that are open while no stage is at work were killed."""
+    return hashlib.sha256(f"{platform.node()}:{Path.cwd().resolve()}".encode()).hexdigest()[:16]
 
 
-def _experiment(client: MlflowClient) -> str:
-    found = client.get_experiment_by_name(NAME)
-    if found:
-        return str(found.experiment_id)
-    local = address().startswith("sqlite")
-    artifacts = (stage.root().resolve() / "mlartifacts").as_uri() if local else None
-    return str(client.create_experiment(NAME, artifact_location=artifacts))
+def _runs(client: MlflowClient, **wanted: str) -> list[Run]:
+    """The runs with these tags, the newest first; `status` is no tag."""
+    kinds = {name: "attributes" if name == "status" else "tags" for name in wanted}
+    condition = " and ".join(f"{kinds[name]}.{name} = '{value}'" for name, value in wanted.items())
+    newest = ["attributes.start_time DESC"]
+    return list(client.search_runs([experiment(client)], condition, order_by=newest))
+
+
+def _open_runs(client: MlflowClient) -> list[Run]:
+    return _runs(client, workspace=workspace(), status="RUNNING")
+
+
+def _new_run(client: MlflowClient, name: str, tags: Mapping[str, str]) -> Run:
+    marked = context.resolve_tags({**tags, "workspace": workspace()})
+    return client.create_run(experiment(client), run_name=name, tags=marked)
+
+
+def _close_what_was_killed(client: MlflowClient, but: Run) -> None:
+    for run in _open_runs(client):
+        if run.info.run_id != but.info.run_id:
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _log_params(client: MlflowClient, run: Run, params: Mapping[str, Any]) -> None:
+    client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in params.items()])
+
+
+def _shown(client: MlflowClient, run: Run) -> dict[int, float]:
+    """The loss of each epoch whose curve points this run has; those of an epoch come all at once."""
+    history = client.get_metric_history(run.info.run_id, "train/loss")
+    return {point.step: point.value for point in history}
+
+
+def _log_epoch(client: MlflowClient, run: Run, epoch: Mapping[str, float]) -> None:
+    now, step = int(time.time() * 1000), int(epoch["epoch"])
+    points = [Metric(f"train/{name}", v, now, step) for name, v in epoch.items() if name != "epoch"]
+    client.log_batch(run.info.run_id, metrics=points)
 
 
 # ---- train's live curves
@@ -111,144 +114,115 @@ def _experiment(client: MlflowClient) -> str:
 class LiveRun:
     """The run of a training that goes on; each epoch is in the MLflow UI when it ends."""
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self._client, self._run_id = client, run_id
+    def __init__(self, client: MlflowClient, run: Run) -> None:
+        self._client, self._run = client, run
+        self._known: set[int] | None = None  # epochs that the run shows; None where a call may have been lost
 
-    def log_epoch(self, epoch: Mapping[str, float]) -> None:
-        """One point of every curve; `epoch` counts from 1."""
-        mlflow.log_metrics(_curve_point(epoch), step=int(epoch["epoch"]), run_id=self._run_id)
+    def log_curves(self, curves: Sequence[Mapping[str, float]]) -> None:
+        """All epochs so far, of which the run gets those that it lacks; `epoch` counts from 1.
+
+        A server that fails now does not stop a training: the next epoch brings the missing ones along,
+        or register does.
+        """
+        try:
+            with patience(retries=0, timeout=LIVE_TIMEOUT):
+                if self._known is None:
+                    self._known = set(_shown(self._client, self._run))
+                for epoch in curves:
+                    if int(epoch["epoch"]) not in self._known:
+                        _log_epoch(self._client, self._run, epoch)
+                        self._known.add(int(epoch["epoch"]))
+        except MlflowException as error:
+            self._known = None
+            log.warning("%s; the training goes on, its curves follow", unreachable(error))
 
     def finish(self, network_hash: str) -> None:
         """Lets register find this run by the network that it made."""
-        self._client.set_tag(self._run_id, "network_hash", network_hash)
+        self._end("FINISHED", {"network_hash": network_hash})
+
+    def _end(self, status: str, tags: Mapping[str, str]) -> None:
+        run_id = self._run.info.run_id
+        try:
+            with patience(retries=0, timeout=LIVE_TIMEOUT):
+                self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
+                self._client.set_terminated(run_id, status)
+        except MlflowException as error:
+            log.warning("%s; its run stays open until register finds it", unreachable(error))
 
 
 @contextmanager
-def live_run(name: str, params: Mapping[str, Any]) -> Iterator[LiveRun]:
-    """A run that is open while the block runs; FAILED when it ends by an error. Raises: PipelineError."""
-    with (
-        _connected() as client,
-        mlflow.start_run(experiment_id=_experiment(client), run_name=f"{name} in training") as run,
-    ):
-        mlflow.log_params(flat(params))
-        yield LiveRun(client, run.info.run_id)
+def live_run(name: str, params: Mapping[str, Any], training_key: str) -> Iterator[LiveRun]:
+    """The run of this training, the same one when it goes on after an interruption.
+
+    It is FAILED when the block ends by an error. Raises: PipelineError, when there is no MLflow at first.
+    """
+    with connected() as client:
+        tags = {"training_key": training_key}
+        run = once(
+            lambda: next(iter(_runs(client, **tags, workspace=workspace())), None),
+            lambda: _new_run(client, f"{name} in training", tags),
+        )
+        _close_what_was_killed(client, but=run)
+        _log_params(client, run, flat(params))
+        if run.info.status not in ("RUNNING", "FINISHED"):
+            client.update_run(run.info.run_id, "RUNNING")
+        live = LiveRun(client, run)
+    try:
+        yield live
+    except BaseException as error:
+        live._end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", {})
+        raise
 
 
-def _curve_point(epoch: Mapping[str, float]) -> dict[str, float]:
-    return {f"train/{name}": value for name, value in epoch.items() if name != "epoch"}
-
-
-# ---- register's run and version
+# ---- register's run
 
 
 def record(record: Record) -> str:
     """The run of this evaluated model, as it should be; does nothing when it is there. Returns its id.
 
-    Finishes the live run of the training if that is still bare, else builds the run from the files:
-    one path for a lost database, another machine, a restored stage and a second evaluation.
+    Goes on with the live run of the training if that is still bare, else with a new one: one path for a
+    lost database, another machine, a restored stage, a second evaluation and a record that was killed.
     """
-    with _connected() as client:
-        if found := _runs(client, "run_key", record.run_key):
-            return str(found[0].info.run_id)
-        of_network = _runs(client, "network_hash", record.network_hash)
-        bare = [run.info.run_id for run in of_network if _is_bare(run, record.params)]
-        with mlflow.start_run(bare[0] if bare else None, experiment_id=_experiment(client)) as run:
-            _fill(record, curves=not bare)
-            # last: a run that bears them is whole
-            mlflow.set_tags({"network_hash": record.network_hash, "run_key": record.run_key})
-            return str(run.info.run_id)
+    with connected() as client:
+        run = once(
+            lambda: next(iter([*_runs(client, run_key=record.run_key), *_bare_runs(client, record)]), None),
+            lambda: _new_run(client, record.name, {"run_key": record.run_key}),
+        )
+        _close_what_was_killed(client, but=run)
+        if "run_key" not in run.data.tags or run.info.status != "FINISHED":
+            _fill(client, run, record)
+        return str(run.info.run_id)
 
 
-def _is_bare(run: Run, params: Mapping[str, Any]) -> bool:
-    """Whether it is a training that was not evaluated yet, under these params: MLflow lets none change."""
-    theirs = {name: str(value) for name, value in params.items()}
-    return "run_key" not in run.data.tags and run.data.params.items() <= theirs.items()
+def _bare_runs(client: MlflowClient, record: Record) -> list[Run]:
+    """Trainings of this network that were not evaluated yet.
+
+    One that could not say which network it made, as MLflow was away when it ended, is known by its curves.
+    """
+    losses = {int(epoch["epoch"]): epoch["loss"] for epoch in record.curves}
+
+    def is_its(run: Run) -> bool:
+        return all(abs(losses.get(step, -1) - loss) < 1e-6 for step, loss in _shown(client, run).items())
+
+    found = _runs(client, network_hash=record.network_hash) + [r for r in _open_runs(client) if is_its(r)]
+    theirs = {name: str(value) for name, value in record.params.items()}  # MLflow lets none of them change
+    return [r for r in found if "run_key" not in r.data.tags and r.data.params.items() <= theirs.items()]
 
 
-def _runs(client: MlflowClient, tag: str, value: str) -> list[Run]:
-    newest = ["attributes.start_time DESC"]
-    return list(client.search_runs([_experiment(client)], f"tags.{tag} = '{value}'", order_by=newest))
-
-
-def _fill(record: Record, curves: bool) -> None:
-    mlflow.set_tags({**record.tags, "mlflow.runName": record.name, "mlflow.note.content": record.description})
-    mlflow.log_params(record.params)
-    for epoch in record.curves if curves else []:
-        mlflow.log_metrics(_curve_point(epoch), step=int(epoch["epoch"]))
-    mlflow.log_metrics(record.metrics)
-    for split, rows in record.datasets.items():
-        mlflow.log_input(mlflow.data.from_pandas(rows, name=split, targets="label"), context=split)
-    for name, plot in record.plots.items():
-        mlflow.log_figure(plot, f"plots/{name}.png")
-    for name, folder in record.folders.items():
-        mlflow.log_artifacts(str(folder), name)
-
-
-def version_of(model_hash: str) -> str | None:
-    """The registry's version of these bytes, if it has one."""
-    with _connected() as client:
-        found = client.search_model_versions(f"name = '{NAME}' and tags.model_hash = '{model_hash}'")
-        return str(found[0].version) if found else None
-
-
-def add_version(run_id: str, files: ModelFiles, tags: Mapping[str, str], description: str) -> str:
-    """Logs the model to its run and registers it. Returns the version."""
-    with _connected() as client:
-        with mlflow.start_run(run_id):
-            logged = mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(SERVED_MODEL),
-                artifacts={part: str(getattr(files, part)) for part in ("tokenizer", "network", "decision")},
-                pip_requirements=files.requirements,
-                signature=infer_signature(files.example, files.answer),
-                input_example=files.example,
-            )
-        made: ModelVersion = mlflow.register_model(logged.model_uri, NAME, tags=dict(tags))
-        client.update_model_version(NAME, made.version, description)
-        return str(made.version)
-
-
-def tag_version(version: str, key: str, value: str) -> None:
-    """Sets one tag of a version."""
-    with _connected() as client:
-        client.set_model_version_tag(NAME, version, key, value)
-
-
-def champion() -> str | None:
-    """The version in service; None only when the registry says that there is none."""
-    absent = {ErrorCode.Name(INVALID_PARAMETER_VALUE), ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)}
-    with _connected() as client:
-        try:
-            return str(client.get_model_version_by_alias(NAME, CHAMPION).version)
-        except MlflowException as error:
-            if error.error_code in absent:
-                return None
-            raise
-
-
-def promote(version: str) -> None:
-    """Gives this version the alias `champion`."""
-    with _connected() as client:
-        client.set_registered_model_alias(NAME, CHAMPION, version)
-
-
-def load_champion() -> tuple[Any, str]:
-    """The model in service, as MLflow loads it, and its version. Raises: PipelineError."""
-    version = champion()
-    if version is None:
-        raise PipelineError(f"models:/{NAME}@{CHAMPION}: there is none yet; run `make repro`")
-    with _connected(), _hushed():
-        return mlflow.pyfunc.load_model(f"models:/{NAME}/{version}"), version
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """TensorFlow greets from C++ while it is imported, and listens to no setting."""
-    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
-        os.close(nowhere)
+def _fill(client: MlflowClient, run: Run, record: Record) -> None:
+    """All that the run shall show. A run that is FINISHED and bears its key is whole."""
+    shown, then = _shown(client, run), run.info.start_time  # a fixed time: logged twice, it is one point
+    with mlflow.start_run(run.info.run_id):
+        mlflow.set_tags({**record.tags, "run_key": record.run_key, "network_hash": record.network_hash})
+        mlflow.set_tags({"mlflow.runName": record.name, "mlflow.note.content": record.description})
+        _log_params(client, run, record.params)
+        for epoch in record.curves:
+            if int(epoch["epoch"]) not in shown:
+                _log_epoch(client, run, epoch)
+        mlflow.log_metrics(record.metrics, step=0, timestamp=then)
+        for split, rows in record.datasets.items():
+            mlflow.log_input(mlflow.data.from_pandas(rows, name=split, targets="label"), context=split)
+        for name, plot in record.plots.items():
+            mlflow.log_figure(plot, f"plots/{name}.png")
+        for name, folder in record.folders.items():
+            mlflow.log_artifacts(str(folder), name)

@@ -12,7 +12,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pipeline import models, stage, text, tracking
+from pipeline import checkpoint, models, stage, text, tracking
+from pipeline.checkpoint import Checkpoint, State
 from pipeline.metrics import METRICS, Scored
 from pipeline.stage import Figure, PipelineError
 
@@ -107,28 +108,60 @@ def batches(rows: Rows, size: int, seed: tuple[int, int]) -> Iterator[Batch]:
 
 
 def train(
-    rows: Rows, stop: Rows, model: keras.Model, params: Params, report: Callable[[Epoch], None]
+    rows: Rows,
+    stop: Rows,
+    model: keras.Model,
+    params: Params,
+    report: Callable[[list[Epoch]], None],
+    saved: Checkpoint | None = None,
 ) -> list[Epoch]:
-    """Trains `model` in place and leaves the weights of its best epoch in it. Returns the curves."""
-    step = _training_step(model, keras.optimizers.Adam(params.learning_rate))
+    """Trains `model` in place and leaves the weights of its best epoch in it. Returns the curves.
+
+    With a checkpoint it goes on after the last epoch that was saved there, to the same weights, bit for bit.
+    """
+    optimizer = keras.optimizers.Adam(params.learning_rate)
+    step = _training_step(model, optimizer)
     score = tf.function(lambda ids: model(ids, training=False)[:, 0], reduce_retracing=True)
     curves: list[Epoch] = []
     best_weights = model.get_weights()
-    for number in range(1, params.epochs + 1):
-        loss, right = 0.0, 0.0
+    variables = [*model.weights, *optimizer.variables]
+    if state := saved and saved.load():
+        curves, best_weights = [Epoch(int(n), *rest) for n, *rest in state.curves], state.best_weights
+        for variable, value in zip(variables, state.variables, strict=True):
+            variable.assign(value)
+        log.info("resumed after epoch %d", len(curves))
+        report(curves)
+    while not is_over(curves, params):
+        number, loss, right = len(curves) + 1, 0.0, 0.0
+        seed_dropout(model, (params.seed, number))
         order = batches(rows, params.batch_size, (params.seed, number))
         for ids, labels in _progress(order, math.ceil(len(rows.labels) / params.batch_size), number):
             batch_loss, batch_right = step(tf.constant(ids), tf.constant(labels))
             loss, right = loss + float(batch_loss), right + float(batch_right)
         n = len(rows.labels)
         curves.append(Epoch(number, loss / n, right / n, *_judge(stop, score, params.batch_size)))
-        report(curves[-1])
         if best_epoch(curves) is curves[-1]:
             best_weights = model.get_weights()
-        if number - best_epoch(curves).epoch >= params.patience:
-            break
+        if saved:
+            points = [tuple(vars(epoch).values()) for epoch in curves]
+            saved.save(State(points, [v.numpy() for v in variables], best_weights))
+        report(curves)
     model.set_weights(best_weights)
     return curves
+
+
+def is_over(curves: list[Epoch], params: Params) -> bool:
+    """Whether the epochs are used up, or the last `patience` of them were no better."""
+    waited = len(curves) - best_epoch(curves).epoch if curves else 0
+    return len(curves) >= params.epochs or waited >= params.patience
+
+
+def seed_dropout(model: keras.Model, seed: tuple[int, int]) -> None:
+    """What each layer drops follows from (seed, epoch), not from what was dropped before."""
+    random = np.random.default_rng(seed)
+    for variable in model.variables:
+        if variable.path.endswith("seed_generator_state"):
+            variable.assign(random.integers(2**32, size=2, dtype=np.uint32))
 
 
 def best_epoch(curves: list[Epoch]) -> Epoch:
@@ -217,16 +250,18 @@ def main(argv: list[str] | None = None) -> None:
     size = models.Size(vocabulary_size, params.embedding_dim, params.units, params.dropout)
     model = models.MODELS[params.model](size)
     as_written = {"train": stage.read_yaml()["train"]}  # 0, where params say 0.0: register logs it again
-    with tracking.live_run(params.model, as_written) as live:
+    key = checkpoint.key_of(as_written, tokenizer, *sorted(shards.iterdir()))
+    saved = Checkpoint(key)
+    with tracking.live_run(params.model, as_written, key) as live:
 
-        def told(epoch: Epoch) -> None:
-            live.log_epoch(vars(epoch))
+        def told(curves: list[Epoch]) -> None:
+            live.log_curves([vars(epoch) for epoch in curves])
             log.info(
                 "epoch %d: loss %.4f, accuracy %.4f, held out: average precision %.4f",
-                *(epoch.epoch, epoch.loss, epoch.accuracy, epoch.stop_average_precision),
+                *(curves[-1].epoch, curves[-1].loss, curves[-1].accuracy, curves[-1].stop_average_precision),
             )
 
-        curves = train(rows, stop, model, params, told)
+        curves = train(rows, stop, model, params, told, saved)
         models.save(model, network)
         live.finish(stage.sha256(network))
 
@@ -237,6 +272,7 @@ def main(argv: list[str] | None = None) -> None:
         f"average precision {best.stop_average_precision:.4f} on {len(stop.labels)} held-out messages"
     )
     stage.write_report(report, len(table), figures_of(curves, model, rows, stop), verdict)
+    saved.finish()
     log.info("train: %s", verdict)
 
 

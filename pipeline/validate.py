@@ -2,9 +2,8 @@
 
 import logging
 import math
-import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +13,10 @@ import great_expectations as gx
 import great_expectations.expectations as gxe
 import pandas as pd
 import pyarrow as pa
-from great_expectations.core.run_identifier import RunIdentifier
-from great_expectations.data_context.store.tuple_store_backend import TupleFilesystemStoreBackend
 from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 from great_expectations.data_context.types.base import ProgressBarsConfig as ProgressBars
 
-from pipeline import ingest, stage, text
+from pipeline import docs, ingest, stage, text
 from pipeline.stage import Figure, PipelineError
 
 log = logging.getLogger(__name__)
@@ -57,6 +54,8 @@ class Params:
             least, most = getattr(self, name)
             if least > most:
                 raise ValueError(f"{name}: the least, {least}, is above the most, {most}")
+        if not 1 <= self.received_years[0] <= self.received_years[1] <= 9999:
+            raise ValueError("received_years: years are from 1 to 9999")
         for problem, names in {
             "unknown": [name for name in self.budgets if name not in row_level()],
             "missing": [name for name in row_level() if name not in self.budgets],
@@ -76,7 +75,7 @@ class Findings:
     quarantined: pd.DataFrame  # as QUARANTINE
     breaches: dict[str, Figure]  # by row-level expectation: rows that break it, of n that it looked at
     broken: dict[str, Any]  # results of the expectations that stop the run
-    context: Any  # Great Expectations' own, to build Data Docs from
+    results: dict[str, Any]  # by suite that was asked: what Great Expectations found, for Data Docs
 
 
 # ---- what the expectations look at
@@ -186,15 +185,14 @@ def row_level() -> list[str]:
 # ---- asking Great Expectations
 
 
-RUN = RunIdentifier("messages", datetime(1970, 1, 1, tzinfo=UTC))  # no clock: equal data, equal Data Docs
-
-
 def inspect(messages: pd.DataFrame, params: Params) -> Findings:
     """Runs the suites in order, each on the rows that those before it let through."""
-    context, kept = _context(), messages
+    context, kept, results = _context(), messages, dict[str, Any]()
     reasons, breaches, broken = dict[tuple[str, int], list[str]](), dict[str, Figure](), dict[str, Any]()
     for suite in SUITES:
-        for name, result in _results(context, suite, kept if suite == "schema" else facts(kept), params):
+        results[suite] = _asked(context, suite, kept if suite == "schema" else facts(kept), params)
+        for result in results[suite].results:
+            name = _name(result)
             if suite in ("rows", "copies"):
                 found = result.result
                 for row in found["unexpected_index_list"]:
@@ -208,18 +206,18 @@ def inspect(messages: pd.DataFrame, params: Params) -> Findings:
         places = zip(kept["source"], kept["row"], strict=True)
         kept = kept[pd.Series([place not in reasons for place in places], kept.index, dtype=bool)]
     return Findings(
-        len(messages), _kept(kept, messages), _quarantined(messages, reasons), breaches, broken, context
+        len(messages), _kept(kept, messages), _quarantined(messages, reasons), breaches, broken, results
     )
 
 
-def _results(context: Any, suite: str, table: pd.DataFrame, params: Params) -> Iterator[tuple[str, Any]]:
-    """Name and result of each expectation of one suite, in the order of EXPECTATIONS."""
+def _asked(context: Any, suite: str, table: pd.DataFrame, params: Params) -> Any:
+    """What Great Expectations found for one suite, its results in the order of EXPECTATIONS."""
     expectations = [_expectation(name, params) for name, (of, _) in EXPECTATIONS.items() if of == suite]
     batch = context.data_sources.get("data").get_asset("messages").get_batch_definition("all")
     definition = gx.ValidationDefinition(
         name=suite,
         data=batch,
-        suite=context.suites.add(gx.ExpectationSuite(suite, expectations=expectations, notes=SUITES[suite])),
+        suite=context.suites.add(gx.ExpectationSuite(suite, expectations=expectations)),
     )
     complete = {
         "result_format": "COMPLETE",
@@ -228,12 +226,17 @@ def _results(context: Any, suite: str, table: pd.DataFrame, params: Params) -> I
         "return_unexpected_index_query": False,
     }
     ran = context.validation_definitions.add(definition).run(
-        batch_parameters={"dataframe": table}, result_format=complete, run_id=RUN
+        batch_parameters={"dataframe": table}, result_format=complete
     )
-    results = {result.expectation_config.meta["name"]: result for result in ran.results}
-    if uncomputed := [name for name, result in results.items() if not result.result and suite != "schema"]:
-        raise RuntimeError(f"Great Expectations could not compute {', '.join(uncomputed)}: {ran}")
-    yield from ((name, results[name]) for name in EXPECTATIONS if name in results)
+    uncomputed = {_name(result): result.exception_info for result in ran.results if not result.result}
+    if uncomputed and suite != "schema":  # what it found of the others holds messages
+        raise RuntimeError(f"Great Expectations could not compute {uncomputed}")
+    ran.results.sort(key=lambda result: list(EXPECTATIONS).index(_name(result)))
+    return ran
+
+
+def _name(result: Any) -> str:
+    return str(result.expectation_config.meta["name"])
 
 
 def _expectation(name: str, params: Params) -> Any:
@@ -337,39 +340,6 @@ def _number(value: float | None) -> str:
     return "nothing" if value is None else f"{value:,.4f}".rstrip("0").rstrip(".")
 
 
-class SortedFolder(TupleFilesystemStoreBackend):  # type: ignore[misc]
-    """A folder of pages that is listed in one order on every file system."""
-
-    def list_keys(self, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-        return sorted(super().list_keys(prefix))
-
-
-def write_docs(context: Any, folder: Path) -> None:
-    """Data Docs: what was asked and found, as pages that open at index.html; equal findings, equal bytes."""
-    with stage.replacing(folder) as temporary:
-        backend = {
-            "module_name": __name__,
-            "class_name": "SortedFolder",
-            "base_directory": str(temporary.resolve()),
-        }
-        site = {"class_name": "SiteBuilder", "show_how_to_buttons": False, "store_backend": backend}
-        context.add_data_docs_site("messages", site)
-        context.build_data_docs()
-        for page in temporary.rglob("*.html"):
-            page.write_text(_settled(page.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
-
-
-def _settled(page: str) -> str:
-    """A page of Data Docs without what differs from run to run: element ids, times, the local time zone."""
-    ids = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", page)
-    for number, name in enumerate(dict.fromkeys(ids)):
-        page = page.replace(name, f"id-{number}")
-    page = re.sub(r"\d{8}T\d{6}\.\d{6}Z", RUN.to_tuple()[1], page)
-    return re.sub(
-        r"\d{4}-\d\d-\d\d([T ])\d\d:\d\d:\d\d[.\d]*( ?[A-Z+-]\w*)?", r"1970-01-01\g<1>00:00:00", page
-    )
-
-
 # ---- bounds for a stranger's data
 
 
@@ -441,7 +411,7 @@ def main(argv: list[str] | None = None) -> None:
         print(propose(read_messages(file), file))
         return
     names = ("messages", "validated", "quarantine", "docs", "report")
-    messages, validated, quarantine, docs, report = stage.paths(arguments, __doc__, *names)
+    messages, validated, quarantine, pages, report = stage.paths(arguments, __doc__, *names)
     validated.unlink(missing_ok=True)  # whatever happens now, no older table passes for this one
     params = stage.read_params(Params, "validate")
     findings = inspect(stage.read_parquet(messages).to_pandas(), params)
@@ -449,7 +419,7 @@ def main(argv: list[str] | None = None) -> None:
     verdict = f"{len(findings.kept):,} of {findings.rows:,} rows hold"
     if findings.broken:
         verdict = f"stopped: {', '.join(findings.broken)}"
-    write_docs(findings.context, docs)
+    docs.write(pages, SUITES, findings.results)
     _write_table(quarantine, findings.quarantined, QUARANTINE)
     stage.write_report(report, findings.rows, figures(findings), verdict)
     if findings.broken:

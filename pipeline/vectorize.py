@@ -58,10 +58,10 @@ class Params:
     shard_rows: int  # messages a shard
 
     def __post_init__(self) -> None:
-        if self.vocabulary_size < 300:
-            raise ValueError("vocabulary_size must be at least 300: 256 bytes, and some words")
-        if self.sequence_length < 2 or self.shard_rows < 1:
-            raise ValueError("sequence_length must be at least 2 and shard_rows at least 1")
+        if not 300 <= self.vocabulary_size <= 1_000_000:
+            raise ValueError("vocabulary_size must be 300 to 1,000,000: 256 bytes, and some words")
+        if not (2 <= self.sequence_length <= 100_000 and 1 <= self.shard_rows <= 1_000_000):
+            raise ValueError("sequence_length must be 2 to 100,000 and shard_rows 1 to 1,000,000")
 
 
 # ---- the split
@@ -185,7 +185,8 @@ def main(argv: list[str] | None = None) -> None:
     messages, tokenizer_path, splits, train, val, report = stage.paths(argv, __doc__, *names)
     params = stage.read_params(Params, "vectorize")
 
-    rows, pairs = divide(stage.read_parquet(messages).sort_by("message_id").to_pandas(), params)
+    columns = ["message_id", "text", "label", "copies"]
+    rows, pairs = divide(stage.read_parquet(messages, columns).sort_by("message_id").to_pandas(), params)
     used = {name: rows[(rows["split"] == name) & ~rows["left_out"]] for name in RANK}
     if short := [name for name, part in used.items() if part["label"].nunique() < 2]:
         raise PipelineError(f"{messages}: no ham or no spam in {', '.join(short)}; bring more messages")

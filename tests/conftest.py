@@ -4,87 +4,22 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ruamel.yaml
+import servers
 
+from benchmarks.project import MESSAGES, ROOT, Run, new_project, runner, set_params
 from pipeline import fetch, ingest
+
+__all__ = ["MESSAGES", "ROOT", "Run", "runner", "set_params"]  # other test files take them from here
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DVC_NO_ANALYTICS"] = "true"
 for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):  # a developer's own must not leak in
     os.environ.pop(name, None)
-
-ROOT = Path(__file__).parent.parent
-MESSAGES = ROOT / "tests" / "messages.csv"  # 60 ham (0) and 30 spam (1)
-SMALL = {  # a whole run in seconds, on 90 messages
-    "ingest": {
-        "sources": ["files"],
-        "files": {
-            "glob": "*.csv",
-            "columns": {"text": "body", "label": "kind", "received_at": "received_at"},
-            "labels": {"spam": [1], "ham": [0]},
-            "encoding": "utf-8",
-        },
-    },
-    "validate": {"row_count": [20, 1000], "spam_share": [0.05, 0.6], "median_length": [10, 150]},
-    "vectorize": {"vocabulary_size": 400},
-    "train": {"units": 8, "embedding_dim": 8, "epochs": 2, "stop_share": 0.3},
-    "evaluate": {"lost_ham_budget": 0.3, "resamples": 20},
-    "register": {"criteria": {"roc_auc": {"min": 0.0}}},
-}
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def runner(folder: Path) -> Run:
-    """Runs a command in a folder, with this interpreter's programs first on PATH."""
-
-    def run(*command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, "PATH": path, **environment},
-            capture_output=True,
-            text=True,
-        )
-        assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
-        return done
-
-    return run
-
-
-def set_params(folder: Path, changes: dict) -> None:
-    """Changes some values of a project's params.yaml, section by section."""
-    yaml = ruamel.yaml.YAML()
-    params = yaml.load(folder / "params.yaml")
-    for section, values in changes.items():
-        params[section].update(values)
-    yaml.dump(params, folder / "params.yaml")
-
-
-def new_project(folder: Path) -> Run:
-    """A clone-like copy of this tree, in a Git repository of its own, set to the hand-written messages."""
-    listed = runner(ROOT)("git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
-    for name in listed:
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
-    for made in [folder / "dvc.lock", *(folder / "reports").rglob("*.*")]:
-        made.unlink(missing_ok=True)
-    shutil.copyfile(MESSAGES, folder / "data" / "inbox" / "messages.csv")
-    set_params(folder, SMALL)
-    run = runner(folder)
-    run("git", "init", "--quiet", "--initial-branch=main")
-    run("git", "config", "user.name", "A stranger")
-    run("git", "config", "user.email", "stranger@example.com")
-    run("git", "add", "--all")
-    run("git", "commit", "--quiet", "--message", "A project of my own")
-    return run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -157,3 +92,33 @@ def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     yield mlflow.MlflowClient(uri, uri)
     mlflow.set_tracking_uri(None)  # MLflow keeps both for the process
     mlflow.set_registry_uri(None)
+
+
+# ---- real servers
+
+
+@pytest.hookimpl(specname="pytest_collection_modifyitems")
+def pytest_mark_what_starts_servers(items: list[pytest.Item]) -> None:
+    """What asks for `mlflow_server` is marked `server`."""
+    for item in items:
+        if "mlflow_server" in getattr(item, "fixturenames", ()):
+            item.add_marker("server")
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.MLflow]:
+    """`mlflow server` on PostgreSQL and S3, with one user; skipped with the reason where there are none."""
+    if reason := servers.missing():
+        pytest.skip(reason)
+    with servers.mlflow_server(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(mlflow_server: servers.MLflow) -> Iterator[servers.Proxy]:
+    """Stands before the server and fails as told; a failing test shows what came, and the server's log."""
+    start = mlflow_server.log.stat().st_size
+    with servers.proxy_to(mlflow_server.port) as before:
+        yield before
+        print("\n".join(["What the proxy saw:", *before.requests, "The server's log:"]))
+    print(mlflow_server.log.read_text(errors="replace")[start:][-20_000:])

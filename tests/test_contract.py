@@ -19,8 +19,8 @@ MODULES = sorted(path.stem for path in PIPELINE.glob("*.py") if path.stem != "__
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 HOMES = {  # each heavy library, and who may import it
-    "great_expectations": {"validate"},
-    "mlflow": {"tracking", "served_model"},
+    "great_expectations": {"docs", "validate"},
+    "mlflow": {"connection", "tracking", "registry", "served_model"},
     "tensorflow": {"train", "served_model"},
     "keras": {"models", "train"},
     "sklearn": {"baseline"},

@@ -194,7 +194,7 @@ def refusal(y_true, score, budget):
 @pytest.mark.parametrize(("budget", "needs"), [(0.002, 499), (0.001, 999), (0.003, 333), (0.008, 124)])
 def test_too_little_ham_for_the_budget_says_how_much_it_needs(budget, needs):
     assert refusal(*drawn(seed=8, ham=120), budget) == (
-        f"evaluate.lost_ham_budget: {budget} needs {needs} ham in val, there are 120; "
+        f"params.yaml: evaluate.lost_ham_budget: {budget} needs {needs} ham in val, there are 120; "
         "raise the budget or bring more ham"
     )
     assert refusal(*drawn(seed=8, ham=needs - 1), budget).endswith("raise the budget or bring more ham")
@@ -204,7 +204,7 @@ def test_too_little_ham_for_the_budget_says_how_much_it_needs(budget, needs):
 @pytest.mark.parametrize("budget", [0.0, -0.1, 1.0])
 def test_budget_that_is_no_share_is_refused(budget):
     assert refusal(*drawn(seed=8), budget) == (
-        f"evaluate.lost_ham_budget: {budget} is not between 0 and 1; 0.002 is one in 500"
+        f"params.yaml: evaluate.lost_ham_budget: {budget} is not between 0 and 1; 0.002 is one in 500"
     )
 
 

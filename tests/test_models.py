@@ -1,5 +1,7 @@
 """Each architecture is what it says, scores a message alike in any batch, and survives its file."""
 
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -152,7 +154,30 @@ def test_file_that_is_damaged_is_refused_in_one_line(damage, said, tmp_path):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(PipelineError) as refused:
         models.load(path)
-    assert str(refused.value) == f"{path}: not a Keras network ({said}); run `dvc repro train`"
+    assert str(refused.value) == f"{path}: not a Keras network ({said}); `dvc repro` or `dvc pull` makes it"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.json", None, "\"There is no item named 'config.json' in the archive\""),
+        ("config.json", b"{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("config.json", b'{"class_name": "X", "config": {}}', "Could not locate class 'X'. "),
+        ("model.weights.h5", b"no weights", "Unable to "),
+    ],
+)
+def test_zip_file_that_is_no_network_is_refused_in_one_line(tmp_path, name, content, said):
+    models.save(built("dense"), tmp_path / "good.keras")
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(tmp_path / "good.keras") as good, zipfile.ZipFile(path, "w") as bad:
+        for part in good.namelist():
+            if part != name or content:
+                bad.writestr(part, content if part == name else good.read(part))
+    with pytest.raises(PipelineError) as refused:
+        models.load(path)
+    assert str(refused.value).startswith(f"{path}: not a Keras network ({said}")
+    assert str(refused.value).endswith("; `dvc repro` or `dvc pull` makes it")
+    assert "\n" not in str(refused.value)
 
 
 def test_file_that_is_missing_says_how_to_make_it(tmp_path):

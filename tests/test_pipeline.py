@@ -3,9 +3,6 @@
 import json
 import re
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
@@ -14,6 +11,8 @@ import pytest
 import ruamel.yaml
 from conftest import Run, runner, set_params
 from mlflow import MlflowClient
+
+from benchmarks.project import made, new_project
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +33,16 @@ def client_of(folder: Path) -> MlflowClient:
 
 def champion_of(folder: Path) -> str:
     return client_of(folder).get_model_version_by_alias("spam-detector", "champion").version
+
+
+def assert_whole(folder: Path, epochs: int) -> None:
+    """One run with whole curves, one version, and the alias on it."""
+    (found,) = client_of(folder).search_runs(["1"])
+    assert found.info.status == "FINISHED"
+    history = client_of(folder).get_metric_history(found.info.run_id, "train/loss")
+    assert [point.step for point in history] == list(range(1, epochs + 1))
+    (version,) = client_of(folder).search_model_versions("name = 'spam-detector'")
+    assert (version.version, version.run_id) == (champion_of(folder), found.info.run_id)
 
 
 def ran(output: str) -> list[str]:
@@ -166,6 +175,54 @@ def test_another_machine_pulls_everything_and_registers_the_same_model(copied, t
     assert len(client_of(tmp_path / "other").get_metric_history(rebuilt.info.run_id, "train/loss")) == 2
 
 
+def test_two_fresh_projects_make_the_same_bytes(project, tmp_path):
+    folder, _ = project
+    (tmp_path / "another place").mkdir()
+    new_project(tmp_path / "another place")("dvc", "repro")
+    assert made(tmp_path / "another place") == made(folder)
+
+
+def test_a_lost_registry_is_made_again_with_its_curves(copied):
+    folder, run = copied
+    (folder / "mlflow.db").unlink()
+    shutil.rmtree(folder / "mlartifacts", ignore_errors=True)
+    assert ran(run("dvc", "repro").stdout) == ["register"]
+    assert run("git", "status", "--porcelain").stdout == ""
+    assert_whole(folder, epochs=2)
+
+
+def test_stages_restored_from_the_run_cache_are_registered(copied):
+    folder, run = copied
+    before = made(folder)
+    run("dvc", "commit", "--force", "--quiet")  # as `make repro` does: into the run cache
+    set_params(folder, {"train": {"seed": 2}})
+    run("dvc", "repro")
+    (folder / "mlflow.db").unlink()
+    for name in ("dvc.lock", "models/model.keras", "reports/train.json", "reports/evaluate.json"):
+        (folder / name).unlink()
+    set_params(folder, {"train": {"seed": 1}})
+    restored = run("dvc", "repro").stdout
+    assert "Stage 'train' is cached" in restored
+    assert ran(restored) == ["register"]
+    assert made(folder) == before
+    assert_whole(folder, epochs=2)
+
+
+def test_another_budget_is_a_new_run_and_a_new_version_with_the_same_curves(copied):
+    folder, run = copied
+    set_params(folder, {"evaluate": {"lost_ham_budget": 0.5}})
+    assert ran(run("dvc", "repro").stdout) == ["evaluate", "register"]
+    runs = client_of(folder).search_runs(["1"])
+    assert sorted(found.data.params["evaluate.lost_ham_budget"] for found in runs) == ["0.3", "0.5"]
+    curves = [client_of(folder).get_metric_history(found.info.run_id, "train/loss") for found in runs]
+    assert [[point.step for point in curve] for curve in curves] == [[1, 2], [1, 2]]
+    assert str(champion_of(folder)) == "2"
+    set_params(folder, {"evaluate": {"lost_ham_budget": 0.3}})
+    run("dvc", "repro")
+    assert str(champion_of(folder)) == "1"
+    assert len(client_of(folder).search_runs(["1"])) == 2
+
+
 def test_a_model_that_misses_a_criterion_is_recorded_without_the_alias(copied):
     folder, run = copied
     before = champion_of(folder)
@@ -187,19 +244,3 @@ def test_bad_data_stops_at_the_guard(copied):
     assert not (folder / "data/validated/messages.parquet").exists()
     assert (folder / "data/docs/index.html").exists()
     assert "stopped" in json.loads((folder / "reports/validate.json").read_text())["verdict"]
-
-
-def test_a_training_that_is_killed_in_epoch_3_shows_epochs_1_and_2(copied):
-    folder, _ = copied
-    set_params(folder, {"train": {"epochs": 500, "patience": 500, "seed": 3}})
-    command = ruamel.yaml.YAML(typ="safe").load(folder / "dvc.yaml")["stages"]["train"]["cmd"].split()
-    training = subprocess.Popen([sys.executable, *command[1:]], cwd=folder, stderr=subprocess.PIPE, text=True)
-    for line in training.stderr:
-        if line.startswith("epoch 2:"):
-            training.send_signal(signal.SIGKILL)
-            break
-    training.communicate()
-    (killed,) = client_of(folder).search_runs(["1"], "params.`train.seed` = '3'")
-    history = client_of(folder).get_metric_history(killed.info.run_id, "train/stop_average_precision")
-    assert [point.step for point in history][:2] == [1, 2]
-    assert len(history) < 500

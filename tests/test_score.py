@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import score, tracking
+from pipeline import registry, score
 from pipeline.stage import PipelineError
 
 
@@ -42,7 +42,7 @@ def model():
 def run(tmp_path, monkeypatch, model):
     """`python -m pipeline.score INPUT OUTPUT`, with the stand-in as champion, beside the files named."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tracking, "load_champion", lambda: (model, "3"))
+    monkeypatch.setattr(registry, "load_champion", lambda: (model, "3"))
 
     def run(given, wanted, content=None, *options):
         if content is not None:
@@ -268,25 +268,27 @@ def test_lines_that_are_not_utf_8_are_refused_in_one_line(run, say):
 @pytest.mark.parametrize(
     ("name", "content", "line"),
     [
-        ("in.csv", "id,body\n1,a\n", "the input has no column 'text' among id, body; name it with --text"),
-        ("in.jsonl", '{"body": 1}\n', "the input has no column 'text' among body; name it with --text"),
-        ("in.csv", "text,label\na,1\n", "the input has a column 'label' already; rename it"),
+        ("in.csv", "id,body\n1,a\n", "in.csv: no column 'text' among id, body; name it with --text"),
+        ("in.jsonl", '{"body": 1}\n', "in.jsonl: no column 'text' among body; name it with --text"),
+        ("in.csv", "text,label\na,1\n", "in.csv: has a column 'label' already; rename it"),
         (
             "in.jsonl",
             '{"text": "a", "model_version": 1}\n',
-            "the input has a column 'model_version' already; rename it",
+            "in.jsonl: has a column 'model_version' already; rename it",
         ),
-        ("in.csv", "", "in.csv: No columns to parse from file; mend the input"),
-        ("in.csv", "id,text\n1,a,b\n", "in.csv: rows have more columns than the header; mend the input"),
+        ("in.csv", "", "in.csv: no header, or one that has a name twice; mend the input"),
+        ("in.csv", "text,id,id\na,1,2\n", "in.csv: no header, or one that has a name twice; mend the input"),
+        ("in.csv", "id,text\n1,a,b\n", "in.csv: row 1: 3 columns, not 2; mend the input"),
+        ("in.csv", "id,text\n1,a\n2\n", "in.csv: row 2: 1 columns, not 2; mend the input"),
         (
             "in.csv",
             "id,text\n1,a\n2,b,c\n",
-            "in.csv: Error tokenizing data. C error: Expected 2 fields in line 3, saw 3; mend the input",
+            "in.csv: row 2: 3 columns, not 2; mend the input",
         ),
         (
             "in.csv",
             b"text\n\xe9\xe9\n",
-            "in.csv: 'utf-8' codec can't decode byte 0xe9 in position 0: invalid continuation byte; "
+            "in.csv: 'utf-8' codec can't decode byte 0xe9 in position 5: invalid continuation byte; "
             "mend the input",
         ),
         (
@@ -295,6 +297,19 @@ def test_lines_that_are_not_utf_8_are_refused_in_one_line(run, say):
             "in.jsonl: line 2: Expecting ':' delimiter: line 2 column 1 (char 8); mend the input",
         ),
         ("in.jsonl", '{"text": "a"}\n7\n', "in.jsonl: line 2: not an object; mend the input"),
+        (
+            "in.jsonl",
+            "[" * 100_000,
+            "in.jsonl: line 1: maximum recursion depth exceeded while decoding a JSON array from a unicode "
+            "string; mend the input",
+        ),
+        (
+            "in.csv",
+            'text\n"a\nb\n',
+            "in.csv: row 1: a quotation mark is not closed or not doubled (unexpected end of data); "
+            "mend the input",
+        ),
+        ("in.csv", "see you later\nhi\n", "in.csv: no column 'text' among …; name it with --text"),
         (
             "in.parquet",
             "no",
@@ -310,16 +325,17 @@ def test_an_input_that_cannot_be_scored_is_refused_in_one_line(tmp_path, run, na
 
 
 def test_an_output_of_no_known_kind_is_refused_before_the_model_is_loaded(run, monkeypatch):
-    monkeypatch.setattr(tracking, "load_champion", None)
+    monkeypatch.setattr(registry, "load_champion", None)
     line = "out.xlsx: format: unknown '.xlsx'; choose from .csv, .tsv, .jsonl, .parquet"
     assert refusal(run, "in.csv", "out.xlsx") == line
 
 
 @pytest.mark.parametrize("suffix", score.READERS)
-def test_an_input_that_is_not_there_is_one_line(run, suffix):
+def test_an_input_that_is_not_there_is_one_line_before_the_model_is_loaded(run, monkeypatch, suffix):
+    monkeypatch.setattr(registry, "load_champion", None)
     line = refusal(run, f"none{suffix}", "out.csv")
-    assert line.startswith(f"none{suffix}: [Errno 2] ")
-    assert line.endswith("; mend the input")
+    assert line.startswith(f"none{suffix}: ")
+    assert line.endswith("No such file or directory; mend the input")
     assert "\n" not in line
 
 
@@ -337,6 +353,12 @@ def test_an_input_that_is_not_there_is_one_line(run, suffix):
             '{"text": "a", "id": 1}\n{"text": "b", "id": "x"}\n',
             "out.parquet",
             "out.parquet: Failed to parse string: 'x' as a scalar of type int64; write .jsonl",
+        ),
+        (
+            '{"text": "a\\ud83d"}\n',
+            "out.parquet",
+            "out.parquet: 'utf-8' codec can't encode character '\\ud83d' in position 1: surrogates not "
+            "allowed; write .jsonl",
         ),
     ],
 )
@@ -367,4 +389,4 @@ def test_an_output_appears_only_when_it_is_whole(tmp_path, run, monkeypatch, mod
 
 def test_an_input_may_be_its_own_output(run):
     assert run("in.csv", "in.csv", "text\na\nb\n").count("\n") == 3
-    assert refusal(run, "in.csv", "in.csv") == "the input has a column 'label' already; rename it"
+    assert refusal(run, "in.csv", "in.csv") == "in.csv: has a column 'label' already; rename it"

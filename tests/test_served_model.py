@@ -72,7 +72,8 @@ def test_one_message_gets_the_probability_that_it_gets_among_many(detector):
     among_many = answer(detector, TEXTS)
     for row in (0, 17, 63, 64, 89):
         assert answer(detector, TEXTS[row : row + 1])["probability"][0] == pytest.approx(
-            among_many["probability"][row], abs=1e-6
+            among_many["probability"][row],
+            abs=1e-5,  # XLA rounds elsewhere in a batch of one
         )
 
 

@@ -1,17 +1,23 @@
 """The edge: params are refused by name, files are whole or absent and canonical, errors are one line."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 
 from pipeline import stage
 from pipeline.stage import Figure, PipelineError
+
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,11 @@ clean:
   budgets: {text: 0.25}
 dirty: {}
 """
+
+
+NOT_UTF_8 = "'utf-8' codec can't decode byte 0xff"
+QUOTE = "a quotation mark is not closed or not doubled"
+KEYS = "str, int, float, bool or None"
 
 
 @pytest.fixture
@@ -100,6 +111,15 @@ def test_params_come_as_their_dataclass(read):
         ("[sms, files]", "[sms, 1]", "clean.sources.1: input should be a valid string, not 1"),
         ("[1992, 2100]", "[1992]", "clean.years.1: missing"),
         ("0.25", "much", "clean.budgets.text: input should be a valid number, not 'much'"),
+        ("0.25", ".nan", "clean.budgets.text: input should be a finite number, not nan"),
+        ("high: 1", "high: .inf", "clean.bounds.high: input should be a finite number, not inf"),
+        ("rows: 3", "2026-01-02: 3", f"clean: keys must be {KEYS}, not datetime.date; remove it"),
+        ("[sms, files]", "&a [*a]", "clean: Circular reference detected; remove it"),
+        (
+            "rows: 3",
+            f"rows: {'x' * 99}",
+            f"clean.rows: input should be a valid integer, not '{'x' * 79}",
+        ),
     ],
 )
 def test_a_wrong_key_is_refused_by_its_full_name(read, old, new, line):
@@ -120,10 +140,16 @@ def test_several_wrong_keys_are_a_line_each(read):
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ("a: 1\nb: 2\n", "params.yaml: clean: missing; choose from a, b"),
+        ("a: 1\n2: 3\n", "params.yaml: clean: missing; choose from a, 2"),
+        ("clean: 2026-13-01\n", "params.yaml: not YAML: month must be in 1..12; mend the file"),
+        (
+            "clean: \0\n",
+            "params.yaml: not YAML: unacceptable character #x0000: special characters are not allowed "
+            'in "<unicode string>", position 7; mend the file',
+        ),
         ("clean:\n", "params.yaml: clean: input should be an object, not None"),
-        ("", "params.yaml: holds no sections; see the one that came with the project"),
-        ("[clean]", "params.yaml: holds no sections; see the one that came with the project"),
+        ("", "params.yaml: holds no sections; `git checkout params.yaml` brings them back"),
+        ("[clean]", "params.yaml: holds no sections; `git checkout params.yaml` brings them back"),
         (
             "clean: [1\n",
             "params.yaml: line 2: not YAML: expected ',' or ']', but got '<stream end>'; mend the line",
@@ -146,7 +172,7 @@ def test_a_file_that_holds_no_params_is_refused_in_one_line(read, content, line)
 
 def test_a_missing_params_file_says_where_to_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    line = "params.yaml: No such file or directory; run from the project's root"
+    line = "params.yaml: missing; run in the project's root, or `git checkout params.yaml` brings it back"
     assert refusal(stage.read_params, Params, "clean") == line
 
 
@@ -154,10 +180,20 @@ def test_a_date_that_stands_for_a_text_is_that_text(read):
     assert read(GOOD.replace('"2026"', "2026-02-03")).name == "2026-02-03"
 
 
+def test_a_byte_order_mark_changes_no_params(read):
+    assert asdict(read(b"\xef\xbb\xbf" + GOOD.encode())) == asdict(read(GOOD))
+
+
 def test_choose_lists_the_choices():
     assert stage.choose({"sms": 1, "files": 2}, "files", "params.yaml: ingest.sources") == 2
     line = "params.yaml: ingest.sources: unknown 'sms_spm'; choose from sms, files"
     assert refusal(stage.choose, {"sms": 1, "files": 2}, "sms_spm", "params.yaml: ingest.sources") == line
+    assert refusal(stage.choose, {}, "sms", "lock") == "lock: unknown 'sms'; choose from nothing"
+
+
+def test_column_names_are_listed_without_what_may_be_a_message():
+    names = ["text", "sent_at", "größe-2", "see you later", "a,b", "x" * 41, "", 7]
+    assert stage.listed(names) == "text, sent_at, größe-2, …, …, …, …, 7"
 
 
 # ---- writing
@@ -243,6 +279,113 @@ def test_what_fails_halfway_leaves_the_old_and_nothing_temporary(tmp_path, folde
         assert (old / "inside" if folder else old).read_text() == "half"
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_stands_in_the_way_of_an_output_is_refused_and_stays(tmp_path, folder):
+    old = tmp_path / "out"
+    if folder:
+        old.write_text("a file")
+    else:
+        (old / "deep").mkdir(parents=True)
+
+    def write():
+        with stage.replacing(old) as temporary:
+            write_half(temporary, folder)
+
+    problem = (
+        "Not a directory; move what is in the way" if folder else "Is a directory; move it out of the way"
+    )
+    assert refusal(write) == f"{old}: {problem}, then run it again"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert old.is_dir() == (not folder)
+
+
+def test_a_file_in_place_of_a_folder_is_refused_and_stays(tmp_path):
+    (tmp_path / "reports").write_text("a file")
+    line = f"{tmp_path}/reports: File exists; move it out of the way, then run it again"
+    assert refusal(stage.write_text, tmp_path / "reports" / "report.json", "") == line
+    assert (tmp_path / "reports").read_text() == "a file"
+
+
+def test_what_a_killed_process_left_goes_and_what_others_write_stays(tmp_path, monkeypatch):
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    mine, others = f".out.{os.getpid()}.tmp", ".out.1.tmp"
+    for name in (f".out.{killed.pid}.tmp", f".other.{killed.pid}.tmp", ".out.x.tmp", mine, others):
+        (tmp_path / name).touch()
+    kill = os.kill
+
+    def as_a_user(pid, signal):
+        if pid == 1:
+            raise PermissionError
+        kill(pid, signal)
+
+    monkeypatch.setattr(os, "kill", as_a_user)
+    stage.write_text(tmp_path / "out", "new")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "out",
+        ".out.x.tmp",
+        others,
+        f".other.{killed.pid}.tmp",
+    }
+
+
+# ---- what the machine refuses
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "No space left on device; free space"),
+        (errno.EDQUOT, "Disk quota exceeded; free space"),
+        (errno.EROFS, "Read-only file system; give permission"),
+        (errno.EACCES, "Permission denied; give permission"),
+        (errno.EPERM, "Operation not permitted; give permission"),
+        (errno.EISDIR, "Is a directory; move it out of the way"),
+        (errno.ENOTDIR, "Not a directory; move what is in the way"),
+        (errno.EEXIST, "File exists; move it out of the way"),
+        (errno.EMFILE, "Too many open files; raise `ulimit -n`"),
+        (errno.EIO, "Input/output error; check the disk"),
+    ],
+)
+def test_what_the_machine_refuses_says_place_problem_and_way_out(number, said):
+    def fail(*where):
+        with stage.on_disk("models"):
+            raise OSError(number, "in its own words", *where)
+
+    assert refusal(fail) == f"models: {said}, then run it again"
+    assert refusal(fail, "models/.model.keras.77.tmp/a") == f"models/model.keras/a: {said}, then run it again"
+    assert refusal(fail, "from", None, "to") == f"to: {said}, then run it again"
+
+
+@pytest.mark.parametrize(
+    "problem", ["No space left on device", "Disk quota exceeded", "Read-only file system"]
+)
+def test_a_full_disk_is_known_in_any_librarys_words(problem):
+    def fail():
+        with stage.on_disk("models"):
+            raise RuntimeError(f"{{{{node SaveV2}}}} /tmp/x; {problem} [Op:SaveV2]")
+
+    assert refusal(fail).startswith(f"models: {problem}; ")
+
+
+def test_a_machine_without_a_temporary_directory_says_which_it_tried():
+    def fail():
+        with stage.on_disk("models"):
+            raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp', '/x']")
+
+    problem = "No usable temporary directory found in ['/tmp', '/x']"
+    assert refusal(fail) == f"{problem}; free space or give permission, then run it again"
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), FileNotFoundError(2, "x"), PipelineError("a: No space left on device; b")]
+)
+def test_what_is_not_the_machines_stays_as_it_is(error):
+    with pytest.raises(type(error)) as raised, stage.on_disk("models"):
+        raise error
+    assert raised.value is error
+
+
 def test_a_folder_is_replaced_whole(tmp_path):
     for name in ("one", "two"):
         with stage.replacing(tmp_path / "docs") as temporary:
@@ -279,19 +422,76 @@ def test_a_plot_table_is_rounded_as_figures_are(tmp_path):
 # ---- reading
 
 
-@pytest.mark.parametrize("read", [stage.read_parquet, stage.read_json, stage.sha256])
+MAKE = "`dvc repro` or `dvc pull` makes it"
+
+
+@pytest.mark.parametrize("read", [stage.read_parquet, stage.read_json, stage.read_csv, stage.sha256])
 def test_a_missing_file_says_what_makes_it(tmp_path, read):
     path = tmp_path / "none"
-    assert refusal(read, path) == f"{path}: missing; `dvc repro` or `dvc pull` makes it"
+    assert refusal(read, path) == f"{path}: missing; {MAKE}"
 
 
-def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("read", "problem"),
+    [
+        (stage.read_parquet, "a folder without Parquet"),
+        (stage.read_json, "Is a directory"),
+        (stage.read_csv, "Is a directory"),
+        (stage.sha256, "Is a directory"),
+    ],
+)
+def test_a_folder_in_place_of_a_file_is_refused_in_one_line(tmp_path, read, problem):
+    assert refusal(read, tmp_path) == f"{tmp_path}: {problem}; {MAKE}"
+
+
+NOT_PARQUET = (
+    "not readable as Parquet: Could not open Parquet input source 'PATH': Parquet magic bytes not found in "
+    "footer. Either the file is corrupted or this is not a parquet file"
+)
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "problem"),
+    [
+        (stage.read_json, "neither", "not JSON: Expecting value: line 1 column 1 (char 0)"),
+        (stage.read_json, b'{"a": "\xff"}', f"not JSON: {NOT_UTF_8} in position 7: invalid start byte"),
+        (stage.read_parquet, "neither header nor footer", NOT_PARQUET),
+        (stage.read_csv, "", "not CSV: not enough values to unpack (expected at least 1, got 0)"),
+        (stage.read_csv, "a,b\n1,2\n1\n", "not CSV: row 2: 1 columns, not 2"),
+        (stage.read_csv, "a,b\n1,2,3\n", "not CSV: row 1: 3 columns, not 2"),
+        (stage.read_csv, 'a,b\n\n1,"2\n', f"not CSV: row 1: {QUOTE} (unexpected end of data)"),
+        (stage.read_csv, b"a,b\n\xff,2\n", f"not CSV: {NOT_UTF_8} in position 4: invalid start byte"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path, read, content, problem):
     path = tmp_path / "file"
-    path.write_text("neither")
-    assert refusal(stage.read_json, path) == f"{path}: not JSON: Expecting value: line 1 column 1 (char 0)"
-    line = refusal(stage.read_parquet, path)
-    assert line.startswith(f"{path}: not readable as Parquet: ")
-    assert "\n" not in line
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert refusal(read, path) == f"{path}: {problem.replace('PATH', str(path))}; {MAKE}"
+
+
+def test_a_parquet_file_with_a_damaged_page_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "file"
+    texts = ["hello you " * n for n in range(3000)]
+    pq.write_table(pa.table({"text": texts}), path, compression="zstd", use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    content[200:260] = 60 * b"\xff"  # header and footer stay
+    path.write_bytes(content)
+    problem = "not readable as Parquet: ZSTD decompression failed: Data corruption detected"
+    assert refusal(stage.read_parquet, path) == f"{path}: {problem}; {MAKE}"
+
+
+def test_a_column_that_a_parquet_file_lacks_is_refused_in_one_line(tmp_path):
+    pq.write_table(pa.table({"text": ["hello"], "n": [1]}), tmp_path / "file")
+    problem = "not readable as Parquet: No match for FieldRef.Name(label) in text: string"
+    line = f"{tmp_path}/file: {problem}; {MAKE}"
+    assert refusal(stage.read_parquet, tmp_path / "file", ["text", "label"]) == line
+
+
+def test_a_plot_table_is_read_as_it_was_written(tmp_path):
+    stage.write_csv(tmp_path / "roc.csv", ["x", "the y"], [[1, 0.25], ["a,b", None]])
+    assert stage.read_csv(tmp_path / "roc.csv") == {"x": ["1", "a,b"], "the y": ["0.25", ""]}
+    stage.write_csv(tmp_path / "roc.csv", ["x", "y"], [])
+    assert stage.read_csv(tmp_path / "roc.csv") == {"x": [], "y": []}
 
 
 def test_sha256_depends_on_the_order_and_the_cut_of_the_files(tmp_path):
@@ -304,25 +504,83 @@ def test_sha256_depends_on_the_order_and_the_cut_of_the_files(tmp_path):
 # ---- the command line
 
 
-def run(body):
-    """A command whose main does this, as its own process."""
-    program = f"import sys\nfrom pipeline import stage\ndef main():\n    {body}\nstage.run(main)"
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+@pytest.fixture
+def run(tmp_path):
+    """A stage whose main does this, as a process of its own."""
+
+    def run(body, **environment):
+        program = f"import os\nfrom pipeline import stage\ndef main():\n    {body}\nstage.run(main)"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    return run
 
 
-def test_what_the_person_can_mend_is_one_line_and_exit_1():
+def test_what_the_person_can_mend_is_one_line_and_exit_1(run):
     done = run("raise stage.PipelineError('params.yaml: rows: missing')")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: params.yaml: rows: missing\n")
 
 
-def test_a_bug_keeps_its_traceback():
+def test_a_bug_keeps_its_traceback(run):
     done = run("{}['no such key']")
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback (most recent call last):")
     assert done.stderr.endswith("KeyError: 'no such key'\n")
 
 
-def test_a_command_that_ends_well_says_how_long_it_took():
+def test_a_bug_is_told_without_the_passwords_that_it_holds(run):
+    done = run("{}['http://me:secret@host:5000/x and sqlite:///mlflow.db']")
+    assert done.stderr.endswith("KeyError: 'http://***@host:5000/x and sqlite:///mlflow.db'\n")
+    assert "secret" not in done.stderr
+
+
+def test_log_lines_hold_no_password_whoever_wrote_them(run):
+    done = run(
+        "import logging; logging.getLogger('urllib3').warning('no answer from http://%s@host', 'me:secret')"
+    )
+    assert done.stderr.splitlines()[0] == "no answer from http://***@host"
+
+
+def test_what_the_machine_refuses_is_one_line_and_exit_1(run):
+    done = run("raise OSError(28, 'x')")
+    line = "error: this machine: No space left on device; free space, then run it again\n"
+    assert (done.returncode, done.stderr) == (1, line)
+
+
+def test_an_interruption_is_one_word(run):
+    done = run("raise KeyboardInterrupt")
+    assert (done.returncode, done.stderr) == (1, "interrupted\n")
+
+
+@pytest.mark.parametrize("body", ["raise stage.PipelineError('x')", "{}[0]", "raise KeyboardInterrupt"])
+def test_under_dvc_whatever_stops_a_stage_is_followed_by_the_way_back(run, tmp_path, body):
+    assert "git checkout" not in run(body, DVC_STAGE="ingest").stderr  # a first run has nothing to go back to
+    (tmp_path / "dvc.lock").touch()
+    assert "git checkout" not in run(body).stderr
+    assert run(body, DVC_STAGE="ingest").stderr.splitlines()[-1] == (
+        "the last good outputs come back with: git checkout dvc.lock reports && dvc checkout --force dvc.yaml"
+    )
+
+
+def test_a_stage_waits_for_the_one_that_is_at_work_in_its_folder(run, tmp_path):
+    with FileLock(tmp_path / ".checkpoints" / "lock"):
+        waiting = subprocess.Popen(
+            [sys.executable, "-c", "from pipeline import stage; stage.run(lambda: print('alone'))"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        line = "a stage that outlived its `dvc repro` is at work in this folder: waiting for it\n"
+        assert waiting.stderr.readline() == line
+        assert waiting.poll() is None
+    assert waiting.communicate()[0] == "alone\n"
+    assert waiting.returncode == 0
+
+
+def test_a_command_that_ends_well_says_how_long_it_took(run):
     done = run("stage.log.info('12 rows')")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.splitlines()[0] == "12 rows"

@@ -1,17 +1,19 @@
 """MLflow shows what the files say: one run an evaluation, live while it trains, one alias in service."""
 
-import http.server
-import threading
+import logging
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from mlflow.exceptions import MlflowException
 
 from pipeline import tracking
+from pipeline.connection import NAME
 from pipeline.stage import PipelineError
-from pipeline.tracking import NAME, Record, address, flat, live_run
+from pipeline.tracking import Record, flat, live_run
 
 PARAMS = {"train.units": 8, "train.dropout": 0, "evaluate.seed": 1}
 CURVES = [{"epoch": n, "loss": 1 / n, "accuracy": n / 10} for n in (1, 2, 3)]
@@ -42,22 +44,25 @@ def runs(store):
     return store.search_runs([experiment.experiment_id]) if experiment else []
 
 
+def unplugged(*_, **__):
+    raise MlflowException("unplugged")
+
+
 def loss_of(store, run_id):
     return [(point.step, point.value) for point in store.get_metric_history(run_id, "train/loss")]
 
 
-def trained(params, network_hash="network"):
+def trained(params, network_hash="network", training_key="training"):
     """A training that ended well."""
-    with live_run("bilstm", params) as live:
-        for epoch in CURVES:
-            live.log_epoch(epoch)
+    with live_run("bilstm", params, training_key) as live:
+        live.log_curves(CURVES)
         live.finish(network_hash)
 
 
 LIVE = {"train": {"units": 8, "dropout": 0}}
 
 
-# ---- names and places
+# ---- names
 
 
 def test_flat_names_params_by_their_dotted_keys():
@@ -65,27 +70,14 @@ def test_flat_names_params_by_their_dotted_keys():
     assert flat(nested) == {"a.b.c": 1, "a.d": [1, {"e": 2}], "f": None}
 
 
-def test_address_is_the_environments_else_beside_the_root(tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.chdir(tmp_path)
-    assert address() == f"sqlite:///{tmp_path}/mlflow.db"
-    (tmp_path / "copy").mkdir()
-    monkeypatch.chdir(tmp_path / "copy")  # as in `dvc exp run --temp`
-    monkeypatch.setenv("DVC_ROOT", "..")
-    assert address() == f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000")
-    assert address() == "http://mlflow.example:5000"
-
-
 # ---- train's live curves
 
 
 @pytest.mark.slow
 def test_epoch_is_seen_while_the_training_goes_on(store):
-    with live_run("bilstm", LIVE) as live:
-        for epoch in CURVES[:2]:
-            live.log_epoch(epoch)
+    with live_run("bilstm", LIVE, "training") as live:
+        for so_far in (CURVES[:1], CURVES[:2]):
+            live.log_curves(so_far)
         (run,) = runs(store)
         assert run.info.status == "RUNNING"
         assert run.info.run_name == "bilstm in training"
@@ -101,8 +93,8 @@ def test_epoch_is_seen_while_the_training_goes_on(store):
 @pytest.mark.slow
 def test_training_that_breaks_off_is_failed_and_keeps_its_curves(store):
     def train():
-        with live_run("bilstm", LIVE) as live:
-            live.log_epoch(CURVES[0])
+        with live_run("bilstm", LIVE, "training") as live:
+            live.log_curves(CURVES[:1])
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -189,137 +181,124 @@ def test_second_evaluation_of_one_network_is_a_second_run(store, record):
 
 
 @pytest.mark.slow
-def test_record_that_broke_off_is_made_again_whole(store, record):
-    with pytest.raises(PipelineError, match=r"^MLflow at .*no\*name"):
-        tracking.record(replace(record, params=PARAMS | {"no*name": 1}))
+@pytest.mark.parametrize("call", ["log_metrics", "log_input", "log_figure", "log_artifacts"])
+def test_record_that_broke_off_is_made_whole_in_the_same_run(call, store, record, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr(mlflow, call, unplugged)
+        with pytest.raises(PipelineError, match=r"^MLflow at .*: unplugged; "):
+            tracking.record(record)
+    (half,) = runs(store)
+    assert half.info.status == "FAILED"
+    assert tracking.record(record) == half.info.run_id
+    (run,) = runs(store)
+    assert run.info.status == "FINISHED"
+    assert [step for step, _ in loss_of(store, run.info.run_id)] == [1, 2, 3]
+    assert len(store.get_metric_history(run.info.run_id, "test/f1")) == 1
+    assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == ["val"]
+    assert {file.path for file in store.list_artifacts(run.info.run_id)} == {"plots", "data_docs"}
+
+
+# ---- what a kill leaves
+
+
+def killed(training_key, epochs, params=LIVE):
+    """A training that a SIGKILL ended: nobody closes its run. (Who lets go of what is returned, does.)"""
+    live = live_run("bilstm", params, training_key)
+    live.__enter__().log_curves(CURVES[:epochs])
+    return live
+
+
+@pytest.mark.slow
+def test_training_that_goes_on_after_a_kill_is_one_run_without_a_doubled_point(store):
+    left = killed("training", epochs=2)
+    (half,) = runs(store)
+    trained(LIVE)
+    (run,) = runs(store)
+    assert run.info.run_id == half.info.run_id
+    assert run.info.status == "FINISHED"
+    assert [step for step, _ in loss_of(store, run.info.run_id)] == [1, 2, 3]
+    del left
+
+
+@pytest.mark.slow
+def test_run_that_a_kill_left_open_is_closed_by_the_next_training_or_record_of_this_folder(store, record):
+    left = [killed("another", epochs=1)]
+    trained({"train": {"units": 9}}, network_hash="of nine units")
+    assert {run.data.tags["training_key"]: run.info.status for run in runs(store)} == {
+        "another": "KILLED",
+        "training": "FINISHED",
+    }
+    left.append(killed("a third", epochs=1, params={"train": {"units": 10}}))
+    tracking.record(record)
+    assert sorted(run.info.status for run in runs(store)) == ["FINISHED", "FINISHED", "KILLED", "KILLED"]
+
+
+@pytest.mark.slow
+def test_open_run_of_another_folder_is_left_alone(store, record, tmp_path, monkeypatch):
+    left = killed("training", epochs=1)
+    (tmp_path / "another").mkdir()
+    monkeypatch.chdir(tmp_path / "another")
+    trained(LIVE)
+    tracking.record(record)
+    assert sorted(run.info.status for run in runs(store)) == ["FINISHED", "RUNNING"]
+    del left
+
+
+@pytest.mark.slow
+def test_training_whose_end_no_server_heard_of_is_known_by_its_curves(store, record):
+    left = killed("training", epochs=2)
+    (open_run,) = runs(store)
+    assert tracking.record(record) == open_run.info.run_id
+    (run,) = runs(store)
+    assert run.info.status == "FINISHED"
+    assert [step for step, _ in loss_of(store, run.info.run_id)] == [1, 2, 3]
+    del left
+
+
+@pytest.mark.slow
+def test_open_training_with_other_curves_is_not_taken_for_this_one(store, record):
+    left = killed("training", epochs=2)
+    other = [{**epoch, "loss": epoch["loss"] + 0.1} for epoch in CURVES]
+    run_id = tracking.record(replace(record, curves=other))
+    statuses = {run.info.run_id: run.info.status for run in runs(store)}
+    assert statuses.pop(run_id) == "FINISHED"
+    assert list(statuses.values()) == ["KILLED"]
+    del left
+
+
+@pytest.mark.slow
+def test_training_that_is_forced_again_makes_no_second_run(store, record):
+    trained(LIVE)
     run_id = tracking.record(record)
-    assert len(loss_of(store, run_id)) == 3
-    assert sorted(run.info.status for run in runs(store)) == ["FAILED", "FINISHED"]
+    trained(LIVE)
+    assert tracking.record(record) == run_id
+    (run,) = runs(store)
+    assert run.info.status == "FINISHED"
+    assert [step for step, _ in loss_of(store, run_id)] == [1, 2, 3]
 
 
-# ---- versions and the alias
-
-
-def version(store, model_hash):
-    if not store.search_registered_models():
-        store.create_registered_model(NAME)
-    return str(store.create_model_version(NAME, "file:///nowhere", tags={"model_hash": model_hash}).version)
+# ---- a server that fails in the middle
 
 
 @pytest.mark.slow
-def test_champion_is_the_version_that_was_promoted_last(store):
-    assert tracking.champion() is None  # no model
-    first, second = version(store, "a"), version(store, "b")
-    assert tracking.champion() is None  # no alias
-    for promoted in (first, second, first):
-        tracking.promote(promoted)
-        assert tracking.champion() == promoted
-        assert str(store.get_model_version_by_alias(NAME, "champion").version) == promoted
+@pytest.mark.parametrize("took_effect", [False, True])
+def test_training_goes_on_without_mlflow_and_its_curves_follow(took_effect, store, monkeypatch, caplog):
+    log_epoch = tracking._log_epoch
 
+    def lost(*arguments):
+        if took_effect:
+            log_epoch(*arguments)
+        raise MlflowException("lost")
 
-@pytest.mark.slow
-def test_version_is_found_by_the_hash_of_its_model(store):
-    assert tracking.version_of("a") is None
-    first, second = version(store, "a"), version(store, "b")
-    assert [tracking.version_of(name) for name in ("a", "b", "c")] == [first, second, None]
-
-
-@pytest.mark.slow
-def test_tag_of_a_version_is_set_and_no_other(store):
-    tracking.tag_version(version(store, "a"), "verdict", "criteria met")
-    assert store.get_model_version(NAME, "1").tags == {"model_hash": "a", "verdict": "criteria met"}
-
-
-@pytest.mark.slow
-def test_without_a_champion_it_says_how_to_make_one(store):
-    with pytest.raises(PipelineError) as refused:
-        tracking.load_champion()
-    assert str(refused.value) == "models:/spam-detector@champion: there is none yet; run `make repro`"
-
-
-@pytest.mark.slow
-def test_champion_whose_files_are_gone_is_one_line(store):
-    tracking.promote(version(store, "a"))
-    with pytest.raises(PipelineError, match=r"^MLflow at MLFLOW_TRACKING_URI or mlflow\.db: .*\S$"):
-        tracking.load_champion()
-
-
-# ---- a registry that is not there is not one without a champion
-
-
-class NotFound(http.server.BaseHTTPRequestHandler):
-    """Whatever it is asked for, it has not got it."""
-
-    def do_GET(self):
-        self.send_error(404)
-
-    def do_POST(self):
-        self.send_error(404)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="module")
-def no_mlflow():
-    """The address of a server that is no MLflow."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), NotFound)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def refusal(call, uri, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(PipelineError) as refused:
-        call()
-    return str(refused.value)
-
-
-def started():
-    with live_run("bilstm", LIVE):
-        raise AssertionError("it trained without MLflow")
-
-
-CALLS = {
-    "champion": tracking.champion,
-    "load_champion": tracking.load_champion,
-    "promote": lambda: tracking.promote("1"),
-    "version_of": lambda: tracking.version_of("a"),
-    "live_run": started,
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("call", CALLS)
-def test_registry_that_does_not_answer_is_an_error(call, store, monkeypatch):
-    line = refusal(CALLS[call], "http://127.0.0.1:9", monkeypatch)
-    assert line.startswith("MLflow at MLFLOW_TRACKING_URI or mlflow.db: API request to http://127.0.0.1:9/")
-    assert "\n" not in line
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("call", CALLS)
-def test_server_that_is_no_mlflow_is_an_error(call, store, no_mlflow, monkeypatch):
-    line = refusal(CALLS[call], no_mlflow, monkeypatch)
-    assert line.startswith("MLflow at MLFLOW_TRACKING_URI or mlflow.db: API request to endpoint ")
-    assert "\n" not in line
-
-
-@pytest.mark.slow
-def test_database_that_cannot_be_opened_is_an_error(store, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("no database at all\n" * 60)
-    for uri, said in {
-        f"sqlite:///{tmp_path}/file": "file is not a database",
-        f"sqlite:///{tmp_path}/file/mlflow.db": "File exists",
-        "nonsense://registry": "nonsense",
-        str(tmp_path / "mlruns"): "maintenance mode",
-    }.items():
-        line = refusal(tracking.champion, uri, monkeypatch)
-        assert line.startswith("MLflow at MLFLOW_TRACKING_URI or mlflow.db: ")
-        assert said in line
-        assert "\n" not in line
+    with live_run("bilstm", LIVE, "training") as live:
+        live.log_curves(CURVES[:1])
+        with monkeypatch.context() as broken, caplog.at_level(logging.WARNING):
+            broken.setattr(tracking, "_log_epoch", lost)
+            live.log_curves(CURVES[:2])
+        (line,) = caplog.messages
+        assert line.startswith("MLflow at sqlite:///")
+        assert line.endswith("; the training goes on, its curves follow")
+        live.log_curves(CURVES)
+        live.finish("network")
+    (run,) = runs(store)
+    assert [step for step, _ in loss_of(store, run.info.run_id)] == [1, 2, 3]

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +16,7 @@ from conftest import ROOT, runner, set_params
 from sklearn.metrics import average_precision_score, log_loss
 
 from pipeline import models, stage, tracking, train
+from pipeline.checkpoint import Checkpoint
 from pipeline.models import MODELS
 from pipeline.stage import PipelineError
 from pipeline.train import Epoch, Params, Rows, batches, best_epoch, hold_out, pad
@@ -194,11 +196,13 @@ def test_best_epoch_has_the_least_loss_of_those_with_the_best_average_precision(
     assert best_epoch(curves) is curves[3]
 
 
-def test_every_epoch_is_told_when_it_ends():
+def test_curves_so_far_are_told_when_an_epoch_ends():
     told = []
-    params = replace(PARAMS, epochs=2)
-    curves = train.train(toy(16), toy(16, seed=6), network(params), params, told.append)
-    assert told == curves
+    params = replace(PARAMS, epochs=3)
+    curves = train.train(
+        toy(16), toy(16, seed=6), network(params), params, lambda so_far: told.append([*so_far])
+    )
+    assert told == [curves[:1], curves[:2], curves]
 
 
 def test_dropout_differs_from_epoch_to_epoch():
@@ -207,6 +211,45 @@ def test_dropout_differs_from_epoch_to_epoch():
     for epoch, next_epoch in itertools.pairwise(curves):
         assert next_epoch.stop_loss == pytest.approx(epoch.stop_loss, abs=1e-6)
         assert abs(next_epoch.loss - epoch.loss) > 1e-5
+
+
+class KilledError(Exception):
+    """Stands for a SIGKILL right after an epoch was saved."""
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_training_that_was_interrupted_ends_with_the_same_bits(epoch, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = replace(PARAMS, model="bilstm", dropout=0.5, learning_rate=0.1, epochs=20, patience=3)
+    rows, stop = noise(48, seed=3), noise(32, seed=4)
+    whole, curves, _ = trained(params, rows, stop)
+    assert 3 < len(curves) < 20  # patience ran out, counted from before the interruption
+
+    def until_killed(so_far):
+        if len(so_far) == epoch:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train.train(rows, stop, network(params), params, until_killed, Checkpoint("key"))
+    resumed, told = network(replace(params, seed=2)), []
+    resumed_curves = train.train(
+        rows, stop, resumed, params, lambda c: told.append(len(c)), Checkpoint("key")
+    )
+    assert resumed_curves == curves
+    assert told[0] == epoch  # none of the epochs before it ran again
+    assert same(resumed.get_weights(), whole.get_weights())
+
+
+def test_training_that_was_over_is_not_run_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = replace(PARAMS, epochs=2)
+    first, second, told = network(params), network(replace(params, seed=2)), []
+    curves = train.train(toy(16), toy(16, seed=6), first, params, len, Checkpoint("key"))
+    Checkpoint("key").finish()
+    again = train.train(toy(16), toy(16, seed=6), second, params, told.append, Checkpoint("key"))
+    assert again == curves
+    assert told == [curves]
+    assert same(first.get_weights(), second.get_weights())
 
 
 @pytest.mark.slow
@@ -296,10 +339,14 @@ def test_same_seed_gives_the_same_bytes_in_another_process(store, params_file, t
     store.create_experiment("spam-detector", artifact_location=f"file://{tmp_path}/artifacts")
 
     def train_in(place):
-        paths = [*inputs, *(str(tmp_path / place / name) for name in outputs)]
+        folder = tmp_path / place  # of its own, or the second would take over what the first one saved
+        folder.mkdir()
+        shutil.copyfile(tmp_path / "params.yaml", folder / "params.yaml")
         seed = str(len(place))  # of Python's own hashes, so that no order of a set can hide
-        runner(tmp_path)(
-            sys.executable, "-m", "pipeline.train", *paths, PYTHONPATH=str(ROOT), PYTHONHASHSEED=seed
+        runner(folder)(
+            *(sys.executable, "-m", "pipeline.train", *inputs, *outputs),
+            PYTHONPATH=str(ROOT),
+            PYTHONHASHSEED=seed,
         )
 
     with ThreadPoolExecutor() as both:

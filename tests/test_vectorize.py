@@ -331,7 +331,7 @@ ARGUMENTS = ["messages.parquet", "tokenizer.json", "splits.parquet", "train", "v
 
 
 def outputs(folder):
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = [path for path in sorted(folder.rglob("*.*")) if path.is_file()]  # but the stage's lock
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -423,10 +423,10 @@ def test_a_split_without_both_classes_is_refused_before_anything_is_written(tmp_
         ({"salt": 2026}, ".salt: input should be a valid string, not 2026"),
         (
             {"vocabulary_size": 200},
-            ": vocabulary_size must be at least 300: 256 bytes, and some words",
+            ": vocabulary_size must be 300 to 1,000,000: 256 bytes, and some words",
         ),
-        ({"sequence_length": 1}, ": sequence_length must be at least 2 and shard_rows at least 1"),
-        ({"shard_rows": 0}, ": sequence_length must be at least 2 and shard_rows at least 1"),
+        ({"sequence_length": 1}, ": sequence_length must be 2 to 100,000 and shard_rows 1 to 1,000,000"),
+        ({"shard_rows": 0}, ": sequence_length must be 2 to 100,000 and shard_rows 1 to 1,000,000"),
     ],
 )
 def test_params_out_of_bounds_are_refused(project, changes, line):

@@ -1,0 +1,86 @@
+"""A small project on hand-written messages, through which the whole pipeline runs in seconds."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import ruamel.yaml
+
+ROOT = Path(__file__).parent.parent
+MESSAGES = ROOT / "tests" / "messages.csv"  # 60 ham (0) and 30 spam (1)
+SMALL = {  # a whole run in seconds, on 90 messages
+    "ingest": {
+        "sources": ["files"],
+        "files": {
+            "glob": "*.csv",
+            "columns": {"text": "body", "label": "kind", "received_at": "received_at"},
+            "labels": {"spam": [1], "ham": [0]},
+            "encoding": "utf-8",
+        },
+    },
+    "validate": {"row_count": [20, 1000], "spam_share": [0.05, 0.6], "median_length": [10, 150]},
+    "vectorize": {"vocabulary_size": 400},
+    "train": {"units": 8, "embedding_dim": 8, "epochs": 2, "stop_share": 0.3},
+    "evaluate": {"lost_ham_budget": 0.3, "resamples": 20},
+    "register": {"criteria": {"roc_auc": {"min": 0.0}}},
+}
+
+MADE = ["data", "models", "reports", "dvc.lock"]  # all that a run leaves in files, but for the registry
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def runner(folder: Path) -> Run:
+    """Runs a command in a folder, with this interpreter's programs first on PATH."""
+
+    def run(*command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, "PATH": path, **environment},
+            capture_output=True,
+            text=True,
+        )
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+def set_params(folder: Path, changes: dict) -> None:
+    """Changes some values of a project's params.yaml, section by section."""
+    yaml = ruamel.yaml.YAML()
+    params = yaml.load(folder / "params.yaml")
+    for section, values in changes.items():
+        params[section].update(values)
+    yaml.dump(params, folder / "params.yaml")
+
+
+def new_project(folder: Path) -> Run:
+    """A clone-like copy of this tree, in a Git repository of its own, set to the hand-written messages."""
+    listed = runner(ROOT)("git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
+    for name in listed:
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    for made in [folder / "dvc.lock", *(folder / "reports").rglob("*.*")]:
+        made.unlink(missing_ok=True)
+    shutil.copyfile(MESSAGES, folder / "data" / "inbox" / "messages.csv")
+    set_params(folder, SMALL)
+    run = runner(folder)
+    run("git", "init", "--quiet", "--initial-branch=main")
+    run("git", "config", "user.name", "A stranger")
+    run("git", "config", "user.email", "stranger@example.com")
+    run("git", "add", "--all")
+    run("git", "commit", "--quiet", "--message", "A project of my own")
+    return run
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    """Every byte that a run left, by its path."""
+    files = [path for name in MADE for path in [folder / name, *(folder / name).rglob("*")] if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}

@@ -1,0 +1,106 @@
+"""Data Docs: what the guard asked and found, as pages that need no network."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from great_expectations.core import expectationSuiteValidationResultSchema
+from great_expectations.render.renderer.content_block import ValidationResultsTableContentBlockRenderer
+from great_expectations.render.view import DefaultJinjaPageView
+
+from pipeline import stage
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; margin: 2rem max(1rem, 50% - 31rem) }
+h1 { font-size: 1.6rem; margin: .2rem 0 }
+a { color: #0b5cad }
+table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; vertical-align: top; padding: .45rem .7rem; border-bottom: 1px solid #dde3e9 }
+th { font-size: .8rem; color: #5a6773; font-weight: 600 }
+td:first-child, th:first-child { width: 3.5rem }
+td:last-child { overflow-wrap: anywhere }
+.table th:last-child { width: 30% }
+.badge { background: #eef2f6; border-radius: 4px; padding: 0 .3rem }
+.text-success { color: #1a7f37 }
+.text-danger { color: #b42318 }
+.text-warning { color: #9a6700 }
+.text-danger br:first-child { display: none }
+i { font-style: normal; font-weight: 700 }
+.fa-check-circle::before { content: "\\2713" }
+.fa-times::before { content: "\\2717" }
+.fa-exclamation-triangle::before { content: "\\26a0" }
+tr:has(.fa-times, .fa-exclamation-triangle) { background: #fdf1f0 }
+"""
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>{{ style|safe }}</style>
+</head>
+<body>
+{% if table %}<a href="index.html">Data Docs</a>{% endif %}
+<h1>{{ title }}</h1>
+<p>{{ lead }}</p>
+{% if suites %}
+<table>
+<tr><th>Status</th><th>Suite</th><th>Held</th><th>What it asks</th></tr>
+{% for name, asks in suites.items() %}
+<tr>
+{% if name in results %}
+{% set found = results[name] %}
+<td><i class="{{ 'fa-check-circle text-success' if found.success else 'fa-times text-danger' }}"></i></td>
+<td><a href="{{ name }}.html">{{ name }}</a></td>
+<td>{{ found.statistics.successful_expectations }} of {{ found.statistics.evaluated_expectations }}</td>
+<td>{{ asks }}
+{% for one in found.results if not one.success %}
+<br><strong class="text-danger">{{ one.expectation_config.description }}</strong>
+{% endfor %}</td>
+{% else %}
+<td></td><td>{{ name }}</td><td>not asked</td><td>{{ asks }}</td>
+{% endif %}
+</tr>
+{% endfor %}
+</table>
+{% endif %}
+{{ table | render_content_block(content_block_id="found") | safe if table }}
+</body>
+</html>
+"""
+
+
+def write(folder: Path, suites: Mapping[str, str], results: Mapping[str, Any]) -> None:
+    """Writes index.html and a page for each suite that was asked; equal findings, equal bytes.
+
+    suites: what each asks; results: what Great Expectations found.
+    """
+    page = DefaultJinjaPageView().env.from_string(PAGE, {"style": STYLE})
+    with stage.replacing(folder) as temporary:
+        temporary.mkdir()
+        broken = [name for name, result in results.items() if not result.success]
+        lead = f"Stopped by {', '.join(broken)}." if broken else "Every suite held."
+        index = page.render(title="Data Docs", lead=lead, suites=suites, results=results)
+        stage.write_text(temporary / "index.html", index)
+        for name, result in results.items():
+            suite = page.render(title=name, lead=suites[name], table=_table(result))
+            stage.write_text(temporary / f"{name}.html", suite)
+
+
+def _table(result: Any) -> Any:
+    """Great Expectations' own rendering of what one suite found."""
+    plain = expectationSuiteValidationResultSchema.loads(str(result))  # NumPy's numbers it shows as `--`
+    rendered = ValidationResultsTableContentBlockRenderer.render(plain.results)
+    return _without_collapsibles(rendered.to_json_dict())  # tracebacks, which a script opens
+
+
+def _without_collapsibles(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _without_collapsibles(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [
+            _without_collapsibles(block)
+            for block in content
+            if not (isinstance(block, dict) and block.get("content_block_type") == "collapse")
+        ]
+    return content

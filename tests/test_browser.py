@@ -1,0 +1,173 @@
+"""A person who opens the pages sees what the reports say, without a network and without an error."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+import ruamel.yaml
+from conftest import ROOT
+
+from pipeline import stage
+
+shots = pytest.importorskip("benchmarks.screenshots", reason="Playwright is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(not shots.chromium(), reason="no Chromium on PATH"),
+]
+
+PLOTS = {
+    name: plot
+    for definition in ruamel.yaml.YAML(typ="safe").load(ROOT / "dvc.yaml")["plots"]
+    for name, plot in definition.items()
+}
+KNOWN = (  # what MLflow's own pages say in the console
+    "/ajax-api/2.0/mlflow/users/current)",  # they ask the server who is logged in; without users, it is a 404
+    "ResizeObserver loop completed with undelivered notifications",  # a chart is measured a frame later
+)
+CDN = "https://cdn.jsdelivr.net/npm/vega"  # where DVC's own page has Vega from
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    with shots.browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(chrome):
+    """A page on which nothing may go wrong."""
+    page, problems = shots.watched(chrome)
+    yield page
+    page.close()
+    assert [problem for problem in problems if not any(known in problem for known in KNOWN)] == []
+
+
+# ---- MLflow
+
+
+@pytest.fixture(scope="module")
+def mlflow(project):
+    with shots.mlflow_ui(project[0]) as address:
+        yield address
+
+
+def test_the_champions_run_shows_the_curves_of_its_training(page, mlflow, project):
+    shots.show_curves(page, mlflow)
+    epochs = len((project[0] / "reports" / "curves.csv").read_text().splitlines()) - 1
+    for metric in ("train/loss", "train/stop_average_precision"):
+        line = shots.curve(page, metric)
+        assert len(re.findall(r"[\d.]+,[\d.]+", line.get_attribute("d"))) == epochs
+        assert line.bounding_box()["width"] > 100
+
+
+def test_the_f1_of_the_champions_run_is_that_of_the_report(page, mlflow, project):
+    shots.show_run(page, mlflow)
+    row = page.get_by_role("row").filter(has=page.get_by_text("test/f1", exact=True))
+    f1 = stage.read_json(project[0] / "reports" / "evaluate.json")["figures"]["f1"]["value"]
+    assert float(row.inner_text().split()[1]) == f1
+
+
+def test_the_registered_model_has_a_version_with_the_alias(page, mlflow, project):
+    shots.show_version(page, mlflow)
+    assert page.get_by_role("heading", name="Version 1", exact=True).is_visible()
+    assert page.get_by_text("@ champion").is_visible()
+    verdict = stage.read_json(project[0] / "reports" / "register.json")["verdict"]
+    assert page.get_by_text(verdict).first.is_visible()
+
+
+def test_the_run_has_the_data_docs_of_its_data(page, mlflow):
+    shots.show_run(page, mlflow)
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_text("data_docs", exact=True).click()
+    page.get_by_text("index.html", exact=True).click()
+    page.frame_locator("iframe").get_by_text("Every suite held.").wait_for()
+
+
+# ---- Data Docs
+
+
+@pytest.fixture(scope="module")
+def broken(project, tmp_path_factory):
+    """A project with a space in its path, in whose data every twentieth label is broken."""
+    clone = tmp_path_factory.mktemp("broken") / "a clone"
+    return clone, shots.break_labels(project[0], clone)
+
+
+def test_the_index_shows_which_suite_is_broken_and_by_what(page, broken):
+    clone, error = broken
+    assert "label_is_known: 5 of 90 rows" in error
+    shots.show_suites(page, clone)
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="rows", exact=True))
+    assert "9 of 10" in row.inner_text()
+    assert page.get_by_text("label is known").is_visible()
+    assert page.locator(".text-danger").count() == 2  # the suite's icon and the expectation's name
+    assert page.locator(".text-success").count() == 3
+
+
+def test_the_broken_suites_page_shows_the_expectation_and_its_count(page, broken):
+    shots.show_broken_suite(page, broken[0])
+    assert page.get_by_role("heading", name="rows", exact=True).is_visible()
+    row = page.get_by_role("row").filter(has_text="label is known")
+    assert "5 unexpected values found" in row.inner_text()
+    icon = row.locator("i").evaluate("icon => getComputedStyle(icon, '::before').content")
+    assert icon == '"✗"'
+
+
+@pytest.mark.parametrize("suite", ["schema", "rows", "copies", "table"])
+def test_every_suite_is_one_click_away_and_back(page, broken, suite):
+    shots.show_suites(page, broken[0])
+    page.get_by_role("link", name=suite, exact=True).click()
+    assert page.title() == suite
+    page.get_by_role("link", name="Data Docs").click()
+    assert page.title() == "Data Docs"
+
+
+# ---- DVC's plots
+
+
+@pytest.fixture(scope="module")
+def plotted(project, tmp_path_factory):
+    """A clone of the project after `make plots`."""
+    clone = tmp_path_factory.mktemp("plotted") / "a clone"
+    subprocess.run(["git", "clone", "--quiet", str(project[0]), str(clone)], check=True)
+    shots.draw_plots(clone)
+    return clone
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_every_plot_is_drawn(page, plotted, name):
+    shots.show_plots(page, plotted)
+    plot = page.locator(f"#{name}")
+    assert plot.locator("svg.marks").bounding_box()["width"] > 300
+    assert PLOTS[name]["title"] in plot.text_content()
+    if PLOTS[name]["template"] == "confusion":
+        counts = plot.locator(".mark-text.role-mark text").all_text_contents()
+        rows = stage.read_json(plotted / "reports" / "evaluate.json")["rows"]
+        assert sum(map(int, counts)) == rows
+    else:
+        lines = sum(len(columns) if isinstance(columns, list) else 1 for columns in PLOTS[name]["y"].values())
+        drawn = plot.locator(".mark-line.role-mark path").all()
+        assert len(drawn) == lines
+        assert all(line.get_attribute("d").count("L") >= 1 for line in drawn)
+
+
+def test_dvcs_own_command_draws_them_too_with_vega_from_where_dvc_has_it(chrome, plotted, tmp_path):
+    shutil.copyfile(plotted / "dvc_plots" / "index.html", tmp_path / "index.html")
+    page, problems = shots.watched(chrome)
+    vega = (plotted / "dvc_plots" / "vega.js").read_text(encoding="utf-8")
+    page.route(f"{CDN}*", lambda route: route.fulfill(body=vega, content_type="text/javascript"))
+    page.goto((tmp_path / "index.html").as_uri())
+    page.locator("#roc .mark-line path").first.wait_for(state="attached")
+    assert [problem for problem in problems if problem.startswith(f"{CDN}-embed@")]
+    page.close()
+
+
+def test_without_vega_and_network_the_page_says_what_to_run(chrome, plotted, tmp_path):
+    shutil.copyfile(plotted / "dvc_plots" / "index.html", tmp_path / "index.html")
+    page, _ = shots.watched(chrome)
+    page.route(f"{CDN}*", lambda route: route.abort())
+    page.goto((tmp_path / "index.html").as_uri())
+    assert page.get_by_text("make plots").is_visible()
+    page.close()
