@@ -27,7 +27,7 @@ import psutil
 from tqdm import tqdm
 
 from benchmarks import bad_input
-from benchmarks.project import MADE, ROOT, made, new_project, runner, set_params
+from benchmarks.project import MADE, ROOT, made, new_project, registry_flaws, runner, set_params
 
 STAGES = ["ingest", "validate", "vectorize", "train", "evaluate", "register"]
 WEIGHTS = {"ingest": 2, "validate": 3, "vectorize": 2, "train": 7, "evaluate": 3, "register": 7, "between": 1}
@@ -154,31 +154,8 @@ def broken(project: Project, before: str) -> Iterator[str]:
     resumed = re.search(r"resumed after epoch (\d+)", done.stderr)
     if epochs and "Running stage 'train'" in done.stdout and not (resumed and int(resumed[1]) >= epochs):
         yield f"{epochs} epochs were done, and not taken up"
-    yield from broken_registry(project.folder)
-
-
-def broken_registry(folder: Path) -> Iterator[str]:
-    """What is not as it should be in MLflow: one whole run, one version, the alias on it."""
-    client = mlflow.MlflowClient(f"sqlite:///{folder.resolve()}/mlflow.db")
-    runs = client.search_runs([client.get_experiment_by_name("spam-detector").experiment_id])
-    if statuses := [run.info.status for run in runs if run.info.status == "RUNNING"]:
-        yield f"{len(statuses)} runs stay RUNNING"
-    whole = [run for run in runs if "run_key" in run.data.tags]
-    if len(whole) != 1 or whole[0].info.status != "FINISHED":
-        yield f"{len(whole)} evaluated runs"
-    for run in whole:
-        steps = [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")]
-        if steps != list(range(1, TRAINING["train"]["epochs"] + 1)):
-            yield f"the curve has the epochs {steps}"
-    versions = client.search_model_versions("name = 'spam-detector'")
-    if len(versions) != 1:
-        yield f"{len(versions)} versions"
-    aliases = client.get_registered_model("spam-detector").aliases
-    if {name: str(version) for name, version in aliases.items()} != {"champion": "1"}:
-        yield f"aliases {aliases}"
-    models = client.search_logged_models([run.info.experiment_id for run in whole][:1])
-    if len(models) != 1:
-        yield f"{len(models)} logged models"
+    client = mlflow.MlflowClient(f"sqlite:///{project.folder.resolve()}/mlflow.db")
+    yield from registry_flaws(client, [TRAINING["train"]["epochs"]])
 
 
 def survives(project: Project, kill: Kill) -> list[str]:

@@ -4,8 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import ruamel.yaml
 
@@ -84,3 +85,32 @@ def made(folder: Path) -> dict[str, bytes]:
     """Every byte that a run left, by its path."""
     files = [path for name in MADE for path in [folder / name, *(folder / name).rglob("*")] if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def registry_flaws(client: Any, epochs: Sequence[int]) -> Iterator[str]:
+    """What is not whole in MLflow, after models of so many epochs each were registered in this order.
+
+    Each has one finished run with the curves of all its epochs, one logged model and one version; no other
+    run is there; the last version is the champion.
+    """
+    experiment = client.get_experiment_by_name("spam-detector").experiment_id
+    runs = client.search_runs([experiment], order_by=["attributes.start_time ASC"])
+    if (statuses := [run.info.status for run in runs]) != ["FINISHED"] * len(epochs):
+        yield f"runs are {', '.join(statuses)}"
+    if (keys := len({run.data.tags.get("run_key") for run in runs})) != len(epochs):
+        yield f"{keys} evaluated models"
+    curves = [client.get_metric_history(run.info.run_id, "train/loss") for run in runs]
+    if (steps := [[point.step for point in curve] for curve in curves]) != [
+        [*range(1, n + 1)] for n in epochs
+    ]:
+        yield f"the curves have the epochs {steps}"
+    versions = client.search_model_versions("name = 'spam-detector'", order_by=["version_number ASC"])
+    if [version.run_id for version in versions] != [run.info.run_id for run in runs]:
+        yield f"{len(versions)} versions, or not those of the runs"
+    if (hashes := len({version.tags["model_hash"] for version in versions})) != len(epochs):
+        yield f"versions of {hashes} models"
+    if (models := len(client.search_logged_models([experiment]))) != len(epochs):
+        yield f"{models} logged models"
+    aliases = client.get_registered_model("spam-detector").aliases
+    if {name: str(version) for name, version in aliases.items()} != {"champion": str(len(epochs))}:
+        yield f"aliases are {aliases}"

@@ -22,11 +22,14 @@ for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):  # a developer'
     os.environ.pop(name, None)
 
 
+MARKS = {"package_index": "network", "sms_places": "network", "mlflow_server": "server"}  # by fixture
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What asks for the package index, directly or through `sms_places`, is marked `network`."""
+    """What asks for such a fixture, directly or through another, bears its mark."""
     for item in items:
-        if {"package_index", "sms_places"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker("network")
+        for fixture in MARKS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARKS[fixture])
 
 
 @pytest.fixture(scope="session")
@@ -95,14 +98,6 @@ def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 # ---- real servers
-
-
-@pytest.hookimpl(specname="pytest_collection_modifyitems")
-def pytest_mark_what_starts_servers(items: list[pytest.Item]) -> None:
-    """What asks for `mlflow_server` is marked `server`."""
-    for item in items:
-        if "mlflow_server" in getattr(item, "fixturenames", ()):
-            item.add_marker("server")
 
 
 @pytest.fixture(scope="session")

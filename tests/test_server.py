@@ -17,6 +17,8 @@ from conftest import runner, set_params
 from mlflow import MlflowClient
 from servers import USER, answers, bucket, calls, drops, free_port, loses_the_answer, slows
 
+from benchmarks.project import registry_flaws
+
 pytestmark = pytest.mark.slow
 
 NAME = "spam-detector"
@@ -119,20 +121,8 @@ def versions_of(server):
     return sorted(str(version.version) for version in found)
 
 
-def assert_whole(server, epochs):
-    """Each model has one run with the curves of all its epochs and one version; the last is the champion."""
-    client = MlflowClient(server.address())
-    experiment = client.get_experiment_by_name(NAME).experiment_id
-    runs = client.search_runs([experiment], order_by=["attributes.start_time ASC"])
-    assert [run.info.status for run in runs] == ["FINISHED"] * len(epochs)
-    assert len({run.data.tags["run_key"] for run in runs}) == len(epochs)
-    curves = [client.get_metric_history(run.info.run_id, "train/loss") for run in runs]
-    assert [[point.step for point in curve] for curve in curves] == [[*range(1, n + 1)] for n in epochs]
-    versions = client.search_model_versions(f"name = '{NAME}'", order_by=["version_number ASC"])
-    assert [version.run_id for version in versions] == [run.info.run_id for run in runs]
-    assert len({version.tags["model_hash"] for version in versions}) == len(epochs)
-    assert len(client.search_logged_models([experiment])) == len(epochs)
-    assert champion_of(server) == str(len(epochs))
+def flaws_of(server, epochs):
+    return list(registry_flaws(MlflowClient(server.address()), epochs))
 
 
 def error_of(done):
@@ -149,12 +139,12 @@ def error_of(done):
 
 
 def test_repro_against_a_server_makes_run_version_and_alias_once(registered, mlflow_server):
-    assert_whole(mlflow_server, epochs=[2])
+    assert flaws_of(mlflow_server, epochs=[2]) == []
     before = registered.run("git", "diff").stdout
     again = registered.run("dvc", "repro")
     assert again.stdout.count("Running stage") == 1
     assert registered.run("git", "diff").stdout == before
-    assert_whole(mlflow_server, epochs=[2])
+    assert flaws_of(mlflow_server, epochs=[2]) == []
 
 
 def test_artifacts_lie_in_s3_and_score_answers_from_there(registered, mlflow_server, tmp_path):
@@ -176,7 +166,7 @@ def test_artifacts_lie_in_s3_and_score_answers_from_there(registered, mlflow_ser
 
 def test_emptied_server_gets_everything_back(forgotten, mlflow_server):
     forgotten.run("dvc", "repro")
-    assert_whole(mlflow_server, epochs=[2])
+    assert flaws_of(mlflow_server, epochs=[2]) == []
 
 
 def test_password_is_in_nothing_that_is_kept(registered, mlflow_server):
@@ -195,27 +185,27 @@ def test_server_that_is_restarted_twice_in_the_middle_gets_everything_once(chall
     proxy.on(calls(mlflow_server.restart), "PUT .*/artifacts/", [10])
     proxy.on(calls(mlflow_server.restart, after=True), "POST .*/model-versions/create", [1])
     challenging.run(*challenging.stage("register"), MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR="1")
-    assert_whole(mlflow_server, epochs=[2, 2])
+    assert flaws_of(mlflow_server, epochs=[2, 2]) == []
 
 
 def test_server_that_comes_late_is_waited_for(challenging, mlflow_server):
     mlflow_server.restart()
     direct = Project(challenging.folder, mlflow_server.address())
     direct.run(*direct.stage("register"), MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR="1")
-    assert_whole(mlflow_server, epochs=[2, 2])
+    assert flaws_of(mlflow_server, epochs=[2, 2]) == []
 
 
 def test_slow_server_gets_everything_once(challenging, mlflow_server, proxy):
     proxy.on(slows(1), numbers=range(12, 1000, 12))
     challenging.run(*challenging.stage("register"))
-    assert_whole(mlflow_server, epochs=[2, 2])
+    assert flaws_of(mlflow_server, epochs=[2, 2]) == []
 
 
 def test_every_endpoint_may_answer_500_and_then_429(forgotten, mlflow_server, proxy):
     proxy.on(answers(500), numbers=[1], per_endpoint=True)
     proxy.on(answers(429, Retry_After="1"), numbers=[2], per_endpoint=True)
     forgotten.run(*forgotten.stage("register"), **NO_WAIT)
-    assert_whole(mlflow_server, epochs=[2])
+    assert flaws_of(mlflow_server, epochs=[2]) == []
 
 
 def test_lost_answer_of_a_creation_makes_no_second(forgotten, mlflow_server, proxy):
@@ -223,7 +213,7 @@ def test_lost_answer_of_a_creation_makes_no_second(forgotten, mlflow_server, pro
     creations = "(runs/create|registered-models/create|model-versions/create|registered-models/alias)$"
     proxy.on(loses_the_answer, f"POST .*/{creations}", [1], per_endpoint=True)
     forgotten.run(*forgotten.stage("register"), **NO_WAIT)
-    assert_whole(mlflow_server, epochs=[2])
+    assert flaws_of(mlflow_server, epochs=[2]) == []
 
 
 def test_lost_answers_of_all_writes_are_made_good_by_the_next_register(forgotten, mlflow_server, proxy):
@@ -233,7 +223,7 @@ def test_lost_answers_of_all_writes_are_made_good_by_the_next_register(forgotten
         if done.returncode == 0:
             break
         error_of(done)
-    assert_whole(mlflow_server, epochs=[2])
+    assert flaws_of(mlflow_server, epochs=[2]) == []
 
 
 # ---- outages that last
@@ -320,7 +310,7 @@ def test_alias_that_cannot_be_moved_stays_and_is_moved_by_the_next_register(
     assert (versions_of(mlflow_server), champion_of(mlflow_server)) == (["1", "2"], "1")
     proxy.reset()
     challenging.run(*challenging.stage("register"))
-    assert_whole(mlflow_server, epochs=[2, 2])
+    assert flaws_of(mlflow_server, epochs=[2, 2]) == []
 
 
 # ---- kills
@@ -346,7 +336,7 @@ def test_register_that_is_killed_again_and_again_ends_as_if_undisturbed(forgotte
     for moment in MOMENTS:
         forgotten.killed_in_register(proxy, *moment)
     forgotten.run(*forgotten.stage("register"))
-    assert_whole(mlflow_server, epochs=[2])
+    assert flaws_of(mlflow_server, epochs=[2]) == []
     assert (forgotten.folder / REPORT).read_bytes() == undisturbed
 
 
@@ -362,7 +352,7 @@ def test_register_that_is_killed_at_any_request_ends_as_if_undisturbed(forgotten
         proxy.reset()
         forgotten.killed_in_register(proxy, "", number, after)
         forgotten.run(*forgotten.stage("register"))
-        assert_whole(mlflow_server, epochs=[2])
+        assert flaws_of(mlflow_server, epochs=[2]) == []
         assert (forgotten.folder / REPORT).read_bytes() == undisturbed
 
 
@@ -381,7 +371,7 @@ def test_training_outlives_its_server_and_its_curves_are_whole_in_the_end(regist
     assert champion_of(mlflow_server) == "1"
     again = registered.run("dvc", "repro")
     assert again.stdout.count("Running stage") == 1
-    assert_whole(mlflow_server, epochs=[2, 5])
+    assert flaws_of(mlflow_server, epochs=[2, 5]) == []
 
 
 def test_training_without_a_server_does_not_begin(registered, proxy):
