@@ -68,6 +68,22 @@ def test_state_that_was_cut_off_is_named_and_not_used(length, caplog):
     assert caplog.messages[0].endswith("); the training begins anew")
 
 
+@pytest.mark.parametrize(
+    ("harm", "problem"),
+    [
+        (lambda file: file.write_bytes(b"no arrays"), "This file contains pickled (object) data"),
+        (lambda file: np.savez(file, variable=np.zeros(3)), "'curves is not a file in the archive'"),
+        (lambda file: (file.unlink(), file.mkdir()), "[Errno 21] Is a directory"),
+    ],
+)
+def test_what_is_no_state_is_named_and_not_used(harm, problem, caplog):
+    Checkpoint("a").save(state(1))
+    harm(FOLDER / "a.npz")
+    with caplog.at_level(logging.WARNING):
+        assert Checkpoint("a").load() is None
+    assert caplog.messages[0].startswith(f".checkpoints/a.npz: not readable ({problem}")
+
+
 def test_key_changes_with_params_data_code_and_library(folder, monkeypatch):
     data, code = folder / "data", folder / "code"
     data.write_text("1")

@@ -141,6 +141,17 @@ def test_server_that_is_no_mlflow_is_an_error(call, store, no_mlflow, monkeypatc
 
 
 @pytest.mark.slow
+def test_artifact_that_the_server_has_not_got_is_an_error(store, no_mlflow, monkeypatch):
+    def fetched():
+        with connected():
+            mlflow.artifacts.download_artifacts("mlflow-artifacts:/1/model.keras")
+
+    line = refusal(fetched, no_mlflow, monkeypatch)
+    assert line.startswith(f"MLflow at {no_mlflow}: 404 Client Error: Not Found for url: ")
+    assert line.endswith("; see that MLFLOW_TRACKING_URI is right, and that its server is up")
+
+
+@pytest.mark.slow
 def test_database_that_cannot_be_opened_is_an_error(store, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no database at all\n" * 60)
     for uri, said in {
