@@ -43,19 +43,19 @@ PAGE = """<!DOCTYPE html>
 {% if table %}<a href="index.html">Data Docs</a>{% endif %}
 <h1>{{ title }}</h1>
 <p>{{ lead }}</p>
-{% if suites %}
+{% if steps %}
 <table>
-<tr><th>Status</th><th>Suite</th><th>Held</th><th>What it asks</th></tr>
-{% for name, asks in suites.items() %}
+<tr><th>Status</th><th>Step</th><th>Held</th><th>What it asks</th></tr>
+{% for name, asks in steps.items() %}
 <tr>
 {% if name in results %}
 {% set found = results[name] %}
-<td><i class="{{ 'fa-check-circle text-success' if found.success else 'fa-times text-danger' }}"></i></td>
+<td><i class="{{ icons[status(found)] }}"></i></td>
 <td><a href="{{ name }}.html">{{ name }}</a></td>
 <td>{{ found.statistics.successful_expectations }} of {{ found.statistics.evaluated_expectations }}</td>
 <td>{{ asks }}
 {% for one in found.results if not one.success %}
-<br><strong class="text-danger">{{ one.expectation_config.description }}</strong>
+<br><strong class="{{ icons[severity(one)].split()[-1] }}">{{ one.expectation_config.description }}</strong>
 {% endfor %}</td>
 {% else %}
 <td></td><td>{{ name }}</td><td>not asked</td><td>{{ asks }}</td>
@@ -68,27 +68,49 @@ PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
+ICONS = {
+    "held": "fa-check-circle text-success",
+    "warning": "fa-exclamation-triangle text-warning",
+    "critical": "fa-times text-danger",
+}
 
 
-def write(folder: Path, suites: Mapping[str, str], results: Mapping[str, Any]) -> None:
-    """Writes index.html and a page for each suite that was asked; equal findings, equal bytes.
+def write(folder: Path, steps: Mapping[str, str], results: Mapping[str, Any]) -> None:
+    """Writes index.html and a page for each step that was asked; equal findings, equal bytes.
 
-    suites: what each asks; results: what Great Expectations found.
+    steps: what each asks; results: what Great Expectations found.
     """
     page = DefaultJinjaPageView().env.from_string(PAGE, {"style": STYLE})
     with stage.replacing(folder) as temporary:
         temporary.mkdir()
-        broken = [name for name, result in results.items() if not result.success]
-        lead = f"Stopped by {', '.join(broken)}." if broken else "Every suite held."
-        index = page.render(title="Data Docs", lead=lead, suites=suites, results=results)
+        lead = _lead({name: _status(result) for name, result in results.items()})
+        tools = {"icons": ICONS, "status": _status, "severity": _severity}
+        index = page.render(title="Data Docs", lead=lead, steps=steps, results=results, **tools)
         stage.write_text(temporary / "index.html", index)
         for name, result in results.items():
-            suite = page.render(title=name, lead=suites[name], table=_table(result))
-            stage.write_text(temporary / f"{name}.html", suite)
+            step = page.render(title=name, lead=steps[name], table=_table(result))
+            stage.write_text(temporary / f"{name}.html", step)
+
+
+def _severity(result: Any) -> str:
+    """`critical` or `warning`."""
+    return str(getattr(result.expectation_config.severity, "value", result.expectation_config.severity))
+
+
+def _status(result: Any) -> str:
+    """The worst that one step found: `held`, `warning` or `critical`."""
+    return min((_severity(one) for one in result.results if not one.success), default="held")
+
+
+def _lead(statuses: Mapping[str, str]) -> str:
+    stopped, warned = ([n for n, s in statuses.items() if s == of] for of in ("critical", "warning"))
+    if stopped:
+        return f"Stopped by {', '.join(stopped)}."
+    return f"Every step held, with a warning of {', '.join(warned)}." if warned else "Every step held."
 
 
 def _table(result: Any) -> Any:
-    """Great Expectations' own rendering of what one suite found."""
+    """Great Expectations' own rendering of what one step found."""
     plain = expectationSuiteValidationResultSchema.loads(str(result))  # NumPy's numbers it shows as `--`
     rendered = ValidationResultsTableContentBlockRenderer.render(plain.results)
     return _without_collapsibles(rendered.to_json_dict())  # tracebacks, which a script opens

@@ -17,31 +17,37 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from pipeline import registry, stage
+from pipeline import registry, stage, suites
 from pipeline.stage import PipelineError
 
 log = logging.getLogger(__name__)
 
 BATCH = 4_096  # messages that are in memory at once
-ADDED = ("label", "probability", "threshold", "model_version")
+ADDED = ("label", "probability", "threshold", "model_version", "refused")
 STANDARD = "-"  # standard input, a message a line; standard output, a JSON object a line
 
 Tables = Iterator[pd.DataFrame]
 F = TypeVar("F")
 
 
-def scored(tables: Iterable[pd.DataFrame], text: str, model: Any, version: str) -> Tables:
-    """Each table with its own columns, and ADDED."""
+def scored(
+    tables: Iterable[pd.DataFrame], text: str, model: Any, version: str, params: suites.Params
+) -> Tables:
+    """Each table with its own columns, and ADDED: what the `scoring` suite refuses gets no label."""
     for table in tables:
-        texts = pd.DataFrame({"text": _texts(table[text])}, dtype="str")
-        answer = model.predict(texts).assign(model_version=version)
+        texts = _texts(table[text])
+        refused = suites.refusals(texts, params)
+        held = refused[refused == ""].index
+        answer = model.predict(pd.DataFrame({"text": [texts[i] for i in held]}, dtype="str"))
+        answer = answer.set_index(held).reindex(refused.index)
+        answer = answer.assign(model_version=version, refused=refused.where(refused != ""))
         yield pd.concat([table.reset_index(drop=True), answer], axis="columns")
 
 
-def _texts(column: "pd.Series[Any]") -> list[str]:
-    """The cells as the model takes them: a null is the empty text, half a surrogate pair is a `?`."""
-    cells = column.astype(object).where(column.notna(), "")
-    return [str(cell).encode("utf-8", "replace").decode() for cell in cells]
+def _texts(column: "pd.Series[Any]") -> list[str | None]:
+    """The cells as the model takes them: half a surrogate pair is a `?`, a null stays one."""
+    cells = column.astype(object).where(column.notna(), None)
+    return [None if cell is None else str(cell).encode("utf-8", "replace").decode() for cell in cells]
 
 
 # ---- formats: what came in goes out as it was
@@ -210,11 +216,12 @@ def main(argv: list[str] | None = None) -> None:
 
     tables = read(arguments.input, arguments.text)
     first = next(tables)  # what is wrong with it is said before the model takes its seconds to load
+    params = stage.read_params(suites.Params, "validate")
     model, version = registry.load_champion()
     with tqdm(unit=" messages", disable=None) as bar:
 
         def counted() -> Tables:
-            for table in scored(itertools.chain([first], tables), arguments.text, model, version):
+            for table in scored(itertools.chain([first], tables), arguments.text, model, version, params):
                 bar.update(len(table))
                 yield table
 

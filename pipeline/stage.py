@@ -371,13 +371,13 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
         out.writerows([_rounded(value) for value in row] for row in rows)
 
 
-def read_csv(path: Path) -> dict[str, list[str]]:
+def read_csv(path: Path, way_out: str = MAKE) -> dict[str, list[str]]:
     """The columns of a small table, as `write_csv` writes it. Raises: PipelineError."""
     try:
-        header, *rows = csv_rows(io.StringIO(read_bytes(path).decode("utf-8"), newline=""))
+        header, *rows = csv_rows(io.StringIO(read_bytes(path, way_out).decode("utf-8-sig"), newline=""))
         return {name: [row[place] for row in rows] for place, name in enumerate(header)}
     except (ValueError, csv.Error) as error:
-        raise PipelineError(f"{path}: not CSV: {error}; {MAKE}") from error
+        raise PipelineError(f"{path}: not CSV: {error}; {way_out}") from error
 
 
 def csv_rows(file: TextIO, separator: str = ",", quoting: Any = csv.QUOTE_MINIMAL) -> Iterator[list[str]]:

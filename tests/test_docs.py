@@ -5,14 +5,16 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_validate import FILES, ROOT, SAME, STRICT, budgets, good, run
+from tables import FILES, SAME, STRICT, budgets, good, run
 
-from pipeline import docs, validate
-from pipeline.validate import EXPECTATIONS
+from pipeline import docs, suites
+from pipeline.suites import EXPECTATIONS
 
+ROOT = Path(__file__).parents[1]
 NO_TEXT_COLUMN = good().drop(columns="text").astype({"row": "float64"})
 
 
@@ -23,7 +25,7 @@ def _workplace(tmp_path, monkeypatch):
 
 def pages(messages, params=STRICT, folder="docs"):
     """What is in each page on these messages, by its name."""
-    docs.write(Path(folder), validate.SUITES, validate.inspect(messages, params).results)
+    docs.write(Path(folder), suites.STEPS, suites.inspect(messages, params).results)
     return {page.name: page.read_text(encoding="utf-8") for page in sorted(Path(folder).iterdir())}
 
 
@@ -40,29 +42,30 @@ def same_files(left, right):
     return filecmp.cmpfiles(left, right, names, shallow=False)[0] == names
 
 
-def test_the_index_lists_each_suite_with_its_verdict():
+def test_the_index_lists_each_step_with_its_verdict():
     index = pages(good(label={7: "junk"}, text=SAME))["index.html"]
     assert "Stopped by rows, copies." in index
     assert [row[:3] for row in rows(index)] == [
         ["fa-check-circle text-success", "schema", "9 of 9"],
-        ["fa-times text-danger", "rows", "9 of 10"],
-        ["fa-times text-danger", "copies", "1 of 2"],
+        ["fa-check-circle text-success", "text", "6 of 6"],
+        ["fa-times text-danger", "rows", "4 of 5"],
+        ["fa-times text-danger", "copies", "2 of 3"],
         ["fa-check-circle text-success", "table", "4 of 4"],
     ]
-    assert rows(index)[1][3] == f"{validate.SUITES['rows']} label is known, for at least 100.0 % of the rows"
-    assert "Every suite held." in pages(good())["index.html"]
+    assert rows(index)[2][3] == f"{suites.STEPS['rows']} label is known, for at least 100.0 % of the rows"
+    assert "Every step held." in pages(good())["index.html"]
 
 
-def test_a_suite_that_was_not_asked_says_so_and_has_no_page():
+def test_a_step_that_was_not_asked_says_so_and_has_no_page():
     pages(good())
     found = pages(NO_TEXT_COLUMN)
     assert list(found) == ["index.html", "schema.html"]
     assert [row[:3] for row in rows(found["index.html"])][1:] == [
-        ["", suite, "not asked"] for suite in ("rows", "copies", "table")
+        ["", suite, "not asked"] for suite in ("text", "rows", "copies", "table")
     ]
 
 
-def test_a_suites_page_counts_what_breaks_an_expectation():
+def test_a_steps_page_counts_what_breaks_an_expectation():
     page = pages(good(label={7: "junk"}))["rows.html"]
     assert [
         "fas fa-times text-danger",
@@ -78,6 +81,21 @@ def test_what_breaks_an_expectation_within_its_budget_is_counted_too():
         "label is known, for at least 90.0 % of the rows",
         "2.5% unexpected",
     ] in rows(page)
+
+
+def test_a_warning_is_a_triangle_and_stops_nothing():
+    params = replace(STRICT, warnings=["row_count_is_within_bounds"], row_count=(1, 2))
+    index = pages(good(), params)["index.html"]
+    assert "Every step held, with a warning of table." in index
+    assert rows(index)[4][:3] == ["fa-exclamation-triangle text-warning", "table", "3 of 4"]
+    assert '<strong class="text-warning">row count is within bounds, 1 to 2</strong>' in index
+
+
+def test_a_stop_is_worse_than_a_warning():
+    params = replace(STRICT, warnings=["row_count_is_within_bounds"], row_count=(1, 2), spam_share=(0, 0.1))
+    index = pages(good(), params)["index.html"]
+    assert "Stopped by table." in index
+    assert rows(index)[4][0] == "fa-times text-danger"
 
 
 def test_what_is_measured_of_the_table_is_a_number():
@@ -125,8 +143,8 @@ def test_pages_are_equal_in_another_process_time_zone_and_home_and_the_terminal_
     run(good())
     for name, seed, zone in (("one", "1", "UTC"), ("two", "2", "Asia/Tokyo")):
         env = {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed, "TZ": zone, "PATH": os.environ["PATH"]}
-        outputs = [f"{name}/{path}" for path in list(FILES.values())[1:]]
-        command = [sys.executable, "-m", "pipeline.validate", FILES["messages"], *outputs]
+        outputs = [f"{name}/{path}" for path in list(FILES.values())[2:]]
+        command = [sys.executable, "-m", "pipeline.validate", FILES["messages"], FILES["reviewed"], *outputs]
         ran = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
         assert ran.stderr.splitlines()[0] == "validate: 40 of 40 rows hold"
         assert len(ran.stderr.splitlines()) == 2  # and the seconds

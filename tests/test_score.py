@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import shutil
 import sys
 from datetime import datetime
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -13,6 +15,8 @@ import pytest
 
 from pipeline import registry, score
 from pipeline.stage import PipelineError
+
+ROOT = Path(__file__).parents[1]
 
 
 class Model:
@@ -24,6 +28,7 @@ class Model:
     def predict(self, table):
         assert list(table) == ["text"]
         assert table["text"].dtype == "str"
+        assert not table["text"].isna().any()
         texts = table["text"].tolist()
         self.texts += texts
         label = ["spam" if "win" in text.lower() else "ham" for text in texts]
@@ -42,6 +47,7 @@ def model():
 def run(tmp_path, monkeypatch, model):
     """`python -m pipeline.score INPUT OUTPUT`, with the stand-in as champion, beside the files named."""
     monkeypatch.chdir(tmp_path)
+    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
     monkeypatch.setattr(registry, "load_champion", lambda: (model, "3"))
 
     def run(given, wanted, content=None, *options):
@@ -56,6 +62,11 @@ def run(tmp_path, monkeypatch, model):
     return run
 
 
+def files(folder):
+    """What lies in a folder, but for params.yaml."""
+    return sorted(path.name for path in folder.iterdir() if path.name != "params.yaml")
+
+
 def refusal(run, *arguments):
     with pytest.raises(PipelineError) as refused:
         run(*arguments)
@@ -65,12 +76,12 @@ def refusal(run, *arguments):
 ROWS = [
     {"id": "007", "text": 'Win "now"', "label": "spam", "probability": 9 / 64, "threshold": 0.5},
     {"id": "", "text": "hé", "label": "ham", "probability": 2 / 64, "threshold": 0.5},
-    {"id": " 1 ", "text": "", "label": "ham", "probability": 0.0, "threshold": 0.5},
+    {"id": " 1 ", "text": ":)", "label": "ham", "probability": 2 / 64, "threshold": 0.5},
 ]
-WHOLE = [row | {"model_version": "3"} for row in ROWS]
+WHOLE = [row | {"model_version": "3", "refused": None} for row in ROWS]
 INPUTS = {
-    ".csv": 'id,text\n007,"Win ""now"""\n,hé\n 1 ,\n',
-    ".tsv": 'id\ttext\n007\tWin "now"\n\thé\n 1 \t\n',
+    ".csv": 'id,text\n007,"Win ""now"""\n,hé\n 1 ,:)\n',
+    ".tsv": 'id\ttext\n007\tWin "now"\n\thé\n 1 \t:)\n',
     ".jsonl": "".join(json.dumps({"id": row["id"], "text": row["text"]}) + "\n" for row in ROWS),
 }
 
@@ -100,25 +111,28 @@ def test_every_format_goes_into_every_other(tmp_path, run, monkeypatch, given, w
     else:
         rule = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if wanted == ".tsv" else {}
         found = list(csv.DictReader(io.StringIO(written), **rule))
-        found = [r | {k: float(r[k]) for k in ("probability", "threshold")} for r in found]
+        found = [
+            r | {k: float(r[k]) for k in ("probability", "threshold")} | {"refused": r["refused"] or None}
+            for r in found
+        ]
     assert found == WHOLE
     assert list(found[0]) == ["id", "text", *score.ADDED]
-    assert {path.name for path in tmp_path.iterdir()} == {f"in{given}", f"out{wanted}"}
+    assert files(tmp_path) == [f"in{given}", f"out{wanted}"]
 
 
-def test_a_csv_is_the_one_that_came_and_four_columns(run):
+def test_a_csv_is_the_one_that_came_and_five_columns(run):
     assert run("in.csv", "out.csv", 'n,body\r\n007,"a, ""b"""\r\n1e3,NA\r\n', "--text", "body") == (
-        "n,body,label,probability,threshold,model_version\n"
-        '007,"a, ""b""",ham,0.09375,0.5,3\n'
-        "1e3,NA,ham,0.03125,0.5,3\n"
+        "n,body,label,probability,threshold,model_version,refused\n"
+        '007,"a, ""b""",ham,0.09375,0.5,3,\n'
+        "1e3,NA,ham,0.03125,0.5,3,\n"
     )
 
 
 def test_stray_quotation_marks_in_a_tsv_merge_nothing(run):
     assert run("in.tsv", "out.tsv", 'id\ttext\n1\t"hi\n2\tyo "win"\n') == (
-        "id\ttext\tlabel\tprobability\tthreshold\tmodel_version\n"
-        '1\t"hi\tham\t0.046875\t0.5\t3\n'
-        '2\tyo "win"\tspam\t0.125\t0.5\t3\n'
+        "id\ttext\tlabel\tprobability\tthreshold\tmodel_version\trefused\n"
+        '1\t"hi\tham\t0.046875\t0.5\t3\t\n'
+        '2\tyo "win"\tspam\t0.125\t0.5\t3\t\n'
     )
 
 
@@ -131,11 +145,12 @@ def test_json_lines_keep_their_values_and_hold_no_nan(run, model):
     written = run("in.jsonl", "out.jsonl", "\n".join(map(json.dumps, lines)))
     assert "NaN" not in written
     found = [json.loads(line) for line in written.splitlines()]
-    added = {"label": "ham", "threshold": 0.5, "model_version": "3"}
+    added = {"label": "ham", "probability": 1 / 64, "threshold": 0.5, "model_version": "3", "refused": None}
+    null = added | {"label": None, "probability": None, "threshold": None, "refused": "text_is_not_null"}
     every = {"id": None, "text": None, "tags": None, "ok": None}
-    for line, row, probability in zip(lines, found, (1 / 64, 0.0, 1 / 64), strict=True):
-        assert row == every | line | added | {"probability": probability}
-    assert model.texts == ["a", "", "7"]
+    for line, row in zip(lines, found, strict=True):
+        assert row == every | line | (added if line["text"] else null)
+    assert model.texts == ["a", "7"]
 
 
 def test_a_parquet_file_keeps_its_types(tmp_path, run, model):
@@ -156,7 +171,7 @@ def test_a_parquet_file_keeps_its_types(tmp_path, run, model):
     for name in ("text", "id", "at", "tags", "none"):
         assert out[name].to_pylist() == given[name].to_pylist()
         assert out.schema.field(name).type == given.schema.field(name).type
-    assert model.texts == ["Win", "", "c"]
+    assert model.texts == ["Win", "c"]
     lines = [json.loads(line) for line in run("in.parquet", "out.jsonl").splitlines()]
     assert [line["id"] for line in lines] == [1, None, 12345678901234567]
     assert [line["at"] for line in lines] == ["2024-02-29 12:00:00", None, "2024-02-29 12:00:00"]
@@ -193,6 +208,40 @@ def test_later_lines_in_another_order_stay_under_their_columns(run, monkeypatch)
     assert [line.split(",")[:2] for line in lines] == [["1", "a"], ["2", "b"], ["", "c"]]
 
 
+# ---- the guard
+
+
+REFUSED = {
+    "": "text_is_not_blank, text_length_is_within_bounds",
+    "caf\ufffd": "text_decodes",
+    "x" * 2001: "text_length_is_within_bounds",
+}
+
+
+def test_a_refused_row_has_a_reason_and_no_label_and_the_others_stay_in_their_places(run, model):
+    texts = ["a", "", "Win", "caf\ufffd", "x" * 2001, "b"]
+    written = run("in.jsonl", "out.jsonl", "".join(json.dumps({"text": text}) + "\n" for text in texts))
+    found = [json.loads(line) for line in written.splitlines()]
+    assert [row["text"] for row in found] == texts
+    assert [row["label"] for row in found] == ["ham", None, "spam", None, None, "ham"]
+    assert [row["refused"] for row in found] == [REFUSED.get(text) for text in texts]
+    assert model.texts == ["a", "Win", "b"]
+
+
+def test_a_warning_refuses_nothing(run, model, tmp_path):
+    params = tmp_path / "params.yaml"
+    params.write_text(params.read_text().replace("warnings: []", "warnings: [text_decodes]"))
+    written = run("in.csv", "out.csv", "text\ncaf\ufffd\n")
+    assert written.splitlines()[1].startswith("caf\ufffd,ham,")
+
+
+@pytest.mark.parametrize("wanted", score.WRITERS)
+def test_a_file_of_which_every_row_is_refused_has_reasons_alone(run, model, wanted):
+    written = run("in.jsonl", f"out{wanted}", '{"text": null}\n{"text": " "}\n')
+    assert model.texts == []
+    assert "text_is_not_null" in str(written)
+
+
 # ---- nothing in
 
 
@@ -215,7 +264,7 @@ def test_nothing_in_is_nothing_out_under_a_header(tmp_path, run, given, content,
 
 def test_a_parquet_file_without_rows_keeps_its_columns(tmp_path, run):
     pq.write_table(pa.table({"text": pa.array([], pa.string()), "n": pa.array([], pa.int64())}), "in.parquet")
-    assert run("in.parquet", "out.csv") == "text,n,label,probability,threshold,model_version\n"
+    assert run("in.parquet", "out.csv") == "text,n,label,probability,threshold,model_version,refused\n"
     assert run("in.parquet", "out.parquet") == []
 
 
@@ -233,10 +282,11 @@ def say(monkeypatch):
 def test_lines_in_are_json_lines_out(run, say, capsys):
     say('Win é\r\n\nsay "hi"'.encode())
     run("-", "-")
-    added = '"threshold": 0.5, "model_version": "3"}'
+    added = '"threshold": 0.5, "model_version": "3", "refused": null}'
     assert capsys.readouterr().out.splitlines() == [
         f'{{"text": "Win é", "label": "spam", "probability": 0.078125, {added}',
-        f'{{"text": "", "label": "ham", "probability": 0.0, {added}',
+        '{"text": "", "label": null, "probability": null, "threshold": null, "model_version": "3", '
+        '"refused": "text_is_not_blank, text_length_is_within_bounds"}',
         f'{{"text": "say \\"hi\\"", "label": "ham", "probability": 0.125, {added}',
     ]
 
@@ -244,7 +294,7 @@ def test_lines_in_are_json_lines_out(run, say, capsys):
 def test_lines_go_to_a_file_and_a_file_to_lines(run, say, capsys):
     say(b"hi\n")
     assert run("-", "out.csv", None, "--text", "body") == (
-        "body,label,probability,threshold,model_version\nhi,ham,0.03125,0.5,3\n"
+        "body,label,probability,threshold,model_version,refused\nhi,ham,0.03125,0.5,3,\n"
     )
     run("in.csv", "-", "text,n\nhi,007\n")
     assert json.loads(capsys.readouterr().out)["n"] == "007"
@@ -321,7 +371,7 @@ def test_lines_that_are_not_utf_8_are_refused_in_one_line(run, say):
 )
 def test_an_input_that_cannot_be_scored_is_refused_in_one_line(tmp_path, run, name, content, line):
     assert refusal(run, name, "out.csv", content) == line
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert files(tmp_path) == [name]
 
 
 def test_an_output_of_no_known_kind_is_refused_before_the_model_is_loaded(run, monkeypatch):
@@ -365,7 +415,7 @@ def test_an_input_that_is_not_there_is_one_line_before_the_model_is_loaded(run, 
 def test_what_a_format_cannot_hold_is_one_line_and_no_file(tmp_path, run, monkeypatch, content, wanted, line):
     monkeypatch.setattr(score, "BATCH", 1)
     assert refusal(run, "in.jsonl", wanted, content) == line
-    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+    assert files(tmp_path) == ["in.jsonl"]
 
 
 def test_an_output_appears_only_when_it_is_whole(tmp_path, run, monkeypatch, model):
@@ -374,7 +424,7 @@ def test_an_output_appears_only_when_it_is_whole(tmp_path, run, monkeypatch, mod
     answer, seen = model.predict, []
 
     def fail_at_the_third(table):
-        seen.append(sorted(path.name for path in tmp_path.iterdir()))
+        seen.append(files(tmp_path))
         if len(seen) == 3:
             raise RuntimeError
         return answer(table)
@@ -384,7 +434,7 @@ def test_an_output_appears_only_when_it_is_whole(tmp_path, run, monkeypatch, mod
         run("in.csv", "out.csv", "text\na\nb\nc\n")
     assert len(seen[2]) == 3  # input, the last good output and a temporary file
     assert (tmp_path / "out.csv").read_text() == "the last good one"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+    assert files(tmp_path) == ["in.csv", "out.csv"]
 
 
 def test_an_input_may_be_its_own_output(run):
