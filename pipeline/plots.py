@@ -1,7 +1,7 @@
 """Draws the plots that `dvc.yaml` defines, from the same files, for the MLflow UI."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,12 @@ def _figure(name: str, entry: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     axes.set(title=entry["title"], xlabel=entry["x_label"], ylabel=entry["y_label"])
-    if entry["template"].startswith("confusion"):
-        _confusion(axes, entry)
-        return figure
+    TEMPLATES.get(entry["template"], _lines)(axes, entry)
+    return figure
+
+
+def _lines(axes: Any, entry: Mapping[str, Any]) -> None:
+    """A line of numbers for each column that `y` names."""
     x = entry["x"]
     lines = [(file, y) for file, ys in entry["y"].items() for y in ([ys] if isinstance(ys, str) else ys)]
     for (file, y), colour in zip(lines, itertools.cycle(COLOURS), strict=False):
@@ -33,7 +36,35 @@ def _figure(name: str, entry: Mapping[str, Any]) -> Figure:
         axes.plot(xs, ys, color=colour, label=label, marker=".")
     axes.grid(alpha=0.3)
     axes.legend()
-    return figure
+
+
+def _by_reason(axes: Any, entry: Mapping[str, Any]) -> None:
+    """A line for each value of the column `reason`, over the sorted values of `x`."""
+    ((file, y),) = entry["y"].items()
+    table = stage.read_csv(Path(file))
+    places = {x: place for place, x in enumerate(sorted(set(table[entry["x"]])))}
+    for reason in sorted(set(table["reason"])):
+        rows = [row for row, value in enumerate(table["reason"]) if value == reason]
+        xs, ys = [places[table[entry["x"]][row]] for row in rows], _numbers([table[y][row] for row in rows])
+        axes.plot(xs, ys, label=reason, marker=".")
+    axes.set_xticks(range(len(places)), places)
+    axes.grid(alpha=0.3)
+    if places:
+        axes.legend()
+
+
+def _bars(axes: Any, entry: Mapping[str, Any]) -> None:
+    """A horizontal bar for each row, those of one file beside those of the others."""
+    tables = {file: stage.read_csv(Path(file)) for file in entry["y"]}
+    names = list(dict.fromkeys(name for file, y in entry["y"].items() for name in tables[file][y]))
+    height = 0.8 / len(tables)
+    for number, (file, y) in enumerate(entry["y"].items()):
+        places = [names.index(name) + number * height for name in tables[file][y]]
+        bars = {"height": height, "color": COLOURS[number % len(COLOURS)], "label": Path(file).stem}
+        axes.barh(places, _numbers(tables[file][entry["x"]]), **bars)
+    axes.set_yticks([place + (len(tables) - 1) * height / 2 for place in range(len(names))], names)
+    axes.invert_yaxis()
+    axes.legend()
 
 
 def _confusion(axes: Any, entry: Mapping[str, Any]) -> None:
@@ -56,3 +87,10 @@ def _confusion(axes: Any, entry: Mapping[str, Any]) -> None:
 def _numbers(column: list[str]) -> list[float]:
     """An empty cell, which is how an undefined or infinite number is written, leaves a gap."""
     return [float(cell or "nan") for cell in column]
+
+
+TEMPLATES: dict[str, Callable[[Any, Mapping[str, Any]], None]] = {  # what is not here is lines
+    "confusion": _confusion,
+    "by_reason": _by_reason,
+    "bars": _bars,
+}

@@ -18,6 +18,10 @@ LINES = {  # of each plot, by their labels
     "calibration": ["calibration: spam_share", "calibration_baseline: spam_share"],
     "scores": ["ham", "spam"],
     "confusion": [],
+    "quarantine": [],
+    "lengths": [f"lengths_{split}: characters" for split in ("train", "val", "test")],
+    "scripts": [],
+    "terms": [],
     "loss": ["loss", "stop_loss"],
     "accuracy": ["accuracy", "stop_accuracy", "stop_average_precision"],
 }
@@ -67,19 +71,26 @@ def test_every_plot_of_dvc_yaml_is_told_of_here():
     assert list(LINES) == list(ENTRIES)
 
 
+LINELESS = ("confusion", "quarantine", "scripts", "terms")
+
+
 @pytest.mark.parametrize("name", LINES)
 def test_plot_has_its_title_its_axes_and_all_of_its_lines(name):
     for file, columns in columns_of(ENTRIES[name]).items():
-        write(file, [*columns, "other"], [[i / 4 + k for k in range(len(columns))] + ["x"] for i in range(4)])
+        write(
+            file, [*columns, "reason"], [[i / 4 + k for k in range(len(columns))] + ["x"] for i in range(4)]
+        )
     axes = drawn(name)
     assert axes.get_title() == ENTRIES[name]["title"]
     assert axes.get_xlabel() == ENTRIES[name]["x_label"]
     assert axes.get_ylabel() == ENTRIES[name]["y_label"]
+    if name in LINELESS:
+        return
     assert [line.get_label() for line in axes.lines] == LINES[name]
     assert len({line.get_color() for line in axes.lines}) == len(LINES[name])
     for line in axes.lines:
         assert list(line.get_xdata()) == [0, 0.25, 0.5, 0.75]
-    if axes.lines:
+    if LINES[name]:
         assert [text.get_text() for text in axes.get_legend().get_texts()] == LINES[name]
 
 
@@ -94,7 +105,7 @@ def test_each_line_has_the_numbers_of_its_own_column_and_file():
 @pytest.mark.parametrize("name", LINES)
 def test_plot_of_empty_tables_is_empty(name):
     for file, columns in columns_of(ENTRIES[name]).items():
-        write(file, columns, [])
+        write(file, [*columns, "reason"], [])
     axes = drawn(name)
     assert [list(line.get_xdata()) for line in axes.lines] == [[] for _ in LINES[name]]
     assert not axes.texts
@@ -133,3 +144,23 @@ def test_confusion_shows_a_class_that_only_one_side_has(actual, predicted):
     assert counts[actual, predicted] == "5"
     assert counts[predicted, predicted] == "7"
     assert sorted(counts.values()) == ["0", "0", "5", "7"]
+
+
+def test_each_reason_is_a_line_over_all_months_in_order():
+    rows = [("2026-02", "blank", 3), ("2026-01", "blank", 1), ("2026-02", "copy", 7), ("undated", "copy", 9)]
+    write("reports/quarantine.csv", ("month", "reason", "rows"), sorted(rows))
+    axes = drawn("quarantine")
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2026-01", "2026-02", "undated"]
+    lines = {line.get_label(): [*zip(line.get_xdata(), line.get_ydata(), strict=True)] for line in axes.lines}
+    assert lines == {"blank": [(0, 1), (1, 3)], "copy": [(1, 7), (2, 9)]}
+
+
+def test_bars_of_one_name_stand_beside_one_another_with_their_own_lengths():
+    for split, shares in {"train": (0.9, 0.1), "val": (1, 0), "test": (0.6, 0.4)}.items():
+        rows = zip(("latin", "greek"), shares, strict=True)
+        write(f"reports/profile/scripts_{split}.csv", ("script", "share"), rows)
+    axes = drawn("scripts")
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["latin", "greek"]
+    bars = {box.get_label(): [bar.get_width() for bar in box] for box in axes.containers}
+    assert bars == {"scripts_train": [0.9, 0.1], "scripts_val": [1, 0], "scripts_test": [0.6, 0.4]}
+    assert len({round(bar.get_y(), 6) for box in axes.containers for bar in box}) == 6
