@@ -136,7 +136,9 @@ TOKENIZER, NETWORK, DECISION = "models/tokenizer.json", "models/model.keras", "m
 CURVES, EVALUATION = "reports/curves.csv", "reports/evaluate.json"
 GATE = (VALIDATED,)  # validate removes it before it reads anything: the path is the gate
 READ = ("data/ingested", "reports/ingest.json")  # what changes when ingest reads other files
-GUARDED = (*READ, *GATE, "data/review/quarantine.parquet", "data/docs", "reports/validate.json")
+REFUSALS = ("data/review/quarantine.parquet", "reports/quarantine.csv")
+GUARDED = (*READ, *GATE, *REFUSALS, "data/docs", "reports/validate.json")
+REVIEWED = "data/reviewed.csv"
 
 SMS = params(ingest={"sources": ["sms"]})
 PIN = fetch.read_pin(ROOT / LOCK, "sms")
@@ -201,7 +203,8 @@ BOUNDS = (
     "if the data is right, set section validate of params.yaml; "
     f"`python -m pipeline.validate --propose {MESSAGES}` works it out"
 )
-NO_LABEL = "of 94 rows (4.3 %) break it, the budget is 1.0 %; see data/review/quarantine.parquet"
+REVIEW = "see data/review/quarantine.parquet, or `python -m pipeline.validate --review`"
+NO_LABEL = f"of 94 rows (4.3 %) break it, the budget is 1.0 %; {REVIEW}"
 NO_FILE = (
     "no file matches ingest.files.glob '*.csv'; put a .csv, .tsv, .jsonl, .parquet file there, "
     "or take 'files' out of ingest.sources"
@@ -209,6 +212,7 @@ NO_FILE = (
 MORE_HAM = (
     "evaluate.lost_ham_budget: 0.002 needs 499 ham in val, there are 4; raise the budget or bring more ham"
 )
+DECISIONS = f"mend the row, or `git checkout {REVIEWED}` brings it back"
 DATABASE = "see that the file is an MLflow database and may be written, and that the disk has room"
 
 
@@ -603,6 +607,49 @@ CASES = [
         "label_is_a_string: cannot be checked, for want of its column; it must be MESSAGES of "
         "pipeline/ingest.py",
         runs="validate",
+    ),
+    *refused(
+        "validate",
+        REVIEWED,
+        ("FILE is missing", remove(REVIEWED), f"missing; {DECISIONS}"),
+        ("FILE is a folder", folder_at(REVIEWED), f"Is a directory; {DECISIONS}"),
+        ("FILE is garbled", garble(REVIEWED), f"not CSV: …; {DECISIONS}"),
+        (
+            "FILE lacks a column",
+            write(REVIEWED, "id,verdict\n"),
+            f"no column 'message_id' among id, verdict; {DECISIONS}",
+        ),
+        (
+            "FILE has an id that is none",
+            append(REVIEWED, "hello,ban,it is rude"),
+            f"row 1: 'hello' is no message_id; {DECISIONS}",
+        ),
+        (
+            "FILE has an unknown verdict",
+            append(REVIEWED, "0123456789abcdef,keep,"),
+            "row 1: verdict: unknown 'keep'; choose from release, ban",
+        ),
+        (
+            "FILE releases and bans one message",
+            append(REVIEWED, "0123456789abcdef,ban,", "0123456789abcdef,release,"),
+            "row 2: 0123456789abcdef is released and banned; leave one of the two rows",
+        ),
+        changes=GATE,
+    ),
+    *refused(
+        "python -m pipeline.validate --review none.parquet",
+        "none.parquet",
+        ("nothing to review", nothing, f"missing; {MAKE}"),
+    ),
+    *refused(
+        "validate",
+        PARAMS,
+        (
+            "a warning that may be none",
+            params(validate={"warnings": ["label_is_known"]}),
+            "validate: warnings: 'label_is_known' cannot be one; choose from …",
+        ),
+        changes=GATE,
     ),
     *refused(
         "vectorize",

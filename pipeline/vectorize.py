@@ -2,8 +2,9 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from pipeline import stage, text
+from pipeline import profile, stage, text
 from pipeline.stage import Figure, PipelineError
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 Names = NDArray[np.object_]  # (n,), the split of each wording: train, val or test
 
 PAD, START = "[PAD]", "[START]"  # ids 0 and 1; every message begins with START, so that none is empty
+CLASSES = "ham", "spam"
 RANK = {"train": 0, "val": 1, "test": 2}  # a near-copy stays in the higher split
 SPLITS = pa.schema(
     {
@@ -180,9 +182,27 @@ def figures_of(rows: pd.DataFrame, pairs: text.Pairs, params: Params) -> dict[st
     return figures
 
 
+def write_profile(used: Mapping[str, pd.DataFrame], tokenizer: Tokenizer, report: Path, folder: Path) -> None:
+    """What each split is made of, as a report and as tables for plots."""
+    counts = {
+        name: [len(ids) for ids in token_ids(part["text"].tolist(), tokenizer)] for name, part in used.items()
+    }
+    found = profile.describe(used)
+    rows = sum(map(len, used.values()))
+    stage.write_report(report, rows, profile.figures(found, counts), f"{rows:,} rows in {len(used)} splits")
+    with stage.replacing(folder) as temporary:
+        temporary.mkdir()
+        for name, (columns, table) in profile.tables(found, counts).items():
+            for part in CLASSES if name == "terms" else used:
+                own = (row[1:] for row in table if row[0] == part)
+                stage.write_csv(temporary / f"{name}_{part}.csv", columns[1:], own)
+
+
 def main(argv: list[str] | None = None) -> None:
-    names = "messages", "tokenizer", "splits", "train", "val", "report"
-    messages, tokenizer_path, splits, train, val, report = stage.paths(argv, __doc__, *names)
+    names = "messages", "tokenizer", "splits", "train", "val", "report", "profile", "tables"
+    messages, tokenizer_path, splits, train, val, report, described, tables = stage.paths(
+        argv, __doc__, *names
+    )
     params = stage.read_params(Params, "vectorize")
 
     columns = ["message_id", "text", "label", "copies"]
@@ -202,6 +222,7 @@ def main(argv: list[str] | None = None) -> None:
     counts = ", ".join(f"{name} {len(part):,}" for name, part in used.items())
     verdict = f"{counts}; {int(rows['left_out'].sum())} left out as near-copies across splits"
     stage.write_report(report, len(rows), figures, verdict)
+    write_profile(used, tokenizer, described, tables)
     log.info("vectorize: %s", verdict)
 
 

@@ -327,7 +327,7 @@ def project(tmp_path, monkeypatch):
     return run
 
 
-ARGUMENTS = ["messages.parquet", "tokenizer.json", "splits.parquet", "train", "val", "report.json"]
+ARGUMENTS = "messages.parquet tokenizer.json splits.parquet train val report.json profile.json profile".split()
 
 
 def outputs(folder):
