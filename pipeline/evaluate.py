@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import decision, ingest, metrics, models, stage
+from pipeline import decision, formats, metrics, models, stage
 from pipeline.baseline import baseline_scores
 from pipeline.metrics import Scored
 from pipeline.served_model import SpamDetector
@@ -27,7 +27,9 @@ SLICE_METRICS = (
     "average_precision",
 )  # each slice's, in the report
 WORST = 50  # mistakes kept for a person to read
-MISTAKES = ingest.MESSAGES.append(pa.field("probability", pa.float64())).append(pa.field("wrong", pa.bool_()))
+MISTAKES = formats.MESSAGES.append(pa.field("probability", pa.float64())).append(
+    pa.field("wrong", pa.bool_())
+)
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     params = stage.read_params(Params, "evaluate")
 
-    rows = stage.read_parquet(messages, ingest.MESSAGES.names).to_pandas()
+    rows = stage.read_parquet(messages, formats.MESSAGES.names).to_pandas()
     of_split = stage.read_parquet(splits, ["message_id", "split", "left_out"]).to_pandas()
     rows = rows.merge(of_split, on="message_id")
     stage.read_json(tokenizer)  # refuses in one line what the tokenizer's own reader raises as it likes

@@ -403,6 +403,16 @@ def csv_rows(file: TextIO, separator: str = ",", quoting: Any = csv.QUOTE_MINIMA
         yield row
 
 
+def file_sha256(path: Path, way_out: str = MAKE) -> str:
+    """The sha256 of a file of any size. Raises: PipelineError, also for a folder of that name."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        problem = "missing" if error.errno == errno.ENOENT else error.strerror
+        raise PipelineError(f"{path}: {problem}; {way_out}") from error
+
+
 def sha256(*paths: Path) -> str:
     """One hash of the files' bytes, in the order given."""
     whole = hashlib.sha256()

@@ -14,17 +14,17 @@ import pyarrow as pa
 from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 from great_expectations.data_context.types.base import ProgressBarsConfig as ProgressBars
 
-from pipeline import ingest, text
+from pipeline import formats, text
 from pipeline.stage import Figure
 
 logging.getLogger("great_expectations").setLevel(logging.CRITICAL)  # what matters comes back as a result
 
 Build = Callable[["Params"], Any]  # returns an expectation of Great Expectations
 
-VALIDATED = ingest.MESSAGES.append(pa.field("copies", pa.int64()))  # rows that came with this text
-COLUMNS, PLACE, LABELS = ingest.MESSAGES.names, ["source", "row"], ["ham", "spam"]
+VALIDATED = formats.MESSAGES.append(pa.field("copies", pa.int64()))  # rows that came with this text
+COLUMNS, PLACE, LABELS = formats.MESSAGES.names, ["source", "row"], ["ham", "spam"]
 QUARANTINE = pa.schema(
-    [ingest.MESSAGES.field(name) for name in ("message_id", "text", "label", "source", "row", "received_at")]
+    [formats.MESSAGES.field(name) for name in ("message_id", "text", "label", "source", "row", "received_at")]
     + [pa.field("reasons", pa.string())]  # names of EXPECTATIONS
 )
 CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"  # but tab, newline, carriage return
@@ -107,7 +107,7 @@ def _text_facts(messages: pd.DataFrame, reviewed: Reviewed) -> pd.DataFrame:
 
 def _row_facts(messages: pd.DataFrame, reviewed: Reviewed) -> pd.DataFrame:
     texts = messages["text"].fillna("")
-    ids = pd.Series([ingest.message_id(t) for t in texts], messages.index, dtype="str")
+    ids = pd.Series([formats.message_id(t) for t in texts], messages.index, dtype="str")
     return messages.assign(
         id_agrees=messages["message_id"] == ids, is_banned=messages["message_id"].isin(reviewed.banned)
     )
@@ -150,7 +150,7 @@ def latest_feedback(messages: pd.DataFrame, folded: pd.Series) -> pd.Series:
 
     Files of feedback are named by their day, so a later name is a later label.
     """
-    said = messages.assign(folded=folded)[messages["source"].str.startswith("feedback/")]
+    said = messages.assign(folded=folded)[messages["source"].str.startswith(f"{formats.FEEDBACK}/")]
     said = said.assign(file=[PurePosixPath(source).name for source in said["source"]])
     latest = said.sort_values(["file", *PLACE]).groupby("folded")["label"].last()
     return folded.map(latest)

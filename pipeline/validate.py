@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from pipeline import advice, docs, ingest, stage, suites
+from pipeline import advice, docs, formats, stage, suites
 from pipeline.stage import Figure, PipelineError
 from pipeline.suites import EXPECTATIONS, PLACE, QUARANTINE, VALIDATED, Findings, Params, Reviewed
 
@@ -95,7 +95,7 @@ def problems(results: dict[str, Any], messages: Path, quarantine: Path) -> list[
     """One line for each expectation that does not hold: place, what was found, the way out."""
     see = f"see {quarantine}, or `python -m pipeline.validate --review`"
     ways_out = {
-        "schema": "it must be MESSAGES of pipeline/ingest.py",
+        "schema": "it must be MESSAGES of pipeline/formats.py",
         **dict.fromkeys(suites.ROW_LEVEL, see),
         "table": "if the data is right, set section validate of params.yaml; "
         f"`python -m pipeline.validate --propose {messages}` works it out",
@@ -142,7 +142,7 @@ def ask(arguments: Sequence[str]) -> str | None:
         return advice.review(stage.read_parquet(file, QUARANTINE.names).to_pandas())
     if asked.propose:
         [file] = asked.file or [INGESTED]
-        return advice.propose(ingest.messages_of(file), file)
+        return advice.propose(formats.read_messages(file), file)
     return None
 
 
