@@ -603,7 +603,7 @@ CASES = [
     stopped(
         f"`{MESSAGES}` lacks a column",
         without_column(MESSAGES, "label"),
-        "columns_are_the_contract: missing: label; it must be MESSAGES of pipeline/ingest.py",
+        "columns_are_the_contract: missing: label; it must be MESSAGES of pipeline/formats.py",
         "label_is_a_string: cannot be checked, for want of its column; it must be MESSAGES of "
         "pipeline/ingest.py",
         runs="validate",

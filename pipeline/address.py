@@ -24,13 +24,7 @@ BAR = {"unit": "B", "unit_scale": True, "disable": None, "leave": False}
 TRIES = 4
 PAUSE = tenacity.wait_exponential_jitter(initial=1, max=30)  # seconds between tries
 CONNECT, READ = 30, 60  # seconds without an answer, or without a byte, after which a try has failed
-FINAL = (  # what another try would not change
-    FileNotFoundError,
-    IsADirectoryError,
-    PermissionError,
-    aiohttp.InvalidURL,
-    aiohttp.TooManyRedirects,
-)
+FOREIGN = ("aiohttp", "aiobotocore", "botocore", "gcsfs", "google", "azure")  # of what fsspec stands on
 VERSIONS = ("ETag", "etag", "content_hash", "Content-MD5", "Last-Modified", "LastModified", "mtime")
 VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
@@ -59,7 +53,7 @@ def expanded(address: str, place: str) -> str:
 def describe(address: str) -> Remote:
     """What the server tells of a file without sending it. Raises: PipelineError."""
     files, path = _opened(address)
-    return _remote(persistently(address, lambda: files.info(path)), path)
+    return persistently(address, lambda: _remote(files.info(path), path))
 
 
 def listing(address: str) -> dict[str, Remote]:
@@ -72,7 +66,7 @@ def listing(address: str) -> dict[str, Remote]:
 
     entries = persistently(address, found)
     if not entries and "*" not in path and not persistently(address, lambda: files.exists(path)):
-        raise PipelineError(f"{stage.discreet(address)}: no such folder; mend the address")
+        raise PipelineError(stage.discreet(f"{address}: no such folder; mend the address"))
     folder = path.partition("*")[0].rpartition("/")[0] if "*" in path else path.rstrip("/")
     names = {name.removeprefix(f"{folder}/"): entry for name, entry in entries.items()}
     return {name: _remote(entry, entry["name"]) for name, entry in sorted(names.items()) if _is_file(entry)}
@@ -85,7 +79,7 @@ def download(address: str, to: Path, name: str | None = None) -> int:
     """
     files, path = _opened(address)
     path = name or path
-    promised = _remote(persistently(address, lambda: files.info(path)), path).size
+    promised = persistently(address, lambda: _remote(files.info(path), path)).size
 
     def came() -> int:
         with TqdmCallback(tqdm_kwargs=BAR) as bar:
@@ -114,9 +108,17 @@ def persistently(address: str, call: Callable[[], T]) -> T:
 
 
 def _is_passing(error: BaseException) -> bool:
-    if isinstance(error, aiohttp.ClientResponseError):
-        return error.status >= 500 or error.status in (408, 429)
-    return isinstance(error, OSError | aiohttp.ClientError | TimeoutError) and not isinstance(error, FINAL)
+    """Whether another try may help."""
+    match _root(error):
+        case aiohttp.ClientResponseError(status=status):
+            return status >= 500 or status in (408, 429)
+        case aiohttp.TooManyRedirects() | aiohttp.InvalidURL():
+            return False
+        case FileNotFoundError() | IsADirectoryError() | PermissionError():
+            return False
+        case OSError() | aiohttp.ClientError() | TimeoutError():
+            return True
+    return False
 
 
 @contextmanager
@@ -124,26 +126,42 @@ def reached(address: str) -> Iterator[None]:
     """Turns what fsspec and its filesystems raise into one line. Raises: PipelineError."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise _refusal(address, "no such file", "mend the address") from error
-    except PermissionError as error:
-        raise _refusal(address, "refused", "check the credentials in the environment") from error
-    except aiohttp.TooManyRedirects as error:
-        raise _refusal(address, "redirects without end", "mend the address") from error
-    except aiohttp.InvalidURL as error:
-        raise _refusal(address, "not an address", "mend it") from error
-    except aiohttp.ClientResponseError as error:
-        problem = f"the server says {error.status} {error.message}".rstrip()
-        raise _refusal(address, problem, "try again later, or mend the address") from error
-    except TimeoutError as error:
-        raise _refusal(address, "timed out", "check the network") from error
-    except (OSError, aiohttp.ClientError) as error:
+    except PipelineError:
+        raise
+    except Exception as error:
+        if said := _said(_root(error)):
+            raise PipelineError(stage.discreet(f"{address}: {said}")) from error
+        raise
+
+
+def _root(error: BaseException) -> BaseException:
+    """What went wrong, where fsspec calls every failure of HTTP a missing file."""
+    cause = error.__cause__
+    hidden = isinstance(error, FileNotFoundError) and isinstance(cause, aiohttp.ClientError | TimeoutError)
+    return cause if hidden and cause else error
+
+
+def _said(error: BaseException) -> str | None:
+    """Problem and way out; None for a bug."""
+    match error:
+        case aiohttp.TooManyRedirects():
+            return "redirects without end; mend the address"
+        case aiohttp.InvalidURL():
+            return "not an address; mend it"
+        case FileNotFoundError() | aiohttp.ClientResponseError(status=404):
+            return "no such file; mend the address"
+        case aiohttp.ClientResponseError(status=status, message=message):
+            return f"the server says {status} {message}; try again later, or mend the address"
+        case IsADirectoryError():
+            return "a folder; name a file in it"
+        case PermissionError():
+            return "refused; check the credentials in the environment"
+        case TimeoutError():
+            return "timed out; check the network"
+    if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in FOREIGN:
         problem = " ".join(str(error).split()) or type(error).__name__
-        raise _refusal(address, problem, "check the network and the address") from error
-
-
-def _refusal(address: str, problem: str, way_out: str) -> PipelineError:
-    return PipelineError(f"{stage.discreet(address)}: {stage.discreet(problem)}; {way_out}")
+        return f"{problem}; check the network, the address and the credentials in the environment"
+    return None
 
 
 # ---- fsspec
@@ -160,11 +178,13 @@ def _opened(address: str) -> tuple[Any, str]:
     except ImportError as error:  # s3fs, gcsfs, adlfs: fsspec says which to install
         raise PipelineError(f"{stage.discreet(address)}: {error}") from error
     except ValueError as error:
-        raise _refusal(address, str(error), "mend the address") from error
+        raise PipelineError(stage.discreet(f"{address}: {error}; mend the address")) from error
     return files, path
 
 
 def _remote(entry: dict[str, Any], path: str) -> Remote:
+    if entry["type"] != "file":
+        raise IsADirectoryError(path)
     version = next((str(entry[name]) for name in VERSIONS if entry.get(name)), None)
     return Remote(path, entry.get("size"), version)
 

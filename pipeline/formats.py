@@ -114,8 +114,8 @@ def read(file: File) -> Iterator[pa.RecordBatch]:
 def _csv_rows(file: File, separator: str = ",", quoting: Any = csv.QUOTE_MINIMAL) -> Iterator[Row]:
     names = file.reading.columns
     with _opened(file) as opened:
-        rows = stage.csv_rows(opened, separator, quoting)
-        have = _checked(file.reading.header or next(rows, []), file)
+        rows = stage.csv_rows(opened, separator, quoting, file.reading.header)
+        have = _checked(next(rows, []), file)
         text, label, date = (have.index(name) if name in have else len(have) for name in names.all())
         for row in rows:
             cells = (*row, None)  # the last for a column that may be missing

@@ -380,15 +380,20 @@ def read_csv(path: Path, way_out: str = MAKE) -> dict[str, list[str]]:
         raise PipelineError(f"{path}: not CSV: {error}; {way_out}") from error
 
 
-def csv_rows(file: TextIO, separator: str = ",", quoting: Any = csv.QUOTE_MINIMAL) -> Iterator[list[str]]:
+def csv_rows(
+    file: TextIO, separator: str = ",", quoting: Any = csv.QUOTE_MINIMAL, header: list[str] | None = None
+) -> Iterator[list[str]]:
     """The rows of any CSV file, the header first, all of one length; a blank line is none.
+
+    header: of a file that begins with its first row.
 
     Raises: csv.Error, naming the row; also for a stray quotation mark, which would swallow the rows up to
     the next one.
     """
     rows = filter(None, csv.reader(file, delimiter=separator, quoting=quoting, strict=True))
-    header: list[str] = []
-    for number in itertools.count():
+    if header:
+        yield header
+    for number in itertools.count(1 if header else 0):
         place = f"row {number}" if number else "the header"
         try:
             row = next(rows, None)

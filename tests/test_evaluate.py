@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from conftest import MESSAGES, ROOT, set_params
 
-from pipeline import decision, evaluate, ingest, models, stage
+from pipeline import decision, evaluate, formats, models, stage
 from pipeline.evaluate import MISTAKES, PLOTS, SLICE_METRICS, WORST, Params, figures_of, judge
 from pipeline.metrics import METRICS, Scored
 from pipeline.slices import SLICES
@@ -254,7 +254,7 @@ class Project:
     def run(self, name):
         """The folder with the outputs."""
         for file, rows, schema in (
-            ("messages", self.messages, ingest.MESSAGES),
+            ("messages", self.messages, formats.MESSAGES),
             ("splits", self.splits, SPLITS),
         ):
             rows = pa.Table.from_pandas(rows, schema, preserve_index=False)

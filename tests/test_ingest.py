@@ -1,58 +1,23 @@
 """Every source becomes one table of messages, as they came; what cannot be read is one clear line."""
 
-import codecs
-import csv
 import hashlib
 import json
 import logging
 import zipfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ruamel.yaml
+from test_formats import LABELS, NAMES, ROWS, how, write
 
-from pipeline import fetch, ingest, stage
-from pipeline.ingest import MESSAGES, Columns, Files, Params
+from pipeline import fetch, formats, ingest, stage
+from pipeline.formats import MESSAGES
+from pipeline.ingest import Params
 from pipeline.stage import PipelineError
 
 ROOT = Path(__file__).parents[1]
-NAMES = {"text": "body", "label": "kind", "received_at": "sent"}
-LABELS = {"spam": ["spam", 1, "junk"], "ham": ["ham", 0, "ok"]}
-NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
-
-
-def how(**changes):
-    """How to read a file; `changes`: glob, labels, encoding."""
-    settings = {"glob": "*", "columns": Columns(**NAMES), "labels": LABELS, "encoding": "utf-8"}
-    return Files(**(settings | changes))
-
-
-@pytest.fixture
-def read(tmp_path):
-    """The rows of a file of this name and content, without id and source."""
-
-    def read(name, content, **changes):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        table = pa.Table.from_batches(ingest.read_file(path, how(**changes), f"files/{name}"), MESSAGES)
-        return [tuple(row.values()) for row in table.select(["text", "label", "row"]).to_pylist()]
-
-    return read
-
-
-@pytest.fixture
-def refusal(tmp_path, read):
-    """The line that a file is refused with, its folder cut off."""
-
-    def refusal(name, content, **changes):
-        with pytest.raises(PipelineError) as refused:
-            read(name, content, **changes)
-        return str(refused.value).removeprefix(f"{tmp_path}/")
-
-    return refusal
 
 
 # ---- the sms source
@@ -60,7 +25,7 @@ def refusal(tmp_path, read):
 
 @pytest.fixture(scope="module")
 def sms(sms_places):
-    batches = list(ingest.sms(Params(["sms"], how()), sms_places))
+    batches = ingest.messages(Params(["sms"], "stop", how()), sms_places, {})
     return pa.Table.from_batches(batches, MESSAGES)
 
 
@@ -94,9 +59,9 @@ def test_the_sms_source_begins_as_the_collection_does(sms):
 
 
 def test_quotation_marks_neither_merge_nor_change_an_sms(sms, sms_places):
-    pin = fetch.read_pin(sms_places.lock, "sms")
+    pin = fetch.read_pins(sms_places.lock)["sms"]
     with zipfile.ZipFile(sms_places.downloads / pin.sha256) as package:
-        lines = package.read(pin.member).decode().rstrip("\n").split("\n")
+        lines = package.read(pin.declared["member"]).decode().rstrip("\n").split("\n")
     expected = [tuple(line.rstrip("\r").split("\t", 1)) for line in lines]
     assert list(zip(sms["label"].to_pylist(), sms["text"].to_pylist(), strict=True)) == expected
     assert sum(message.startswith('"') for _, message in expected) > 0
@@ -105,375 +70,7 @@ def test_quotation_marks_neither_merge_nor_change_an_sms(sms, sms_places):
 def test_message_id_is_the_hash_of_the_text_alone(sms):
     for row in sms.take([0, 999, 4861]).to_pylist():
         assert row["message_id"] == hashlib.sha256(row["text"].encode()).hexdigest()[:16]
-    assert ingest.message_id("é") == "4a99557e4033c3539de2eb65472017cad5f9557f7a0625a09f1c3f6e2ba69c4c"[:16]
-
-
-@pytest.fixture
-def refused_pin(tmp_path):
-    """The line that a pin is refused with; its package holds this, and its `member` is pinned."""
-
-    def refused_pin(content, member):
-        (tmp_path / "downloads").mkdir()
-        with zipfile.ZipFile(tmp_path / "package", "w") as package:
-            package.writestr("data.csv", content)
-        raw = (tmp_path / "package").read_bytes() if content else b"no zip"
-        sha256 = hashlib.sha256(raw).hexdigest()
-        (tmp_path / "downloads" / sha256).write_bytes(raw)
-        pin = {"package": "a", "version": "1", "member": member, "sha256": sha256}
-        (tmp_path / "lock").write_text(json.dumps({"sms": pin}))
-        places = ingest.Places(tmp_path / "lock", tmp_path, tmp_path / "downloads")
-        with pytest.raises(PipelineError) as refused:
-            list(ingest.sms(Params(["sms"], how()), places))
-        return str(refused.value).removeprefix(f"{tmp_path}/lock: sms.member: ")
-
-    return refused_pin
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"ham\thello\nham\n", "not enough values to unpack (expected 2, got 1)"),
-        (b"ham\thello\tyou\n", "too many values to unpack (expected 2)"),
-        (
-            b"ham\tcaf\xe9 au lait\n",
-            "'utf-8' codec can't decode byte 0xe9 in position 7: invalid continuation byte",
-        ),
-        (b"", "File is not a zip file"),
-    ],
-)
-def test_a_pinned_file_of_another_kind_is_refused_in_one_line(refused_pin, content, problem):
-    line = f"holds no lines of label, tab, text: {problem}; mend the pin"
-    assert refused_pin(content, "data.csv") == line
-
-
-def test_a_pinned_file_that_the_package_does_not_hold_is_refused_with_the_choices(refused_pin):
-    assert refused_pin(b"ham\thello\n", "dota.csv") == "unknown 'dota.csv'; choose from data.csv"
-
-
-# ---- four formats, one table
-
-ROWS = [
-    ("007", "1", NOON),
-    ('say "hi", éÜ 💰', " Junk ", None),
-    ("", "ok", NOON),
-    ("WIN", "1.0", None),
-    ("again", "True", None),
-    ("never", "FALSE", NOON),
-    ("what", "perhaps", None),
-]
-
-
-def write(path, rows=ROWS):
-    texts, labels, dates = zip(*rows, strict=True)
-    sent = [date and date.isoformat() for date in dates]
-    if path.suffix == ".jsonl":
-        lines = zip(texts, labels, sent, strict=True)
-        content = "".join(
-            json.dumps(dict(zip(("body", "kind", "sent"), row, strict=True))) + "\n" for row in lines
-        )
-        path.write_text(content, encoding="utf-8")
-    elif path.suffix == ".parquet":
-        pq.write_table(pa.table({"kind": labels, "body": texts, "sent": dates}), path)
-    else:
-        tab = path.suffix == ".tsv"
-        with path.open("w", encoding="utf-8", newline="") as file:
-            rule = {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "quotechar": None} if tab else {}
-            out = csv.writer(file, lineterminator="\n", **rule)
-            out.writerow(["kind", "sent", "more", "body"])
-            out.writerows(zip(labels, [x or "" for x in sent], range(len(rows)), texts, strict=True))
-
-
-@pytest.mark.parametrize("suffix", ingest.FORMATS)
-def test_every_format_gives_the_same_table(tmp_path, suffix):
-    path = tmp_path / f"mine{suffix}"
-    write(path)
-    table = pa.Table.from_batches(ingest.read_file(path, how(), "files/mine"), MESSAGES)
-    labels = ["spam", "spam", "ham", "spam", "spam", "ham", "perhaps"]
-    assert table.to_pylist() == [
-        {
-            "message_id": hashlib.sha256(text.encode()).hexdigest()[:16],
-            "text": text,
-            "label": label,
-            "source": "files/mine",
-            "row": number,
-            "received_at": date,
-        }
-        for number, ((text, _, date), label) in enumerate(zip(ROWS, labels, strict=True), 1)
-    ]
-
-
-@pytest.mark.parametrize("suffix", ingest.FORMATS)
-def test_rows_are_numbered_across_batches(tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr(ingest, "BATCH", 3)
-    path = tmp_path / f"mine{suffix}"
-    write(path)
-    batches = list(ingest.read_file(path, how(), "files/mine"))
-    assert [batch.column("row").to_pylist() for batch in batches] == [[1, 2, 3], [4, 5, 6], [7]]
-    assert [text for batch in batches for text in batch.column("text").to_pylist()] == [
-        row[0] for row in ROWS
-    ]
-
-
-@pytest.mark.parametrize(
-    ("written", "label"),
-    [
-        (1, "spam"),
-        (1.0, "spam"),
-        (True, "spam"),
-        (" JUNK\t", "spam"),
-        (0, "ham"),
-        (False, "ham"),
-        ("Ok", "ham"),
-        (2, "2"),
-        (0.5, "0.5"),
-        ("Perhaps ", "Perhaps "),
-        ("", ""),
-        (None, None),
-        (float("nan"), "nan"),
-        (float("inf"), "inf"),
-    ],
-)
-def test_a_label_is_mapped_however_it_is_written_and_else_stays(read, written, label):
-    assert read("mine.jsonl", json.dumps({"body": "hi", "kind": written})) == [("hi", label, 1)]
-
-
-def test_a_parquet_file_may_hold_other_types(tmp_path):
-    path = tmp_path / "mine.parquet"
-    columns = {
-        "body": pa.array(["a", None, "c"]).dictionary_encode(),
-        "kind": pa.array([1.0, float("nan"), None]),
-        "sent": pa.array([1_709_208_000_123_456_789, None, 0], pa.timestamp("ns")),
-    }
-    pq.write_table(pa.table(columns), path)
-    rows = pa.Table.from_batches(ingest.read_file(path, how(), "x"), MESSAGES).to_pylist()
-    assert [row["text"] for row in rows] == ["a", None, "c"]
-    assert [row["label"] for row in rows] == ["spam", "nan", None]
-    dates = [datetime(2024, 2, 29, 12, 0, 0, 123456, UTC), None, datetime(1970, 1, 1, tzinfo=UTC)]
-    assert [row["received_at"] for row in rows] == dates
-
-
-def test_a_column_without_one_label_is_all_null(tmp_path):
-    path = tmp_path / "mine.parquet"
-    pq.write_table(pa.table({"body": ["a", "b"], "kind": pa.nulls(2)}), path)
-    (batch,) = ingest.read_file(path, how(), "x")
-    assert batch.column("label").to_pylist() == [None, None]
-
-
-@pytest.mark.parametrize(
-    ("written", "time"),
-    [
-        ("2024-02-29", datetime(2024, 2, 29, tzinfo=UTC)),
-        ("2024-02-29T14:00+02:00", NOON),
-        ("2024-02-29 12:00:00Z", NOON),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_a_time_is_iso_8601_and_utc_where_it_names_no_zone(tmp_path, written, time):
-    path = tmp_path / "mine.jsonl"
-    path.write_text(json.dumps({"body": "hi", "kind": 1, "sent": written}))
-    (batch,) = ingest.read_file(path, how(), "x")
-    assert batch.column("received_at").to_pylist() == [time]
-
-
-@pytest.mark.parametrize("written", ["29/02/2024", 0, 1_711_220_012, "0001-01-01T00:00+05:00", "2023-02-29"])
-def test_what_is_no_time_is_refused_by_its_row(refusal, written):
-    good = json.dumps({"body": "hi", "kind": 1})
-    bad = json.dumps({"body": "hi", "kind": 1, "sent": written})
-    assert refusal("mine.jsonl", f"{good}\n{bad}\n") == (
-        "mine.jsonl: row 2: received_at is not an ISO 8601 time; "
-        "mend the row, or name no such column in ingest.files.columns.received_at"
-    )
-
-
-# ---- encodings and the shapes that files come in
-
-
-@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8", "UTF8", "utf_8", "utf-8-sig"])
-def test_text_files_are_read_in_their_encoding(read, encoding):
-    expected = [("Zürich £5", "spam", 1), ("été", "ham", 2)]
-    assert read("a.csv", "body,kind\nZürich £5,1\nété,0\n".encode(encoding), encoding=encoding) == expected
-    assert read("a.tsv", "body\tkind\nZürich £5\t1\nété\t0\n".encode(encoding), encoding=encoding) == expected
-    lines = '{"body": "Zürich £5", "kind": 1}\n{"body": "été", "kind": 0}\n'
-    assert read("a.jsonl", lines.encode(encoding), encoding=encoding) == expected
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "UTF_8", "utf-8-sig"])
-def test_broken_utf_8_becomes_a_replacement_character_for_validate_to_refuse(read, encoding):
-    content = "body,kind\nZürich,1\n".encode("latin-1")
-    assert read("a.csv", content, encoding=encoding) == [("Z�rich", "spam", 1)]
-    content = '{"body": "Zürich", "kind": 1}'.encode("latin-1")
-    assert read("a.jsonl", content, encoding=encoding) == [("Z�rich", "spam", 1)]
-
-
-def test_half_a_surrogate_pair_becomes_replacement_characters(read):
-    ((text, _, _),) = read("a.jsonl", '{"body": "a\\ud83d", "kind": 1}')
-    assert set(text) == {"a", "�"}
-
-
-def test_a_byte_order_mark_is_no_part_of_the_first_column(read):
-    assert read("a.csv", codecs.BOM_UTF8 + b"body,kind\n007,1\n") == [("007", "spam", 1)]
-    assert read("a.tsv", codecs.BOM_UTF8 + b"body\tkind\n007\t1\n") == [("007", "spam", 1)]
-    assert read("a.jsonl", codecs.BOM_UTF8 + b'{"body": "007", "kind": 1}') == [("007", "spam", 1)]
-
-
-@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_line_ends_are_no_part_of_a_message(read, newline):
-    assert read("a.csv", newline.join(["body,kind", "hi,1", "yo,0", ""])) == [
-        ("hi", "spam", 1),
-        ("yo", "ham", 2),
-    ]
-
-
-def test_a_quoted_message_holds_commas_quotation_marks_and_line_breaks(read):
-    content = 'body,kind\n"a\nb, ""c""\r\nd",1\nyo,0\n'
-    assert read("a.csv", content) == [('a\nb, "c"\r\nd', "spam", 1), ("yo", "ham", 2)]
-
-
-def test_stray_quotation_marks_in_a_tsv_merge_nothing(read):
-    assert read("a.tsv", 'body\tkind\n"hi\t1\nyo "x\t0\n') == [('"hi', "spam", 1), ('yo "x', "ham", 2)]
-
-
-def test_a_nul_byte_stays_for_validate_to_refuse(read):
-    assert read("a.csv", "body,kind\na\0b,1\n") == [("a\0b", "spam", 1)]
-
-
-def test_blank_lines_of_a_csv_are_no_rows(read):
-    assert read("a.csv", "\n\nbody,kind\n007,1\n\nb,0\n\n") == [("007", "spam", 1), ("b", "ham", 2)]
-
-
-def test_a_message_may_be_longer_than_what_is_read_at_once(read):
-    ((text, _, row), _) = read("a.csv", "body,kind\n" + "x" * 3_000_000 + ",1\nb,0\n")
-    assert (len(text), row) == (3_000_000, 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"), [("a.csv", "body,kind\n"), ("a.tsv", "body\tkind\n"), ("a.jsonl", "")]
-)
-def test_a_file_without_rows_has_none(read, name, content):
-    assert read(name, content) == []
-
-
-# ---- what is refused, in one line
-
-COLUMNS_LINE = "set ingest.files.columns"
-QUOTE = "a quotation mark is not closed or not doubled"
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "line"),
-    [
-        ("a.csv", "text,kind\na,1\n", f"a.csv: no column 'body' among text, kind; {COLUMNS_LINE}"),
-        ("a.csv", "body,label\n", f"a.csv: no column 'kind' among body, label; {COLUMNS_LINE}"),
-        ("a.tsv", "body,kind\na,1\n", f"a.tsv: no column 'body' among …; {COLUMNS_LINE}"),
-        (
-            "a.csv",
-            "body,kind,body\na,1,b\n",
-            f"a.csv: more than one column 'body' among body, kind, body; {COLUMNS_LINE}",
-        ),
-        (
-            "a.csv",
-            "body,kind,sent,sent\na,1,,\n",
-            f"a.csv: more than one column 'sent' among body, kind, sent, sent; {COLUMNS_LINE}",
-        ),
-        ("a.csv", "", "a.csv: empty; give it a header and rows, or remove it"),
-        ("a.csv", "\n\n", "a.csv: empty; give it a header and rows, or remove it"),
-        ("a.csv", "ham,see you\n", f"a.csv: no column 'body' among ham, …; {COLUMNS_LINE}"),
-        ("a.csv", b"k\xefnd,body\n", "a.csv: no column 'kind' among …, body; set ingest.files.encoding"),
-        ("a.csv", "body,kind\na,1\nsecret, words,1\n", "a.csv: row 2: 3 columns, not 2; mend the row"),
-        (
-            "a.csv",
-            'body,kind\na,1\n"b,0\nc,1\n',
-            f"a.csv: row 2: {QUOTE} (unexpected end of data); mend the row",
-        ),
-        (
-            "a.csv",
-            'body,kind\na,1\nb,0\n"c" d,0\n',
-            f"a.csv: row 3: {QUOTE} (',' expected after '\"'); mend the row",
-        ),
-        ("a.csv", '"body,kind\na,1\n', f"a.csv: the header: {QUOTE} (unexpected end of data); mend the row"),
-        ("a.csv", 'body,kind\n"a\nb",1\n\nb\n', "a.csv: row 2: 1 columns, not 2; mend the row"),
-        ("a.tsv", "body\tkind\na\t1\nb\t\t0\n", "a.tsv: row 2: 3 columns, not 2; mend the row"),
-        (
-            "a.jsonl",
-            '{"body": "a", "kind": 1}\n{"body": secret}\n',
-            "a.jsonl: line 2: not an object with 'body' and 'kind' "
-            "(Expecting value: line 1 column 10 (char 9)); "
-            f"mend the line or {COLUMNS_LINE}",
-        ),
-        (
-            "a.jsonl",
-            '{"body": "a"}\n',
-            "a.jsonl: line 1: not an object with 'body' and 'kind' ('kind'); "
-            f"mend the line or {COLUMNS_LINE}",
-        ),
-        (
-            "a.jsonl",
-            "[1, 2]\n",
-            "a.jsonl: line 1: not an object with 'body' and 'kind' (list indices must be integers or slices, "
-            f"not str); mend the line or {COLUMNS_LINE}",
-        ),
-        (
-            "a.jsonl",
-            "[" * 100_000,
-            "a.jsonl: line 1: not an object with 'body' and 'kind' (maximum recursion depth exceeded while "
-            f"decoding a JSON array from a unicode string); mend the line or {COLUMNS_LINE}",
-        ),
-        (
-            "a.parquet",
-            "body,kind\n",
-            "a.parquet: Parquet magic bytes not found in footer. Either the file is corrupted or this is not "
-            "a parquet file; mend or remove the file",
-        ),
-        ("a.txt", "hello", "a.txt: format: unknown '.txt'; choose from .csv, .tsv, .jsonl, .parquet"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_refused_in_one_line(refusal, name, content, line):
-    assert refusal(name, content) == line
-
-
-def test_a_parquet_file_without_rows_needs_its_columns_too(tmp_path):
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"body": pa.array([], pa.string())}), path)
-    with pytest.raises(PipelineError) as refused:
-        list(ingest.read_file(path, how(), "x"))
-    assert str(refused.value) == f"{path}: no column 'kind' among body; {COLUMNS_LINE}"
-
-
-@pytest.mark.parametrize("suffix", ingest.FORMATS)
-def test_a_file_that_is_not_there_is_one_line(tmp_path, suffix):
-    path = tmp_path / f"none{suffix}"
-    with pytest.raises(PipelineError, match="No such file or directory") as refused:
-        list(ingest.read_file(path, how(), "x"))
-    assert str(refused.value).startswith(f"{path}: ")
-    assert "\n" not in str(refused.value)
-
-
-@pytest.mark.parametrize(("name", "content"), [("a.csv", "body,kind\né,1\n"), ("a.jsonl", '{"body": "é"}\n')])
-def test_bytes_that_the_encoding_does_not_have_point_to_the_encoding(refusal, name, content):
-    assert refusal(name, content, encoding="ascii") == (
-        f"{name}: 'ascii' codec can't decode byte 0xc3 in position 10: ordinal not in range(128); "
-        "set ingest.files.encoding"
-    )
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        (
-            {"labels": {"spam": [1, "junk"], "ham": ["Junk ", True]}},
-            "labels: 1, junk stands twice; each may mean one label only",
-        ),
-        ({"labels": {"spam": [1]}}, "labels must map ham and spam, not spam"),
-        ({"labels": {}}, "labels must map ham and spam, not nothing"),
-        ({"encoding": "latin-x"}, "encoding: unknown 'latin-x'; utf-8, latin-1 and cp1252 are some"),
-    ],
-)
-def test_params_of_files_that_contradict_themselves_are_refused(changes, problem):
-    value = {"glob": "*", "columns": NAMES, "labels": LABELS, "encoding": "utf-8"} | changes
-    with pytest.raises(PipelineError) as refused:
-        stage.typed(Files, value, "params.yaml: ingest.files")
-    assert sorted(str(refused.value).split()) == sorted(f"params.yaml: ingest.files: {problem}".split())
+    assert formats.message_id("é") == "4a99557e4033c3539de2eb65472017cad5f9557f7a0625a09f1c3f6e2ba69c4c"[:16]
 
 
 # ---- the stage
@@ -488,11 +85,10 @@ def project(tmp_path, monkeypatch):
     inbox.mkdir(parents=True)
     (tmp_path / ".downloads").symlink_to(ROOT / ".downloads")
 
-    def run(sources, **changes):
+    def run(sources, on_broken_file="stop", lock=ROOT / "data" / "sources.lock.json", **changes):
         files = {"glob": "*", "columns": NAMES, "labels": LABELS, "encoding": "utf-8"} | changes
-        params = {"ingest": {"sources": sources, "files": files}}
+        params = {"ingest": {"sources": sources, "on_broken_file": on_broken_file, "files": files}}
         ruamel.yaml.YAML().dump(params, tmp_path / "params.yaml")
-        lock = ROOT / "data" / "sources.lock.json"
         ingest.main([str(lock), "data/inbox", "data/ingested/messages.parquet", "reports/ingest.json"])
         table = stage.read_parquet(tmp_path / "data" / "ingested" / "messages.parquet")
         return table, stage.read_json(tmp_path / "reports" / "ingest.json")
@@ -543,7 +139,7 @@ def test_equal_files_are_equal_bytes_whatever_the_batches(project, monkeypatch):
     write(project.inbox / "a.csv", ROWS * 5)
     project(["files"])
     written = Path("data/ingested/messages.parquet").read_bytes()
-    monkeypatch.setattr(ingest, "BATCH", 2)
+    monkeypatch.setattr(formats, "BATCH", 2)
     project(["files"])
     assert Path("data/ingested/messages.parquet").read_bytes() == written
 
@@ -601,11 +197,16 @@ def test_a_glob_that_is_none_is_refused(project):
 @pytest.mark.parametrize(
     ("sources", "problem"),
     [
-        (["sms", "sms_spm"], "ingest.sources: unknown 'sms_spm'; choose from sms, files"),
-        ([], "ingest: sources is empty; choose from sms, files"),
+        (
+            ["files", "sms_spm"],
+            "ingest.sources: unknown 'sms_spm'; choose from files, feedback, sms, or declare it in "
+            "data/sources.yaml and run `python -m pipeline.fetch`",
+        ),
+        ([], "ingest: sources is empty; choose from files, feedback or data/sources.yaml"),
     ],
 )
 def test_unknown_sources_are_refused_with_the_choices(project, sources, problem):
+    (project.inbox / "a.csv").write_text("body,kind\na,1\n")
     assert refused_with(project, sources) == f"params.yaml: {problem}"
 
 
@@ -617,10 +218,124 @@ def test_a_bad_row_leaves_no_table(project):
     assert not Path("reports").exists()
 
 
-def test_a_strangers_file_is_read_as_params_say(project):
-    write(project.inbox / "a.csv")
-    project(["files"])
-    table = ingest.messages_of(project.inbox / "a.csv")
-    assert table.columns.tolist() == MESSAGES.names
-    assert table["text"].tolist() == [row[0] for row in ROWS]
-    assert set(table["source"]) == {"a.csv"}
+# ---- pinned sources
+
+
+def pinned(project, pin, **declared):
+    """A lock with one source `mine`, of these declarations."""
+    (project.inbox.parent / "lock.json").write_text(json.dumps({"mine": {"declared": declared, **pin}}))
+    return Path("data/lock.json").absolute()
+
+
+@pytest.fixture
+def downloaded(project):
+    """Ingests a download that lies in .downloads/ with these bytes, read so."""
+
+    def downloaded(content, member=None, **read):
+        Path(".downloads").unlink(missing_ok=True)
+        Path(".downloads").mkdir(exist_ok=True)
+        sha256 = hashlib.sha256(content).hexdigest()
+        Path(".downloads", sha256).write_bytes(content)
+        declared = {"kind": "url", "url": "/nowhere", "read": read} | ({"member": member} if member else {})
+        return project(["mine"], lock=pinned(project, {"sha256": sha256}, **declared))
+
+    return downloaded
+
+
+def test_a_download_is_read_as_its_declaration_says(downloaded):
+    table, report = downloaded(b"junk\thello\n", header=["label", "text"], format="tsv")
+    assert table.select(["text", "label", "source", "row"]).to_pylist() == [
+        {"text": "hello", "label": "spam", "source": "mine", "row": 1}
+    ]
+    assert report["figures"]["source.mine"] == {"value": 1}
+
+
+def test_a_download_that_cannot_be_read_points_to_its_declaration(downloaded):
+    with pytest.raises(PipelineError) as refused:
+        downloaded(b"body\thello\n", format="tsv")
+    assert str(refused.value).endswith(
+        ": mine: no column 'text' among body, hello; "
+        f"set {Path('data/lock.json').absolute()}: mine.read.columns"
+    )
+
+
+def test_a_member_that_the_archive_does_not_hold_is_refused_with_the_choices(downloaded, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as package:
+        package.writestr("data.csv", "label,text\n")
+    with pytest.raises(
+        PipelineError, match=r"lock.json: mine.member: unknown 'dota.csv'; choose from data.csv$"
+    ):
+        downloaded((tmp_path / "a.zip").read_bytes(), "dota.csv")
+
+
+def test_of_what_landed_exactly_the_pinned_files_are_read(project):
+    folder = project.inbox / "tickets"
+    folder.mkdir()
+    for name, text in (("1.parquet", "old"), ("2.parquet", "new")):
+        pq.write_table(pa.table({"text": [text], "label": ["spam"]}), folder / name)
+    pin = {"files": {"tickets/2.parquet": stage.file_sha256(folder / "2.parquet")}}
+    lock = pinned(project, pin, kind="sql", url="sqlite://", query="SELECT 1")
+    table, _ = project(["mine"], lock=lock)
+    assert table.select(["text", "source"]).to_pylist() == [{"text": "new", "source": "tickets/2.parquet"}]
+    (folder / "2.parquet").write_bytes(b"tampered with")
+    with pytest.raises(PipelineError, match=r"^data/inbox/tickets/2.parquet: changed since it landed; "):
+        project(["mine"], lock=lock)
+
+
+# ---- feedback
+
+
+def test_feedback_is_read_by_the_names_of_its_files_the_latest_last(project):
+    assert project(["feedback"])[0].num_rows == 0
+    for name in ("feedback/2026-11-21.csv", "feedback/b/2026-11-19.csv", "feedback/a/2026-11-20.csv"):
+        (project.inbox / name).parent.mkdir(parents=True, exist_ok=True)
+        (project.inbox / name).write_text("body,kind\nhi,1\n")
+    table, _ = project(["feedback"])
+    assert table["source"].to_pylist() == [
+        "feedback/b/2026-11-19.csv",
+        "feedback/a/2026-11-20.csv",
+        "feedback/2026-11-21.csv",
+    ]
+
+
+def test_files_leaves_the_folders_of_other_sources_alone(project):
+    for name in ("feedback/a.csv", "mine/b.csv", "deep/c.csv"):
+        (project.inbox / name).parent.mkdir()
+        (project.inbox / name).write_text("body,kind\nhi,1\n")
+    lock = pinned(project, {"files": {}}, kind="sql", url="sqlite://", query="SELECT 1")
+    table, _ = project(["files", "mine"], glob="**/*", lock=lock)
+    assert table["source"].to_pylist() == ["files/deep/c.csv"]
+
+
+# ---- broken files
+
+
+def test_a_broken_file_is_named_and_stops_nothing_else_where_params_say_so(project, caplog):
+    (project.inbox / "a.csv").write_text("body,kind\na,1\n")
+    (project.inbox / "b.csv").write_text("body,kind\ngood,1\nbad\n")
+    (project.inbox / "feedback").mkdir()
+    (project.inbox / "feedback" / "c.jsonl").write_text("[")
+    table, report = project(["files", "feedback"], "quarantine")
+    assert table["text"].to_pylist() == ["a"]
+    assert [key for key in report["figures"] if key.startswith("broken.")] == [
+        "broken.files/b.csv",
+        "broken.feedback/c.jsonl",
+    ]
+    assert report["verdict"] == (
+        "1 rows from files, feedback, as they came; "
+        "left out, as they cannot be read: files/b.csv, feedback/c.jsonl"
+    )
+    assert caplog.messages[0] == "warning: left out: data/inbox/b.csv: row 2: 1 columns, not 2; mend the row"
+
+
+def test_where_every_file_is_broken_the_run_stops(project):
+    (project.inbox / "a.csv").write_text("body,kind\na\n")
+    assert refused_with(project, ["files"], "quarantine") == (
+        "data/inbox: no file can be read: data/inbox/a.csv: row 1: 1 columns, not 2; mend the row"
+    )
+
+
+def test_another_policy_for_broken_files_is_refused(project):
+    assert refused_with(project, ["files"], "ignore") == (
+        "params.yaml: ingest: on_broken_file: unknown 'ignore'; choose from stop, quarantine"
+    )

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from conftest import MESSAGES, ROOT, runner, set_params
 
-from pipeline import connection, ingest, models, register, registry, stage
+from pipeline import connection, formats, models, register, registry, stage
 from pipeline.register import Bound, Params, description, metric_name, missed
 from pipeline.stage import Figure, PipelineError
 from pipeline.vectorize import SPLITS, Shares, fit_tokenizer
@@ -140,7 +140,7 @@ class Project:
         splits = pd.DataFrame(
             {"message_id": ids, "split": split, "campaign_key": ids, "left_out": rows.index < 9}
         )
-        for name, table, schema in (("messages", messages, ingest.MESSAGES), ("splits", splits, SPLITS)):
+        for name, table, schema in (("messages", messages, formats.MESSAGES), ("splits", splits, SPLITS)):
             batches = pa.Table.from_pandas(table, schema, preserve_index=False).to_batches()
             stage.write_parquet(folder / f"{name}.parquet", batches, schema)
         tokenizer = fit_tokenizer(rows["body"], VectorizeParams(Shares(0.4, 0.3, 0.3), "s", 400, 30, 10))

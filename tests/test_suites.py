@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from tables import SAME, STRICT, budgets, good, table
 
-from pipeline import ingest, stage, suites
+from pipeline import formats, stage, suites
 from pipeline.stage import PipelineError
 from pipeline.suites import EXPECTATIONS, Params
 
 BANNED, RELEASED = "cheap loans for you", "caf\ufffd au lait, again"
-REVIEWED = suites.Reviewed(frozenset([ingest.message_id(RELEASED)]), frozenset([ingest.message_id(BANNED)]))
+REVIEWED = suites.Reviewed(frozenset([formats.message_id(RELEASED)]), frozenset([formats.message_id(BANNED)]))
 SAID_TWICE = {7: "Call me  now", 8: "call ME now"}  # row 7 is ham, row 8 is spam
 BAD_TABLES = {  # each breaks the expectation that it is named for, and no other
     "columns_are_the_contract": good().assign(note="from another tool"),
@@ -135,7 +135,7 @@ def feedback(labels_by_file):
     """40 rows; the text of row 7, which is ham, comes again in each of these files."""
     rows = [good(text={7: "Call me now"})]
     for row, (file, label) in enumerate(labels_by_file.items(), 1):
-        message_id = ingest.message_id("call ME now")
+        message_id = formats.message_id("call ME now")
         rows.append(
             table(
                 ["call ME now"],
@@ -194,7 +194,7 @@ def test_a_released_text_holds_whatever_is_said_against_it_and_no_longer_counts(
 
 
 def test_a_null_cannot_be_released():
-    reviewed = suites.Reviewed(released=frozenset([ingest.message_id(None)]))
+    reviewed = suites.Reviewed(released=frozenset([formats.message_id(None)]))
     assert set(suites.inspect(good(text={7: None}), STRICT, reviewed=reviewed).broken) == {"text_is_not_null"}
 
 

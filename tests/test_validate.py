@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from tables import FILES, SAME, STRICT, budgets, good, run
 
-from pipeline import ingest, stage, suites, validate
+from pipeline import formats, stage, suites, validate
 from pipeline.stage import PipelineError
 
 LEAP_DAY = datetime(2024, 2, 29, tzinfo=UTC)
@@ -76,7 +76,7 @@ def test_rows_that_break_something_go_to_quarantine_with_every_reason():
     rows = pq.read_table(FILES["quarantine"]).to_pylist()
     assert rows == [
         {
-            "message_id": ingest.message_id("\ufffd\x07"),
+            "message_id": formats.message_id("\ufffd\x07"),
             "text": "\ufffd\x07",
             "label": "ham",
             "source": "sms",
@@ -85,7 +85,7 @@ def test_rows_that_break_something_go_to_quarantine_with_every_reason():
             "reasons": "text_decodes, text_has_no_control_characters",
         },
         {
-            "message_id": ingest.message_id(None),
+            "message_id": formats.message_id(None),
             "text": None,
             "label": "junk",
             "source": "sms",
@@ -104,9 +104,9 @@ def test_a_table_without_a_column_is_refused_by_name():
     error = run(good().drop(columns="label").assign(labels="ham"))
     assert error.splitlines() == [
         f"{FILES['messages']}: columns_are_the_contract: unexpected: labels; missing: label; "
-        "it must be MESSAGES of pipeline/ingest.py",
+        "it must be MESSAGES of pipeline/formats.py",
         f"error: {FILES['messages']}: label_is_a_string: cannot be checked, for want of its column; "
-        "it must be MESSAGES of pipeline/ingest.py",
+        "it must be MESSAGES of pipeline/formats.py",
     ]
     assert pq.read_table(FILES["quarantine"]).num_rows == 0
 
@@ -138,7 +138,7 @@ def test_each_broken_expectation_has_its_line():
 
 def test_a_wrong_type_and_a_shared_place_say_what_was_found():
     assert (
-        f": row_is_an_integer: found float64, not int64; {'it must be MESSAGES of pipeline/ingest.py'}"
+        f": row_is_an_integer: found float64, not int64; {'it must be MESSAGES of pipeline/formats.py'}"
         in run(good().astype({"row": "float64"}))
     )
     assert ": source_and_row_are_unique: 2 of 40 rows (5.0 %) break it; it must" in run(good(row={7: 8}))
@@ -199,7 +199,7 @@ def test_the_reviewed_list_releases_and_bans_by_message_id():
     torn, cheap = "caf\ufffd", "cheap loans for you"
     messages = good(text={7: torn, 9: cheap})
     assert "text_decodes" in run(messages)
-    decided = [(ingest.message_id(torn), "release"), (ingest.message_id(cheap), "ban")]
+    decided = [(formats.message_id(torn), "release"), (formats.message_id(cheap), "ban")]
     assert run(messages, budgets(message_is_not_banned=1.0), decided) is None
     kept = pq.read_table(FILES["validated"])["text"].to_pylist()
     assert torn in kept

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from pipeline import ingest, stage, text, vectorize
+from pipeline import formats, ingest, stage, text, vectorize
 from pipeline.stage import PipelineError
 from pipeline.vectorize import Params, Shares
 
@@ -57,7 +57,7 @@ def table(texts, labels=None, copies=None):
     """Rows as validate writes them, as far as vectorize reads them."""
     return pd.DataFrame(
         {
-            "message_id": [ingest.message_id(message) for message in texts],
+            "message_id": [formats.message_id(message) for message in texts],
             "text": texts,
             "label": labels or ["spam" if i % 3 == 0 else "ham" for i in range(len(texts))],
             "copies": copies or [1 + i % 4 for i in range(len(texts))],
@@ -327,7 +327,16 @@ def project(tmp_path, monkeypatch):
     return run
 
 
-ARGUMENTS = "messages.parquet tokenizer.json splits.parquet train val report.json profile.json profile".split()
+ARGUMENTS = [
+    "messages.parquet",
+    "tokenizer.json",
+    "splits.parquet",
+    "train",
+    "val",
+    "report.json",
+    "profile.json",
+    "profile",
+]
 
 
 def outputs(folder):
@@ -339,7 +348,7 @@ def test_the_files_are_the_contract(tmp_path, project):
     messages = templates(200, seed=3)
     rows = table(messages).sample(frac=1, random_state=1)
     project(rows)
-    by_id = {ingest.message_id(message): message for message in messages}
+    by_id = {formats.message_id(message): message for message in messages}
     expected = slow_split(messages, PARAMS)
     tokenizer = Tokenizer.from_file("tokenizer.json")
 
