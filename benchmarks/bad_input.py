@@ -141,7 +141,7 @@ GUARDED = (*READ, *GATE, *REFUSALS, "data/docs", "reports/validate.json")
 REVIEWED = "data/reviewed.csv"
 
 SMS = params(ingest={"sources": ["sms"]})
-PIN = fetch.read_pin(ROOT / LOCK, "sms")
+PIN = fetch.read_pins(ROOT / LOCK)["sms"]
 DOWNLOAD = f".downloads/{PIN.sha256}"
 NO_NETWORK = {  # whatever the developer's pip is told
     "PIP_CONFIG_FILE": os.devnull,

@@ -142,10 +142,17 @@ def pinned(source: str, old: Pin | None, declared: dict[str, Any], root: Path, u
         return old
     version = kind.version(typed)
     with stage.replacing(root / DOWNLOADS / "new") as temporary:
-        kind.bring(typed, temporary)
+        _bring(kind, typed, temporary)
         sha256, size = stage.file_sha256(temporary), temporary.stat().st_size
     (root / DOWNLOADS / "new").replace(root / DOWNLOADS / sha256)
     return Pin(declared, sha256, size, version)
+
+
+def _bring(kind: Download, typed: Any, to: Path, otherwise: str = "") -> None:
+    try:
+        kind.bring(typed, to)
+    except PipelineError as error:
+        raise PipelineError(f"{error}{otherwise}") from error
 
 
 def _is_news(kind: Download, typed: Any, old: Pin) -> bool:
@@ -165,7 +172,7 @@ def fetched(pin: Pin, source: str, downloads: Path) -> Path:
     if not path.exists():
         log.info("fetching %s", source)
         with stage.replacing(path) as temporary:
-            kind.bring(typed, temporary)
+            _bring(kind, typed, temporary, f", or put the file at {path}")
             news = f"`python -m pipeline.fetch --update {source}` takes it"
             _check(temporary, pin, f"{source} as it is now", news)
     _check(path, pin, str(path), "delete it and run again")
@@ -208,7 +215,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _said(pin: Pin, old: Pin | None) -> str:
-    state = "unchanged" if pin == old else "new"
+    state = "unchanged" if old and asdict(pin) == asdict(old) else "new"
     if pin.files is not None:
         return f"{state}, {len(pin.files)} files in {INBOX}"
     return f"{state}, {pin.size or 0:,} bytes, sha256 {(pin.sha256 or '')[:16]}…"

