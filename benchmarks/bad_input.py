@@ -7,6 +7,7 @@ a Markdown table; tests/test_bad_input.py tries the same ones. A new bad input i
 import hashlib
 import io
 import itertools
+import json
 import os
 import random
 import re
@@ -142,7 +143,9 @@ REVIEWED = "data/reviewed.csv"
 
 SMS = params(ingest={"sources": ["sms"]})
 PIN = fetch.read_pins(ROOT / LOCK)["sms"]
+PACKAGE = f"{PIN.declared['package']}=={PIN.declared['version']}"
 DOWNLOAD = f".downloads/{PIN.sha256}"
+SOURCES, FETCH = "data/sources.yaml", "python -m pipeline.fetch mine"
 NO_NETWORK = {  # whatever the developer's pip is told
     "PIP_CONFIG_FILE": os.devnull,
     "PIP_INDEX_URL": "http://localhost:9/simple",
@@ -153,14 +156,21 @@ PLAIN = [f"0,a plain message that has the number {n}" for n in range(20)]  # so 
 SEVENS = [f"7,a message of a label that nobody knows {n}" for n in range(4)]
 
 
-def pinned(member: str, content: str) -> Spoil:
-    """A package with a file `data.csv` lies in `.downloads/`, and `member` of it is pinned."""
+def pinned(member: str, content: str, name: str = "data.csv") -> Spoil:
+    """A package with a file of this name lies in `.downloads/`, and `member` of it is pinned."""
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as file:
-        file.writestr("data.csv", content)
+        file.writestr(name, content)
     sha256 = hashlib.sha256(package.getvalue()).hexdigest()
-    pin = f'{{"sms": {{"package": "a", "version": "1", "member": "{member}", "sha256": "{sha256}"}}}}'
+    read = {"format": "tsv", "header": ["label", "text"]}
+    declared = {"kind": "package", "package": "a", "version": "1", "member": member, "read": read}
+    pin = json.dumps({"sms": {"declared": declared, "sha256": sha256}})
     return both(SMS, write(LOCK, pin), write(f".downloads/{sha256}", package.getvalue()))
+
+
+def declared(mine: str) -> Spoil:
+    """A source `mine` in data/sources.yaml."""
+    return append(SOURCES, f"mine: {{{mine}}}")
 
 
 def inbox(name: str, content: str | bytes, **files: str) -> Spoil:
@@ -260,8 +270,8 @@ CASES = [
         "no network and nothing downloaded",
         "ingest",
         SMS,
-        f"error: {PIN.package}=={PIN.version}: pip could not download it (No matching distribution found for "
-        f"{PIN.package}=={PIN.version}); check the network and `pip config list`, or put the file at "
+        f"error: {PACKAGE}: pip could not download it (No matching distribution found for "
+        f"{PACKAGE}); check the network and `pip config list`, or put the file at "
         f"{DOWNLOAD}",
         environment=NO_NETWORK,
     ),
@@ -269,8 +279,8 @@ CASES = [
         "the download has another sha256",
         "ingest",
         both(SMS, write(DOWNLOAD, "other bytes")),
-        f"error: {PIN.sha256}: sha256 is {hashlib.sha256(b'other bytes').hexdigest()}, {LOCK} pins "
-        f"{PIN.sha256}; delete {DOWNLOAD} and run again",
+        f"error: {DOWNLOAD}: sha256 is {hashlib.sha256(b'other bytes').hexdigest()}, {LOCK} pins "
+        f"{PIN.sha256}; delete it and run again",
     ),
     *refused(
         "ingest",
@@ -278,7 +288,7 @@ CASES = [
         (
             "FILE is a folder",
             both(SMS, folder_at(DOWNLOAD)),
-            f"Is a directory; delete {DOWNLOAD} and run again",
+            "Is a directory; delete it and run again",
         ),
     ),
     *refused(
@@ -293,15 +303,13 @@ CASES = [
         (
             "FILE is truncated",
             both(SMS, truncate(LOCK)),
-            "not JSON: Unterminated string starting at: line 5 column 15 (char 92); "
-            f"`git checkout {LOCK}` brings it back",
+            f"not JSON: Unterminated string starting at: …; `git checkout {LOCK}` brings it back",
         ),
         (
             "FILE is a list",
             both(SMS, write(LOCK, "[]")),
             f"not an object of pins; `git checkout {LOCK}` brings it back",
         ),
-        ("FILE pins nothing", both(SMS, write(LOCK, "{}")), "unknown 'sms'; choose from nothing"),
         (
             "FILE has a mistyped key",
             both(SMS, replace(LOCK, "member", "memer")),
@@ -312,12 +320,93 @@ CASES = [
             pinned("dota.csv", "ham\thello\n"),
             "sms.member: unknown 'dota.csv'; choose from data.csv",
         ),
+    ),
+    Case(
+        f"`{LOCK}` names a file of another kind",
+        "ingest",
+        pinned("data.csv", "hello\n"),
+        "error: .downloads/…: data.csv: row 1: 1 columns, not 2; mend the row",
+    ),
+    Case(
+        f"`{LOCK}` pins nothing",
+        "ingest",
+        both(SMS, write(LOCK, "{}")),
+        f"error: {PARAMS}: ingest.sources: unknown 'sms'; choose from files, feedback, or declare it in "
+        f"{SOURCES} and run `python -m pipeline.fetch`",
+    ),
+    Case(
+        "a hostile archive",
+        "ingest",
+        pinned("data.csv", "ham\thello\n", "../data.csv"),
+        "error: .downloads/…: '../data.csv': leads out of the archive; the archive is refused: get it from "
+        "elsewhere",
+    ),
+    Case(
+        "a broken file of two, where `ingest.on_broken_file` is `quarantine`",
+        "ingest",
+        both(params(ingest={"on_broken_file": "quarantine"}), write("data/inbox/a.csv", "kind,body\n0\n")),
+        "warning: left out: data/inbox/a.csv: row 1: 1 columns, not 2; mend the row\n"
+        "ingest: 90 rows from files, as they came; left out, as they cannot be read: files/a.csv",
+        code=0,
+        changes=("reports/ingest.json",),
+    ),
+    Case(
+        "every file is broken, where `ingest.on_broken_file` is `quarantine`",
+        "ingest",
+        both(params(ingest={"on_broken_file": "quarantine"}), append(INBOX, "0")),
+        f"warning: left out: {INBOX}: row 91: 1 columns, not 2; mend the row\n"
+        f"error: data/inbox: no file can be read: {INBOX}: row 91: 1 columns, not 2; mend the row",
+    ),
+    *refused(
+        FETCH,
+        SOURCES,
         (
-            "FILE names a file of another kind",
-            pinned("data.csv", "hello\n"),
-            "sms.member: holds no lines of label, tab, text: not enough values to unpack "
-            "(expected 2, got 1); mend the pin",
+            "FILE is missing",
+            remove(SOURCES),
+            "missing; run in the project's root, or …",
         ),
+        ("an unknown source", nothing, "unknown 'mine'; choose from sms, uci"),
+        (
+            "an unknown kind",
+            declared("kind: ftp"),
+            "mine.kind: unknown 'ftp'; choose from package, …",
+        ),
+        ("a mistyped key", declared("kind: url, ulr: x"), "mine.url: missing\nerror: …"),
+        (
+            "a variable that is not set",
+            declared("kind: url, url: $NOT_SET/a.csv"),
+            "url: $NOT_SET is not set in the environment; set it",
+        ),
+    ),
+    Case(
+        "an address that is none",
+        FETCH,
+        declared("kind: url, url: 'htp://user:secret@x/y'"),
+        "error: htp://***@x/y: Protocol not known: htp; mend the address",
+    ),
+    Case(
+        "a file that is not there",
+        FETCH,
+        declared("kind: url, url: /nowhere/a.csv"),
+        "error: /nowhere/a.csv: no such file; mend the address",
+    ),
+    Case(
+        "a filesystem that is not installed",
+        FETCH,
+        declared("kind: url, url: 'gs://bucket/a.csv'"),
+        "error: gs://bucket/a.csv: Please install gcsfs to access Google Storage",
+    ),
+    Case(
+        "a database that is not there",
+        FETCH,
+        declared("kind: sql, url: 'sqlite:////nowhere/a.db', query: SELECT 1"),
+        f"error: mine: unable to open database file; see to the database, and to url and query in {SOURCES}",
+    ),
+    Case(
+        "a query that returns something else",
+        FETCH,
+        declared("kind: sql, url: 'sqlite://', query: SELECT 1 AS body"),
+        "error: mine: the query returns body, not one 'text'; name it with AS",
     ),
     *refused(
         "ingest",
@@ -514,7 +603,8 @@ CASES = [
         (
             "an unknown source",
             params(ingest={"sources": ["sms_spm"]}),
-            "ingest.sources: unknown 'sms_spm'; choose from sms, files",
+            "ingest.sources: unknown 'sms_spm'; choose from files, feedback, sms, or declare it in "
+            "data/sources.yaml and run `python -m pipeline.fetch`",
         ),
     ),
     *refused(
@@ -605,7 +695,7 @@ CASES = [
         without_column(MESSAGES, "label"),
         "columns_are_the_contract: missing: label; it must be MESSAGES of pipeline/formats.py",
         "label_is_a_string: cannot be checked, for want of its column; it must be MESSAGES of "
-        "pipeline/ingest.py",
+        "pipeline/formats.py",
         runs="validate",
     ),
     *refused(

@@ -122,7 +122,7 @@ def _reached(name: str) -> Iterator[None]:
         said = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
         raise PipelineError(f"{name}: {stage.discreet(said[0].rstrip('.'))}; {MEND}") from error
     except ModuleNotFoundError as error:
-        raise PipelineError(f"{name}: the database's driver is missing: pip install {error.name}") from error
+        raise PipelineError(f"{name}: the database's driver {error.name} is missing; install it") from error
 
 
 # ---- feedback
