@@ -5,7 +5,7 @@ import pandas as pd
 from conftest import MESSAGES
 from sklearn.metrics import roc_auc_score
 
-from pipeline.baseline import baseline_scores
+from pipeline.baseline import baseline_scores, out_of_fold_scores
 
 ROWS = pd.read_csv(MESSAGES)
 TEXTS, SPAM = ROWS["body"].tolist(), (ROWS["kind"] == 1).to_numpy()
@@ -48,3 +48,18 @@ def test_each_list_of_texts_gets_its_scores_in_its_own_order():
 def test_it_is_the_same_each_time():
     once, again = (baseline_scores(chosen(TRAIN), SPAM[TRAIN], TEXTS)[0] for _ in range(2))
     assert once.tolist() == again.tolist()
+
+
+def test_out_of_fold_no_text_is_scored_by_a_model_that_saw_its_group():
+    rng = np.random.default_rng(1)  # pairs of words that nothing explains but their own other half
+    words = ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), 9)) for _ in range(60)]
+    texts, labels = np.repeat(words, 2).tolist(), np.repeat(rng.random(60) < 0.5, 2)
+    together = out_of_fold_scores(texts, labels, np.arange(120) // 2)
+    apart = out_of_fold_scores(texts, labels, np.arange(120))
+    assert np.mean((together > 0.5) == labels) < 0.7 < np.mean((apart > 0.5) == labels)
+
+
+def test_out_of_fold_scores_stand_in_the_order_of_the_texts_and_are_the_same_each_time():
+    scores = out_of_fold_scores(TEXTS, SPAM, np.arange(len(TEXTS)))
+    assert roc_auc_score(SPAM, scores) > 0.8
+    assert scores.tolist() == out_of_fold_scores(TEXTS, SPAM, np.arange(len(TEXTS))).tolist()

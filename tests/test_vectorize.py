@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from pipeline import formats, ingest, stage, text, vectorize
+from pipeline.formats import Files
 from pipeline.stage import PipelineError
 from pipeline.vectorize import Params, Shares
 
@@ -87,7 +88,8 @@ def templates(count, seed):
 @pytest.fixture(scope="module")
 def real(sms_places):
     """The default data with exact copies folded, as validate folds them."""
-    rows = pa.Table.from_batches(ingest.sms(None, sms_places)).to_pandas()
+    params = ingest.Params(["sms"], "stop", Files(glob="*"))
+    rows = pa.Table.from_batches(ingest.messages(params, sms_places, {})).to_pandas()
     groups = rows.groupby("text", sort=False)
     return groups.first().reset_index().assign(copies=groups.size().to_numpy())
 

@@ -1,0 +1,66 @@
+"""Lists the messages of train whose label a model that never saw them disputes, the surest first."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline import baseline, formats, stage
+from pipeline.stage import PipelineError
+
+log = logging.getLogger(__name__)
+
+FOLDS = 10  # each campaign in one of them
+DISPUTED = pa.schema(
+    {
+        **{name: formats.MESSAGES.field(name).type for name in ("message_id", "text", "label")},
+        "suggested": pa.string(),  # the other label
+        "score": pa.float64(),  # of the label that it has, in (0, 1), by a model that never saw its campaign
+        **{name: formats.MESSAGES.field(name).type for name in ("source", "row")},
+    }
+)
+
+
+def disputed(messages: pd.DataFrame, spam_scores: NDArray[np.float64]) -> pd.DataFrame:
+    """The messages that look more like the other label, as DISPUTED, the least like their own first.
+
+    spam_scores: (n,), in (0, 1), out of fold.
+    Source: Northcutt, Jiang, Chuang 2021, Confident learning, whose self-confidence this ranks by.
+    """
+    spam = (messages["label"] == "spam").to_numpy()
+    own = np.where(spam, spam_scores, 1 - spam_scores)
+    listed = messages.assign(suggested=np.where(spam, "ham", "spam"), score=own)
+    return listed[own < 0.5].sort_values(["score", "message_id"]).reindex(columns=DISPUTED.names)
+
+
+def train_rows(messages: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the network trains on, with their campaigns."""
+    rows = messages.merge(splits, on="message_id").sort_values("message_id", ignore_index=True)
+    return rows[(rows["split"] == "train") & ~rows["left_out"]]
+
+
+def main(argv: list[str] | None = None) -> None:
+    names = "messages", "splits", "output"
+    messages, splits, output = stage.paths(argv, __doc__, *names)
+    read: Any = (stage.read_parquet(messages, formats.MESSAGES.names), stage.read_parquet(splits))
+    rows = train_rows(*(table.to_pandas() for table in read))
+    spam = (rows["label"] == "spam").to_numpy(np.bool_)
+    fewest = min(rows.loc[spam == label, "campaign_key"].nunique() for label in (True, False))
+    if fewest < FOLDS:
+        raise PipelineError(
+            f"{messages}: {fewest} campaigns of one label in train, {FOLDS} are needed; bring more messages"
+        )
+    log.info("scoring %s messages, each by a model that never saw its campaign", f"{len(rows):,}")
+    keys = rows["campaign_key"].to_numpy()
+    scores = baseline.out_of_fold_scores(rows["text"].tolist(), spam, keys, FOLDS)
+    found = disputed(rows, scores)
+    table = pa.Table.from_pandas(found, DISPUTED, preserve_index=False)
+    stage.write_parquet(output, table.to_batches(), DISPUTED)
+    log.info("label_noise: %d of %s labels are disputed: read %s", len(found), f"{len(rows):,}", output)
+
+
+if __name__ == "__main__":
+    stage.command(main)
