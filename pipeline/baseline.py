@@ -10,6 +10,8 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.svm import LinearSVC
 
+FOLDS = 5
+
 
 def baseline() -> Any:
     """The model, unfitted.
@@ -37,7 +39,7 @@ def baseline_scores(
 
 
 def out_of_fold_scores(
-    texts: Sequence[str], labels: NDArray[np.bool_], groups: ArrayLike, folds: int = 5
+    texts: Sequence[str], labels: NDArray[np.bool_], groups: ArrayLike, folds: int = FOLDS
 ) -> NDArray[np.float64]:
     """(n,): each text's score in (0, 1) by a model that saw neither it nor any other text of its group.
 

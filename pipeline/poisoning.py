@@ -1,0 +1,259 @@
+"""Asks whether new labelled messages were tampered with: `python -m pipeline.poisoning REFERENCE NEW`.
+
+What each check finds is corrected for their number and goes to poisoning.json, for programs, and
+poisoning.html, for a person. Both lie in data/review/ unless told otherwise.
+"""
+
+import argparse
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse, stats
+
+from pipeline import alarms, baseline, effects, formats, profile, registry, stage, text
+from pipeline.alarms import Check
+from pipeline.stage import PipelineError
+
+log = logging.getLogger(__name__)
+
+Mask = NDArray[np.bool_]  # (n,), some of the messages
+CONFUSION = Path("reports/plots/confusion.csv")  # the errors of the model that was evaluated last, on test
+LABELS = ("ham", "spam")
+SHOWN = ("source", "row", "label", "text")  # of a disputed message, on the page
+
+
+@dataclass(frozen=True)
+class Params:
+    alpha: float  # chance of any alarm where nobody tampered, over all checks together
+    campaign_share: float  # of the new messages: what one campaign may have
+    fewest_rows: int  # messages that either set must have, and a source, before it is asked
+    fewest_messages: int  # new ones that hold a word, before it is tried
+    smallest_excess: float  # of disputed labels over what is known; what is less matters to nobody
+
+    def __post_init__(self) -> None:
+        if not (0 < self.alpha < 1 and 0 < self.campaign_share < 1 and 0 <= self.smallest_excess < 1):
+            raise ValueError("alpha, campaign_share and smallest_excess must be shares below 1")
+        if min(self.fewest_rows, self.fewest_messages) < 1:
+            raise ValueError("fewest_rows and fewest_messages must be 1 or more")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Labelled messages, and which of their labels a model disputes that never saw them."""
+
+    texts: list[str]
+    spam: Mask
+    source: NDArray[np.object_]  # (n,)
+    disputed: Mask
+    known_spam: Mask  # the labels of the messages by which the model's error is known
+    known_disputed: Mask
+
+
+# ---- the checks
+
+
+def campaign(judged: Judged, params: Params) -> list[Check]:
+    """The share that the largest campaign has of the new messages."""
+    rows = len(judged.texts)
+    largest = int(np.bincount(campaigns(judged.texts)).max())
+    p_value = float(stats.binom.sf(largest - 1, rows, params.campaign_share))
+    interval = stats.binomtest(largest, rows).proportion_ci(method="exact")
+    share = largest / rows
+    return [
+        Check(
+            "campaign",
+            "share of the messages",
+            share,
+            float(interval.low),
+            float(interval.high),
+            p_value,
+            f"one campaign has {share:.1%} of the new messages; {params.campaign_share:.1%} are allowed",
+            matters=share > params.campaign_share,
+            n=rows,
+        )
+    ]
+
+
+def labels(judged: Judged, params: Params) -> list[Check]:
+    """The share of disputed labels against the model's known error, of either label."""
+    found = []
+    for is_spam, label in enumerate(LABELS):
+        known, new = judged.known_spam == is_spam, judged.spam == is_spam
+        if known.any() and new.any():
+            held = _held(judged.known_disputed[known], judged.disputed[new])
+            found.append(_excess(f"labels.{label}", held, f"of the labels {label} a model disputes", params))
+    return found
+
+
+def sources(judged: Judged, params: Params) -> list[Check]:
+    """The share of disputed labels of each source of enough messages, against that of the others."""
+    found = []
+    for source in sorted(set(judged.source)):
+        own = judged.source == source
+        if min(own.sum(), (~own).sum()) >= params.fewest_rows:
+            held = _held(judged.disputed[~own], judged.disputed[own])
+            found.append(
+                _excess(f"sources.{source}", held, f"of the labels of {source} a model disputes", params)
+            )
+    return found
+
+
+def terms(judged: Judged, params: Params) -> list[Check]:
+    """The word whose messages have the most disputed labels, against the model's known error."""
+    words = profile.words_of(judged.texts)
+    among, disputed = (
+        words.messages_with(np.ones(len(judged.texts), np.bool_)),
+        words.messages_with(judged.disputed),
+    )
+    tried = np.flatnonzero(among >= params.fewest_messages)
+    if not len(tried):
+        return []
+    known = (judged.known_disputed.sum() + 1) / (len(judged.known_disputed) + 1)
+    p_values = alarms.holm(stats.binom.sf(disputed[tried] - 1, among[tried], known).tolist())
+    best = min(range(len(tried)), key=lambda i: (p_values[i], words.vocabulary[tried[i]]))
+    wrong, held, word = int(disputed[tried[best]]), int(among[tried[best]]), words.vocabulary[tried[best]]
+    interval = stats.binomtest(wrong, held).proportion_ci(method="exact")
+    return [
+        Check(
+            "terms",
+            "share of disputed labels",
+            wrong / held,
+            float(interval.low),
+            float(interval.high),
+            p_values[best],
+            f"of {held} messages with {word!r} the labels of {wrong} are disputed; of all, {known:.1%} are",
+            matters=wrong / held >= known + params.smallest_excess,
+            n=held,
+        )
+    ]
+
+
+CHECKS: dict[str, Callable[[Judged, Params], list[Check]]] = {
+    "campaign": campaign,
+    "labels": labels,
+    "sources": sources,
+    "terms": terms,
+}
+
+
+def compare(judged: Judged, params: Params) -> list[Check]:
+    """The judged checks."""
+    return alarms.judge([one for check in CHECKS.values() for one in check(judged, params)], params.alpha)
+
+
+# ---- what the checks share
+
+
+def campaigns(texts: Sequence[str]) -> NDArray[np.int64]:
+    """(n,): the number of each text's campaign: equal keys and near-copies, and what they join."""
+    wordings, wording = text.wordings(texts)
+    _, key = np.unique(text.campaign_keys(wordings), return_inverse=True)
+    pairs = text.near_copies(wordings)
+    first = {k: i for i, k in reversed(list(enumerate(key)))}  # the first wording of each key
+    edges = np.concatenate([pairs, [(first[k], i) for i, k in enumerate(key)]]).astype(np.int64)
+    shape = (len(wordings), len(wordings))
+    graph = sparse.coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=shape)
+    return np.asarray(sparse.csgraph.connected_components(graph, directed=False)[1])[wording]
+
+
+def _held(known: Mask, new: Mask) -> NDArray[np.int64]:
+    """(2, 2): disputed labels and messages, the known ones first."""
+    return np.array([[known.sum(), len(known)], [new.sum(), len(new)]], np.int64)
+
+
+def _excess(name: str, held: NDArray[np.int64], claim: str, params: Params) -> Check:
+    """Whether more labels are disputed than are known to be: Fisher's exact test, one-sided."""
+    (wrong, rows), share = held.T, held[:, 0] / held[:, 1]
+    p_value = float(stats.hypergeom.sf(wrong[1] - 1, rows.sum(), wrong.sum(), rows[1]))
+    low, high = effects.newcombe(wrong, rows)
+    return Check(
+        name,
+        "difference of shares",
+        float(share[1] - share[0]),
+        low,
+        high,
+        p_value,
+        f"{share[1]:.1%} {claim}, against {share[0]:.1%}",
+        matters=bool(share[1] - share[0] >= params.smallest_excess),
+        n=int(rows[1]),
+    )
+
+
+def judge_by_reference(reference: pd.DataFrame, new: pd.DataFrame) -> Judged:
+    """The labels of the new messages beside a linear model of the reference, whose error is out of fold."""
+    known, spam = reference["text"].tolist(), _spam(reference)
+    folds = baseline.out_of_fold_scores(known, spam, text.campaign_keys(known))
+    (scores,) = baseline.baseline_scores(known, spam, new["text"].tolist())
+    return judged(new, scores > 0.5, spam, folds > 0.5)
+
+
+def judge_by_champion(new: pd.DataFrame) -> Judged:
+    """The labels of the new messages beside the champion's, whose error is that on test."""
+    table = stage.read_csv(CONFUSION)
+    model, _ = registry.load_champion()
+    answer = model.predict(pd.DataFrame({"text": new["text"].tolist()}, dtype="str"))
+    known, said = (np.array(table[name]) == "spam" for name in ("actual", "predicted"))
+    return judged(new, (answer["label"] == "spam").to_numpy(np.bool_), known, said)
+
+
+def judged(new: pd.DataFrame, said: Mask, known: Mask, known_said: Mask) -> Judged:
+    spam, source = _spam(new), new["source"].to_numpy(object)
+    return Judged(new["text"].tolist(), spam, source, said != spam, known, known_said != known)
+
+
+def _spam(messages: pd.DataFrame) -> Mask:
+    return (messages["label"] == "spam").to_numpy(np.bool_)
+
+
+# ---- the command
+
+
+def read(path: Path, params: Params) -> pd.DataFrame:
+    """The messages of a file that have text and label. Raises: PipelineError, also for too few of them."""
+    messages = formats.read_messages(path)
+    held = messages[messages["text"].notna() & messages["label"].isin(LABELS)]
+    fewest = min((held["label"] == label).sum() for label in LABELS)
+    if len(held) < params.fewest_rows or fewest < baseline.FOLDS:
+        raise PipelineError(
+            f"{path}: {len(held):,} labelled messages, {fewest:,} of one label, where poisoning.fewest_rows "
+            f"asks for {params.fewest_rows:,}, {baseline.FOLDS} of each label; bring more"
+        )
+    return held.reset_index(drop=True)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("reference", type=Path, help="messages whose labels are trusted")
+    parser.add_argument("new", type=Path, help="labelled messages to hold against them")
+    parser.add_argument(
+        "--champion", action="store_true", help="ask the model in service, not one of the reference"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("data/review"), metavar="FOLDER", help="default: data/review"
+    )
+    arguments = parser.parse_args(argv)
+    params = stage.read_params(Params, "poisoning")
+    reference, new = read(arguments.reference, params), read(arguments.new, params)
+    judged = judge_by_champion(new) if arguments.champion else judge_by_reference(reference, new)
+    checks = compare(judged, params)
+
+    lead = f"{len(new):,} new messages: {alarms.verdict(checks)}."
+    shown = new[judged.disputed][["source", "row", "label", "text"]].head(100)
+    table = {
+        "Disputed labels": (
+            shown.columns.astype(str).tolist(),
+            [tuple(row) for row in shown.itertuples(index=False)],
+        )
+    }
+    alarms.write_json(arguments.output / "poisoning.json", len(new), checks)
+    alarms.write_html(arguments.output / "poisoning.html", "Poisoning", lead, checks, table)
+    log.info("poisoning: %s", lead)
+
+
+if __name__ == "__main__":
+    stage.command(main)
