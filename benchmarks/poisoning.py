@@ -115,7 +115,7 @@ def alarms_of(seed: int, messages: pd.DataFrame, settings: dict[str, Tamper]) ->
     params = stage.read_params(poisoning.Params, "poisoning")
     found = {}
     for (name, rows), score in zip(tampered.items(), scores, strict=True):
-        checks = poisoning.compare(poisoning.judged(rows, score > 0.5, spam, folds > 0.5), params)
+        checks = poisoning.compare(poisoning.judged(rows, score > 0.5, spam, folds > 0.5, known), params)
         found[name] = [check.name.split(".")[0] for check in checks if check.alarm]
     return found
 
@@ -135,18 +135,13 @@ def main() -> None:
     names = list(SETTINGS)
     draws = max(arguments.seeds, arguments.clean)
     work = [
-        (
-            seed,
-            messages,
-            names[: 1 if seed >= arguments.seeds else None][0 if seed < arguments.clean else 1 :],
-        )
+        (seed, messages, names[seed >= arguments.clean : len(names) if seed < arguments.seeds else 1])
         for seed in range(draws)
     ]
     with ProcessPoolExecutor(WORKERS) as pool:
         found = list(tqdm(pool.map(_of_draw, work), total=draws, unit="draw", disable=None))
-    print(
-        "| 1,000 new messages | draws | alarms | share (95 % interval) | which checks |\n|---|---|---|---|---|"
-    )
+    print("| 1,000 new messages | draws | alarms | share (95 % interval) | which checks |")
+    print("|---|---|---|---|---|")
     for name in names:
         alarms = [one[name] for one in found if name in one]
         caught = sum(map(bool, alarms))

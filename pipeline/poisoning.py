@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 Mask = NDArray[np.bool_]  # (n,), some of the messages
 CONFUSION = Path("reports/plots/confusion.csv")  # the errors of the model that was evaluated last, on test
 LABELS = ("ham", "spam")
+PRIOR = 20  # messages of the model's whole error that a word's own known error is weighed against
 SHOWN = ("source", "row", "label", "text")  # of a disputed message, on the page
 
 
@@ -52,6 +53,7 @@ class Judged:
     disputed: Mask
     known_spam: Mask  # the labels of the messages by which the model's error is known
     known_disputed: Mask
+    known_texts: list[str]  # of those messages, or none where they are not at hand
 
 
 # ---- the checks
@@ -104,31 +106,32 @@ def sources(judged: Judged, params: Params) -> list[Check]:
 
 
 def terms(judged: Judged, params: Params) -> list[Check]:
-    """The word whose messages have the most disputed labels, against the model's known error."""
-    words = profile.words_of(judged.texts)
-    among, disputed = (
-        words.messages_with(np.ones(len(judged.texts), np.bool_)),
-        words.messages_with(judged.disputed),
-    )
-    tried = np.flatnonzero(among >= params.fewest_messages)
+    """The word whose messages have the most disputed labels, against the model's known error with it."""
+    words = profile.words_of([*judged.known_texts, *judged.texts])
+    old = np.arange(len(judged.known_texts) + len(judged.texts)) < len(judged.known_texts)
+    wrong = np.concatenate([judged.known_disputed[: old.sum()], judged.disputed])
+    held, disputed = (words.messages_with(rows) for rows in (~old, ~old & wrong))
+    tried = np.flatnonzero(held >= params.fewest_messages)
     if not len(tried):
         return []
-    known = (judged.known_disputed.sum() + 1) / (len(judged.known_disputed) + 1)
-    p_values = alarms.holm(stats.binom.sf(disputed[tried] - 1, among[tried], known).tolist())
+    error = (judged.known_disputed.sum() + 1) / (len(judged.known_disputed) + 1)
+    known_held, known_wrong = (words.messages_with(rows)[tried] for rows in (old, old & wrong))
+    known = np.maximum(error, (known_wrong + PRIOR * error) / (known_held + PRIOR))
+    p_values = alarms.holm(stats.binom.sf(disputed[tried] - 1, held[tried], known).tolist())
     best = min(range(len(tried)), key=lambda i: (p_values[i], words.vocabulary[tried[i]]))
-    wrong, held, word = int(disputed[tried[best]]), int(among[tried[best]]), words.vocabulary[tried[best]]
-    interval = stats.binomtest(wrong, held).proportion_ci(method="exact")
+    k, n, word = int(disputed[tried[best]]), int(held[tried[best]]), words.vocabulary[tried[best]]
+    interval = stats.binomtest(k, n).proportion_ci(method="exact")
     return [
         Check(
             "terms",
             "share of disputed labels",
-            wrong / held,
+            k / n,
             float(interval.low),
             float(interval.high),
             p_values[best],
-            f"of {held} messages with {word!r} the labels of {wrong} are disputed; of all, {known:.1%} are",
-            matters=wrong / held >= known + params.smallest_excess,
-            n=held,
+            f"of {n} messages with {word!r} the labels of {k} are disputed; {known[best]:.1%} are expected",
+            matters=bool(k / n >= known[best] + params.smallest_excess),
+            n=n,
         )
     ]
 
@@ -189,7 +192,7 @@ def judge_by_reference(reference: pd.DataFrame, new: pd.DataFrame) -> Judged:
     known, spam = reference["text"].tolist(), _spam(reference)
     folds = baseline.out_of_fold_scores(known, spam, text.campaign_keys(known))
     (scores,) = baseline.baseline_scores(known, spam, new["text"].tolist())
-    return judged(new, scores > 0.5, spam, folds > 0.5)
+    return judged(new, scores > 0.5, spam, folds > 0.5, known)
 
 
 def judge_by_champion(new: pd.DataFrame) -> Judged:
@@ -201,9 +204,13 @@ def judge_by_champion(new: pd.DataFrame) -> Judged:
     return judged(new, (answer["label"] == "spam").to_numpy(np.bool_), known, said)
 
 
-def judged(new: pd.DataFrame, said: Mask, known: Mask, known_said: Mask) -> Judged:
+def judged(
+    new: pd.DataFrame, said: Mask, known: Mask, known_said: Mask, known_texts: list[str] | None = None
+) -> Judged:
+    """The new messages, which the model says are spam, and the ones that its error is known by."""
     spam, source = _spam(new), new["source"].to_numpy(object)
-    return Judged(new["text"].tolist(), spam, source, said != spam, known, known_said != known)
+    texts = new["text"].tolist()
+    return Judged(texts, spam, source, said != spam, known, known_said != known, known_texts or [])
 
 
 def _spam(messages: pd.DataFrame) -> Mask:
@@ -243,13 +250,8 @@ def main(argv: list[str] | None = None) -> None:
     checks = compare(judged, params)
 
     lead = f"{len(new):,} new messages: {alarms.verdict(checks)}."
-    shown = new[judged.disputed][["source", "row", "label", "text"]].head(100)
-    table = {
-        "Disputed labels": (
-            shown.columns.astype(str).tolist(),
-            [tuple(row) for row in shown.itertuples(index=False)],
-        )
-    }
+    shown = new.loc[judged.disputed, list(SHOWN)].head(100)
+    table = {"Disputed labels": (SHOWN, shown.to_numpy(object).tolist())}
     alarms.write_json(arguments.output / "poisoning.json", len(new), checks)
     alarms.write_html(arguments.output / "poisoning.html", "Poisoning", lead, checks, table)
     log.info("poisoning: %s", lead)
