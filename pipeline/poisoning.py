@@ -156,9 +156,10 @@ def campaigns(texts: Sequence[str]) -> NDArray[np.int64]:
     """(n,): the number of each text's campaign: equal keys and near-copies, and what they join."""
     wordings, wording = text.wordings(texts)
     _, key = np.unique(text.campaign_keys(wordings), return_inverse=True)
-    pairs = text.near_copies(wordings)
+    near = text.near_copies(wordings)
     first = {k: i for i, k in reversed(list(enumerate(key)))}  # the first wording of each key
-    edges = np.concatenate([pairs, [(first[k], i) for i, k in enumerate(key)]]).astype(np.int64)
+    crowded = [(crowd[0], i) for crowd in near.crowds for i in crowd]
+    edges = np.array([*near.pairs, *crowded, *((first[k], i) for i, k in enumerate(key))], np.int64)
     shape = (len(wordings), len(wordings))
     graph = sparse.coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=shape)
     return np.asarray(sparse.csgraph.connected_components(graph, directed=False)[1])[wording]

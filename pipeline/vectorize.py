@@ -75,27 +75,31 @@ def split_of(salt: str, campaign_key: str, shares: Shares) -> str:
     return "train" if position < shares.train else "val" if position < shares.train + shares.val else "test"
 
 
-def left_out(split: Names, pairs: text.Pairs) -> NDArray[np.bool_]:
+def left_out(split: Names, near: text.Near) -> NDArray[np.bool_]:
     """(n,): the wordings that have a near-copy in a higher split."""
-    rank = np.array([RANK[name] for name in split])
+    rank, pairs = np.array([RANK[name] for name in split]), near.pairs
     straddling = pairs[rank[pairs[:, 0]] != rank[pairs[:, 1]]]
     lower = np.where(rank[straddling[:, 0]] < rank[straddling[:, 1]], straddling[:, 0], straddling[:, 1])
     out = np.zeros(len(split), np.bool_)
     out[lower] = True
+    for crowd in near.crowds:
+        out[crowd[rank[crowd] < rank[crowd].max()]] = True
     return out
 
 
-def random_split_leak(rows: pd.DataFrame, pairs: text.Pairs, train: float, among: pd.Series) -> float:
+def random_split_leak(rows: pd.DataFrame, near: text.Near, train: float, among: pd.Series) -> float:
     """The expected share of `among`'s test rows that a random split would leave a copy of in train.
 
     Over all random splits of the rows as they came: a row in test leaks unless all of its copies and
     near-copies escaped train, which happens with probability (1 - train) ** others.
     """
     of_wording = np.bincount(rows["wording"], rows["copies"])
-    near = of_wording.copy()
-    np.add.at(near, pairs[:, 0], of_wording[pairs[:, 1]])
-    np.add.at(near, pairs[:, 1], of_wording[pairs[:, 0]])
-    leaks = 1 - (1 - train) ** (near[rows["wording"]] - 1)
+    alike, pairs = of_wording.copy(), near.pairs
+    np.add.at(alike, pairs[:, 0], of_wording[pairs[:, 1]])
+    np.add.at(alike, pairs[:, 1], of_wording[pairs[:, 0]])
+    for crowd in near.crowds:
+        alike[crowd] = np.maximum(alike[crowd], of_wording[crowd].sum())
+    leaks = 1 - (1 - train) ** (alike[rows["wording"]] - 1)
     return float(np.average(leaks[among], weights=rows["copies"][among]))
 
 
@@ -150,8 +154,8 @@ def shards(rows: pd.DataFrame, tokenizer: Tokenizer, shard_rows: int) -> Iterato
         )
 
 
-def divide(messages: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, text.Pairs]:
-    """The messages with `campaign_key`, `split`, `wording` and `left_out`, and all pairs of near wordings.
+def divide(messages: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, text.Near]:
+    """The messages with `campaign_key`, `split`, `wording` and `left_out`, and which wordings are near.
 
     Messages of one wording have one campaign key, and so one split.
     """
@@ -159,12 +163,12 @@ def divide(messages: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, text.P
     keys = [f"{key:016x}" for key in text.campaign_keys(texts)]
     split = np.array([split_of(params.salt, key, params.split) for key in keys], object)
     wordings, wording = text.wordings(texts)
-    pairs = text.near_copies(wordings)
-    out = left_out(split[np.unique(wording, return_index=True)[1]], pairs)[wording]
-    return messages.assign(campaign_key=keys, split=split, wording=wording, left_out=out), pairs
+    near = text.near_copies(wordings)
+    out = left_out(split[np.unique(wording, return_index=True)[1]], near)[wording]
+    return messages.assign(campaign_key=keys, split=split, wording=wording, left_out=out), near
 
 
-def figures_of(rows: pd.DataFrame, pairs: text.Pairs, params: Params) -> dict[str, Figure]:
+def figures_of(rows: pd.DataFrame, near: text.Near, params: Params) -> dict[str, Figure]:
     """Rows, spam share and left-out rows a split, and how much a random split would have leaked."""
     figures = {}
     for name in RANK:
@@ -173,12 +177,15 @@ def figures_of(rows: pd.DataFrame, pairs: text.Pairs, params: Params) -> dict[st
         figures[f"{name}.spam_share"] = Figure((part["label"] == "spam").mean(), n=len(part))
         figures[f"{name}.left_out"] = Figure(((rows["split"] == name) & rows["left_out"]).sum())
     for name, among in {"messages": rows["label"].notna(), "spam": rows["label"] == "spam"}.items():
-        leak = random_split_leak(rows, pairs, params.split.train, among)
+        leak = random_split_leak(rows, near, params.split.train, among)
         figures[f"random_split_leak.{name}"] = Figure(leak, n=int(rows["copies"][among].sum()))
     wordings = rows.drop_duplicates("wording")
-    kept = wordings["split"].where(~wordings["left_out"]).to_numpy()[pairs]
-    leaking = pairs[(kept[:, 0] != kept[:, 1]) & pd.notna(kept).all(axis=1)]
-    figures["leak"] = Figure(rows["wording"].isin(leaking.ravel()).sum(), n=len(rows))
+    split, leaking = wordings["split"].where(~wordings["left_out"]), set[int]()
+    for group in [*near.pairs, *near.crowds]:
+        if split.iloc[group].nunique() > 1:
+            leaking.update(group.tolist())
+    figures["leak"] = Figure(rows["wording"].isin(leaking).sum(), n=len(rows))
+    figures["crowded"] = Figure(len(set[int]().union(*map(np.ndarray.tolist, near.crowds))), n=len(wordings))
     return figures
 
 
@@ -206,12 +213,12 @@ def main(argv: list[str] | None = None) -> None:
     params = stage.read_params(Params, "vectorize")
 
     columns = ["message_id", "text", "label", "copies"]
-    rows, pairs = divide(stage.read_parquet(messages, columns).sort_by("message_id").to_pandas(), params)
+    rows, near = divide(stage.read_parquet(messages, columns).sort_by("message_id").to_pandas(), params)
     used = {name: rows[(rows["split"] == name) & ~rows["left_out"]] for name in RANK}
     if short := [name for name, part in used.items() if part["label"].nunique() < 2]:
         raise PipelineError(f"{messages}: no ham or no spam in {', '.join(short)}; bring more messages")
     tokenizer = fit_tokenizer(used["train"]["text"], params)
-    figures = figures_of(rows, pairs, params)
+    figures = figures_of(rows, near, params)
     figures["vocabulary_size"] = Figure(tokenizer.get_vocab_size())
 
     stage.write_text(tokenizer_path, json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, indent=1))

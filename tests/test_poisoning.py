@@ -104,7 +104,7 @@ def test_a_word_with_which_the_model_is_known_to_err_raises_no_alarm():
     wrong = np.arange(1000) < 20  # of which 50 hold the word
     [check] = poisoning.terms(replace(found, known_texts=known, known_disputed=wrong), PARAMS)
     assert check.p_value > 0.05
-    assert check.sentence.endswith("29.1% are expected")  # (20 + 20 * 21 / 1001) / (50 + 20)
+    assert check.sentence.endswith("29.2% are expected")  # (20 + 20 * 21 / 1001) / (50 + 20)
 
 
 def test_a_campaign_alarms_above_its_share_however_its_words_vary():

@@ -182,14 +182,14 @@ def test_near_copies_are_all_those_that_brute_force_finds(real):
     wordings, _ = text.wordings([*varied(real[:200], seed=3), *real, "", "a", "b", "free", "free "])
     expected = slow_near_copies(wordings)
     assert len(expected) > 50
-    assert text.near_copies(wordings).tolist() == expected
+    assert text.near_copies(wordings).pairs.tolist() == expected
 
 
 def test_near_copies_of_few_texts_are_few():
-    assert text.near_copies([]).shape == (0, 2)
-    assert text.near_copies(["hello"]).shape == (0, 2)
-    assert text.near_copies(["", "a", "b"]).shape == (0, 2)
-    assert text.near_copies(["call me now", "call me later", "call me now"]).tolist() == [[0, 2]]
+    assert text.near_copies([]).pairs.shape == (0, 2)
+    assert text.near_copies(["hello"]).pairs.shape == (0, 2)
+    assert text.near_copies(["", "a", "b"]).pairs.shape == (0, 2)
+    assert text.near_copies(["call me now", "call me later", "call me now"]).pairs.tolist() == [[0, 2]]
 
 
 def test_wordings_number_equal_masked_texts_alike():

@@ -127,28 +127,28 @@ def test_the_order_of_the_rows_changes_nothing(messages):
 
 
 def test_no_kept_message_has_a_near_copy_in_another_split(of_real):
-    rows, pairs = of_real
+    rows, near = of_real
     wordings = rows.drop_duplicates("wording").reset_index()
     assert wordings["wording"].tolist() == list(range(len(wordings)))
     kept = [None if row.left_out else row.split for row in wordings.itertuples()]
-    assert [(i, j) for i, j in pairs if kept[i] and kept[j] and kept[i] != kept[j]] == []
-    assert sum(wordings["split"][i] != wordings["split"][j] for i, j in pairs) > 5
+    assert [(i, j) for i, j in near.pairs if kept[i] and kept[j] and kept[i] != kept[j]] == []
+    assert sum(wordings["split"][i] != wordings["split"][j] for i, j in near.pairs) > 5
     assert rows.groupby("wording")[["campaign_key", "split", "left_out"]].nunique().to_numpy().max() == 1
 
 
 def test_only_the_lower_split_loses_a_row():
     split = np.array(["train", "test", "val", "test", "val", "train"], object)
     pairs = np.array([[0, 1], [1, 2], [1, 3], [4, 5]])
-    assert vectorize.left_out(split, pairs).tolist() == [True, False, True, False, False, True]
+    assert vectorize.left_out(split, text.Near(pairs, [])).tolist() == [True, False, True, False, False, True]
 
 
 def test_the_shares_of_the_default_data_are_near_those_asked_for(of_real):
-    rows, pairs = of_real
+    rows, near = of_real
     shares = rows["split"].value_counts(normalize=True)
     assert shares["train"] == pytest.approx(0.7, abs=0.02)
     assert shares["val"] == pytest.approx(0.15, abs=0.02)
     assert shares["test"] == pytest.approx(0.15, abs=0.02)
-    figures = vectorize.figures_of(rows, pairs, PARAMS)
+    figures = vectorize.figures_of(rows, near, PARAMS)
     assert figures["leak"].value == 0
     assert figures["leak"].n == len(rows) == 4534
     assert not rows["left_out"][rows["split"] == "test"].any()
@@ -161,7 +161,7 @@ def test_the_shares_of_the_default_data_are_near_those_asked_for(of_real):
 
 def test_the_leak_of_a_random_split_is_what_random_splits_leak(real, of_real):
     """200 real splits of the rows as they came, copies included, against the closed form."""
-    rows, pairs = of_real
+    rows, near = of_real
     of_row = np.repeat(np.arange(len(rows)), rows["copies"])  # the message of each row as it came
     wording = rows["wording"].to_numpy()[of_row]
     spam = (rows["label"] == "spam").to_numpy()[of_row]
@@ -172,12 +172,12 @@ def test_the_leak_of_a_random_split_is_what_random_splits_leak(real, of_real):
         train, test = np.split(order, [int(0.7 * len(order)), int(0.85 * len(order))])[::2]
         in_train = np.bincount(wording[train], minlength=wording.max() + 1) > 0
         leaks = in_train.copy()
-        leaks[pairs[in_train[pairs[:, 0]], 1]] = True
-        leaks[pairs[in_train[pairs[:, 1]], 0]] = True
+        leaks[near.pairs[in_train[near.pairs[:, 0]], 1]] = True
+        leaks[near.pairs[in_train[near.pairs[:, 1]], 0]] = True
         found = leaks[wording[test]]
         leaked.append((found.mean(), found[spam[test]].mean()))
     messages, of_spam = np.mean(leaked, axis=0)
-    figures = vectorize.figures_of(rows, pairs, PARAMS)
+    figures = vectorize.figures_of(rows, near, PARAMS)
     assert figures["random_split_leak.messages"].value == pytest.approx(messages, abs=0.003)
     assert figures["random_split_leak.spam"].value == pytest.approx(of_spam, abs=0.015)
 
@@ -186,21 +186,21 @@ def test_the_leak_of_a_random_split_by_hand():
     rows = pd.DataFrame(
         {"wording": [0, 1, 1, 2], "copies": [1, 2, 1, 1], "label": ["ham", "spam", "spam", "ham"]}
     )
-    pairs = np.array([[0, 1]])  # rows 0 and 1 and 2 are near; row 3 is alone
+    near = text.Near(np.array([[0, 1]]), [])  # rows 0 and 1 and 2 are near; row 3 is alone
     everyone, spam = rows["label"].notna(), rows["label"] == "spam"
-    assert vectorize.random_split_leak(rows, pairs, 0.5, everyone) == pytest.approx(
-        (4 * (1 - 0.5**3) + 0) / 5
+    assert vectorize.random_split_leak(rows, near, 0.5, everyone) == pytest.approx((4 * (1 - 0.5**3) + 0) / 5)
+    assert vectorize.random_split_leak(rows, near, 0.5, spam) == pytest.approx(1 - 0.5**3)
+    assert vectorize.random_split_leak(rows, text.Near(near.pairs[:0], []), 0.5, spam) == pytest.approx(
+        1 - 0.5**2
     )
-    assert vectorize.random_split_leak(rows, pairs, 0.5, spam) == pytest.approx(1 - 0.5**3)
-    assert vectorize.random_split_leak(rows, pairs[:0], 0.5, spam) == pytest.approx(1 - 0.5**2)
 
 
 def test_a_campaign_of_many_numbers_is_one_wording():
     """Two thousand one-time codes took a minute when they were compared in pairs."""
-    rows, pairs = vectorize.divide(table([f"Your code is {i:06d}" for i in range(30_000)]), PARAMS)
+    rows, near = vectorize.divide(table([f"Your code is {i:06d}" for i in range(30_000)]), PARAMS)
     assert rows["split"].nunique() == 1
-    assert pairs.shape == (0, 2)
-    assert vectorize.random_split_leak(rows, pairs, 0.7, rows["label"].notna()) == 1
+    assert near.pairs.shape == (0, 2)
+    assert vectorize.random_split_leak(rows, near, 0.7, rows["label"].notna()) == 1
 
 
 # ---- the tokenizer
