@@ -255,6 +255,6 @@ def test_reasons_are_counted_by_the_month_a_row_was_received_in_or_its_file_is_n
     ]
 
 
-def test_without_refused_rows_there_is_nothing_to_count():
+def test_without_refused_rows_the_count_is_0():
     run(good())
-    assert Path(FILES["over_time"]).read_text() == "month,reason,rows\n"
+    assert Path(FILES["over_time"]).read_text() == "month,reason,rows\nundated,none,0\n"
