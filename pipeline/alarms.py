@@ -98,7 +98,7 @@ h2 { font-size: 1.15rem; margin: 1.6rem 0 .3rem }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .45rem .7rem; border-bottom: 1px solid #dde3e9 }
 th { font-size: .8rem; color: #5a6773; font-weight: 600 }
-td { overflow-wrap: anywhere }
+td:last-child { overflow-wrap: anywhere }
 .success { color: #1a7f37 }
 .danger { color: #b42318 }
 i { font-style: normal; font-weight: 700 }
