@@ -113,7 +113,8 @@ def test_score_labels_a_file_with_the_champion(project, tmp_path):
     (tmp_path / "in.csv").write_text("id,text\n007,WIN a prize now\n008,see you at lunch\n")
     run("python", "-m", "pipeline.score", str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
     out = pd.read_csv(tmp_path / "out.csv", dtype={"id": str})
-    assert list(out.columns) == ["id", "text", "label", "probability", "threshold", "model_version"]
+    added = ["label", "probability", "threshold", "model_version", "refused"]
+    assert list(out.columns) == ["id", "text", *added]
     assert list(out["id"]) == ["007", "008"]
     assert set(out["label"]) <= {"ham", "spam"}
     assert out["probability"].between(0, 1).all()
