@@ -374,6 +374,7 @@ def test_bytes_that_the_encoding_does_not_have_point_to_the_encoding(refusal, na
         ({"labels": {"spam": [1]}}, "labels must map ham and spam, not spam"),
         ({"labels": {}}, "labels must map ham and spam, not nothing"),
         ({"encoding": "latin-x"}, "encoding: unknown 'latin-x'; utf-8, latin-1 and cp1252 are some"),
+        ({"glob": "./"}, "glob names no file; * takes every file of data/inbox"),
         ({"format": "xlsx"}, "format: unknown 'xlsx'; choose from csv, tsv, jsonl, parquet"),
     ],
 )

@@ -1,6 +1,7 @@
 """The edge: params are refused by name, files are whole or absent and canonical, errors are one line."""
 
 import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -612,3 +613,12 @@ def test_json_is_canonical_and_refuses_what_json_cannot_say(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == stage.read_json(
         tmp_path / "a.json"
     )
+
+
+def test_the_sha256_of_a_file_is_that_of_its_bytes_and_what_is_no_file_is_one_line(tmp_path):
+    (tmp_path / "a").write_bytes(b"hello")
+    assert stage.file_sha256(tmp_path / "a") == hashlib.sha256(b"hello").hexdigest()
+    for name, problem in (("none", "missing"), (".", "Is a directory")):
+        with pytest.raises(PipelineError) as refused:
+            stage.file_sha256(tmp_path / name, "look for it")
+        assert str(refused.value) == f"{tmp_path / name}: {problem}; look for it"
