@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from confusable_homoglyphs.confusables import confusables_data
 from datasketch import MinHash
 from numpy.typing import NDArray
 
@@ -20,19 +21,43 @@ BANDS, BAND = 25, 5  # of LSH: finds a pair at 0.8 with probability 1 - (1 - 0.8
 KEY_SHINGLE = 8  # characters; longer ones part more near-copies, shorter ones join strangers
 CHUNK = 10_000  # messages hashed at once
 
-# a pattern: what nobody sees, from soft hyphens to the tags and selectors of the last planes
-ZERO_WIDTH = (
-    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e"
-    "\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef]"
-)
-_ZERO_WIDTH = re.compile(ZERO_WIDTH)
+# Of tags, joiners, marks of direction and selectors: characters that nobody sees, first and last.
+INVISIBLE = [
+    *((0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x180E, 0x180E), (0x200B, 0x200F), (0x202A, 0x202E)),
+    *((0x2060, 0x206F), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xE0000, 0xE01EF)),
+]
+# Letters and digits of other scripts, and the ASCII ones that they look like, where NFKC leaves them alone.
+# Source: Unicode Technical Standard 39, confusables.txt.
+CONFUSABLES = {
+    found["c"]: plain
+    for plain, alike in confusables_data.items()
+    if len(plain) == 1 and plain.isascii() and plain.isalnum()
+    for found in alike
+    if len(found["c"]) == 1 and not found["c"].isascii() and unicodedata.is_normalized("NFKC", found["c"])
+    if not unicodedata.combining(found["c"]) and unicodedata.category(found["c"]) != "Mc"  # goes with another
+}
+CHARACTERS = {chr(code): "" for first, last in INVISIBLE for code in range(first, last + 1)} | CONFUSABLES
+_CHARACTERS = str.maketrans(CHARACTERS)
+# What stands between the letters of a word, or in place of them, and what a reader reads; both Python and
+# the tokenizer's own engine take these patterns.
+_LONE = r"(?:(?<=\A[A-Za-z])|(?<=[ .\-_*][A-Za-z]))[ .\-_*](?=[A-Za-z](?![A-Za-z0-9']))"  # f r e e, f-r-e-e
+_DIGIT = r"(?<=[A-Za-z])%(?=[0-9]?[A-Za-z])|(?<=[A-Za-z][0-9])%(?=[A-Za-z])"  # fr33, b00k: one or two
+_LETTERS = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g"}
+DISGUISES = {_LONE: ""} | {_DIGIT.replace("%", digit): letter for digit, letter in _LETTERS.items()}
+_DISGUISES = [(re.compile(pattern), plain) for pattern, plain in DISGUISES.items()]
 _LINK = re.compile(r"(?:https?://|www\.)\S+")
 _DIGITS = re.compile(r"\d+")
 
 
 def canonicalise(text: str) -> str:
-    """The text without characters that nobody sees, in NFKC; again changes nothing."""
-    return unicodedata.normalize("NFKC", _ZERO_WIDTH.sub("", text))
+    """The text as it is read: no invisible characters, look-alikes as ASCII, NFKC, words without disguise.
+
+    The tokenizer's normaliser does the same, but that a mark which combines with a look-alike goes with it.
+    """
+    text = unicodedata.normalize("NFKC", text.translate(_CHARACTERS))
+    for pattern, plain in _DISGUISES:
+        text = pattern.sub(plain, text)
+    return text
 
 
 def fold(text: str) -> str:

@@ -2,14 +2,18 @@
 
 import json
 import logging
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import sentencepiece
 from numpy.typing import NDArray
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from pipeline import profile, stage, text
@@ -113,8 +117,9 @@ def fit_tokenizer(texts: Iterable[str], params: Params) -> Tokenizer:
     Source: Sennrich, Haddow, Birch 2016; Radford and others 2019 for bytes.
     """
     tokenizer = Tokenizer(models.BPE())
+    disguises = (normalizers.Replace(Regex(pattern), plain) for pattern, plain in text.DISGUISES.items())
     tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Replace(Regex(text.ZERO_WIDTH), ""), normalizers.NFKC()]
+        [normalizers.Precompiled(character_map()), normalizers.NFKC(), *disguises]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
@@ -132,6 +137,29 @@ def fit_tokenizer(texts: Iterable[str], params: Params) -> Tokenizer:
     spec = json.loads(tokenizer.to_str())
     spec["added_tokens"] = []  # or "[PAD]", written in a message, would become id 0
     return Tokenizer.from_str(json.dumps(spec))
+
+
+def character_map() -> bytes:
+    """What `text.canonicalise` does to single characters, as the trie that a tokenizer looks them up in.
+
+    A regular expression for each letter and its look-alikes would take longer than the whole tokenizer.
+    """
+    model = BytesIO()
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
+        rules.writelines(
+            f"{ord(char):X}\t{plain and f'{ord(plain):X}'}\n" for char, plain in text.CHARACTERS.items()
+        )
+        rules.flush()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(["a"]),
+            model_writer=model,
+            vocab_size=8,
+            hard_vocab_limit=False,
+            normalization_rule_tsv=rules.name,
+            minloglevel=2,
+        )
+    spec = sentencepiece_model_pb2.ModelProto.FromString(model.getvalue()).normalizer_spec
+    return spec.precompiled_charsmap
 
 
 def token_ids(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:

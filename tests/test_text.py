@@ -58,9 +58,15 @@ def slow_near_copies(masked):
         ("", ""),
         ("\u200b", ""),
         ("Kept As It IS\n", "Kept As It IS\n"),
+        ("frее рrіzе", "free prize"),  # Cyrillic е, р and і
+        ("ＷΟΝ", "WON"),  # fullwidth, and Greek capitals
+        ("f r e e, p-r-i-z-e, w.o.n now", "free, prize, won now"),
+        ("I am 4 u", "I am 4 u"),
+        ("pr1ze b00ks fr33 v1@gra", "prize books fr33 v1@gra"),
+        ("4pm gr8 call 0800 1234 W1234X", "4pm gr8 call 0800 1234 W1234X"),
     ],
 )
-def test_canonicalise_is_nfkc_without_what_nobody_sees(written, canonical):
+def test_canonicalise_is_nfkc_without_what_nobody_sees_and_without_disguise(written, canonical):
     assert text.canonicalise(written) == canonical
 
 

@@ -341,6 +341,18 @@ def test_the_normaliser_is_canonicalise_for_every_character_of_unicode_11(tokeni
         assert len(normalise(combined)) == 1
 
 
+DISGUISED = st.text(
+    st.sampled_from("abAB0139 .-_*'é\n" + "".join(text.CONFUSABLES)[:40] + "\u200b"), max_size=30
+)
+
+
+@given(DISGUISED)
+@settings(derandomize=True, deadline=None, max_examples=500)
+def test_the_normaliser_undoes_disguises_as_canonicalise_does(written):
+    normalise = vectorize.fit_tokenizer(VOICES, PARAMS).normalizer.normalize_str
+    assert normalise(written) == text.canonicalise(written)
+
+
 def test_the_tokenizer_never_sees_val_or_test(tmp_path, project):
     words = {"train": "trainonlyword", "val": "valonlyword", "test": "testonlyword"}
     texts = []
