@@ -1,6 +1,6 @@
 """The linear model beside ours: TF-IDF of words and characters, and a linear SVM."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,15 +27,22 @@ def baseline() -> Any:
     )
 
 
-def baseline_scores(
-    train: Sequence[str], labels: NDArray[np.bool_], *others: Sequence[str]
-) -> list[NDArray[np.float64]]:
-    """Scores in (0, 1), one array (n,) for each of the other lists of texts; higher is more like spam.
+def baseline_scorer(
+    train: Sequence[str], labels: NDArray[np.bool_]
+) -> Callable[[Sequence[str]], NDArray[np.float64]]:
+    """Fits the model. Returns what gives texts their scores in (0, 1), (n,); higher is more like spam.
 
     The sigmoid of the SVM's margin, to be calibrated on val as the network's score is.
     """
     model = baseline().fit(list(train), labels)
-    return [_sigmoid(model.decision_function(list(texts))) for texts in others]
+    return lambda texts: _sigmoid(model.decision_function(list(texts)))
+
+
+def baseline_scores(
+    train: Sequence[str], labels: NDArray[np.bool_], *others: Sequence[str]
+) -> list[NDArray[np.float64]]:
+    """The scores of each of the other lists of texts."""
+    return [*map(baseline_scorer(train, labels), others)]
 
 
 def out_of_fold_scores(

@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import decision, formats, metrics, models, stage
-from pipeline.baseline import baseline_scores
+from pipeline import attacks, decision, formats, metrics, models, stage
+from pipeline.baseline import baseline_scorer
 from pipeline.metrics import Scored
 from pipeline.served_model import SpamDetector
 from pipeline.slices import slices
@@ -60,12 +60,41 @@ def judge(
     return Judged(chosen, Scored(truth[1], probability, decision.label(probability, chosen)))
 
 
-def network_scores(tokenizer: Path, network: Path, *texts: list[str]) -> list[NDArray[np.float32]]:
-    """The network's scores, through the served path: the same code and SavedModel that MLflow serves."""
+def network_scorer(tokenizer: Path, network: Path) -> attacks.Score:
+    """Scores texts through the served path: the same code and SavedModel that MLflow serves."""
     with tempfile.TemporaryDirectory() as folder:
         models.export(models.load(network), Path(folder))
         detector = SpamDetector().load(tokenizer, Path(folder))
-        return [detector.scores(part) for part in texts]
+    return lambda texts: detector.scores(list(texts))
+
+
+def under_attack(
+    score: attacks.Score,
+    chosen: decision.Decision,
+    test: pd.DataFrame,
+    seed: int,
+    tried: Sequence[tuple[str, int]] = attacks.EVERY,
+) -> dict[str, Figure]:
+    """How much spam is still caught, and how much ham lost, when each message of test is edited."""
+    spam = (test["label"] == "spam").to_numpy()
+    messages = test["text"].tolist()
+    figures = {}
+
+    def probability(texts: Sequence[str]) -> decision.Probabilities:
+        return decision.calibrate(score(texts), chosen)
+
+    def caught(texts: Sequence[str], among: NDArray[np.bool_]) -> Figure:
+        labelled = decision.label(probability(texts), chosen)
+        return Figure(100 * float(labelled[among].mean()) if among.any() else None, n=int(among.sum()))
+
+    for name, strength in tried:
+        edited = attacks.attacked(messages, attacks.ATTACKS[name], strength, seed)
+        figures[f"{name}_{strength}.spam_caught_percent"] = caught(edited, spam)
+        figures[f"{name}_{strength}.ham_blocked_percent"] = caught(edited, ~spam)
+    spams = [message for message, is_spam in zip(messages, spam, strict=True) if is_spam]
+    edited = attacks.adaptive(spams, probability, chosen.threshold, seed)
+    figures["adaptive.spam_caught_percent"] = caught(edited, np.ones(len(edited), np.bool_))
+    return figures
 
 
 def figures_of(ours: Judged, baseline: Judged, test: pd.DataFrame, params: Params) -> dict[str, Figure]:
@@ -156,11 +185,13 @@ def main(argv: list[str] | None = None) -> None:
     spam = {name: (part["label"] == "spam").to_numpy() for name, part in parts.items()}
     truth = spam["val"], spam["test"]
 
-    scores = network_scores(tokenizer, network, texts["val"], texts["test"])
-    ours = judge(truth, scores, params.lost_ham_budget)
-    linear = baseline_scores(texts["train"], spam["train"], texts["val"], texts["test"])
-    baseline = judge(truth, linear, params.lost_ham_budget)
+    scorers = network_scorer(tokenizer, network), baseline_scorer(texts["train"], spam["train"])
+    ours, baseline = (
+        judge(truth, [score(texts["val"]), score(texts["test"])], params.lost_ham_budget) for score in scorers
+    )
     figures = figures_of(ours, baseline, parts["test"], params)
+    for prefix, score, judged in zip(("attacks", "baseline.attacks"), scorers, (ours, baseline), strict=True):
+        figures |= prefixed(prefix, under_attack(score, judged.decision, parts["test"], params.seed))
 
     stage.write_json(chosen, asdict(ours.decision))
     worst = pa.Table.from_pandas(worst_mistakes(parts["test"], ours.test), MISTAKES, preserve_index=False)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from conftest import MESSAGES, ROOT, set_params
 
-from pipeline import decision, evaluate, formats, models, stage
+from pipeline import attacks, decision, evaluate, formats, models, stage
 from pipeline.evaluate import MISTAKES, PLOTS, SLICE_METRICS, WORST, Params, figures_of, judge
 from pipeline.metrics import METRICS, Scored
 from pipeline.slices import SLICES
@@ -245,7 +245,7 @@ class Project:
         tokenizer = fit_tokenizer(rows["body"], VectorizeParams(Shares(0.4, 0.3, 0.3), "s", 400, 30, 10))
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
         keras.utils.set_random_seed(6)
-        size = models.Size(tokenizer.get_vocab_size(), 5, 4, 0.0)
+        size = models.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0)
         models.save(models.MODELS["dense"](size), folder / "model.keras")
 
     def in_test(self):
@@ -303,3 +303,33 @@ def test_stage_is_repeatable_and_its_files_agree(project):
     assert set(mistakes["message_id"]) == set(project.messages["message_id"][project.in_test()])
     confusion = pd.read_csv(made / "plots" / "confusion.csv")
     assert (confusion["actual"] != confusion["predicted"]).sum() == mistakes["wrong"].sum()
+
+
+# ---- under attack
+
+
+def by_prize(texts):
+    """A model that knows one word, as it is written."""
+    return np.array([0.9 if "prize" in message else 0.1 for message in texts])
+
+
+def test_under_attack_counts_spam_caught_and_ham_lost_of_edited_messages():
+    texts = ["a prize"] * 8 + ["lunch prize", "lunch"] * 2
+    test = pd.DataFrame({"text": texts, "label": ["spam"] * 8 + ["ham"] * 4})
+    as_they_are = decision.Decision(1.0, 0.0, 0.5, 0.1, ham=9, ham_lost=0, lost_ham_upper=0.3)
+    tried = [("good_words", 8), ("homoglyphs", 30)]
+    found = evaluate.under_attack(by_prize, as_they_are, test, seed=1, tried=tried)
+    assert found["good_words_8.spam_caught_percent"] == Figure(100.0, n=8)
+    assert found["good_words_8.ham_blocked_percent"] == Figure(50.0, n=4)
+    assert found["homoglyphs_30.spam_caught_percent"].value < 100
+    assert found["adaptive.spam_caught_percent"] == Figure(0.0, n=8)
+    assert len(found) == 5
+
+
+def test_report_holds_every_attack_for_ours_and_for_the_baseline(project):
+    figures = json.loads((project.run("made") / "evaluate.json").read_text())["figures"]
+    for prefix in ("attacks", "baseline.attacks"):
+        assert f"{prefix}.adaptive.spam_caught_percent" in figures
+        for name, strength in attacks.EVERY:
+            for kind in ("spam_caught_percent", "ham_blocked_percent"):
+                assert 0 <= figures[f"{prefix}.{name}_{strength}.{kind}"]["value"] <= 100

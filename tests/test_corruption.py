@@ -1,0 +1,79 @@
+"""Each corruption edits what it says, up to its share, and takes its chances from the random given."""
+
+import re
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import corruption
+from pipeline.corruption import CORRUPTIONS
+
+MESSAGE = "URGENT! You have won a £2000 prize. Call 09066364589 now to claim it"
+WORDS = ["see", "you", "later"]
+
+
+def edited(name, share=0.3, seed=1, message=MESSAGE):
+    return CORRUPTIONS[name](message, share, Random(seed), WORDS)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_the_same_random_makes_the_same_edit_and_another_one_another(name):
+    assert edited(name) == edited(name)
+    assert len({edited(name, seed=seed) for seed in range(20)}) > 5
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+@given(message=st.text(max_size=40), share=st.floats(0, corruption.STRONGEST))
+@settings(derandomize=True, deadline=None, max_examples=50)
+def test_any_message_can_be_edited(name, message, share):
+    assert isinstance(edited(name, share, message=message), str)
+
+
+@pytest.mark.parametrize("name", ["leet", "slips", "separated"])
+def test_a_share_of_nothing_edits_nothing_and_a_larger_one_more(name):
+    assert edited(name, 0.0) == MESSAGE
+
+    def kept(share):
+        found = [set(edited(name, share, seed).split()) for seed in range(50)]
+        return sum(len(words & set(MESSAGE.split())) for words in found)
+
+    assert kept(0.3) < kept(0.1) < kept(0.0)
+
+
+def test_leet_draws_a_table_for_each_message_and_keeps_to_it():
+    tables = set()
+    for seed in range(20):
+        found = edited("leet", 0.5, seed)
+        pairs = {(a.lower(), b) for a, b in zip(MESSAGE, found, strict=True) if a != b}
+        assert all(b in corruption.SIGNS for _, b in pairs)
+        assert len({a for a, _ in pairs}) == len(pairs)  # a letter is always the same sign
+        tables.add(frozenset(pairs))
+    assert len(tables) == 20
+
+
+def test_numbers_changes_long_ones_alone():
+    found = edited("numbers")
+    assert re.sub(r"\d", "0", found) == re.sub(r"\d", "0", MESSAGE)
+    assert "09066364589" not in found
+    assert edited("numbers", message="call me at 10 30 or 123") == "call me at 10 30 or 123"
+
+
+def test_ham_words_stand_at_one_end():
+    for seed in range(20):
+        found = edited("ham_words", seed=seed)
+        assert found.startswith(f"{MESSAGE} ") or found.endswith(f" {MESSAGE}")
+        assert set(found.replace(MESSAGE, "").split()) <= set(WORDS)
+    assert CORRUPTIONS["ham_words"](MESSAGE, 0.3, Random(1), []).strip() == MESSAGE
+
+
+def test_half_of_all_words_may_train_however_they_are_written():
+    words = [f"word{i}" for i in range(2000)]
+    assert 0.45 < sum(map(corruption.may_train, words)) / 2000 < 0.55
+    assert all(corruption.may_train(word) == corruption.may_train(word.upper()) for word in words)
+
+
+def test_corrupted_takes_one_of_those_named():
+    found = {corruption.corrupted(MESSAGE, ["numbers"], Random(seed), WORDS) for seed in range(10)}
+    assert all(re.sub(r"\d", "0", message) == re.sub(r"\d", "0", MESSAGE) for message in found)
