@@ -4,17 +4,18 @@ import json
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 from keras import layers, ops
 
-from pipeline import stage
+from pipeline import stage, wide
 from pipeline.stage import PipelineError
 
 PAD = 0  # the token id that fills a batch on the right; no message has it
+NGRAM_ROWS = 1 << 14  # of the embedding of n-grams, which share rows by their hash
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file knows
 ADDRESS = re.compile(rb'(?<="shared_object_id": )\d+')  # of an object that layers share, in memory
 
@@ -23,10 +24,16 @@ ADDRESS = re.compile(rb'(?<="shared_object_id": )\d+')  # of an object that laye
 class Size:
     """What the builders can be told; each uses what it has a use for."""
 
-    vocabulary_size: int  # token ids
+    tokens: Sequence[str]  # how each token id is spelt
     embedding_dim: int
     units: int  # of a recurrent layer, in each direction
     dropout: float  # share of inputs, in [0, 1)
+    token_dropout: float  # share of tokens, in [0, 1)
+    wide_share: float  # of the logit, in [0, 1]: the wide path's
+
+    @property
+    def vocabulary_size(self) -> int:
+        return len(self.tokens)
 
 
 Builder = Callable[[Size], keras.Model]  # of a network from (n, t) token ids to (n, 1) P(spam)
@@ -43,16 +50,23 @@ def bilstm_article(size: Size) -> keras.Model:
 
 
 def bilstm(size: Size) -> keras.Model:
-    """Ours: the article's, with word shapes beside the embedding and all states pooled, not the last.
+    """Ours: a wide path of n-grams beside a deep one, which reads n-grams too and pools all of its states.
 
-    A convolution of width three sees fragments of words that a sub-word alone does not; a spam's few
-    telling words survive max pooling however far from the end they stand.
+    A word's neighbours and case are in the n-grams that end with it, which a convolution widens; a spam's
+    few telling words survive max pooling however far from the end they stand. Whole tokens are dropped in
+    training, so that no one word decides.
     """
     tokens = layers.Input((None,), dtype="int32", name="token_ids")
     real = ops.not_equal(tokens, PAD)  # (n, t)
     weight = ops.expand_dims(ops.cast(real, "float32"), -1)  # (n, t, 1)
-    embedded = layers.Embedding(size.vocabulary_size, size.embedding_dim)(tokens) * weight
-    embedded = layers.Dropout(size.dropout)(embedded)
+    reader = wide.Ngrams(size.vocabulary_size)
+    ngrams = reader(tokens)  # (n, t, orders)
+    reader.fold(size.tokens)
+
+    of_ngrams = layers.Embedding(NGRAM_ROWS, size.embedding_dim)(ngrams % NGRAM_ROWS)
+    embedded = layers.Embedding(size.vocabulary_size, size.embedding_dim)(tokens) + ops.sum(of_ngrams, axis=2)
+    embedded = layers.Dropout(size.dropout)(embedded * weight)
+    embedded = layers.Dropout(size.token_dropout, noise_shape=(None, None, 1))(embedded)
     shapes = layers.Conv1D(size.embedding_dim, 3, padding="same", activation="relu")(embedded)
     inputs = layers.Concatenate()([embedded, shapes])  # (n, t, 2 * embedding_dim)
     lstm = layers.LSTM(size.units, return_sequences=True)
@@ -60,7 +74,10 @@ def bilstm(size: Size) -> keras.Model:
     largest = ops.max(states - (1 - weight) * 1e9, axis=1)
     mean = ops.sum(states * weight, axis=1) / ops.sum(weight, axis=1)
     pooled = layers.Dropout(size.dropout)(layers.Concatenate()([largest, mean]))  # (n, 4 * units)
-    return keras.Model(tokens, _head(pooled), name="bilstm")
+
+    deep = layers.Dense(1, name="deep")(layers.Dense(16, activation="relu")(pooled))
+    logit = wide.Blend(size.wide_share)(wide.Wide(name="wide")(ngrams), deep)
+    return keras.Model(tokens, layers.Activation("sigmoid", name="probability")(logit), name="bilstm")
 
 
 def lstm(size: Size) -> keras.Model:

@@ -1,18 +1,22 @@
 """Trains the network on token ids, stops early on campaigns it never trained on, keeps the best weights."""
 
+import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from random import Random
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from pipeline import checkpoint, models, stage, text, tracking
+from pipeline import checkpoint, corruption, models, stage, text, tracking, wide
 from pipeline.checkpoint import Checkpoint, State
 from pipeline.metrics import METRICS, Scored
 from pipeline.stage import Figure, PipelineError
@@ -23,6 +27,7 @@ TokenIds = NDArray[np.int32]  # (n, t), padded on the right with 0
 Labels = NDArray[np.float32]  # (n,), spam is 1
 Batch = tuple[TokenIds, Labels]
 THREADS = 2  # fixed, so that a machine with more cores adds up in the same order
+CHUNK = 256  # messages whose n-grams are counted together
 WINDOW = 40  # batches whose messages are sorted by length together; larger pads less, shuffles less
 
 
@@ -32,7 +37,12 @@ class Params:
     embedding_dim: int
     units: int  # of the recurrent layer, in each direction
     dropout: float  # share of inputs, in [0, 1)
-    learning_rate: float  # Adam's
+    token_dropout: float  # share of tokens, in [0, 1)
+    wide_share: float  # of the logit, in [0, 1]: the wide path's, the rest is the deep one's
+    corruptions: list[str]  # of CORRUPTIONS in pipeline/corruption.py
+    corrupted: float  # share of messages that are corrupted anew in each epoch, in [0, 1]
+    copies: int  # corrupted ones of each message, for the wide path
+    learning_rate: float  # Adam's at first; it falls to 0 along a cosine
     batch_size: int  # messages
     epochs: int  # at most
     patience: int  # epochs without a better average precision before it stops
@@ -41,8 +51,12 @@ class Params:
 
     def __post_init__(self) -> None:
         stage.choose(models.MODELS, self.model, "params.yaml: train.model")
-        if not (0 < self.stop_share < 1 and 0 <= self.dropout < 1):
-            raise ValueError("stop_share must lie in (0, 1) and dropout in [0, 1)")
+        for name in self.corruptions:
+            stage.choose(corruption.CORRUPTIONS, name, "params.yaml: train.corruptions")
+        if not (0 < self.stop_share < 1 and 0 <= self.dropout < 1 and 0 <= self.token_dropout < 1):
+            raise ValueError("stop_share must lie in (0, 1), dropout and token_dropout in [0, 1)")
+        if not (0 <= self.wide_share <= 1 and 0 <= self.corrupted <= 1 and 0 <= self.copies <= 100):
+            raise ValueError("wide_share and corrupted must lie in [0, 1], copies in 0 to 100")
         if min(self.epochs, self.patience, self.batch_size, self.units, self.embedding_dim) < 1:
             raise ValueError("epochs, patience, batch_size, units and embedding_dim must be at least 1")
         if self.learning_rate <= 0 or self.seed < 0:
@@ -104,6 +118,47 @@ def batches(rows: Rows, size: int, seed: tuple[int, int]) -> Iterator[Batch]:
         yield pad(part.token_ids), part.labels
 
 
+def chunks(rows: Rows, size: int) -> Iterator[Batch]:
+    """All rows once, in order of their length."""
+    by_length = np.argsort([len(ids) for ids in rows.token_ids], kind="stable")
+    for start in range(0, len(by_length), size):
+        part = rows.take(by_length[start : start + size])
+        yield pad(part.token_ids), part.labels
+
+
+# ---- corruption
+
+Vary = Callable[[tuple[int, int], float], Rows]  # the rows, a share of them corrupted as a seed decides
+
+
+def corrupter(rows: Rows, tokenizer: Tokenizer, names: Sequence[str]) -> Vary:
+    """Corrupts rows: back to text, edited, and tokenized again, as an edited message will be."""
+    if not names:
+        return lambda seed, share: rows
+    texts = [tokenizer.decode(ids[1:].tolist())[1:] for ids in rows.token_ids]  # without [START] and a space
+    words = [
+        word for text_, spam in zip(texts, rows.labels, strict=True) if not spam for word in text_.split()
+    ]
+    words = [word for word in words if corruption.may_train(word)]
+
+    def vary(seed: tuple[int, int], share: float) -> Rows:
+        random = Random(repr(seed))
+        chosen = [i for i in range(len(texts)) if random.random() < share]
+        edited = [corruption.corrupted(texts[i], names, random, words) for i in chosen]
+        token_ids = list(rows.token_ids)
+        for i, encoding in zip(chosen, tokenizer.encode_batch_fast(edited), strict=True):
+            token_ids[i] = np.array(encoding.ids, np.int32)
+        return Rows(token_ids, rows.labels)
+
+    return vary
+
+
+def fit_wide(model: keras.Model, vary: Vary, params: Params) -> None:
+    """Fits the wide path, if there is one, on the rows and their corrupted copies."""
+    copies = [vary((params.seed, -1 - copy), float(copy > 0)) for copy in range(params.copies + 1)]
+    wide.fit(model, (batch for rows in copies for batch in chunks(rows, CHUNK)))
+
+
 # ---- the loop
 
 
@@ -114,12 +169,15 @@ def train(
     params: Params,
     report: Callable[[list[Epoch]], None],
     saved: Checkpoint | None = None,
+    vary: Vary | None = None,
 ) -> list[Epoch]:
     """Trains `model` in place and leaves the weights of its best epoch in it. Returns the curves.
 
     With a checkpoint it goes on after the last epoch that was saved there, to the same weights, bit for bit.
     """
-    optimizer = keras.optimizers.Adam(params.learning_rate)
+    steps = math.ceil(len(rows.labels) / params.batch_size)
+    falling = keras.optimizers.schedules.CosineDecay(params.learning_rate, params.epochs * steps)
+    optimizer = keras.optimizers.Adam(falling)
     step = _training_step(model, optimizer)
     score = tf.function(lambda ids: model(ids, training=False)[:, 0], reduce_retracing=True)
     curves: list[Epoch] = []
@@ -134,8 +192,9 @@ def train(
     while not is_over(curves, params):
         number, loss, right = len(curves) + 1, 0.0, 0.0
         seed_dropout(model, (params.seed, number))
-        order = batches(rows, params.batch_size, (params.seed, number))
-        for ids, labels in _progress(order, math.ceil(len(rows.labels) / params.batch_size), number):
+        varied = vary((params.seed, number), params.corrupted) if vary else rows
+        order = batches(varied, params.batch_size, (params.seed, number))
+        for ids, labels in _progress(order, steps, number):
             batch_loss, batch_right = step(tf.constant(ids), tf.constant(labels))
             loss, right = loss + float(batch_loss), right + float(batch_right)
         n = len(rows.labels)
@@ -191,10 +250,9 @@ def _training_step(
 
 def _judge(stop: Rows, score: Callable[..., tf.Tensor], size: int) -> tuple[float, float, float]:
     """Loss, accuracy and average precision on the campaigns kept aside."""
-    by_length = np.argsort([len(ids) for ids in stop.token_ids], kind="stable")
-    parts = [stop.take(by_length[i : i + size]) for i in range(0, len(by_length), size)]
-    y_score = np.concatenate([score(pad(part.token_ids)).numpy() for part in parts]).astype(np.float64)
-    y_true = stop.labels[by_length] > 0
+    parts = [(score(ids).numpy(), labels) for ids, labels in chunks(stop, size)]
+    y_score, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+    y_score, y_true = y_score.astype(np.float64), labels > 0
     scored = Scored(y_true, y_score, y_score >= 0.5)
     names = "log_loss", "accuracy", "average_precision"
     loss, accuracy, precision = (METRICS[name](scored) for name in names)
@@ -217,6 +275,32 @@ def be_repeatable(seed: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+
+
+def size_of(spec: dict[str, Any], params: Params) -> models.Size:
+    """What the builders need, of a tokenizer's JSON and the params."""
+    tokens = sorted(spec["model"]["vocab"], key=spec["model"]["vocab"].__getitem__)
+    sizes = params.embedding_dim, params.units, params.dropout, params.token_dropout, params.wide_share
+    return models.Size(tokens, *sizes)
+
+
+def fit(
+    rows: Rows,
+    stop: Rows,
+    model: keras.Model,
+    spec: dict[str, Any],
+    params: Params,
+    report: Callable[[list[Epoch]], None],
+    saved: Checkpoint | None = None,
+) -> list[Epoch]:
+    """Fits the wide path, trains the deep one beside it, then fits the wide path again on all rows."""
+    tokenizer = Tokenizer.from_str(json.dumps(spec))
+    vary = corrupter(rows, tokenizer, params.corruptions)
+    fit_wide(model, vary, params)
+    curves = train(rows, stop, model, params, report, saved, vary)
+    every = Rows(rows.token_ids + stop.token_ids, np.concatenate([rows.labels, stop.labels]))
+    fit_wide(model, corrupter(every, tokenizer, params.corruptions), params)
+    return curves
 
 
 def figures_of(curves: list[Epoch], model: keras.Model, rows: Rows, stop: Rows) -> dict[str, Figure]:
@@ -246,9 +330,8 @@ def main(argv: list[str] | None = None) -> None:
             )
 
     be_repeatable(params.seed)
-    vocabulary_size = len(stage.read_json(tokenizer)["model"]["vocab"])
-    size = models.Size(vocabulary_size, params.embedding_dim, params.units, params.dropout)
-    model = models.MODELS[params.model](size)
+    spec = stage.read_json(tokenizer)
+    model = models.MODELS[params.model](size_of(spec, params))
     as_written = {"train": stage.read_yaml()["train"]}  # 0, where params say 0.0: register logs it again
     key = checkpoint.key_of(as_written, tokenizer, *sorted(shards.iterdir()))
     saved = Checkpoint(key)
@@ -261,7 +344,7 @@ def main(argv: list[str] | None = None) -> None:
                 *(curves[-1].epoch, curves[-1].loss, curves[-1].accuracy, curves[-1].stop_average_precision),
             )
 
-        curves = train(rows, stop, model, params, told, saved)
+        curves = fit(rows, stop, model, spec, params, told, saved)
         models.save(model, network)
         live.finish(stage.sha256(network))
 

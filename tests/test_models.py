@@ -12,7 +12,8 @@ from pipeline import models
 from pipeline.models import MODELS, Size
 from pipeline.stage import PipelineError
 
-SIZE = Size(vocabulary_size=31, embedding_dim=6, units=5, dropout=0.4)
+TOKENS = [chr(ord("@") + i) for i in range(31)]  # @, A to Z, and four signs
+SIZE = Size(TOKENS, embedding_dim=6, units=5, dropout=0.4, token_dropout=0.1, wide_share=0.6)
 ORDERLESS = {"dense"}  # the article's feed-forward network takes the mean of the tokens
 MESSAGES = [[1, 7, 30, 4, 4, 9, 12], [1], [1, 5, 2], [1, 8, 29, 3]]  # token ids
 
@@ -69,10 +70,12 @@ def test_network_is_called_as_its_builder_is(name):
     assert built(name).name == name
 
 
-def test_every_network_ends_in_the_articles_head(model):
-    hidden, output = model.layers[-2:]
+def test_every_network_has_the_articles_head(model):
+    hidden, output = (layer for layer in model.layers if isinstance(layer, layers.Dense))
     assert (hidden.units, hidden.activation) == (16, keras.activations.relu)
-    assert (output.units, output.activation) == (1, keras.activations.sigmoid)
+    assert output.units == 1
+    assert model.layers[-1].name == "probability"
+    assert model.layers[-1].activation == keras.activations.sigmoid
 
 
 def test_article_network_is_the_articles_and_nothing_else():

@@ -29,7 +29,9 @@ def parts(tmp_path_factory):
     tokenizer = fit_tokenizer(TEXTS, Params(Shares(0.7, 0.15, 0.15), "2026", 400, LONGEST, 10))
     (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
     keras.utils.set_random_seed(5)
-    network = models.MODELS["bilstm_article"](models.Size(tokenizer.get_vocab_size(), 7, 6, 0.0))
+    network = models.MODELS["bilstm_article"](
+        models.Size(["x"] * tokenizer.get_vocab_size(), 7, 6, 0.0, 0.0, 0.0)
+    )
     for weights in network.weights:  # far enough from 0 that messages differ
         weights.assign(weights * 3)
     models.export(network, folder / "network")

@@ -1,6 +1,7 @@
 """Batches waste little, the best weights are kept, and the same seed gives the same network."""
 
 import itertools
+import json
 import math
 import shutil
 import sys
@@ -14,15 +15,33 @@ import pyarrow as pa
 import pytest
 from conftest import ROOT, runner, set_params
 from sklearn.metrics import average_precision_score, log_loss
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
-from pipeline import models, stage, tracking, train
+from pipeline import corruption, models, stage, tracking, train, vectorize
 from pipeline.checkpoint import Checkpoint
 from pipeline.models import MODELS
 from pipeline.stage import PipelineError
 from pipeline.train import Epoch, Params, Rows, batches, best_epoch, hold_out, pad
 from pipeline.vectorize import SHARD
 
-PARAMS = Params("dense", 5, 6, 0.0, 0.03, 8, epochs=9, patience=9, stop_share=0.3, seed=1)
+PARAMS = Params(
+    model="dense",
+    embedding_dim=5,
+    units=6,
+    dropout=0.0,
+    token_dropout=0.0,
+    wide_share=0.0,
+    corruptions=[],
+    corrupted=0.5,
+    copies=1,
+    learning_rate=0.03,
+    batch_size=8,
+    epochs=9,
+    patience=9,
+    stop_share=0.3,
+    seed=1,
+)
 STILL = 1e-12  # a learning rate that moves no weight of float32
 VOCABULARY = 40
 SPAMMY = 7  # the token id that makes a message spam, in the toy problem
@@ -47,7 +66,9 @@ def noise(n, seed):
 
 def network(params):
     keras.utils.set_random_seed(params.seed)
-    return MODELS[params.model](models.Size(VOCABULARY, params.embedding_dim, params.units, params.dropout))
+    return MODELS[params.model](
+        train.size_of({"model": {"vocab": {str(i): i for i in range(VOCABULARY)}}}, params)
+    )
 
 
 def trained(params, rows, stop):
@@ -117,6 +138,82 @@ def test_messages_of_like_length_share_a_batch():
     assert bucketed < plain / 10
 
 
+def test_chunks_hold_every_row_once_in_order_of_length():
+    rows = numbered(300)
+    found = [(token_ids.shape[1], labels.tolist()) for token_ids, labels in train.chunks(rows, 64)]
+    assert sorted(label for _, labels in found for label in labels) == list(range(300))
+    assert [width for width, _ in found] == sorted(width for width, _ in found)
+    assert [len(labels) for _, labels in found] == [64, 64, 64, 64, 44]
+
+
+# ---- corruption
+
+SPOKEN = [
+    "free prize for you today",
+    "are we having lunch at one",
+    "Ok lar, see you there",
+    "win cash now",
+] * 6
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    shares = vectorize.Shares(0.7, 0.15, 0.15)
+    return vectorize.fit_tokenizer(SPOKEN, vectorize.Params(shares, "1", 320, 60, 100))
+
+
+@pytest.fixture(scope="module")
+def spoken(tokenizer):
+    ids = [np.array(ids, np.int32) for ids in vectorize.token_ids(SPOKEN, tokenizer)]
+    return Rows(ids, np.array([1, 0, 0, 1] * 6, np.float32))
+
+
+def test_without_corruptions_the_rows_stay(spoken, tokenizer):
+    assert train.corrupter(spoken, tokenizer, [])((1, 1), 1.0) is spoken
+
+
+def test_what_is_not_chosen_keeps_its_ids_and_what_is_gets_those_of_an_edited_text(spoken, tokenizer):
+    vary = train.corrupter(spoken, tokenizer, ["ham_words"])
+    assert all(map(np.array_equal, vary((1, 1), 0.0).token_ids, spoken.token_ids))
+    for share in (0.5, 1.0):
+        found = vary((1, 1), share)
+        assert found.labels is spoken.labels
+        longer = 0
+        for ids, before in zip(found.token_ids, spoken.token_ids, strict=True):
+            read, written = tokenizer.decode(ids[1:].tolist()), tokenizer.decode(before[1:].tolist())
+            assert written.strip() in read or len(ids) == 60  # or cut at its length
+            longer += len(ids) > len(before)
+        assert longer == 24 if share == 1 else 3 < longer < 21
+
+
+def test_words_of_ham_alone_are_added_and_only_those_that_may_train(spoken, tokenizer):
+    found = train.corrupter(spoken, tokenizer, ["ham_words"])((1, 1), 1.0)
+    ham = {word for message in SPOKEN[1:3] for word in message.split()}
+    for ids, message in zip(found.token_ids, SPOKEN, strict=True):
+        added = set(tokenizer.decode(ids[1:].tolist()).split()) - set(message.split())
+        assert all(word in ham and corruption.may_train(word) for word in added) or len(ids) == 60
+
+
+def test_corruption_follows_from_seed_and_epoch(spoken, tokenizer):
+    vary = train.corrupter(spoken, tokenizer, list(corruption.CORRUPTIONS))
+
+    def said(seed):
+        return [ids.tolist() for ids in vary(seed, 0.7).token_ids]
+
+    assert said((1, 1)) == said((1, 1))
+    assert said((1, 1)) != said((1, 2))
+    assert said((1, 1)) != said((2, 1))
+
+
+def test_the_wide_path_is_fitted_on_the_rows_and_stands_in_the_network(spoken, tokenizer):
+    params = replace(PARAMS, model="bilstm", wide_share=1.0, corruptions=["slips"], copies=2, epochs=1)
+    spec = json.loads(tokenizer.to_str())
+    model = MODELS["bilstm"](train.size_of(spec, params))
+    assert len(set(scores(model, spoken))) == 1  # nothing is known yet
+    train.fit(spoken, spoken, model, spec, params, len)
+    assert ((scores(model, spoken) > 0.5) == (spoken.labels > 0)).all()
+
+
 # ---- what is held out
 
 
@@ -162,7 +259,10 @@ def test_training_is_what_keras_does_with_the_batches_of_each_epoch():
     rows, params = toy(61, seed=1), replace(PARAMS, epochs=3)
     _, _, weights = trained(params, rows, toy(16, seed=2))
     oracle = network(params)
-    oracle.compile(keras.optimizers.Adam(params.learning_rate), "binary_crossentropy")
+    falling = keras.optimizers.schedules.CosineDecay(
+        params.learning_rate, 3 * math.ceil(61 / params.batch_size)
+    )
+    oracle.compile(keras.optimizers.Adam(falling), "binary_crossentropy")
     for number in (1, 2, 3):
         for token_ids, labels in batches(rows, params.batch_size, (params.seed, number)):
             oracle.train_on_batch(token_ids, labels[:, None])
@@ -274,11 +374,20 @@ def params_file(tmp_path, monkeypatch):
 
 
 COUNTS = "epochs, patience, batch_size, units and embedding_dim must be at least 1"
-SHARES = "stop_share must lie in (0, 1) and dropout in [0, 1)"
+SHARES = "stop_share must lie in (0, 1), dropout and token_dropout in [0, 1)"
+WIDE = "wide_share and corrupted must lie in [0, 1], copies in 0 to 100"
 REFUSED = [
     ("model", "gru", ".model: unknown 'gru'; choose from bilstm_article, bilstm, lstm, rnn, dense"),
     *((name, 0, f": {COUNTS}") for name in ("epochs", "patience", "batch_size", "units", "embedding_dim")),
-    *((name, 1.0, f": {SHARES}") for name in ("stop_share", "dropout")),
+    *((name, 1.0, f": {SHARES}") for name in ("stop_share", "dropout", "token_dropout")),
+    *((name, value, f": {WIDE}") for name in ("wide_share", "corrupted") for value in (-0.1, 1.1)),
+    ("copies", -1, f": {WIDE}"),
+    ("copies", 101, f": {WIDE}"),
+    (
+        "corruptions",
+        ["l33t"],
+        ".corruptions: unknown 'l33t'; choose from leet, slips, separated, numbers, ham_words",
+    ),
     ("stop_share", 0.0, f": {SHARES}"),
     ("dropout", -0.1, f": {SHARES}"),
     ("learning_rate", 0.0, ": learning_rate must be above 0 and seed at least 0"),
@@ -308,7 +417,8 @@ def written(folder, rows):
         SHARD,
     )
     stage.write_shards(folder / "train", [table])
-    stage.write_json(folder / "tokenizer.json", {"model": {"vocab": {str(i): i for i in range(VOCABULARY)}}})
+    tokenizer = Tokenizer(WordLevel({str(i): i for i in range(VOCABULARY)}, "0"))
+    tokenizer.save(str(folder / "tokenizer.json"))
     return [
         str(folder / name) for name in ("tokenizer.json", "train", "model.keras", "curves.csv", "report.json")
     ]
@@ -321,7 +431,7 @@ def test_one_class_alone_on_a_side_of_stop_share_is_refused(inside, place, way_o
     rows = toy(40)
     keys = pd.DataFrame({"campaign_key": [f"{i:016x}" for i in range(40)]})
     rows.labels[hold_out(keys, 0.3, 1) == inside] = 0
-    params_file(stop_share=0.3, seed=1)
+    params_file(stop_share=0.3, seed=1, corruptions=[])
     with pytest.raises(PipelineError) as refused:
         train.main(written(tmp_path, rows))
     assert str(refused.value) == (
@@ -332,6 +442,7 @@ def test_one_class_alone_on_a_side_of_stop_share_is_refused(inside, place, way_o
 
 @pytest.mark.slow
 def test_same_seed_gives_the_same_bytes_in_another_process(store, params_file, tmp_path):
+    params_file(corruptions=[], copies=0)  # of token ids that have no text
     params_file(model="bilstm", units=6, embedding_dim=5, epochs=2, stop_share=0.3, dropout=0.5, patience=2)
     params_file(learning_rate=1)  # no float: MLflow must show it as it is written
     inputs = written(tmp_path, toy(96, seed=10))[:2]
