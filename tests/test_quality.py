@@ -1,0 +1,124 @@
+"""Every model is judged by the same rules, on rows that it has not seen, and the intervals are honest."""
+
+import math
+import shutil
+import statistics
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import MESSAGES, ROOT
+
+from benchmarks import quality
+from pipeline import attacks, stage, vectorize
+
+ROWS = pd.read_csv(MESSAGES)
+TABLE = pd.DataFrame(
+    {"message_id": [f"{i:04d}" for i in range(90)], "campaign_key": [f"{i:016x}" for i in range(90)]}
+).assign(text=ROWS["body"], label=np.where(ROWS["kind"] == 1, "spam", "ham"))
+TRAIN, OTHER = TABLE[TABLE.index % 2 == 0], TABLE[TABLE.index % 2 == 1]
+SPAM = (OTHER["label"] == "spam").to_numpy()
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """The committed params, with networks that are trained in seconds."""
+    params = stage.read_yaml(ROOT / "params.yaml")
+    params["train"] |= {"epochs": 2, "units": 4, "embedding_dim": 4, "copies": 1, "stop_share": 0.3}
+    params["vectorize"] |= {"vocabulary_size": 400}
+    monkeypatch.setattr(stage, "read_yaml", lambda *_: params)
+    monkeypatch.setattr(quality, "ARTICLE", quality.ARTICLE | {"embedding_dim": 4, "units": 4})
+    monkeypatch.setattr(quality, "ARTICLE_VOCABULARY", 400)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*quality.PEERS, "wide path alone", "no corruption"])
+def test_every_model_gives_each_message_a_score_in_0_to_1(name):
+    if name == "bogofilter" and not shutil.which("bogofilter"):
+        pytest.skip("bogofilter is not installed")
+    score = quality.MODELS[name](TRAIN)
+    found = score(OTHER["text"].tolist())
+    assert found.shape == (45,)
+    assert ((found >= 0) & (found <= 1)).all()
+    assert score(OTHER["text"].tolist()[::-1]).tolist() == pytest.approx(found[::-1].tolist(), abs=1e-5)
+    if name not in quality.models.MODELS and name not in quality.ABLATIONS:  # which two epochs teach little
+        assert found[SPAM].mean() > found[~SPAM].mean()
+
+
+def by_words(texts):
+    return np.array(
+        [min(0.95, 0.05 + 0.3 * sum(w in t.lower() for w in ("free", "win", "prize", "call"))) for t in texts]
+    )
+
+
+def test_figures_are_those_of_all_sides_together():
+    one = quality.judged(by_words, TRAIN, OTHER, 0.2)
+    both = quality.figures_of([one, quality.judged(by_words, OTHER, TRAIN, 0.2)])
+    assert set(both) == set(quality.SHOWN) - {"seconds"}
+    alone = quality.figures_of([one])
+    truth, called = one["f1"].y_true, one["f1"].y_pred
+    tp = np.sum(truth & called)
+    assert alone["f1"] == pytest.approx(2 * tp / (np.sum(truth) + np.sum(called)))
+    edited = attacks.attacked(OTHER["text"].tolist(), attacks.ATTACKS["good_words"], 8, 1)
+    kept = np.mean((by_words(edited) >= by_words(OTHER["text"])[called].min())[truth])
+    assert alone["good_words.lost"] == pytest.approx(100 * (np.mean(called[truth]) - kept))
+
+
+def test_a_model_that_is_calibrated_has_slope_1_and_an_overconfident_one_less():
+    random = np.random.default_rng(1)
+    logit = random.normal(0, 2, 20_000)
+    truth = random.random(20_000) < 1 / (1 + np.exp(-logit))
+    side = quality.judged(by_words, TRAIN, OTHER, 0.2)
+    for factor in (1, 2):
+        score = 1 / (1 + np.exp(-factor * logit))
+        scored = quality.Scored(truth, score, score > 0.5)
+        found = quality.figures_of([side | {"f1": scored, "budget": scored}])
+        assert found["calibration_slope"] == pytest.approx(1 / factor, rel=0.05)
+
+
+def test_val_is_judged_by_halves_and_test_is_never_read(monkeypatch):
+    messages = TABLE.assign(copies=1, split="train", left_out=False)
+    messages.loc[60:80, "split"], messages.loc[81:, "split"] = "val", "test"
+    seen = []
+    monkeypatch.setattr(vectorize, "divide", lambda *_: (messages, None))
+    monkeypatch.setitem(quality.MODELS, "spy", lambda rows: seen.append(rows) or by_words)
+    monkeypatch.setattr(quality, "judged", lambda score, *rows: seen.extend(rows[:2]) or {})
+    monkeypatch.setattr(quality, "figures_of", lambda sides: {})
+    quality.measured("spy", messages, "val", 0)
+    fitted, decides, judged, again, other = seen
+    assert set(fitted["split"]) == {"train"}
+    assert set(decides["split"]) | set(judged["split"]) == {"val"}
+    assert not set(decides["message_id"]) & set(judged["message_id"])
+    assert len(decides) + len(judged) == 21
+    assert (again.index.tolist(), other.index.tolist()) == (judged.index.tolist(), decides.index.tolist())
+    seen.clear()
+    quality.measured("spy", messages, "test", 0)
+    assert [set(rows["split"]) for rows in seen] == [{"train"}, {"val"}, {"test"}]
+
+
+def test_interval_is_wider_than_that_of_independent_splits():
+    differences = [0.01, 0.03, 0.02, -0.01, 0.0]
+    low, high = quality.corrected_interval(differences)
+    deviation = statistics.stdev(differences)
+    assert (low + high) / 2 == pytest.approx(0.01)
+    assert (high - low) / 2 == pytest.approx(2.7764 * deviation * math.sqrt(1 / 5 + 0.15 / 0.7), rel=1e-4)
+    assert all(map(math.isnan, quality.corrected_interval([0.1])))
+
+
+def test_table_pairs_splits_that_both_have():
+    figures = dict.fromkeys(quality.SHOWN, 0.5)
+    done = {f"{quality.OURS} {n}": figures | {"f1": 0.9 + n / 100} for n in range(3)}
+    done |= {f"naive Bayes {n}": figures | {"f1": 0.8} for n in (1, 2)}
+    found = quality.tables(done, [quality.OURS, "naive Bayes", "fastText"], 3)
+    assert "| mean ± deviation | bilstm (3) | naive Bayes (2) |" in found
+    assert "| F1, threshold of largest F1 | 0.910 ± 0.010 | 0.800 ± 0.000 |" in found
+    assert "| naive Bayes | +0.1150 [" in found
+    assert "fastText" not in found
+
+
+def test_leave_one_out_drops_one_corruption_each():
+    committed = replace(stage.read_params(quality.train.Params, "train")).corruptions
+    for name in quality.corruption.CORRUPTIONS:
+        kept = quality.ABLATIONS[f"without {name}"].keywords["corruptions"]
+        assert set(committed) - set(kept) == {name}
