@@ -52,9 +52,9 @@ def bilstm_article(size: Size) -> keras.Model:
 def bilstm(size: Size) -> keras.Model:
     """Ours: a wide path of n-grams beside a deep one, which reads n-grams too and pools all of its states.
 
-    A word's neighbours and case are in the n-grams that end with it, which a convolution widens; a spam's
-    few telling words survive max pooling however far from the end they stand. Whole tokens are dropped in
-    training, so that no one word decides.
+    A word's neighbours are in the n-grams that end with it, which a convolution widens; a spam's few telling
+    words survive max pooling however far from the end they stand. Whole tokens are dropped in training, so
+    that no one word decides.
     """
     tokens = layers.Input((None,), dtype="int32", name="token_ids")
     real = ops.not_equal(tokens, PAD)  # (n, t)
@@ -69,8 +69,11 @@ def bilstm(size: Size) -> keras.Model:
     embedded = layers.Dropout(size.token_dropout, noise_shape=(None, None, 1))(embedded)
     shapes = layers.Conv1D(size.embedding_dim, 3, padding="same", activation="relu")(embedded)
     inputs = layers.Concatenate()([embedded, shapes])  # (n, t, 2 * embedding_dim)
+
+    by_pairs = layers.MaxPooling1D(2, padding="same")  # half the steps for the recurrence
+    inputs, weight = by_pairs(inputs - (1 - weight) * 1e3), by_pairs(weight)  # (n, ceil(t / 2), ...)
     lstm = layers.LSTM(size.units, return_sequences=True)
-    states = layers.Bidirectional(lstm)(inputs, mask=real)  # (n, t, 2 * units)
+    states = layers.Bidirectional(lstm)(inputs * weight, mask=weight[:, :, 0] > 0)  # (n, ..., 2 * units)
     largest = ops.max(states - (1 - weight) * 1e9, axis=1)
     mean = ops.sum(states * weight, axis=1) / ops.sum(weight, axis=1)
     pooled = layers.Dropout(size.dropout)(layers.Concatenate()([largest, mean]))  # (n, 4 * units)
