@@ -145,7 +145,7 @@ class Project:
             stage.write_parquet(folder / f"{name}.parquet", batches, schema)
         tokenizer = fit_tokenizer(rows["body"], VectorizeParams(Shares(0.4, 0.3, 0.3), "s", 400, 30, 10))
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
-        size = models.Size(tokenizer.get_vocab_size(), 5, 4, 0.0)
+        size = models.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0)
         models.save(models.MODELS["dense"](size), folder / "model.keras")
         self.decide(threshold=0.5)
         stage.write_csv(folder / "curves.csv", ("epoch", "loss"), [(1, 0.5), (2, 0.25)])
