@@ -33,6 +33,9 @@ from pipeline.connection import (
 log = logging.getLogger(__name__)
 
 LIVE_TIMEOUT = 10  # seconds that a training waits for a server to take an epoch's curves
+METRICS_AT_ONCE = (
+    100  # of more, MLflow 3.17 refuses those that it has already, where it would keep one of each
+)
 
 
 @dataclass(frozen=True)
@@ -219,7 +222,9 @@ def _fill(client: MlflowClient, run: Run, record: Record) -> None:
         for epoch in record.curves:
             if int(epoch["epoch"]) not in shown:
                 _log_epoch(client, run, epoch)
-        mlflow.log_metrics(record.metrics, step=0, timestamp=then)
+        metrics = list(record.metrics.items())
+        for start in range(0, len(metrics), METRICS_AT_ONCE):
+            mlflow.log_metrics(dict(metrics[start : start + METRICS_AT_ONCE]), step=0, timestamp=then)
         for split, rows in record.datasets.items():
             mlflow.log_input(mlflow.data.from_pandas(rows, name=split, targets="label"), context=split)
         for name, plot in record.plots.items():
