@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-import keras
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -83,12 +82,8 @@ def network(name: str, rows: pd.DataFrame, **changes: object) -> Score:
     params = replace(of_train, model=name, **changes)
     tokenizer = vectorize.fit_tokenizer(rows["text"], of_vectorize)
     shard = pa.concat_tables(vectorize.shards(rows, tokenizer, len(rows))).to_pandas()
-    aside = train.hold_out(shard, params.stop_share, params.seed)
     spec = json.loads(tokenizer.to_str())
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(params.seed)
-    model = models.MODELS[name](train.size_of(spec, params))
-    train.fit(train.read_rows(shard[~aside]), train.read_rows(shard[aside]), model, spec, params, len)
+    model, _ = train.fit(*train.parted(shard, params), spec, params, len)
     with tempfile.TemporaryDirectory() as folder:
         file, saved = Path(folder) / "tokenizer.json", Path(folder) / "model.keras"
         tokenizer.save(str(file))

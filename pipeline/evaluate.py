@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import attacks, decision, formats, metrics, models, stage
+from pipeline import attacks, behaviour, decision, formats, metrics, models, stage
 from pipeline.baseline import baseline_scorer
 from pipeline.metrics import Scored
 from pipeline.served_model import SpamDetector
@@ -68,6 +68,11 @@ def network_scorer(tokenizer: Path, network: Path) -> attacks.Score:
     return lambda texts: detector.scores(list(texts))
 
 
+def calibrated(score: attacks.Score, chosen: decision.Decision) -> behaviour.Probability:
+    """The probability of spam, of texts."""
+    return lambda texts: decision.calibrate(score(texts), chosen)
+
+
 def under_attack(
     score: attacks.Score,
     chosen: decision.Decision,
@@ -78,10 +83,7 @@ def under_attack(
     """How much spam is still caught, and how much ham lost, when each message of test is edited."""
     spam = (test["label"] == "spam").to_numpy()
     messages = test["text"].tolist()
-    figures = {}
-
-    def probability(texts: Sequence[str]) -> decision.Probabilities:
-        return decision.calibrate(score(texts), chosen)
+    figures, probability = {}, calibrated(score, chosen)
 
     def caught(texts: Sequence[str], among: NDArray[np.bool_]) -> Figure:
         labelled = decision.label(probability(texts), chosen)
@@ -190,8 +192,11 @@ def main(argv: list[str] | None = None) -> None:
         judge(truth, [score(texts["val"]), score(texts["test"])], params.lost_ham_budget) for score in scorers
     )
     figures = figures_of(ours, baseline, parts["test"], params)
-    for prefix, score, judged in zip(("attacks", "baseline.attacks"), scorers, (ours, baseline), strict=True):
-        figures |= prefixed(prefix, under_attack(score, judged.decision, parts["test"], params.seed))
+    for prefix, score, judged in zip(("", "baseline."), scorers, (ours, baseline), strict=True):
+        chosen_of, test = judged.decision, parts["test"]
+        figures |= prefixed(f"{prefix}attacks", under_attack(score, chosen_of, test, params.seed))
+        held = behaviour.measure(calibrated(score, chosen_of), chosen_of.threshold, texts["test"])
+        figures |= prefixed(f"{prefix}behaviours", held)
 
     stage.write_json(chosen, asdict(ours.decision))
     worst = pa.Table.from_pandas(worst_mistakes(parts["test"], ours.test), MISTAKES, preserve_index=False)

@@ -177,6 +177,48 @@ def live_run(name: str, params: Mapping[str, Any], training_key: str) -> Iterato
         raise
 
 
+# ---- tune's trials
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one trial of a search tried, and what it came to."""
+
+    params: Mapping[str, Any]  # of train
+    figures: Mapping[str, float]  # on val
+
+
+def log_trials(study: str, trials: Sequence[Trial]) -> None:
+    """A run of the search with a child for each trial; those that are there already stay as they are.
+
+    Raises: PipelineError, when MLflow does not answer.
+    """
+    with connected() as client, patience(retries=0, timeout=LIVE_TIMEOUT):
+        parent = once(
+            lambda: next(iter(_runs(client, study=study)), None),
+            lambda: _new_run(client, "tune", {"study": study}),
+        ).info.run_id
+        children = {"mlflow.parentRunId": parent}
+        shown = {run.data.tags["trial"] for run in _runs(client, **children, status="FINISHED")}
+        for number, trial in enumerate(trials, 1):
+            tags = {**children, "trial": str(number)}
+            if tags["trial"] not in shown:
+                _log_trial(client, tags, trial)
+        client.set_terminated(parent, "FINISHED")
+
+
+def _log_trial(client: MlflowClient, tags: Mapping[str, str], trial: Trial) -> None:
+    run = once(
+        lambda: next(iter(_runs(client, **tags)), None),
+        lambda: _new_run(client, f"trial {tags['trial']}", tags),
+    )
+    _log_params(client, run, flat({"train": trial.params}))
+    now = run.info.start_time  # a fixed time: logged twice, it is one point
+    points = [Metric(f"val/{name}", value, now, 0) for name, value in trial.figures.items()]
+    client.log_batch(run.info.run_id, metrics=points)
+    client.set_terminated(run.info.run_id, "FINISHED")
+
+
 # ---- register's run
 
 

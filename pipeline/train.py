@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 TokenIds = NDArray[np.int32]  # (n, t), padded on the right with 0
 Labels = NDArray[np.float32]  # (n,), spam is 1
 Batch = tuple[TokenIds, Labels]
+Score = Callable[[TokenIds], tf.Tensor]  # of token ids (n, t), P(spam) (n,)
 THREADS = 2  # fixed, so that a machine with more cores adds up in the same order
 CHUNK = 256  # messages whose n-grams are counted together
 WINDOW = 40  # batches whose messages are sorted by length together; larger pads less, shuffles less
@@ -179,7 +180,7 @@ def train(
     falling = keras.optimizers.schedules.CosineDecay(params.learning_rate, params.epochs * steps)
     optimizer = keras.optimizers.Adam(falling)
     step = _training_step(model, optimizer)
-    score = tf.function(lambda ids: model(ids, training=False)[:, 0], reduce_retracing=True)
+    score = scorer(model)
     curves: list[Epoch] = []
     best_weights = model.get_weights()
     variables = [*model.weights, *optimizer.variables]
@@ -248,14 +249,24 @@ def _training_step(
     return step
 
 
-def _judge(stop: Rows, score: Callable[..., tf.Tensor], size: int) -> tuple[float, float, float]:
-    """Loss, accuracy and average precision on the campaigns kept aside."""
-    parts = [(score(ids).numpy(), labels) for ids, labels in chunks(stop, size)]
+def scorer(model: keras.Model) -> Score:
+    """The network as one compiled function."""
+    return tf.function(lambda ids: model(ids, training=False)[:, 0], reduce_retracing=True)
+
+
+def scored(rows: Rows, score: Score, size: int) -> Scored:
+    """The rows, in order of their length, with the network's scores, spam from 0.5."""
+    parts = [(score(ids).numpy(), labels) for ids, labels in chunks(rows, size)]
     y_score, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
-    y_score, y_true = y_score.astype(np.float64), labels > 0
-    scored = Scored(y_true, y_score, y_score >= 0.5)
+    y_score = y_score.astype(np.float64)
+    return Scored(labels > 0, y_score, y_score >= 0.5)
+
+
+def _judge(stop: Rows, score: Score, size: int) -> tuple[float, float, float]:
+    """Loss, accuracy and average precision on the campaigns kept aside."""
+    found = scored(stop, score, size)
     names = "log_loss", "accuracy", "average_precision"
-    loss, accuracy, precision = (METRICS[name](scored) for name in names)
+    loss, accuracy, precision = (METRICS[name](found) for name in names)
     return loss, accuracy, precision
 
 
@@ -270,7 +281,8 @@ def read_rows(table: pd.DataFrame) -> Rows:
 
 
 def be_repeatable(seed: int) -> None:
-    """The same seed, data and machine give the same weights, bit for bit."""
+    """The same seed, data and machine give the same weights, bit for bit; a network before is forgotten."""
+    keras.utils.clear_session()
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     keras.utils.set_random_seed(seed)
@@ -284,23 +296,38 @@ def size_of(spec: dict[str, Any], params: Params) -> models.Size:
     return models.Size(tokens, *sizes)
 
 
+def parted(table: pd.DataFrame, params: Params) -> tuple[Rows, Rows]:
+    """The shards' rows to train on, and those to stop by. Raises: PipelineError where one has one class."""
+    aside = hold_out(table, params.stop_share, params.seed)
+    rows, stop = read_rows(table[~aside]), read_rows(table[aside])
+    for part, place, way_out in ((stop, "in", "raise"), (rows, "outside of", "lower")):
+        if len(np.unique(part.labels)) < 2:
+            problem = f"no ham or no spam {place} it; {way_out} it or bring more messages"
+            raise PipelineError(f"params.yaml: train.stop_share: {problem}")
+    return rows, stop
+
+
 def fit(
     rows: Rows,
     stop: Rows,
-    model: keras.Model,
     spec: dict[str, Any],
     params: Params,
     report: Callable[[list[Epoch]], None],
     saved: Checkpoint | None = None,
-) -> list[Epoch]:
-    """Fits the wide path, trains the deep one beside it, then fits the wide path again on all rows."""
+) -> tuple[keras.Model, list[Epoch]]:
+    """The network of these params, and its curves.
+
+    Fits the wide path, trains the deep one beside it, then fits the wide path again on all rows.
+    """
+    be_repeatable(params.seed)
+    model = models.MODELS[params.model](size_of(spec, params))
     tokenizer = Tokenizer.from_str(json.dumps(spec))
     vary = corrupter(rows, tokenizer, params.corruptions)
     fit_wide(model, vary, params)
     curves = train(rows, stop, model, params, report, saved, vary)
     every = Rows(rows.token_ids + stop.token_ids, np.concatenate([rows.labels, stop.labels]))
     fit_wide(model, corrupter(every, tokenizer, params.corruptions), params)
-    return curves
+    return model, curves
 
 
 def figures_of(curves: list[Epoch], model: keras.Model, rows: Rows, stop: Rows) -> dict[str, Figure]:
@@ -321,17 +348,8 @@ def main(argv: list[str] | None = None) -> None:
     params = stage.read_params(Params, "train")
 
     table = stage.read_parquet(shards).to_pandas()
-    aside = hold_out(table, params.stop_share, params.seed)
-    rows, stop = read_rows(table[~aside]), read_rows(table[aside])
-    for part, place, way_out in ((stop, "in", "raise"), (rows, "outside of", "lower")):
-        if len(np.unique(part.labels)) < 2:
-            raise PipelineError(
-                f"{shards}: no ham or no spam {place} train.stop_share; {way_out} it or bring more messages"
-            )
-
-    be_repeatable(params.seed)
+    rows, stop = parted(table, params)
     spec = stage.read_json(tokenizer)
-    model = models.MODELS[params.model](size_of(spec, params))
     as_written = {"train": stage.read_yaml()["train"]}  # 0, where params say 0.0: register logs it again
     key = checkpoint.key_of(as_written, tokenizer, *sorted(shards.iterdir()))
     saved = Checkpoint(key)
@@ -344,7 +362,7 @@ def main(argv: list[str] | None = None) -> None:
                 *(curves[-1].epoch, curves[-1].loss, curves[-1].accuracy, curves[-1].stop_average_precision),
             )
 
-        curves = fit(rows, stop, model, spec, params, told, saved)
+        model, curves = fit(rows, stop, spec, params, told, saved)
         models.save(model, network)
         live.finish(stage.sha256(network))
 

@@ -33,6 +33,7 @@ HOMES = {  # each heavy library, and who may import it
     "fsspec": {"address", "fetch", "landing"},
     "sqlalchemy": {"landing"},
     "jinja2": {"alarms"},
+    "optuna": {"tune"},
 }
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from conftest import MESSAGES, ROOT, set_params
 
-from pipeline import attacks, decision, evaluate, formats, models, stage
+from pipeline import attacks, behaviour, decision, evaluate, formats, models, stage
 from pipeline.evaluate import MISTAKES, PLOTS, SLICE_METRICS, WORST, Params, figures_of, judge
 from pipeline.metrics import METRICS, Scored
 from pipeline.slices import SLICES
@@ -326,8 +326,11 @@ def test_under_attack_counts_spam_caught_and_ham_lost_of_edited_messages():
     assert len(found) == 5
 
 
-def test_report_holds_every_attack_for_ours_and_for_the_baseline(project):
+def test_report_holds_every_attack_and_behaviour_for_ours_and_for_the_baseline(project):
     figures = json.loads((project.run("made") / "evaluate.json").read_text())["figures"]
+    for prefix in ("behaviours", "baseline.behaviours"):
+        for name in behaviour.BEHAVIOURS:
+            assert f"{prefix}.{name}.holds_percent" in figures
     for prefix in ("attacks", "baseline.attacks"):
         assert f"{prefix}.adaptive.spam_caught_percent" in figures
         for name, strength in attacks.EVERY:

@@ -208,9 +208,7 @@ def test_corruption_follows_from_seed_and_epoch(spoken, tokenizer):
 def test_the_wide_path_is_fitted_on_the_rows_and_stands_in_the_network(spoken, tokenizer):
     params = replace(PARAMS, model="bilstm", wide_share=1.0, corruptions=["slips"], copies=2, epochs=1)
     spec = json.loads(tokenizer.to_str())
-    model = MODELS["bilstm"](train.size_of(spec, params))
-    assert len(set(scores(model, spoken))) == 1  # nothing is known yet
-    train.fit(spoken, spoken, model, spec, params, len)
+    model, _ = train.fit(spoken, spoken, spec, params, len)
     assert ((scores(model, spoken) > 0.5) == (spoken.labels > 0)).all()
 
 
@@ -435,7 +433,7 @@ def test_one_class_alone_on_a_side_of_stop_share_is_refused(inside, place, way_o
     with pytest.raises(PipelineError) as refused:
         train.main(written(tmp_path, rows))
     assert str(refused.value) == (
-        f"{tmp_path}/train: no ham or no spam {place} train.stop_share; {way_out} it or bring more messages"
+        f"params.yaml: train.stop_share: no ham or no spam {place} it; {way_out} it or bring more messages"
     )
     assert not (tmp_path / "model.keras").exists()
 

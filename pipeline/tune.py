@@ -1,0 +1,169 @@
+"""Searches for better params of train: `python -m pipeline.tune --trials 20` proposes a params.yaml.
+
+Each trial trains on train and is judged on val; test is in no file that it reads. The first is params.yaml
+as it is. Whatever was tried on the same data and code counts, also after an interruption. The proposal is
+written as a patch: `python -m pipeline.tune > tuned.patch`, then `git apply tuned.patch`.
+"""
+
+import argparse
+import difflib
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline import checkpoint, metrics, stage, tracking, train
+from pipeline.metrics import METRICS, Scored
+from pipeline.stage import PipelineError
+
+log = logging.getLogger(__name__)
+
+TOKENIZER = Path("models/tokenizer.json")
+TRAIN, VAL = Path("data/vectorized/train"), Path("data/vectorized/val")
+PARAMS = Path("params.yaml")
+OBJECTIVE = "average_precision"  # on val, of METRICS; as large as can be
+SHOWN = (OBJECTIVE, "log_loss")  # of a trial, in MLflow
+RESAMPLES = 1000  # of the bootstrap behind the difference between the proposal and params.yaml
+SPACE: dict[str, BaseDistribution] = {  # what is searched: fields of train.Params
+    "embedding_dim": IntDistribution(16, 64, step=16),
+    "units": IntDistribution(16, 64, step=16),
+    "dropout": FloatDistribution(0.0, 0.7, step=0.1),
+    "token_dropout": FloatDistribution(0.0, 0.5, step=0.1),
+    "wide_share": FloatDistribution(0.0, 1.0, step=0.1),
+    "corrupted": FloatDistribution(0.0, 1.0, step=0.1),
+    "copies": IntDistribution(0, 8),
+    "learning_rate": FloatDistribution(5e-4, 1e-2, log=True),
+    "batch_size": CategoricalDistribution([32, 64, 128]),
+}
+
+
+def search(
+    params: train.Params, spec: dict[str, Any], table: pd.DataFrame, val: train.Rows, trials: int, key: str
+) -> list[FrozenTrial]:
+    """The finished trials of the study `key`, `trials` of them and params.yaml's own among them.
+
+    What a trial draws follows from the trials before it, so that an interrupted search comes to the same.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    checkpoint.FOLDER.mkdir(exist_ok=True)
+    storage = JournalStorage(JournalFileBackend(str(checkpoint.FOLDER / "tune.journal")))
+    study = optuna.create_study(study_name=key, storage=storage, direction="maximize", load_if_exists=True)
+    for killed in study.get_trials(states=[TrialState.RUNNING]):
+        study.tell(killed.number, state=TrialState.FAIL)
+        study.enqueue_trial(killed.params)
+    study.enqueue_trial(as_they_are(params), skip_if_exists=True)
+    tracking.log_trials(key, told(done := finished(study)))
+    while len(done) < trials or study.get_trials(states=[TrialState.WAITING]):
+        study.sampler = optuna.samplers.TPESampler(seed=params.seed + len(done))
+        trial = study.ask(SPACE)
+        scored = tried(replace(params, **rounded(trial.params)), spec, table, val)
+        trial.set_user_attr("scores", scored.y_score.tolist())
+        trial.set_user_attr("figures", {name: METRICS[name](scored) for name in SHOWN})
+        study.tell(trial, METRICS[OBJECTIVE](scored))
+        done = finished(study)
+        log.info("trial %d of %d: %s", len(done), trials, sentence(done[-1]))
+        try:
+            tracking.log_trials(key, told(done))
+        except PipelineError as error:
+            log.warning("%s; the search goes on, its runs follow", error)
+    return done
+
+
+def tried(params: train.Params, spec: dict[str, Any], table: pd.DataFrame, val: train.Rows) -> Scored:
+    """A network trained as the stage trains it, judged on val."""
+    rows, stop = train.parted(table, params)
+    model, _ = train.fit(rows, stop, spec, params, lambda curves: None)
+    return train.scored(val, train.scorer(model), params.batch_size)
+
+
+def as_they_are(params: train.Params) -> dict[str, Any]:
+    return {name: getattr(params, name) for name in SPACE}
+
+
+def finished(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(states=[TrialState.COMPLETE])
+
+
+def told(trials: list[FrozenTrial]) -> list[tracking.Trial]:
+    """The trials as MLflow shows them."""
+    return [tracking.Trial(rounded(trial.params), trial.user_attrs["figures"]) for trial in trials]
+
+
+def rounded(params: Mapping[str, Any]) -> dict[str, Any]:
+    """As params.yaml writes them: 0.3, where a step of the search is 0.30000000000000004."""
+    return {n: float(f"{value:.3g}") if isinstance(value, float) else value for n, value in params.items()}
+
+
+def sentence(trial: FrozenTrial) -> str:
+    values = ", ".join(f"{name} {value}" for name, value in rounded(trial.params).items())
+    return f"{OBJECTIVE.replace('_', ' ')} {trial.value:.4f} with {values}"
+
+
+# ---- the proposal
+
+
+def difference(best: FrozenTrial, now: FrozenTrial, val: train.Rows) -> str:
+    """How much better the best is than params.yaml, and whether val can tell."""
+    both = [np.array(trial.user_attrs["scores"]) for trial in (best, now)]
+    scored = [Scored(val.labels > 0, scores, scores >= 0.5) for scores in both]
+    found = metrics.compare(*scored, resamples=RESAMPLES, seed=0)[OBJECTIVE]
+    value, low, high = (each or 0.0 for each in (found.value, found.low, found.high))
+    within = "; val cannot tell them apart" if low <= 0 else ", chance of the search not counted"
+    return f"{value:+.4f} [{low:+.4f}, {high:+.4f}] against params.yaml{within}"
+
+
+def patched(text: str, changes: Mapping[str, Any]) -> str:
+    """params.yaml with these values under `train`; comments and all else stay."""
+    before, head, section = text.partition("\ntrain:\n")
+    section, gap, after = section.partition("\n\n")
+    for name, value in changes.items():
+        section = re.sub(rf"(?m)^(  {name}: )\S+", rf"\g<1>{value}", section)
+    return before + head + section + gap + after
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="pipeline.tune", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--trials", type=int, default=20, metavar="N", help="in all, with those of before (default: 20)"
+    )
+    trials = parser.parse_args(argv).trials
+    if trials < 1:
+        raise PipelineError(f"--trials: {trials} is not at least 1")
+    params = stage.read_params(train.Params, "train")
+    spec, table = stage.read_json(TOKENIZER), stage.read_parquet(TRAIN).to_pandas()
+    val = train.read_rows(stage.read_parquet(VAL).to_pandas())
+    if len(np.unique(val.labels)) < 2:
+        raise PipelineError(f"{VAL}: no ham or no spam; bring more messages")
+
+    fixed = {name: value for name, value in asdict(params).items() if name not in SPACE}
+    key = checkpoint.key_of(fixed, TOKENIZER, *sorted([*TRAIN.iterdir(), *VAL.iterdir()]))
+    done = search(params, spec, table, val, trials, key)
+    best = max(done, key=lambda trial: trial.value or 0.0)
+    now = next(trial for trial in done if trial.params == as_they_are(params))
+    if best.value == now.value:
+        log.info("tune: params.yaml is the best of %d trials", len(done))
+        return
+    log.info("tune: the best of %d trials: %s", len(done), sentence(best))
+    log.info("tune: %s", difference(best, now, val))
+    text = PARAMS.read_text(encoding="utf-8")
+    lines = text.splitlines(True), patched(text, rounded(best.params)).splitlines(True)
+    print(*difflib.unified_diff(*lines, "a/params.yaml", "b/params.yaml"), sep="", end="")
+
+
+if __name__ == "__main__":
+    stage.command(main)

@@ -1,0 +1,217 @@
+"""The search sees no test row, goes on where it stopped, and proposes a params.yaml that Git can apply."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import asdict
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+import ruamel.yaml
+from conftest import MESSAGES, ROOT, set_params
+from mlflow.exceptions import MlflowException
+
+from pipeline import checkpoint, connection, stage, train, tune, vectorize
+from pipeline.stage import PipelineError
+from pipeline.vectorize import Shares
+
+SMALL = {"model": "dense", "epochs": 1, "patience": 1, "stop_share": 0.3, "learning_rate": 0.0006}
+
+
+@pytest.fixture
+def project(store, tmp_path):
+    """What vectorize made of the hand-written messages, with no test in it."""
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    set_params(tmp_path, {"train": SMALL})
+    rows = pd.read_csv(MESSAGES)
+    rows = pd.DataFrame(
+        {
+            "message_id": [f"{i:064x}" for i in range(len(rows))],
+            "campaign_key": [f"{i:016x}" for i in range(len(rows))],
+            "text": rows["body"],
+            "label": rows["kind"].map({0: "ham", 1: "spam"}),
+        }
+    )
+    tokenizer = vectorize.fit_tokenizer(
+        rows["text"], vectorize.Params(Shares(0.6, 0.3, 0.1), "s", 300, 50, 90)
+    )
+    (tmp_path / "models").mkdir()
+    tokenizer.save(str(tmp_path / tune.TOKENIZER))
+    for folder, part in ((tune.TRAIN, rows[rows.index % 3 > 0]), (tune.VAL, rows[rows.index % 3 == 0])):
+        stage.write_shards(tmp_path / folder, vectorize.shards(part, tokenizer, 90))
+    return tmp_path
+
+
+def search(trials):
+    """The search of the command on the project in the working directory: params and figures of each trial."""
+    params = stage.read_params(train.Params, "train")
+    val = train.read_rows(stage.read_parquet(tune.VAL).to_pandas())
+    table = stage.read_parquet(tune.TRAIN).to_pandas()
+    done = tune.search(params, stage.read_json(tune.TOKENIZER), table, val, trials, "a study")
+    return [(trial.params, trial.value) for trial in done]
+
+
+def counted(monkeypatch):
+    """The params of each network that is trained."""
+    asked, fit = [], train.fit
+    monkeypatch.setattr(train, "fit", lambda *given: asked.append(given[3]) or fit(*given))
+    return asked
+
+
+def test_the_first_trial_is_params_yaml_and_all_are_within_the_space(project):
+    (first, _), *others = search(3)
+    assert first == tune.as_they_are(stage.read_params(train.Params, "train"))
+    assert len(others) == 2
+    for params, value in others:
+        assert 0 <= value <= 1
+        assert all(
+            tune.SPACE[name]._contains(tune.SPACE[name].to_internal_repr(value))
+            for name, value in params.items()
+        )
+    assert others[0][0] != others[1][0]
+
+
+def test_an_interrupted_search_comes_to_the_same_and_repeats_nothing(project, monkeypatch):
+    whole = search(4)
+    shutil.rmtree(checkpoint.FOLDER)
+    fit, asked = train.fit, []
+
+    def until_the_third(*given):
+        asked.append(given[3])
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return fit(*given)
+
+    monkeypatch.setattr(train, "fit", until_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        search(4)
+    assert search(4) == whole
+    assert len(asked) == 5
+    assert asdict(asked[3]) == asdict(asked[2])  # what was killed is tried again
+
+
+def test_what_was_tried_before_counts(project, monkeypatch):
+    two = search(2)
+    asked = counted(monkeypatch)
+    assert search(2) == two
+    assert asked == []
+    assert search(3)[:2] == two
+    assert len(asked) == 1
+
+
+def test_other_params_than_before_become_a_trial_beyond_the_number(project, monkeypatch):
+    search(2)
+    asked = counted(monkeypatch)
+    set_params(project, {"train": {"units": 48}})
+    assert len(search(2)) == 3
+    assert [params.units for params in asked] == [48]
+
+
+def test_mlflow_has_a_run_of_the_search_and_a_child_for_each_trial(project, store):
+    done = search(2)
+    search(2)  # adds none
+    experiment = store.get_experiment_by_name(connection.NAME).experiment_id
+    runs = store.search_runs([experiment])
+    (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    children = [run for run in runs if run is not parent]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    by_name = {run.info.run_name: run for run in children}
+    assert sorted(by_name) == ["trial 1", "trial 2"]
+    for number, (params, value) in enumerate(done, 1):
+        shown = by_name[f"trial {number}"].data
+        assert shown.params == {f"train.{n}": str(v) for n, v in tune.rounded(params).items()}
+        assert shown.metrics[f"val/{tune.OBJECTIVE}"] == pytest.approx(value)
+        assert set(shown.metrics) == {f"val/{name}" for name in tune.SHOWN}
+    assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
+
+
+def test_trials_that_mlflow_missed_follow(project, store, monkeypatch, caplog):
+    create, calls = type(store).create_run, []
+
+    def second_call_fails(*given, **named):
+        calls.append(1)
+        if len(calls) == 2:
+            raise MlflowException("unplugged")
+        return create(*given, **named)
+
+    monkeypatch.setattr(type(store), "create_run", second_call_fails)
+    search(2)
+    assert "unplugged" in caplog.text
+    assert "the search goes on" in caplog.text
+    experiment = store.get_experiment_by_name(connection.NAME).experiment_id
+    names = [run.info.run_name for run in store.search_runs([experiment])]
+    assert sorted(names) == ["trial 1", "trial 2", "tune"]
+
+
+# ---- the proposal
+
+
+def test_patch_changes_these_values_alone_and_keeps_every_comment(tmp_path):
+    text = (ROOT / "params.yaml").read_text()
+    after = tune.patched(text, {"units": 48, "learning_rate": 0.00123, "seed": 7})
+    yaml = ruamel.yaml.YAML(typ="safe")
+    wanted = yaml.load(text)
+    wanted["train"] |= {"units": 48, "learning_rate": 0.00123, "seed": 7}
+    assert yaml.load(after) == wanted
+    assert re.findall("#.*", after) == re.findall("#.*", text)
+
+
+def test_command_writes_a_patch_that_git_applies(project, capsys):
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    before = stage.read_params(train.Params, "train")
+    tune.main(["--trials", "4"])
+    patch = capsys.readouterr().out
+    subprocess.run(["git", "apply"], input=patch, text=True, check=True)
+    after = stage.read_params(train.Params, "train")
+    best = max(search_done(), key=lambda trial: trial.value)
+    assert asdict(after) == asdict(before) | tune.rounded(best.params) != asdict(before)
+    tune.main(["--trials", "4"])
+    assert capsys.readouterr().out == ""  # what it proposed is what stands there
+
+
+def search_done():
+    """The trials of the one study in the journal."""
+    storage = tune.JournalStorage(tune.JournalFileBackend(str(checkpoint.FOLDER / "tune.journal")))
+    return [trial for study in storage.get_all_studies() for trial in storage.get_all_trials(study._study_id)]
+
+
+def test_difference_that_val_cannot_tell_is_called_so(project):
+    val = train.read_rows(stage.read_parquet(tune.VAL).to_pandas())
+    labels = [labels for _, part in train.chunks(val, 8) for labels in part]
+    sure, unsure = ([0.5 + (label - 0.5) * by for label in labels] for by in (0.9, 0.0))
+    trials = [tune.optuna.trial.create_trial(value=0.0, user_attrs={"scores": s}) for s in (sure, unsure)]
+    assert "val cannot tell" not in tune.difference(*trials, val)
+    assert "val cannot tell them apart" in tune.difference(trials[0], trials[0], val)
+
+
+# ---- what the person at the keyboard can put right
+
+
+def test_too_few_trials_are_refused(project):
+    with pytest.raises(PipelineError, match=r"^--trials: 0 is not at least 1$"):
+        tune.main(["--trials", "0"])
+
+
+def test_what_vectorize_has_not_made_is_asked_for(project):
+    shutil.rmtree(project / tune.TRAIN)
+    with pytest.raises(PipelineError, match="data/vectorized/train: missing"):
+        tune.main([])
+
+
+def test_val_of_one_class_is_refused_before_anything_is_trained(project, monkeypatch):
+    asked = counted(monkeypatch)
+    table = stage.read_parquet(tune.VAL).to_pandas()
+    one = pa.Table.from_pandas(table[table["label"] == 0], vectorize.SHARD, preserve_index=False)
+    stage.write_shards(project / tune.VAL, [one])
+    with pytest.raises(PipelineError, match="data/vectorized/val: no ham or no spam; bring more messages"):
+        tune.main([])
+    assert asked == []
+
+
+def test_without_mlflow_nothing_is_trained(project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/none.db")
+    asked = counted(monkeypatch)
+    with pytest.raises(PipelineError, match="MLFLOW_TRACKING_URI"):
+        tune.main([])
+    assert asked == []
