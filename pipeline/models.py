@@ -15,6 +15,7 @@ from pipeline import stage, wide
 from pipeline.stage import PipelineError
 
 PAD = 0  # the token id that fills a batch on the right; no message has it
+STEPS = 4  # that are pooled into one for the recurrence, which takes longest
 NGRAM_ROWS = 1 << 14  # of the embedding of n-grams, which share rows by their hash
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file knows
 ADDRESS = re.compile(rb'(?<="shared_object_id": )\d+')  # of an object that layers share, in memory
@@ -70,8 +71,8 @@ def bilstm(size: Size) -> keras.Model:
     shapes = layers.Conv1D(size.embedding_dim, 3, padding="same", activation="relu")(embedded)
     inputs = layers.Concatenate()([embedded, shapes])  # (n, t, 2 * embedding_dim)
 
-    by_pairs = layers.MaxPooling1D(2, padding="same")  # half the steps for the recurrence
-    inputs, weight = by_pairs(inputs - (1 - weight) * 1e3), by_pairs(weight)  # (n, ceil(t / 2), ...)
+    fewer = layers.MaxPooling1D(STEPS, padding="same")
+    inputs, weight = fewer(inputs - (1 - weight) * 1e3), fewer(weight)  # (n, ceil(t / STEPS), ...)
     lstm = layers.LSTM(size.units, return_sequences=True)
     states = layers.Bidirectional(lstm)(inputs * weight, mask=weight[:, :, 0] > 0)  # (n, ..., 2 * units)
     largest = ops.max(states - (1 - weight) * 1e9, axis=1)

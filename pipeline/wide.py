@@ -1,4 +1,4 @@
-"""The wide path of a network: hashed n-grams of sub-words, weighed as a convex problem has it."""
+"""The wide path of a network: hashed n-grams of sub-words, and words, weighed as a convex problem has it."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-ORDERS = 3  # an n-gram has one, two or three sub-words
+ORDERS = 4  # an n-gram has one to four sub-words
+LONGEST = 12  # sub-words of a word; of a longer one the last are read
+VIEWS = slice(0, ORDERS), slice(ORDERS, ORDERS + 1)  # n-grams, and words: each counts as much as the other
 BUCKETS = 1 << 17  # that n-grams are hashed into; with half as many more of them collide than help
 COST = 50.0  # of an error against the size of the weights: scikit-learn's C
+SPACE = "ġ"  # how the tokenizer's alphabet of bytes writes a space, in lower case
 NONE = -1  # where an n-gram would begin before the message, or at padding
 _FACTOR = 0x01000193  # of the hash of Fowler, Noll and Vo
 _MIX = 0x2C1B3C6D
@@ -23,9 +26,10 @@ Batches = Iterable[tuple[NDArray[np.int32], NDArray[np.float32]]]  # token ids (
 
 @keras.saving.register_keras_serializable("spam_detector")
 class Ngrams(layers.Layer):  # type: ignore[misc] # Keras has no types
-    """(n, t) token ids to (n, t, ORDERS) int32: the hash of each n-gram that ends there, or NONE.
+    """(n, t) token ids to (n, t, ORDERS + 1) int32: hashes of the n-grams and the word ending there, or NONE.
 
-    Sub-words that differ in case alone are one. Integer arithmetic and one gather: it runs in the network.
+    What differs in case alone is one. A word is a run of letters and digits, or of signs, however the
+    tokenizer cut it. Integer arithmetic and one gather: it runs in the network.
     """
 
     def __init__(self, vocabulary_size: int, **kwargs: Any) -> None:
@@ -34,25 +38,30 @@ class Ngrams(layers.Layer):  # type: ignore[misc] # Keras has no types
 
     def build(self, shape: Sequence[int | None]) -> None:
         how = {"initializer": "zeros", "dtype": "int32", "trainable": False}
-        self.folded = self.add_weight((self.vocabulary_size,), name="folded", **how)
+        self.spelt = self.add_weight((self.vocabulary_size, len(_spelt("x"))), name="spelt", **how)
 
     def fold(self, tokens: Sequence[str]) -> None:
         """Takes the spelling of each token id."""
-        digests = (hashlib.blake2b(token.casefold().encode(), digest_size=4) for token in tokens)
-        self.folded.assign(
-            np.array([int.from_bytes(d.digest(), "big", signed=True) for d in digests], np.int32)
-        )
+        self.spelt.assign(np.array([_spelt(token.lower()) for token in tokens], np.uint32).view(np.int32))
 
     def call(self, token_ids: keras.KerasTensor) -> keras.KerasTensor:
         real = ops.not_equal(token_ids, 0)
-        folded = ops.take(self.folded, token_ids)
+        folded, letters, growth, begins, kind = ops.unstack(
+            ops.take(self.spelt, token_ids, axis=0), 5, axis=-1
+        )
         hashed, found = ops.zeros_like(folded), []
         for back in range(ORDERS):
             hashed = hashed * _FACTOR + _later(folded, back) + back
-            mixed = ops.bitwise_xor(hashed, ops.bitwise_right_shift(hashed, 15)) * _MIX
-            mixed = ops.bitwise_and(ops.bitwise_xor(mixed, ops.bitwise_right_shift(mixed, 13)), 0x7FFFFFFF)
-            begins = ops.logical_and(real, _later(real, back))
-            found.append(ops.where(begins, mixed, NONE))
+            found.append(ops.where(ops.logical_and(real, _later(real, back)), _mixed(hashed), NONE))
+
+        first = ops.logical_or(begins > 0, ops.not_equal(kind, _later(kind, 1)))  # token of its word
+        last = ops.logical_or(_sooner(first), ops.logical_not(_sooner(real)))
+        within, word, scale = real, ops.zeros_like(letters), ops.ones_like(letters)
+        for back in range(LONGEST):
+            word = word + ops.where(within, _later(letters, back) * scale, 0)
+            scale = scale * _later(growth, back)
+            within = ops.logical_and(within, ops.logical_not(_later(first, back)))
+        found.append(ops.where(ops.logical_and(real, last), _mixed(word), NONE))
         return ops.stack(found, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
@@ -61,9 +70,9 @@ class Ngrams(layers.Layer):  # type: ignore[misc] # Keras has no types
 
 @keras.saving.register_keras_serializable("spam_detector")
 class Wide(layers.Layer):  # type: ignore[misc]
-    """(n, t, ORDERS) n-grams to (n, 1) logits: a linear model of their TF-IDF, scaled to length one.
+    """(n, t, ORDERS + 1) n-grams and words to (n, 1) logits: a linear model of their TF-IDF.
 
-    Gradients leave it alone; `fit` finds its weights.
+    Each of VIEWS is scaled to length one. Gradients leave it alone; `fit` finds its weights.
     """
 
     def build(self, shape: Sequence[int | None]) -> None:
@@ -75,9 +84,13 @@ class Wide(layers.Layer):  # type: ignore[misc]
     def call(self, ngrams: keras.KerasTensor) -> keras.KerasTensor:
         bucket = ngrams % BUCKETS
         idf = ops.take(self.idf, bucket) * ops.cast(ops.not_equal(ngrams, NONE), "float32")
-        evidence = ops.sum(idf * ops.take(self.coefficient, bucket), axis=(1, 2))
-        length = ops.sqrt(ops.sum(idf * idf, axis=(1, 2)) + 1e-9)
-        return ops.expand_dims(evidence / length, -1) + self.intercept
+        evidence, square = idf * ops.take(self.coefficient, bucket), idf * idf
+        logit = sum(
+            ops.sum(evidence[:, :, view], axis=(1, 2))
+            / ops.sqrt(ops.sum(square[:, :, view], axis=(1, 2)) + 1e-9)
+            for view in VIEWS
+        )
+        return ops.expand_dims(logit, -1) + self.intercept
 
 
 @keras.saving.register_keras_serializable("spam_detector")
@@ -110,23 +123,22 @@ def fit(model: keras.Model, batches: Batches) -> None:
     if len(own) < 2:
         return
     ngrams, wide = own
-    counted, labels = zip(
-        *((_counts(ngrams(token_ids)), labels) for token_ids, labels in batches), strict=True
+    found, labels = zip(
+        *((ops.convert_to_numpy(ngrams(token_ids)), labels) for token_ids, labels in batches), strict=True
     )
-    counts, spam = sparse.vstack(counted, "csr"), np.concatenate(labels) > 0
-    messages = np.bincount(counts.indices, minlength=BUCKETS)
-    idf = np.log((1 + counts.shape[0]) / (1 + messages)) + 1
-    length = np.sqrt(counts @ idf**2)
-    features = sparse.diags_array(1 / length) @ counts @ sparse.diags_array(idf)
-    found = LogisticRegression(C=COST, max_iter=1000).fit(features.tocsr(), spam)
+    counts = [sparse.vstack([_counts(part[:, :, view]) for part in found], "csr") for view in VIEWS]
+    spam = np.concatenate(labels) > 0
+    messages = sum(np.bincount(of_view.indices, minlength=BUCKETS) for of_view in counts)
+    idf = np.log((1 + len(spam)) / (1 + messages)) + 1
+    features = sum(_tfidf(of_view, idf) for of_view in counts)
+    fitted = LogisticRegression(C=COST, max_iter=1000).fit(features.tocsr(), spam)
     wide.idf.assign(idf)
-    wide.coefficient.assign(found.coef_[0])
-    wide.intercept.assign(found.intercept_)
+    wide.coefficient.assign(fitted.coef_[0])
+    wide.intercept.assign(fitted.intercept_)
 
 
-def _counts(ngrams: Any) -> sparse.csr_array:
-    """(n, BUCKETS): how often each message has each n-gram."""
-    found = ops.convert_to_numpy(ngrams)
+def _counts(found: NDArray[np.int32]) -> sparse.csr_array:
+    """(n, BUCKETS): how often each message has what was found in it."""
     rows, *_ = np.nonzero(found != NONE)
     buckets = found[found != NONE] % BUCKETS
     counts = sparse.coo_array((np.ones(len(rows)), (rows, buckets)), (len(found), BUCKETS)).tocsr()
@@ -134,6 +146,36 @@ def _counts(ngrams: Any) -> sparse.csr_array:
     return counts
 
 
+def _tfidf(counts: sparse.csr_array, idf: NDArray[np.float64]) -> sparse.csr_array:
+    """Each row over the length that it would have if no n-gram came twice, as the network has it."""
+    length = np.sqrt(counts @ idf**2 + 1e-9)
+    return sparse.diags_array(1 / length) @ counts @ sparse.diags_array(idf)
+
+
+def _spelt(token: str) -> tuple[int, int, int, int, int]:
+    """Of a token, modulo 2^32: its hash, its letters as the digits of a number, the base to their count,
+
+    whether a word begins with it, and whether it is of letters and digits.
+    """
+    digest = hashlib.blake2b(token.encode(), digest_size=4).digest()
+    word, letters = token.removeprefix(SPACE), 0
+    for letter in word:
+        letters = (letters * _FACTOR + ord(letter)) % 2**32
+    plain = word.isascii() and word.isalnum()
+    return int.from_bytes(digest, "big"), letters, pow(_FACTOR, len(word), 2**32), word != token, plain
+
+
+def _mixed(hashed: keras.KerasTensor) -> keras.KerasTensor:
+    """Hashes whose low bits depend on all of them, 0 or more."""
+    mixed = ops.bitwise_xor(hashed, ops.bitwise_right_shift(hashed, 15)) * _MIX
+    return ops.bitwise_and(ops.bitwise_xor(mixed, ops.bitwise_right_shift(mixed, 13)), 0x7FFFFFFF)
+
+
 def _later(columns: keras.KerasTensor, by: int) -> keras.KerasTensor:
     """(n, t), moved to the right, with zeros on the left."""
     return ops.pad(columns, [[0, 0], [by, 0]])[:, : ops.shape(columns)[1]] if by else columns
+
+
+def _sooner(columns: keras.KerasTensor) -> keras.KerasTensor:
+    """(n, t), moved to the left by one, with zeros on the right."""
+    return ops.pad(columns[:, 1:], [[0, 0], [0, 1]])

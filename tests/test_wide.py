@@ -1,6 +1,7 @@
-"""The wide path counts n-grams as a reader would, and weighs them as scikit-learn does."""
+"""The wide path counts n-grams and words as a reader would, and weighs them as scikit-learn does."""
 
 import itertools
+import re
 
 import keras
 import numpy as np
@@ -10,9 +11,18 @@ from sklearn.linear_model import LogisticRegression
 
 from pipeline import wide
 
-TOKENS = ["[PAD]", "[START]", *"abcdefgh", *"ABC"]  # ids 10 to 12 are 2 to 4 in capitals
-MESSAGES = [[1, 2, 3, 4, 2, 3], [1], [1, 5, 5, 5], [1, 9, 8, 7, 6], [1, 2, 6, 3, 7], [1, 4, 3, 2]]
+TOKENS = ["[PAD]", "[START]", *"abcdefgh", *"ABC", "Ġa", "Ġbc", "ĠBC", "!", "Ġ!!", "9"]
+A, B, C, WORD_A, WORD_BC, WORD_BC_LOUD, SIGN, SIGNS, NINE = 2, 3, 4, 13, 14, 15, 16, 17, 18
+MESSAGES = [
+    [1, WORD_A, B, C, WORD_A, B],
+    [1],
+    [1, WORD_BC, SIGN, C, NINE],
+    [1, WORD_BC_LOUD, SIGNS, SIGN, WORD_A],
+    [1, WORD_A, 6, B, 7],
+    [1, WORD_BC, A, WORD_BC],
+]
 SPAM = np.array([1, 0, 0, 1, 1, 0], np.float32)
+ORDERS = (1, 2, 3, 4)
 
 
 def rectangle(messages, width=6):
@@ -43,20 +53,28 @@ def network(share=1.0):
 
 
 def slow_ngrams(ids):
-    """All runs of one, two and three ids."""
-    return [tuple(ids[i : i + n]) for n in (1, 2, 3) for i in range(len(ids) - n + 1)]
+    """All runs of one to four ids, in capitals or not."""
+    small = [TOKENS[i].lower() for i in ids]
+    return [tuple(small[i : i + n]) for n in ORDERS for i in range(len(ids) - n + 1)]
+
+
+def slow_words(ids):
+    """What stands between spaces, letters and digits apart from signs."""
+    written = "".join(TOKENS[i].lower() for i in ids[1:]).replace("ġ", " ")
+    return ["[start]", *re.findall(r"\w+|[^\w\s]+", written)]
 
 
 # ---- n-grams
 
 
-def test_every_run_of_one_two_and_three_tokens_has_its_own_hash_and_no_other_has():
+def test_every_run_of_one_to_four_tokens_has_its_own_hash_and_no_other_has():
     of_ngram = {}
     for ids, found in zip(MESSAGES, hashes(MESSAGES), strict=True):
-        for n, end in itertools.product((1, 2, 3), range(6)):
+        for n, end in itertools.product(ORDERS, range(6)):
             value = found[end, n - 1]
             if n - 1 <= end < len(ids):
-                of_ngram.setdefault(tuple(ids[end - n + 1 : end + 1]), set()).add(int(value))
+                ngram = tuple(TOKENS[i].lower() for i in ids[end - n + 1 : end + 1])
+                of_ngram.setdefault(ngram, set()).add(int(value))
             else:
                 assert value == wide.NONE
     assert set(of_ngram) == {ngram for ids in MESSAGES for ngram in slow_ngrams(ids)}
@@ -64,9 +82,36 @@ def test_every_run_of_one_two_and_three_tokens_has_its_own_hash_and_no_other_has
     assert len(set.union(*of_ngram.values())) == len(of_ngram)
 
 
+def words_of(messages, width=6):
+    """The hashes of each message's words."""
+    return [row[row != wide.NONE].tolist() for row in hashes(messages, width)[:, :, -1]]
+
+
+@pytest.mark.parametrize("width", [6, 9])
+def test_every_word_has_its_own_hash_where_it_ends(width):
+    of_word = {}
+    for ids, found in zip(MESSAGES, words_of(MESSAGES, width), strict=True):
+        for word, value in zip(slow_words(ids), found, strict=True):
+            of_word.setdefault(word, set()).add(value)
+    assert set(of_word) == {"[start]", "abc", "ab", "bc", "!", "c9", "!!!", "a", "aebf", "bca"}
+    assert all(len(values) == 1 for values in of_word.values())
+    assert len(set.union(*of_word.values())) == len(of_word)
+
+
+def test_a_word_is_the_same_however_it_was_cut_and_another_in_another_order():
+    last = [found[-1] for found in words_of([[1, WORD_BC, A], [1, SIGN, B, C, A], [1, SIGN, A, C, B]])]
+    assert last[0] == last[1] != last[2]
+
+
+def test_of_a_word_beyond_measure_the_end_is_read():
+    long = [1, WORD_A, *[B] * 30]
+    assert words_of([long], 40)[0][1] == words_of([[1, WORD_BC, *[B] * 30]], 40)[0][1]
+
+
 def test_case_alone_makes_no_difference():
     assert hashes([[1, 2, 3, 4]]).tolist() == hashes([[1, 10, 11, 12]]).tolist()
     assert hashes([[1, 2, 3, 5]]).tolist() != hashes([[1, 10, 11, 12]]).tolist()
+    assert words_of([[1, WORD_BC]]) == words_of([[1, WORD_BC_LOUD]])
 
 
 def test_hashes_are_spread_over_the_buckets_as_chance_would():
@@ -83,15 +128,18 @@ def test_hashes_are_spread_over_the_buckets_as_chance_would():
 # ---- the fit
 
 
+def weighed(bags):
+    """TF-IDF of each bag, by its names, over the length that it has if none comes twice."""
+    names = sorted({name for bag in bags for name in bag})
+    idf = {n: np.log((1 + len(bags)) / (1 + sum(n in bag for bag in bags))) + 1 for n in names}
+    length = [np.sqrt(sum(idf[n] ** 2 for n in bag)) for bag in bags]
+    rows = np.array([[bag.count(n) * idf[n] for n in names] for bag in bags])
+    return rows / np.array(length)[:, None]
+
+
 def oracle():
     """The logits of MESSAGES, by dictionaries and scikit-learn."""
-    bags = [slow_ngrams(ids) for ids in MESSAGES]
-    names = sorted({ngram for bag in bags for ngram in bag})
-    idf = {n: np.log((1 + len(bags)) / (1 + sum(n in bag for bag in bags))) + 1 for n in names}
-    rows = []
-    for bag in bags:
-        length = np.sqrt(sum(idf[n] ** 2 for n in bag))
-        rows.append([bag.count(n) * idf[n] / length for n in names])
+    rows = np.hstack([weighed([view(ids) for ids in MESSAGES]) for view in (slow_ngrams, slow_words)])
     fitted = LogisticRegression(C=wide.COST, max_iter=1000).fit(rows, SPAM > 0)
     return fitted.decision_function(rows)
 
