@@ -71,7 +71,8 @@ def bilstm(size: Size) -> keras.Model:
     shapes = layers.Conv1D(size.embedding_dim, 3, padding="same", activation="relu")(embedded)
     inputs = layers.Concatenate()([embedded, shapes])  # (n, t, 2 * embedding_dim)
 
-    fewer = layers.MaxPooling1D(STEPS, padding="same")
+    inputs, weight = (ops.pad(part, [[0, 0], [0, STEPS - 1], [0, 0]]) for part in (inputs, weight))
+    fewer = layers.MaxPooling1D(STEPS)  # counted from the left, however wide the padding is
     inputs, weight = fewer(inputs - (1 - weight) * 1e3), fewer(weight)  # (n, ceil(t / STEPS), ...)
     lstm = layers.LSTM(size.units, return_sequences=True)
     states = layers.Bidirectional(lstm)(inputs * weight, mask=weight[:, :, 0] > 0)  # (n, ..., 2 * units)

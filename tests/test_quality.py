@@ -77,7 +77,7 @@ def test_a_model_that_is_calibrated_has_slope_1_and_an_overconfident_one_less():
         assert found["calibration_slope"] == pytest.approx(1 / factor, rel=0.05)
 
 
-def test_val_is_judged_by_halves_and_test_is_never_read(monkeypatch):
+def test_val_is_judged_by_fifths_and_test_is_never_read(monkeypatch):
     messages = TABLE.assign(copies=1, split="train", left_out=False)
     messages.loc[60:80, "split"], messages.loc[81:, "split"] = "val", "test"
     seen = []
@@ -86,12 +86,13 @@ def test_val_is_judged_by_halves_and_test_is_never_read(monkeypatch):
     monkeypatch.setattr(quality, "judged", lambda score, *rows: seen.extend(rows[:2]) or {})
     monkeypatch.setattr(quality, "figures_of", lambda sides: {})
     quality.measured("spy", messages, "val", 0)
-    fitted, decides, judged, again, other = seen
+    fitted, *sides = seen
     assert set(fitted["split"]) == {"train"}
-    assert set(decides["split"]) | set(judged["split"]) == {"val"}
-    assert not set(decides["message_id"]) & set(judged["message_id"])
-    assert len(decides) + len(judged) == 21
-    assert (again.index.tolist(), other.index.tolist()) == (judged.index.tolist(), decides.index.tolist())
+    val, decided_by, judged = messages.index[60:81], sides[::2], sides[1::2]
+    assert sorted(i for rows in judged for i in rows.index) == val.tolist()
+    for others, rows in zip(decided_by, judged, strict=True):
+        assert sorted([*others.index, *rows.index]) == val.tolist()
+    assert len(judged) == quality.FOLDS
     seen.clear()
     quality.measured("spy", messages, "test", 0)
     assert [set(rows["split"]) for rows in seen] == [{"train"}, {"val"}, {"test"}]
