@@ -121,10 +121,15 @@ def batches(rows: Rows, size: int, seed: tuple[int, int]) -> Iterator[Batch]:
 
 def chunks(rows: Rows, size: int) -> Iterator[Batch]:
     """All rows once, in order of their length."""
-    by_length = np.argsort([len(ids) for ids in rows.token_ids], kind="stable")
-    for start in range(0, len(by_length), size):
-        part = rows.take(by_length[start : start + size])
+    order = by_length(rows)
+    for start in range(0, len(order), size):
+        part = rows.take(order[start : start + size])
         yield pad(part.token_ids), part.labels
+
+
+def by_length(rows: Rows) -> NDArray[np.int64]:
+    """(n,): the rows' numbers, the shortest first."""
+    return np.argsort([len(ids) for ids in rows.token_ids], kind="stable")
 
 
 # ---- corruption
@@ -255,11 +260,10 @@ def scorer(model: keras.Model) -> Score:
 
 
 def scored(rows: Rows, score: Score, size: int) -> Scored:
-    """The rows, in order of their length, with the network's scores, spam from 0.5."""
-    parts = [(score(ids).numpy(), labels) for ids, labels in chunks(rows, size)]
-    y_score, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
-    y_score = y_score.astype(np.float64)
-    return Scored(labels > 0, y_score, y_score >= 0.5)
+    """The rows with the network's scores, spam from 0.5."""
+    y_score = np.empty(len(rows.labels))
+    y_score[by_length(rows)] = np.concatenate([score(ids).numpy() for ids, _ in chunks(rows, size)])
+    return Scored(rows.labels > 0, y_score, y_score >= 0.5)
 
 
 def _judge(stop: Rows, score: Score, size: int) -> tuple[float, float, float]:

@@ -60,6 +60,7 @@ def search(
     What a trial draws follows from the trials before it, so that an interrupted search comes to the same.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each trial's own functions
     checkpoint.FOLDER.mkdir(exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(checkpoint.FOLDER / "tune.journal")))
     study = optuna.create_study(study_name=key, storage=storage, direction="maximize", load_if_exists=True)
@@ -132,8 +133,17 @@ def patched(text: str, changes: Mapping[str, Any]) -> str:
     before, head, section = text.partition("\ntrain:\n")
     section, gap, after = section.partition("\n\n")
     for name, value in changes.items():
-        section = re.sub(rf"(?m)^(  {name}: )\S+", rf"\g<1>{value}", section)
+        section = _set(section, name, str(value))
     return before + head + section + gap + after
+
+
+def _set(section: str, name: str, value: str) -> str:
+    """The section with this value; the comment behind it stays in its column."""
+
+    def as_wide(old: re.Match[str]) -> str:
+        return f"{value} ".ljust(len(old[0])) if old[1] else value
+
+    return re.sub(rf"(?m)(?<=^  {name}: )\S+( +(?=#))?", as_wide, section)
 
 
 def main(argv: list[str] | None = None) -> None:

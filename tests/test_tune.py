@@ -155,6 +155,7 @@ def test_patch_changes_these_values_alone_and_keeps_every_comment(tmp_path):
     wanted["train"] |= {"units": 48, "learning_rate": 0.00123, "seed": 7}
     assert yaml.load(after) == wanted
     assert re.findall("#.*", after) == re.findall("#.*", text)
+    assert [line.find("#") for line in after.split("\n")] == [line.find("#") for line in text.split("\n")]
 
 
 def test_command_writes_a_patch_that_git_applies(project, capsys):
@@ -178,11 +179,17 @@ def search_done():
 
 def test_difference_that_val_cannot_tell_is_called_so(project):
     val = train.read_rows(stage.read_parquet(tune.VAL).to_pandas())
-    labels = [labels for _, part in train.chunks(val, 8) for labels in part]
-    sure, unsure = ([0.5 + (label - 0.5) * by for label in labels] for by in (0.9, 0.0))
+    sure, unsure = ([0.5 + (label - 0.5) * by for label in val.labels] for by in (0.9, 0.0))
     trials = [tune.optuna.trial.create_trial(value=0.0, user_attrs={"scores": s}) for s in (sure, unsure)]
     assert "val cannot tell" not in tune.difference(*trials, val)
     assert "val cannot tell them apart" in tune.difference(trials[0], trials[0], val)
+
+
+def test_difference_is_that_of_the_two_trials(project):
+    search(3)
+    val = train.read_rows(stage.read_parquet(tune.VAL).to_pandas())
+    one, other, _ = search_done()
+    assert tune.difference(one, other, val).startswith(f"{one.value - other.value:+.4f} [")
 
 
 # ---- what the person at the keyboard can put right
