@@ -98,6 +98,45 @@ def test_val_is_judged_by_fifths_and_test_is_never_read(monkeypatch):
     assert [set(rows["split"]) for rows in seen] == [{"train"}, {"val"}, {"test"}]
 
 
+def test_out_of_fold_each_message_is_scored_once_by_a_model_that_saw_no_copy_of_it(monkeypatch):
+    texts = [*TABLE["text"], *(f"{message} " for message in TABLE["text"])]  # a copy each
+    both = pd.concat([TABLE, TABLE], ignore_index=True).assign(
+        text=texts, message_id=[f"{i:064x}" for i in range(len(texts))]
+    )
+    seen = []
+    monkeypatch.setitem(quality.MODELS, "spy", lambda rows: seen.append(set(rows["text"])) or by_words)
+    scored = [quality.folded("spy", both, n) for n in range(quality.TENTHS)]
+    assert sorted(name for part in scored for name in part) == sorted(both["message_id"])
+    text_of = dict(zip(both["message_id"], both["text"], strict=True))
+    for part, trained_on in zip(scored, seen, strict=True):
+        judged = {text_of[name].strip() for name in part}
+        assert judged.isdisjoint(message.strip() for message in trained_on)
+        assert len(trained_on) > len(texts) / 2
+
+
+def test_recall_within_a_budget_stops_before_the_ham_that_is_one_too_many():
+    spam = np.array([True, True, False, True, False, True])
+    score = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
+    assert [quality.recall_within(spam, score, budget) for budget in (0.0, 0.4, 0.5, 1.0)] == [
+        50,
+        50,
+        75,
+        100,
+    ]
+    assert quality.recall_within(spam, 1 - score, 0.0) == 25
+
+
+def test_tenths_are_judged_together_and_half_a_model_not_at_all():
+    ids = [f"{i}" for i in range(40)]
+    messages = pd.DataFrame({"message_id": ids, "label": ["spam", "ham"] * 20})
+    right = {f"bilstm {n}": {i: 1.0 - int(i) % 2 for i in ids[n * 4 : n * 4 + 4]} for n in range(10)}
+    wrong = {f"naive Bayes {n}": dict.fromkeys(ids[n * 4 : n * 4 + 4], 0.5) for n in range(10)}
+    found = quality.pooled(right | wrong | {"fastText 0": right["bilstm 0"]}, list(quality.PEERS), messages)
+    assert "| bilstm | 100.0 [100.0, 100.0] | 0.0 [0.0, 0.0] |" in found
+    assert "| naive Bayes | 0.0 [0.0, 0.0] | 100.0 [100.0, 100.0] |" in found
+    assert "fastText" not in found
+
+
 def test_interval_is_wider_than_that_of_independent_splits():
     differences = [0.01, 0.03, 0.02, -0.01, 0.0]
     low, high = quality.corrected_interval(differences)
