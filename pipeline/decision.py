@@ -1,4 +1,4 @@
-"""From the network's score to a probability and a label: Platt scaling, and a threshold by ham lost."""
+"""From the network's score to a probability and a label: calibration on val, and a threshold by ham lost."""
 
 import math
 from dataclasses import dataclass
@@ -40,12 +40,12 @@ def fit(y_true: Labels, score: Scores, lost_ham_budget: float) -> Decision:
     of new ham that it loses is then Beta(lost + 1, ham - lost) distributed, so that the upper bound of
     Clopper and Pearson holds although the same rows chose the threshold.
     Raises: PipelineError, when val cannot carry it.
-    Source: Platt 1999 (smoothed targets); Angelopoulos et al. 2024, Conformal Risk Control.
+    Source: Platt 1999; Firth 1993 for its fit; Angelopoulos et al. 2024, Conformal Risk Control.
     """
     _check(y_true, score)
     allowed = _ham_to_lose(int(np.count_nonzero(~y_true)), lost_ham_budget)
     logit = _logit(score)
-    slope, intercept = _platt(y_true, logit)
+    slope, intercept = _calibration(y_true, logit)
     of_ham = np.sort(_sigmoid(slope * logit + intercept)[~y_true])[::-1]
     threshold = np.nextafter(of_ham[allowed], np.inf)  # so this ham and its equals are kept
     lost = int(np.count_nonzero(of_ham >= threshold))
@@ -100,35 +100,39 @@ def _ham_to_lose(ham: int, budget: float) -> int:
     return math.floor(share * (ham + 1)) - 1
 
 
-def _platt(y_true: Labels, logit: Probabilities) -> tuple[float, float]:
-    """The slope and intercept of largest likelihood, the slope LEAST_SLOPE or more.
+def _calibration(y_true: Labels, logit: Probabilities) -> tuple[float, float]:
+    """The slope and intercept of Firth's logistic regression, the slope LEAST_SLOPE or more.
 
-    Targets a little short of 0 and 1 keep the slope finite where the scores separate val.
+    Jeffreys' prior keeps the slope finite where the scores separate val, and takes away most of the bias
+    of few spam, by which the likeliest slope is too large; Platt's smoothed targets make it too small.
     """
-    spam = np.count_nonzero(y_true)
-    target = np.where(y_true, (spam + 1) / (spam + 2), 1 / (len(y_true) - spam + 2))
     one = np.ones_like(logit)
-    slope, intercept = _logistic(np.column_stack([logit, one]), 0 * logit, target)
-    if slope < LEAST_SLOPE:  # the likelihood is concave, so its best with this bound lies on the bound
-        slope, (intercept,) = LEAST_SLOPE, _logistic(one[:, None], LEAST_SLOPE * logit, target)
+    slope, intercept = 0.0, 0.0
+    if np.ptp(logit) > 0:
+        slope, intercept = _firth(np.column_stack([logit, one]), 0 * logit, y_true)
+    if slope < LEAST_SLOPE:
+        slope, (intercept,) = LEAST_SLOPE, _firth(one[:, None], LEAST_SLOPE * logit, y_true)
     return float(slope), float(intercept)
 
 
-def _logistic(
-    columns: NDArray[np.float64], offset: Probabilities, target: Probabilities
-) -> NDArray[np.float64]:
-    """The likeliest weights (k,) of sigmoid(offset + columns (n, k) @ weights), by damped Newton steps."""
+def _firth(columns: NDArray[np.float64], offset: Probabilities, y_true: Labels) -> NDArray[np.float64]:
+    """The weights (k,) of sigmoid(offset + columns (n, k) @ weights), by damped steps of Fisher scoring."""
 
-    def loss(weights: NDArray[np.float64]) -> float:
+    def weighed(weights: NDArray[np.float64]) -> tuple[Probabilities, NDArray[np.float64], float]:
+        """Probabilities, information matrix, and what is made small: loss less half its log determinant."""
         z = offset + columns @ weights
-        return float(np.sum(np.logaddexp(0, z) - target * z))
+        p = _sigmoid(z)
+        information = columns.T @ (columns * (p * (1 - p))[:, None])
+        loss = float(np.sum(np.logaddexp(0, z) - y_true * z))
+        return p, information, loss - float(np.linalg.slogdet(information)[1]) / 2
 
     weights = np.zeros(columns.shape[1])
-    for _ in range(100):  # ten or so are enough
-        p = _sigmoid(offset + columns @ weights)
-        hessian = columns.T @ (columns * (p * (1 - p))[:, None])
-        step = np.linalg.lstsq(hessian, columns.T @ (target - p), rcond=1e-12)[0]  # scores may be all alike
-        while loss(weights + step) > loss(weights):
+    for _ in range(200):  # twenty or so are enough
+        p, information, loss = weighed(weights)
+        inverse = np.linalg.pinv(information, hermitian=True)
+        leverage = p * (1 - p) * np.einsum("ij,jk,ik->i", columns, inverse, columns)
+        step = inverse @ (columns.T @ (y_true - p + leverage * (0.5 - p)))
+        while weighed(weights + step)[2] > loss:
             step = step / 2
         weights = weights + step
         if np.abs(step).max() <= 1e-10 * (1 + np.abs(weights).max()):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
@@ -34,23 +35,38 @@ def lowest_threshold_by_trying(y_true, probability, budget):
 # ---- calibration
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_calibration_is_platts_as_scikit_learn_fits_it(seed):
-    y_true, score = drawn(seed)
-    decision = fit(y_true, score, 0.01)
+def logit_of(score):
     s = np.clip(score.astype(np.float64), 1e-7, 1 - 1e-7)
-    logit = np.log(s / (1 - s))[:, None]
-    spam, ham = y_true.sum(), (~y_true).sum()
-    target = np.where(y_true, (spam + 1) / (spam + 2), 1 / (ham + 2))
-    oracle = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-12)
-    oracle.fit(
-        np.vstack([logit, logit]),
-        np.repeat([True, False], len(target)),
-        sample_weight=np.concatenate([target, 1 - target]),
-    )
-    assert decision.slope == pytest.approx(oracle.coef_[0, 0], rel=1e-6)
-    assert decision.intercept == pytest.approx(oracle.intercept_[0], rel=1e-6)
-    assert calibrate(score, decision) == pytest.approx(oracle.predict_proba(logit)[:, 1], rel=1e-6)
+    return np.log(s / (1 - s))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_calibration_is_firths_as_scipy_finds_it(seed):
+    y_true, score = drawn(seed, spam=17)
+    decision, logit = fit(y_true, score, 0.01), logit_of(score)
+
+    def penalised(weights):
+        z = weights[0] * logit + weights[1]
+        variance = 1 / (2 + np.exp(z) + np.exp(-z))
+        information = [[np.sum(variance * logit**2), np.sum(variance * logit)]]
+        information.append([information[0][1], np.sum(variance)])
+        return np.sum(np.logaddexp(0, z) - y_true * z) - np.log(np.linalg.det(information)) / 2
+
+    oracle = minimize(penalised, [1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12})
+    assert [decision.slope, decision.intercept] == pytest.approx(oracle.x, rel=1e-5)
+
+
+def test_slope_of_few_spam_is_nearly_unbiased_where_the_likeliest_is_too_large():
+    firth, likeliest = [], []
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        z = random.normal(-3, 2, 150)
+        y_true = random.random(150) < 1 / (1 + np.exp(-z))
+        score = 1 / (1 + np.exp(-z))
+        firth.append(fit(y_true, score, 0.05).slope)
+        likeliest.append(LogisticRegression(C=np.inf).fit(z[:, None], y_true).coef_[0, 0])
+    assert np.mean(firth) == pytest.approx(1, abs=0.05)
+    assert np.mean(likeliest) > 1.08
 
 
 def test_probability_is_the_documented_formula():
@@ -72,16 +88,15 @@ def test_one_message_gets_the_probability_that_it_gets_among_many():
 def test_a_probability_in_the_mean_is_the_share_of_spam():
     y_true, score = drawn(seed=2)
     probability = calibrate(score, fit(y_true, score, 0.01))
-    smoothed = (67 * 68 / 69 + 431 / 433) / 498
-    assert probability.mean() == pytest.approx(smoothed, rel=1e-9)
-    assert abs(score.mean() - smoothed) > 0.001
+    assert probability.mean() == pytest.approx(67 / 498, abs=1 / 498)
+    assert abs(score.mean() - 67 / 498) > 2 / 498
 
 
-def test_scores_that_separate_val_are_calibrated_to_the_smoothed_targets():
+def test_scores_that_separate_val_are_calibrated_to_shares_with_half_a_message_more():
     y_true = np.repeat([False, True], [120, 30])
     score = np.where(y_true, 1.0, 0.0).astype(np.float32)
     decision = fit(y_true, score, 0.01)
-    assert calibrate(score, decision)[[0, -1]] == pytest.approx([1 / 122, 31 / 32], rel=1e-6)
+    assert calibrate(score, decision)[[0, -1]] == pytest.approx([0.5 / 121, 30.5 / 31], rel=1e-6)
     assert label(calibrate(score, decision), decision).tolist() == y_true.tolist()
 
 
