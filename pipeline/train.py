@@ -31,6 +31,9 @@ THREADS = 2  # fixed, so that a machine with more cores adds up in the same orde
 CHUNK = 256  # messages whose n-grams are counted together
 WINDOW = 40  # batches whose messages are sorted by length together; larger pads less, shuffles less
 
+tf.config.threading.set_intra_op_parallelism_threads(THREADS)  # here, as TensorFlow refuses once it has computed
+tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+
 
 @dataclass(frozen=True)
 class Params:
@@ -287,8 +290,6 @@ def read_rows(table: pd.DataFrame) -> Rows:
 def be_repeatable(seed: int) -> None:
     """The same seed, data and machine give the same weights, bit for bit; a network before is forgotten."""
     keras.utils.clear_session()
-    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
-    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
