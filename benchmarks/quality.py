@@ -53,6 +53,7 @@ SALTS = {"val": "choosing", "test": "final"}  # split n is that of the salt "cho
 ATTACKED = [("leet", 15), ("homoglyphs", 15), ("zero_width", 15), ("spaced_letters", 15), ("typos", 15)]
 ATTACKED += [("good_words", 8), ("link_shuffling", 100)]
 ARTICLE = {"embedding_dim": 64, "units": 64, "learning_rate": 0.001, "batch_size": 32, "corruptions": []}
+ARTICLE |= {"epochs": 10, "patience": 4}
 ARTICLE_VOCABULARY = 2000
 OURS = "bilstm"
 FOLDS = 5  # of val, where it stands in for test
@@ -72,6 +73,7 @@ SHOWN = {  # figures of the table, and how they are called
     "adaptive": "spam caught under the adaptive attack, %",
     "seconds": "training, seconds",
 }
+COMPARED = ("f1", "average_precision", "log_loss", "brier", "adaptive")  # of these, paired differences
 
 # ---- ours, and the other networks
 
@@ -326,15 +328,15 @@ def tables(done: dict[str, dict[str, float]], names: Sequence[str], splits: int)
         values = [[one[figure] for one in found.values()] for found in by_model.values()]
         lines.append(f"| {title} | {' | '.join(map(_spread, values))} |")
     if OURS in by_model:
-        lines += ["", "| ours less | F1 | average precision |", "|---|---|---|"]
+        lines += ["", f"| ours less | {' | '.join(SHOWN[f] for f in COMPARED)} |"]
+        lines.append("|---" * (len(COMPARED) + 1) + "|")
         for name, found in by_model.items():
             both = [n for n in found if n in by_model[OURS]]
             if name != OURS and both:
-                cells = [
-                    _difference([by_model[OURS][n][f] - found[n][f] for n in both])
-                    for f in ("f1", "average_precision")
-                ]
-                lines.append(f"| {name} | {' | '.join(cells)} |")
+                less = [[by_model[OURS][n][f] - found[n][f] for n in both] for f in COMPARED]
+                lines.append(f"| {name} | {' | '.join(map(_interval, less))} |")
+        slopes = [one["calibration_slope"] for one in by_model[OURS].values()]
+        lines += ["", f"Calibration slope of ours, with its interval: {_interval(slopes)}"]
     return "\n".join(lines)
 
 
@@ -371,7 +373,7 @@ def _spread(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.3f}{deviation}"
 
 
-def _difference(values: Sequence[float]) -> str:
+def _interval(values: Sequence[float]) -> str:
     low, high = corrected_interval(values)
     return f"{statistics.mean(values):+.4f} [{low:+.4f}, {high:+.4f}]"
 

@@ -10,7 +10,8 @@ from random import Random
 
 from pipeline import text
 
-STRONGEST = 0.3  # share of a message's characters
+STRONGEST = 0.4  # share of a message's characters
+EDITS = (1, 2, 3)  # how many a corrupted message has, one after the other
 SIGNS = string.digits + "@$!+*^|&#%"
 SEPARATORS = [".", "-", "_", "*", "  "]
 _WORD = re.compile(r"[^\W\d_]{3,}")
@@ -71,5 +72,7 @@ def may_train(word: str) -> bool:
 
 
 def corrupted(message: str, names: Sequence[str], random: Random, words: Sequence[str]) -> str:
-    """The message after one of CORRUPTIONS, of a share of up to STRONGEST."""
-    return CORRUPTIONS[random.choice(names)](message, random.uniform(0, STRONGEST), random, words)
+    """The message after one to three of CORRUPTIONS, each of a share of up to STRONGEST."""
+    for _ in range(random.choice(EDITS)):
+        message = CORRUPTIONS[random.choice(names)](message, random.uniform(0, STRONGEST), random, words)
+    return message

@@ -51,7 +51,7 @@ def bilstm_article(size: Size) -> keras.Model:
 
 
 def bilstm(size: Size) -> keras.Model:
-    """Ours: a wide path of n-grams beside a deep one, which reads n-grams too and pools all of its states.
+    """Ours: a wide path of n-grams, words and shape beside a deep one, which pools all of its states.
 
     A word's neighbours are in the n-grams that end with it, which a convolution widens; a spam's few telling
     words survive max pooling however far from the end they stand. Whole tokens are dropped in training, so
@@ -61,8 +61,10 @@ def bilstm(size: Size) -> keras.Model:
     real = ops.not_equal(tokens, PAD)  # (n, t)
     weight = ops.expand_dims(ops.cast(real, "float32"), -1)  # (n, t, 1)
     reader = wide.Ngrams(size.vocabulary_size)
-    ngrams = reader(tokens)  # (n, t, orders)
-    reader.fold(size.tokens)
+    counter = wide.Shape(size.vocabulary_size)
+    ngrams, shape = reader(tokens), counter(tokens)  # (n, t, orders), (n, kinds)
+    for layer in (reader, counter):
+        layer.fold(size.tokens)
 
     of_ngrams = layers.Embedding(NGRAM_ROWS, size.embedding_dim)(ngrams % NGRAM_ROWS)
     embedded = layers.Embedding(size.vocabulary_size, size.embedding_dim)(tokens) + ops.sum(of_ngrams, axis=2)
@@ -81,7 +83,7 @@ def bilstm(size: Size) -> keras.Model:
     pooled = layers.Dropout(size.dropout)(layers.Concatenate()([largest, mean]))  # (n, 4 * units)
 
     deep = layers.Dense(1, name="deep")(layers.Dense(16, activation="relu")(pooled))
-    logit = wide.Blend(size.wide_share)(wide.Wide(name="wide")(ngrams), deep)
+    logit = wide.Blend(size.wide_share)(wide.Wide(name="wide")(ngrams, shape), deep)
     return keras.Model(tokens, layers.Activation("sigmoid", name="probability")(logit), name="bilstm")
 
 

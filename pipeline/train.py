@@ -31,7 +31,9 @@ THREADS = 2  # fixed, so that a machine with more cores adds up in the same orde
 CHUNK = 256  # messages whose n-grams are counted together
 WINDOW = 40  # batches whose messages are sorted by length together; larger pads less, shuffles less
 
-tf.config.threading.set_intra_op_parallelism_threads(THREADS)  # here, as TensorFlow refuses once it has computed
+tf.config.threading.set_intra_op_parallelism_threads(
+    THREADS
+)  # here, as TensorFlow refuses once it has computed
 tf.config.threading.set_inter_op_parallelism_threads(THREADS)
 
 
@@ -320,16 +322,14 @@ def fit(
     report: Callable[[list[Epoch]], None],
     saved: Checkpoint | None = None,
 ) -> tuple[keras.Model, list[Epoch]]:
-    """The network of these params, and its curves.
+    """The network of these params, and its curves: those of the deep path, which is trained first, alone.
 
-    Fits the wide path, trains the deep one beside it, then fits the wide path again on all rows.
+    The wide path, if there is one, is then fitted on all rows: it needs none to stop by.
     """
     be_repeatable(params.seed)
     model = models.MODELS[params.model](size_of(spec, params))
     tokenizer = Tokenizer.from_str(json.dumps(spec))
-    vary = corrupter(rows, tokenizer, params.corruptions)
-    fit_wide(model, vary, params)
-    curves = train(rows, stop, model, params, report, saved, vary)
+    curves = train(rows, stop, model, params, report, saved, corrupter(rows, tokenizer, params.corruptions))
     every = Rows(rows.token_ids + stop.token_ids, np.concatenate([rows.labels, stop.labels]))
     fit_wide(model, corrupter(every, tokenizer, params.corruptions), params)
     return model, curves

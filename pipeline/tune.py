@@ -46,7 +46,7 @@ SPACE: dict[str, BaseDistribution] = {  # what is searched: fields of train.Para
     "token_dropout": FloatDistribution(0.0, 0.5, step=0.1),
     "wide_share": FloatDistribution(0.0, 1.0, step=0.1),
     "corrupted": FloatDistribution(0.0, 1.0, step=0.1),
-    "copies": IntDistribution(0, 8),
+    "copies": IntDistribution(0, 16, step=2),
     "learning_rate": FloatDistribution(5e-4, 1e-2, log=True),
     "batch_size": CategoricalDistribution([32, 64, 128]),
 }

@@ -1,6 +1,7 @@
-"""The wide path of a network: hashed n-grams of sub-words, and words, weighed as a convex problem has it."""
+"""The wide path of a network: n-grams of sub-words, words and shape, weighed as a convex problem has it."""
 
 import hashlib
+import string
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,8 +16,13 @@ ORDERS = 4  # an n-gram has one to four sub-words
 LONGEST = 12  # sub-words of a word; of a longer one the last are read
 VIEWS = slice(0, ORDERS), slice(ORDERS, ORDERS + 1)  # n-grams, and words: each counts as much as the other
 BUCKETS = 1 << 17  # that n-grams are hashed into; with half as many more of them collide than help
+KINDS = (  # of characters, which are counted, as the tokenizer's alphabet of bytes writes them
+    *(string.ascii_lowercase, string.ascii_uppercase, string.digits),
+    *("\u0120", "!", "£$", string.punctuation),  # the first is a space
+)
+SHAPE = 0.05  # deviation of a kind's logarithm among the other features, whose rows have length one
 COST = 50.0  # of an error against the size of the weights: scikit-learn's C
-SPACE = "ġ"  # how the tokenizer's alphabet of bytes writes a space, in lower case
+SPACE = "ġ"  # a space, in lower case
 NONE = -1  # where an n-gram would begin before the message, or at padding
 _FACTOR = 0x01000193  # of the hash of Fowler, Noll and Vo
 _MIX = 0x2C1B3C6D
@@ -69,19 +75,48 @@ class Ngrams(layers.Layer):  # type: ignore[misc] # Keras has no types
 
 
 @keras.saving.register_keras_serializable("spam_detector")
-class Wide(layers.Layer):  # type: ignore[misc]
-    """(n, t, ORDERS + 1) n-grams and words to (n, 1) logits: a linear model of their TF-IDF.
+class Shape(layers.Layer):  # type: ignore[misc]
+    """(n, t) token ids to (n, KINDS): logarithms of one more than the characters of each kind.
 
-    Each of VIEWS is scaled to length one. Gradients leave it alone; `fit` finds its weights.
+    No edit of its letters changes how many digits and capitals a message has, or how long it is.
     """
+
+    def __init__(self, vocabulary_size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
 
     def build(self, shape: Sequence[int | None]) -> None:
         how = {"initializer": "zeros", "trainable": False}
+        self.counts = self.add_weight((self.vocabulary_size, len(KINDS)), name="counts", **how)
+
+    def fold(self, tokens: Sequence[str]) -> None:
+        """Takes the spelling of each token id, but of the first two: padding and start have no shape."""
+        counted = [[sum(letter in kind for letter in token) for kind in KINDS] for token in tokens]
+        self.counts.assign(np.array([[0] * len(KINDS)] * 2 + counted[2:], np.float32))
+
+    def call(self, token_ids: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.log1p(ops.sum(ops.take(self.counts, token_ids, axis=0), axis=1))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"vocabulary_size": self.vocabulary_size}
+
+
+@keras.saving.register_keras_serializable("spam_detector")
+class Wide(layers.Layer):  # type: ignore[misc]
+    """(n, t, ORDERS + 1) n-grams and words, and (n, KINDS) shapes, to (n, 1) logits.
+
+    A linear model of TF-IDF, each of VIEWS scaled to length one, and of the shape. Gradients leave it alone;
+    `fit` finds its weights.
+    """
+
+    def build(self, ngrams_shape: Sequence[int | None], shape_shape: Sequence[int | None]) -> None:
+        how = {"initializer": "zeros", "trainable": False}
+        self.of_kind = self.add_weight((len(KINDS), 1), name="of_kind", **how)
         self.idf = self.add_weight((BUCKETS,), name="idf", **how)
         self.coefficient = self.add_weight((BUCKETS,), name="coefficient", **how)
         self.intercept = self.add_weight((1,), name="intercept", **how)
 
-    def call(self, ngrams: keras.KerasTensor) -> keras.KerasTensor:
+    def call(self, ngrams: keras.KerasTensor, shape: keras.KerasTensor) -> keras.KerasTensor:
         bucket = ngrams % BUCKETS
         idf = ops.take(self.idf, bucket) * ops.cast(ops.not_equal(ngrams, NONE), "float32")
         evidence, square = idf * ops.take(self.coefficient, bucket), idf * idf
@@ -90,25 +125,26 @@ class Wide(layers.Layer):  # type: ignore[misc]
             / ops.sqrt(ops.sum(square[:, :, view], axis=(1, 2)) + 1e-9)
             for view in VIEWS
         )
-        return ops.expand_dims(logit, -1) + self.intercept
+        return ops.expand_dims(logit, -1) + shape @ self.of_kind + self.intercept
 
 
 @keras.saving.register_keras_serializable("spam_detector")
 class Blend(layers.Layer):  # type: ignore[misc]
-    """The mean of two logits, `share` of it the wide path's; in training the deep path stands alone.
+    """The mean of two logits, `share` of it the wide path's once that is fitted; till then the deep one's.
 
     The wide path has no error left on the rows that it was fitted on, so beside it the deep one would learn
-    nothing.
+    nothing; and it is judged alone, so that its best epoch is its own.
     """
 
     def __init__(self, share: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.share = share
 
-    def call(
-        self, wide: keras.KerasTensor, deep: keras.KerasTensor, training: bool = False
-    ) -> keras.KerasTensor:
-        return deep if training else self.share * wide + (1 - self.share) * deep
+    def build(self, wide_shape: Sequence[int | None], deep_shape: Sequence[int | None]) -> None:
+        self.fitted = self.add_weight((), initializer="zeros", trainable=False, name="fitted")  # 0 or 1
+
+    def call(self, wide: keras.KerasTensor, deep: keras.KerasTensor) -> keras.KerasTensor:
+        return deep + self.share * self.fitted * (wide - deep)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"share": self.share}
@@ -119,26 +155,37 @@ def fit(model: keras.Model, batches: Batches) -> None:
 
     Source: Cheng and others 2016, Wide & Deep Learning; Weinberger and others 2009, Feature Hashing.
     """
-    own = [layer for kind in (Ngrams, Wide) for layer in model.layers if isinstance(layer, kind)]
-    if len(own) < 2:
+    kinds = Ngrams, Shape, Wide, Blend
+    own = [layer for kind in kinds for layer in model.layers if isinstance(layer, kind)]
+    if len(own) < len(kinds):
         return
-    ngrams, wide = own
-    found, labels = zip(
-        *((ops.convert_to_numpy(ngrams(token_ids)), labels) for token_ids, labels in batches), strict=True
+    ngrams, shape, wide, blend = own
+    counts, shapes, labels = zip(
+        *((_counts(ngrams(ids)), ops.convert_to_numpy(shape(ids)), labels) for ids, labels in batches),
+        strict=True,
     )
-    counts = [sparse.vstack([_counts(part[:, :, view]) for part in found], "csr") for view in VIEWS]
-    spam = np.concatenate(labels) > 0
-    messages = sum(np.bincount(of_view.indices, minlength=BUCKETS) for of_view in counts)
+    views = [sparse.vstack(of_view, "csr") for of_view in zip(*counts, strict=True)]
+    kind, spam = np.concatenate(shapes), np.concatenate(labels) > 0
+    messages = sum(np.bincount(view.indices, minlength=BUCKETS) for view in views)
     idf = np.log((1 + len(spam)) / (1 + messages)) + 1
-    features = sum(_tfidf(of_view, idf) for of_view in counts)
-    fitted = LogisticRegression(C=COST, max_iter=1000).fit(features.tocsr(), spam)
+    mean, scale = kind.mean(axis=0), SHAPE / (kind.std(axis=0) + 1e-9)
+    features = sparse.hstack([sum(_tfidf(view, idf) for view in views), (kind - mean) * scale], "csr")
+    fitted = LogisticRegression(C=COST, max_iter=1000).fit(features, spam)
+    of_bucket, of_kind = np.split(fitted.coef_[0], [BUCKETS])
     wide.idf.assign(idf)
-    wide.coefficient.assign(fitted.coef_[0])
-    wide.intercept.assign(fitted.intercept_)
+    wide.coefficient.assign(of_bucket)
+    wide.of_kind.assign((of_kind * scale)[:, None])
+    wide.intercept.assign(fitted.intercept_ - mean @ (of_kind * scale))
+    blend.fitted.assign(1)
 
 
-def _counts(found: NDArray[np.int32]) -> sparse.csr_array:
-    """(n, BUCKETS): how often each message has what was found in it."""
+def _counts(ngrams: keras.KerasTensor) -> list[sparse.csr_array]:
+    """Of each of VIEWS, (n, BUCKETS): how often each message has what was found in it."""
+    found = ops.convert_to_numpy(ngrams)
+    return [_counted(found[:, :, view]) for view in VIEWS]
+
+
+def _counted(found: NDArray[np.int32]) -> sparse.csr_array:
     rows, *_ = np.nonzero(found != NONE)
     buckets = found[found != NONE] % BUCKETS
     counts = sparse.coo_array((np.ones(len(rows)), (rows, buckets)), (len(found), BUCKETS)).tocsr()

@@ -74,6 +74,13 @@ def test_half_of_all_words_may_train_however_they_are_written():
     assert all(corruption.may_train(word) == corruption.may_train(word.upper()) for word in words)
 
 
-def test_corrupted_takes_one_of_those_named():
+def test_corrupted_takes_those_named():
     found = {corruption.corrupted(MESSAGE, ["numbers"], Random(seed), WORDS) for seed in range(10)}
     assert all(re.sub(r"\d", "0", message) == re.sub(r"\d", "0", MESSAGE) for message in found)
+
+
+def test_corrupted_edits_a_message_once_or_more():
+    found = [corruption.corrupted("free", ["ham_words"], Random(seed), ["see"]) for seed in range(60)]
+    sizes = {message.count("see") for message in found}
+    assert min(sizes) >= 2  # words that one edit adds
+    assert 16 < max(sizes) <= 16 * max(corruption.EDITS)

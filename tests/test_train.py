@@ -212,6 +212,19 @@ def test_the_wide_path_is_fitted_on_the_rows_and_stands_in_the_network(spoken, t
     assert ((scores(model, spoken) > 0.5) == (spoken.labels > 0)).all()
 
 
+def test_the_deep_path_is_trained_and_judged_alone(spoken, tokenizer):
+    spec = json.loads(tokenizer.to_str())
+    params = replace(PARAMS, model="bilstm", corruptions=["slips"], copies=1, epochs=2)
+    alone, with_wide = (
+        train.fit(spoken, spoken, spec, replace(params, wide_share=share), len) for share in (0.0, 0.8)
+    )
+    assert alone[1] == with_wide[1]
+    for name in ("deep", "wide"):
+        first, second = (model.get_layer(name).get_weights() for model, _ in (alone, with_wide))
+        assert all(map(np.array_equal, first, second))
+    assert scores(alone[0], spoken).tolist() != scores(with_wide[0], spoken).tolist()
+
+
 # ---- what is held out
 
 

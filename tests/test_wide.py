@@ -40,16 +40,24 @@ def hashes(messages, width=6):
     return keras.ops.convert_to_numpy(reader()(rectangle(messages, width)))
 
 
+def counter():
+    found = wide.Shape(len(TOKENS))
+    found.build((None, None))
+    found.fold(TOKENS)
+    return found
+
+
 def deep(tokens):
     return layers.Dense(1)(layers.GlobalAveragePooling1D()(layers.Embedding(len(TOKENS), 2)(tokens)))
 
 
 def network(share=1.0):
     tokens = layers.Input((None,), dtype="int32")
-    own = wide.Ngrams(len(TOKENS))
-    ngrams = own(tokens)
-    own.fold(TOKENS)
-    return keras.Model(tokens, wide.Blend(share)(wide.Wide()(ngrams), deep(tokens)))
+    own = wide.Ngrams(len(TOKENS)), wide.Shape(len(TOKENS))
+    ngrams, shape = (layer(tokens) for layer in own)
+    for layer in own:
+        layer.fold(TOKENS)
+    return keras.Model(tokens, wide.Blend(share)(wide.Wide()(ngrams, shape), deep(tokens)))
 
 
 def slow_ngrams(ids):
@@ -125,6 +133,31 @@ def test_hashes_are_spread_over_the_buckets_as_chance_would():
     assert len(np.unique(distinct % wide.BUCKETS)) == pytest.approx(by_chance, rel=0.01)
 
 
+# ---- shape
+
+
+def shape_of(ids):
+    """Logarithms of one more than the characters of each kind, counted one by one."""
+    written = "".join(TOKENS[i] for i in ids[1:]).replace("Ġ", " ")
+    signs = re.sub(r"[\w\s]", "", written)
+    kinds = "[a-z]", "[A-Z]", "[0-9]", " ", "!", "[£$]"
+    return np.log1p([*(len(re.findall(kind, written)) for kind in kinds), len(signs)])
+
+
+@pytest.mark.parametrize("width", [6, 9])
+def test_shape_counts_characters_of_each_kind_whatever_the_padding(width):
+    found = keras.ops.convert_to_numpy(counter()(rectangle(MESSAGES, width)))
+    assert found == pytest.approx(np.array([shape_of(ids) for ids in MESSAGES]), abs=1e-6)
+    assert (found[:, [0, 1, 2, 3, 4, 6]].max(axis=0) > 0).all()
+
+
+def test_a_pound_is_counted_in_the_tokenizers_alphabet_of_bytes():
+    found = wide.Shape(3)
+    found.build((None, None))
+    found.fold(["[PAD]", "[START]", "ĠÂ£5"])
+    assert np.expm1(found(np.array([[1, 2, 2]]))[0]) == pytest.approx([0, 0, 2, 2, 0, 2, 0], abs=1e-5)
+
+
 # ---- the fit
 
 
@@ -139,7 +172,9 @@ def weighed(bags):
 
 def oracle():
     """The logits of MESSAGES, by dictionaries and scikit-learn."""
-    rows = np.hstack([weighed([view(ids) for ids in MESSAGES]) for view in (slow_ngrams, slow_words)])
+    views = [weighed([view(ids) for ids in MESSAGES]) for view in (slow_ngrams, slow_words)]
+    shapes = np.array([shape_of(ids) for ids in MESSAGES])
+    rows = np.hstack([*views, wide.SHAPE * (shapes - shapes.mean(axis=0)) / (shapes.std(axis=0) + 1e-9)])
     fitted = LogisticRegression(C=wide.COST, max_iter=1000).fit(rows, SPAM > 0)
     return fitted.decision_function(rows)
 
@@ -162,11 +197,19 @@ def test_a_network_without_a_wide_path_is_left_alone():
 # ---- the blend
 
 
-def test_blend_is_the_weighted_mean_and_in_training_the_deep_path_alone():
+def test_blend_is_the_deep_path_alone_until_the_wide_one_is_fitted_and_then_the_weighted_mean():
     wide_logit, deep_logit = np.array([[2.0], [-4.0]]), np.array([[1.0], [8.0]])
     blend = wide.Blend(0.75)
+    assert blend(wide_logit, deep_logit).numpy().tolist() == deep_logit.tolist()
+    blend.fitted.assign(1)
     assert blend(wide_logit, deep_logit).numpy().tolist() == [[1.75], [-1.0]]
-    assert blend(wide_logit, deep_logit, training=True).numpy().tolist() == deep_logit.tolist()
+
+
+def test_fit_lets_the_wide_path_speak():
+    model = network(0.5)
+    before = model(rectangle(MESSAGES)).numpy()
+    wide.fit(model, [(rectangle(MESSAGES), SPAM)])
+    assert model(rectangle(MESSAGES)).numpy()[:, 0] == pytest.approx((before[:, 0] + oracle()) / 2, abs=2e-3)
 
 
 def test_gradients_leave_the_wide_path_alone():
