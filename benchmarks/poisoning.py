@@ -111,11 +111,12 @@ def alarms_of(seed: int, messages: pd.DataFrame, settings: dict[str, Tamper]) ->
     known, spam = reference["text"].tolist(), (reference["label"] == "spam").to_numpy()
     folds = baseline.out_of_fold_scores(known, spam, text.campaign_keys(known))
     tampered = {name: tamper(new, rng) for name, tamper in settings.items()}
-    scores = baseline.baseline_scores(known, spam, *(rows["text"].tolist() for rows in tampered.values()))
+    score = baseline.baseline_scorer(known, spam)
     params = stage.read_params(poisoning.Params, "poisoning")
     found = {}
-    for (name, rows), score in zip(tampered.items(), scores, strict=True):
-        checks = poisoning.compare(poisoning.judged(rows, score > 0.5, spam, folds > 0.5, known), params)
+    for name, rows in tampered.items():
+        called = score(rows["text"].tolist()) > 0.5
+        checks = poisoning.compare(poisoning.judged(rows, called, spam, folds > 0.5, known), params)
         found[name] = [check.name.split(".")[0] for check in checks if check.alarm]
     return found
 

@@ -1,8 +1,8 @@
 """How fast ours trains beside the article's script, and scores raw text beside the linear SVM.
 
 `python -m benchmarks.speed [--rounds 5]` reads what `dvc repro` left. The two trainings are processes of
-their own, from their imports to the trained network, on the rows of train; the two models score all messages
-in this process. All four are interleaved, and the medians are printed as a Markdown table.
+their own, from their imports until messages can be scored, on the rows of train; the two models score all
+messages in this process. All four are interleaved, and the medians are printed as a Markdown table.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from benchmarks import quality
 from pipeline import baseline, evaluate, stage
+from pipeline.stage import PipelineError
 
 SPLITS = Path("data/vectorized/splits.parquet")
 TOKENIZER, NETWORK = Path("models/tokenizer.json"), Path("models/model.keras")
@@ -31,7 +32,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 def process(*arguments: str) -> Callable[[], object]:
     """Runs Python with these arguments, in silence."""
-    return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+    return lambda: subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def train_ours() -> None:
@@ -60,6 +61,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.speed", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="of all four, interleaved (default: 5)")
     rounds = parser.parse_args().rounds
+    if rounds < 1:
+        raise PipelineError(f"--rounds: {rounds} is not at least 1")
     messages = stage.read_parquet(quality.MESSAGES).to_pandas()
     texts, spam = messages["text"].tolist(), (messages["label"] == "spam").to_numpy()
     ours, svm = evaluate.network_scorer(TOKENIZER, NETWORK), baseline.baseline_scorer(texts, spam)

@@ -13,7 +13,6 @@ from pipeline import suites
 from pipeline.stage import PipelineError
 from pipeline.suites import Findings, Params
 
-LISTED = ("message_id", "source", "row", "reasons")
 SHOWN = 60  # characters of a refused text
 DECIDE = "a line `message_id,release,why` or `message_id,ban,why` in data/reviewed.csv decides about one"
 

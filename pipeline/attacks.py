@@ -124,12 +124,8 @@ ATTACKS: dict[str, Attack] = {
     "spaced_letters": Attack(spaced_letters),
     "typos": Attack(typos),
     "good_words": Attack(good_words, strengths=(4, 8, 16)),  # words
-    "link_shuffling": Attack(
-        link_shuffling, strengths=(100,), least=100
-    ),  # per cent of links and long numbers
+    "link_shuffling": Attack(link_shuffling, strengths=(100,), least=100),  # per cent of them
 }
-
-
 EVERY = [(name, strength) for name, attack in ATTACKS.items() for strength in attack.strengths]
 
 

@@ -35,14 +35,11 @@ def baseline_scorer(
     The sigmoid of the SVM's margin, to be calibrated on val as the network's score is.
     """
     model = baseline().fit(list(train), labels)
-    return lambda texts: _sigmoid(model.decision_function(list(texts)))
 
+    def score(texts: Sequence[str]) -> NDArray[np.float64]:
+        return _sigmoid(model.decision_function(list(texts))) if len(texts) else np.zeros(0)
 
-def baseline_scores(
-    train: Sequence[str], labels: NDArray[np.bool_], *others: Sequence[str]
-) -> list[NDArray[np.float64]]:
-    """The scores of each of the other lists of texts."""
-    return [*map(baseline_scorer(train, labels), others)]
+    return score
 
 
 def out_of_fold_scores(

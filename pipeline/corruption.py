@@ -1,6 +1,7 @@
 """Edits of training messages, so that one edited to slip through is no stranger to the network.
 
-Its tables, signs and words are other ones than those of attacks.py, which judges.
+Its words and separators are other ones than those of attacks.py, which judges; its signs and slips are drawn
+at random, where an attacker's look like the letter or lie beside it.
 """
 
 import re
@@ -68,7 +69,7 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 def may_train(word: str) -> bool:
     """Whether a word may be added in training; the other half of all words is left for attacks to add."""
-    return text.share_of("good words", text.fold(word)) < 0.5
+    return text.share_of("good words", text.fold(word).strip(string.punctuation)) < 0.5
 
 
 def corrupted(message: str, names: Sequence[str], random: Random, words: Sequence[str]) -> str:

@@ -21,11 +21,8 @@ from pipeline.stage import Figure
 
 log = logging.getLogger(__name__)
 
-SLICE_METRICS = (
-    "spam_caught_percent",
-    "ham_blocked_percent",
-    "average_precision",
-)  # each slice's, in the report
+# Of each slice, in the report.
+SLICE_METRICS = "spam_caught_percent", "ham_blocked_percent", "average_precision"
 WORST = 50  # mistakes kept for a person to read
 MISTAKES = formats.MESSAGES.append(pa.field("probability", pa.float64())).append(
     pa.field("wrong", pa.bool_())

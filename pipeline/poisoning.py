@@ -192,7 +192,7 @@ def judge_by_reference(reference: pd.DataFrame, new: pd.DataFrame) -> Judged:
     """The labels of the new messages beside a linear model of the reference, whose error is out of fold."""
     known, spam = reference["text"].tolist(), _spam(reference)
     folds = baseline.out_of_fold_scores(known, spam, text.campaign_keys(known))
-    (scores,) = baseline.baseline_scores(known, spam, new["text"].tolist())
+    scores = baseline.baseline_scorer(known, spam)(new["text"].tolist())
     return judged(new, scores > 0.5, spam, folds > 0.5, known)
 
 

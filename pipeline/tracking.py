@@ -22,20 +22,12 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context import registry as context
 
-from pipeline.connection import (
-    connected,
-    experiment,
-    once,
-    patience,
-    unreachable,
-)
+from pipeline.connection import connected, experiment, once, patience, unreachable
 
 log = logging.getLogger(__name__)
 
 LIVE_TIMEOUT = 10  # seconds that a training waits for a server to take an epoch's curves
-METRICS_AT_ONCE = (
-    100  # of more, MLflow 3.17 refuses those that it has already, where it would keep one of each
-)
+METRICS_AT_ONCE = 100  # of more, MLflow 3.17 refuses those that it has, where it would keep one of each
 
 
 @dataclass(frozen=True)

@@ -166,8 +166,9 @@ def corrupter(rows: Rows, tokenizer: Tokenizer, names: Sequence[str]) -> Vary:
 
 def fit_wide(model: keras.Model, vary: Vary, params: Params) -> None:
     """Fits the wide path, if there is one, on the rows and their corrupted copies."""
-    copies = [vary((params.seed, -1 - copy), float(copy > 0)) for copy in range(params.copies + 1)]
-    wide.fit(model, (batch for rows in copies for batch in chunks(rows, CHUNK)))
+    copies = range(params.copies + 1 if params.corruptions else 1)  # the first is the rows as they are
+    varied = (vary((params.seed, -1 - copy), float(copy > 0)) for copy in copies)
+    wide.fit(model, (batch for rows in varied for batch in chunks(rows, CHUNK)))
 
 
 # ---- the loop

@@ -1,15 +1,17 @@
 """Searches for better params of train: `python -m pipeline.tune --trials 20` proposes a params.yaml.
 
-Each trial trains on train and is judged on val; test is in no file that it reads. The first is params.yaml
-as it is. Whatever was tried on the same data and code counts, also after an interruption. The proposal is
-written as a patch: `python -m pipeline.tune > tuned.patch`, then `git apply tuned.patch`.
+Each trial trains on train and is judged on val; test is in no file that it reads. (Val also sets the
+threshold, whose promise about ham weakens a little with each choice made on it.) The first trial is
+params.yaml as it is. Whatever was tried on the same data and code counts, also after an interruption. The
+proposal is written as a patch: `python -m pipeline.tune > tuned.patch`, then `git apply tuned.patch`.
 """
 
 import argparse
 import difflib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +19,12 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from filelock import FileLock, Timeout
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from ruamel.yaml import YAML
 
 from pipeline import checkpoint, metrics, stage, tracking, train
 from pipeline.metrics import METRICS, Scored
@@ -36,6 +35,7 @@ log = logging.getLogger(__name__)
 TOKENIZER = Path("models/tokenizer.json")
 TRAIN, VAL = Path("data/vectorized/train"), Path("data/vectorized/val")
 PARAMS = Path("params.yaml")
+JOURNAL = checkpoint.FOLDER / "tune.journal"
 OBJECTIVE = "average_precision"  # on val, of METRICS; as large as can be
 SHOWN = (OBJECTIVE, "log_loss")  # of a trial, in MLflow
 RESAMPLES = 1000  # of the bootstrap behind the difference between the proposal and params.yaml
@@ -48,7 +48,7 @@ SPACE: dict[str, BaseDistribution] = {  # what is searched: fields of train.Para
     "corrupted": FloatDistribution(0.0, 1.0, step=0.1),
     "copies": IntDistribution(0, 16, step=2),
     "learning_rate": FloatDistribution(5e-4, 1e-2, log=True),
-    "batch_size": CategoricalDistribution([32, 64, 128]),
+    "batch_size": IntDistribution(32, 128, step=32),
 }
 
 
@@ -61,12 +61,10 @@ def search(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each trial's own functions
-    checkpoint.FOLDER.mkdir(exist_ok=True)
-    storage = JournalStorage(JournalFileBackend(str(checkpoint.FOLDER / "tune.journal")))
-    study = optuna.create_study(study_name=key, storage=storage, direction="maximize", load_if_exists=True)
+    study = optuna.create_study(study_name=key, storage=journal(), direction="maximize", load_if_exists=True)
     for killed in study.get_trials(states=[TrialState.RUNNING]):
         study.tell(killed.number, state=TrialState.FAIL)
-        study.enqueue_trial(killed.params)
+        study.enqueue_trial(killed.system_attrs.get("fixed_params", killed.params))
     study.enqueue_trial(as_they_are(params), skip_if_exists=True)
     tracking.log_trials(key, told(done := finished(study)))
     while len(done) < trials or study.get_trials(states=[TrialState.WAITING]):
@@ -83,6 +81,30 @@ def search(
         except PipelineError as error:
             log.warning("%s; the search goes on, its runs follow", error)
     return done
+
+
+def journal() -> JournalStorage:
+    """What was tried, without the line that a kill or a full disk cut off: it would spoil the next one."""
+    checkpoint.FOLDER.mkdir(exist_ok=True)
+    with JOURNAL.open("ab+") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+    return JournalStorage(JournalFileBackend(str(JOURNAL)))
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Refuses a second search in this folder: either would take the other's trial for a killed one."""
+    checkpoint.FOLDER.mkdir(exist_ok=True)
+    lock = FileLock(JOURNAL.with_suffix(".lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise PipelineError(f"{JOURNAL}: another search is at work; wait until it has ended") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def tried(params: train.Params, spec: dict[str, Any], table: pd.DataFrame, val: train.Rows) -> Scored:
@@ -107,7 +129,7 @@ def told(trials: list[FrozenTrial]) -> list[tracking.Trial]:
 
 def rounded(params: Mapping[str, Any]) -> dict[str, Any]:
     """As params.yaml writes them: 0.3, where a step of the search is 0.30000000000000004."""
-    return {n: float(f"{value:.3g}") if isinstance(value, float) else value for n, value in params.items()}
+    return {n: float(f"{value:.6g}") if isinstance(value, float) else value for n, value in params.items()}
 
 
 def sentence(trial: FrozenTrial) -> str:
@@ -129,12 +151,22 @@ def difference(best: FrozenTrial, now: FrozenTrial, val: train.Rows) -> str:
 
 
 def patched(text: str, changes: Mapping[str, Any]) -> str:
-    """params.yaml with these values under `train`; comments and all else stay."""
+    """params.yaml with these values under `train`; comments and all else stay.
+
+    Raises: PipelineError, for a layout in which they do not stand a line each, two spaces in.
+    """
     before, head, section = text.partition("\ntrain:\n")
     section, gap, after = section.partition("\n\n")
     for name, value in changes.items():
         section = _set(section, name, str(value))
-    return before + head + section + gap + after
+    proposed = before + head + section + gap + after
+    yaml = YAML(typ="safe")
+    wanted = yaml.load(text)
+    wanted["train"] |= changes
+    if yaml.load(proposed) != wanted:
+        values = ", ".join(f"{name} {value}" for name, value in changes.items())
+        raise PipelineError(f"{PARAMS}: train is laid out in another way; set by hand: {values}")
+    return proposed
 
 
 def _set(section: str, name: str, value: str) -> str:
@@ -162,9 +194,11 @@ def main(argv: list[str] | None = None) -> None:
 
     fixed = {name: value for name, value in asdict(params).items() if name not in SPACE}
     key = checkpoint.key_of(fixed, TOKENIZER, *sorted([*TRAIN.iterdir(), *VAL.iterdir()]))
-    done = search(params, spec, table, val, trials, key)
+    with alone():
+        done = search(params, spec, table, val, trials, key)
     best = max(done, key=lambda trial: trial.value or 0.0)
-    now = next(trial for trial in done if trial.params == as_they_are(params))
+    own = rounded(as_they_are(params))
+    now = next(trial for trial in done if rounded(trial.params) == own)
     if best.value == now.value:
         log.info("tune: params.yaml is the best of %d trials", len(done))
         return

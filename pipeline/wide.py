@@ -16,13 +16,14 @@ ORDERS = 4  # an n-gram has one to four sub-words
 LONGEST = 12  # sub-words of a word; of a longer one the last are read
 VIEWS = slice(0, ORDERS), slice(ORDERS, ORDERS + 1)  # n-grams, and words: each counts as much as the other
 BUCKETS = 1 << 17  # that n-grams are hashed into; with half as many more of them collide than help
-KINDS = (  # of characters, which are counted, as the tokenizer's alphabet of bytes writes them
+SPACE = "Ġ"  # how the tokenizer's alphabet of bytes writes one
+SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+KINDS = (  # of characters, which are counted
     *(string.ascii_lowercase, string.ascii_uppercase, string.digits),
-    *("\u0120", "!", "£$", string.punctuation),  # the first is a space
+    *(SPACE, "!", "£$", string.punctuation),
 )
 SHAPE = 0.05  # deviation of a kind's logarithm among the other features, whose rows have length one
 COST = 50.0  # of an error against the size of the weights: scikit-learn's C
-SPACE = "ġ"  # a space, in lower case
 NONE = -1  # where an n-gram would begin before the message, or at padding
 _FACTOR = 0x01000193  # of the hash of Fowler, Noll and Vo
 _MIX = 0x2C1B3C6D
@@ -34,8 +35,9 @@ Batches = Iterable[tuple[NDArray[np.int32], NDArray[np.float32]]]  # token ids (
 class Ngrams(layers.Layer):  # type: ignore[misc] # Keras has no types
     """(n, t) token ids to (n, t, ORDERS + 1) int32: hashes of the n-grams and the word ending there, or NONE.
 
-    What differs in case alone is one. A word is a run of letters and digits, or of signs, however the
-    tokenizer cut it. Integer arithmetic and one gather: it runs in the network.
+    What differs in case alone is one. A word is a run of ASCII letters and digits, or of other signs, however
+    the tokenizer cut it, but that a token with any such sign is one of signs. Integer arithmetic and one
+    gather: it runs in the network.
     """
 
     def __init__(self, vocabulary_size: int, **kwargs: Any) -> None:
@@ -48,7 +50,9 @@ class Ngrams(layers.Layer):  # type: ignore[misc] # Keras has no types
 
     def fold(self, tokens: Sequence[str]) -> None:
         """Takes the spelling of each token id."""
-        self.spelt.assign(np.array([_spelt(token.lower()) for token in tokens], np.uint32).view(np.int32))
+        self.spelt.assign(
+            np.array([_spelt(token.translate(SMALL)) for token in tokens], np.uint32).view(np.int32)
+        )
 
     def call(self, token_ids: keras.KerasTensor) -> keras.KerasTensor:
         real = ops.not_equal(token_ids, 0)

@@ -5,7 +5,7 @@ import pandas as pd
 from conftest import MESSAGES
 from sklearn.metrics import roc_auc_score
 
-from pipeline.baseline import baseline_scores, out_of_fold_scores
+from pipeline.baseline import baseline_scorer, out_of_fold_scores
 
 ROWS = pd.read_csv(MESSAGES)
 TEXTS, SPAM = ROWS["body"].tolist(), (ROWS["kind"] == 1).to_numpy()
@@ -19,19 +19,19 @@ def chosen(rows):
 def test_it_separates_messages_by_a_word_of_spam():
     train = [f"{word} {i} of many" for i in range(20) for word in ("lunch", "prize")]
     labels = np.array([False, True] * 20)
-    ((ham, spam),) = baseline_scores(train, labels, ["lunch at one", "a prize for you"])
+    ham, spam = baseline_scorer(train, labels)(["lunch at one", "a prize for you"])
     assert ham < 0.5 < spam
 
 
 def test_it_knows_a_fragment_of_a_word_that_it_has_not_seen():
     train = [f"{word} {i} of many" for i in range(20) for word in ("lunchtime", "prizewinner")]
     labels = np.array([False, True] * 20)
-    ((ham, spam),) = baseline_scores(train, labels, ["lunches", "prizes"])
+    ham, spam = baseline_scorer(train, labels)(["lunches", "prizes"])
     assert ham < spam
 
 
 def test_it_learns_from_the_hand_written_messages():
-    (scores,) = baseline_scores(chosen(TRAIN), SPAM[TRAIN], chosen(TEST))
+    scores = baseline_scorer(chosen(TRAIN), SPAM[TRAIN])(chosen(TEST))
     assert scores.shape == (30,)
     assert ((scores > 0) & (scores < 1)).all()
     assert roc_auc_score(SPAM[TEST], scores) > 0.8
@@ -39,14 +39,14 @@ def test_it_learns_from_the_hand_written_messages():
 
 def test_each_list_of_texts_gets_its_scores_in_its_own_order():
     parts = TEXTS[:7], TEXTS[60:71], TEXTS[:7][::-1]
-    first, second, reversed_first = baseline_scores(chosen(TRAIN), SPAM[TRAIN], *parts)
+    first, second, reversed_first = map(baseline_scorer(chosen(TRAIN), SPAM[TRAIN]), parts)
     assert (len(first), len(second)) == (7, 11)
     assert first.tolist() == reversed_first[::-1].tolist()
     assert np.mean(first) < np.mean(second)  # the file's first rows are ham, the later ones spam
 
 
 def test_it_is_the_same_each_time():
-    once, again = (baseline_scores(chosen(TRAIN), SPAM[TRAIN], TEXTS)[0] for _ in range(2))
+    once, again = (baseline_scorer(chosen(TRAIN), SPAM[TRAIN])(TEXTS) for _ in range(2))
     assert once.tolist() == again.tolist()
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline import behaviour
+from pipeline import baseline, behaviour
 from pipeline.behaviour import BEHAVIOURS, PLAIN
 from pipeline.stage import Figure
 
@@ -62,6 +62,12 @@ def test_a_premium_number_is_added_only_to_what_passes_and_must_raise_the_score(
 
 def test_the_plain_cases_are_a_dozen_of_both_kinds():
     assert (len(PLAIN), sum(PLAIN.values())) == (12, 6)
+
+
+def test_the_baseline_is_asked_about_no_message_too():
+    score = baseline.baseline_scorer([*PLAIN], np.array([*PLAIN.values()]))
+    figures = behaviour.measure(score, 0.0, ["see you at 8", "you win $500"])  # no pounds, and none passes
+    assert figures["amounts.holds_percent"] == figures["premium_number.holds_percent"] == Figure(None, n=0)
 
 
 def test_figures_are_shares_of_the_cases_and_none_without_a_case():

@@ -71,7 +71,8 @@ def test_ham_words_stand_at_one_end():
 def test_half_of_all_words_may_train_however_they_are_written():
     words = [f"word{i}" for i in range(2000)]
     assert 0.45 < sum(map(corruption.may_train, words)) / 2000 < 0.55
-    assert all(corruption.may_train(word) == corruption.may_train(word.upper()) for word in words)
+    for written in (str.upper, "{},".format, "({})!".format):
+        assert all(corruption.may_train(word) == corruption.may_train(written(word)) for word in words)
 
 
 def test_corrupted_takes_those_named():

@@ -26,7 +26,6 @@ def small(monkeypatch):
     """The committed params, with networks that are trained in seconds."""
     params = stage.read_yaml(ROOT / "params.yaml")
     params["train"] |= {"epochs": 2, "units": 4, "embedding_dim": 4, "copies": 1, "stop_share": 0.3}
-    params["vectorize"] |= {"vocabulary_size": 400}
     monkeypatch.setattr(stage, "read_yaml", lambda *_: params)
     monkeypatch.setattr(quality, "ARTICLE", quality.ARTICLE | {"embedding_dim": 4, "units": 4})
     monkeypatch.setattr(quality, "ARTICLE_VOCABULARY", 400)
@@ -81,7 +80,15 @@ def test_val_is_judged_by_fifths_and_test_is_never_read(monkeypatch):
     messages = TABLE.assign(copies=1, split="train", left_out=False)
     messages.loc[60:80, "split"], messages.loc[81:, "split"] = "val", "test"
     seen = []
-    monkeypatch.setattr(vectorize, "divide", lambda *_: (messages, None))
+    committed = messages.assign(split=np.where(messages.index % 7 == 0, "test", "train"))
+    monkeypatch.setattr(
+        vectorize,
+        "divide",
+        lambda rows, params: (
+            (messages if "choosing" in params.salt or "final" in params.salt else committed).loc[rows.index],
+            None,
+        ),
+    )
     monkeypatch.setitem(quality.MODELS, "spy", lambda rows: seen.append(rows) or by_words)
     monkeypatch.setattr(quality, "judged", lambda score, *rows: seen.extend(rows[:2]) or {})
     monkeypatch.setattr(quality, "figures_of", lambda sides: {})
@@ -89,6 +96,8 @@ def test_val_is_judged_by_fifths_and_test_is_never_read(monkeypatch):
     fitted, *sides = seen
     assert set(fitted["split"]) == {"train"}
     val, decided_by, judged = messages.index[60:81], sides[::2], sides[1::2]
+    val = val[val % 7 > 0]  # what the committed run is judged on is read for nothing
+    assert (fitted.index % 7 > 0).all()
     assert sorted(i for rows in judged for i in rows.index) == val.tolist()
     for others, rows in zip(decided_by, judged, strict=True):
         assert sorted([*others.index, *rows.index]) == val.tolist()

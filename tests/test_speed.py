@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from benchmarks import speed
+from pipeline.stage import PipelineError
 
 
 def test_table_has_medians_and_ratios():
@@ -14,6 +15,12 @@ def test_table_has_medians_and_ratios():
     *_, training, scoring = speed.table(taken, 3000).splitlines()
     assert training.endswith("| 31 | 11 | 2.8 |")
     assert scoring.endswith("| 6,000 | 2,000 | 3.0 |")
+
+
+def test_no_round_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["speed", "--rounds", "0"])
+    with pytest.raises(PipelineError, match=r"^--rounds: 0 is not at least 1$"):
+        speed.main()
 
 
 @pytest.mark.slow

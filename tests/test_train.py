@@ -212,6 +212,15 @@ def test_the_wide_path_is_fitted_on_the_rows_and_stands_in_the_network(spoken, t
     assert ((scores(model, spoken) > 0.5) == (spoken.labels > 0)).all()
 
 
+def test_without_corruptions_the_wide_path_is_fitted_on_each_row_once(spoken, tokenizer, monkeypatch):
+    seen = []
+    monkeypatch.setattr(train.wide, "fit", lambda model, batches: seen.extend(len(y) for _, y in batches))
+    for corruptions, copies in (([], 2), (["slips"], 2), (["slips"], 0)):
+        params = replace(PARAMS, corruptions=corruptions, copies=copies)
+        train.fit_wide(None, train.corrupter(spoken, tokenizer, corruptions), params)
+    assert seen == [24, 24, 24, 24, 24]
+
+
 def test_the_deep_path_is_trained_and_judged_alone(spoken, tokenizer):
     spec = json.loads(tokenizer.to_str())
     params = replace(PARAMS, model="bilstm", corruptions=["slips"], copies=1, epochs=2)

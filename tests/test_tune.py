@@ -91,6 +91,31 @@ def test_an_interrupted_search_comes_to_the_same_and_repeats_nothing(project, mo
     assert asdict(asked[3]) == asdict(asked[2])  # what was killed is tried again
 
 
+def test_a_line_of_the_journal_that_was_cut_off_spoils_nothing(project):
+    two = search(2)
+    with tune.JOURNAL.open("ab") as file:
+        file.truncate(tune.JOURNAL.stat().st_size - 20)
+    assert search(2) == two  # the second was cut off, and is tried again
+
+
+def test_a_second_search_in_the_folder_is_refused(project):
+    with tune.alone(), pytest.raises(PipelineError, match="another search is at work; wait"):
+        tune.main([])
+
+
+def test_params_that_no_trial_would_draw_are_the_first_trial_all_the_same(project, monkeypatch):
+    set_params(project, {"train": SMALL | {"batch_size": 50, "units": 300, "learning_rate": 0.0123456}})
+    fit = train.fit
+    monkeypatch.setattr(train, "fit", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        search(2)
+    monkeypatch.setattr(train, "fit", fit)
+    asked = counted(monkeypatch)
+    (first, _), _ = search(2)
+    assert first == tune.as_they_are(asked[0])
+    assert (asked[0].batch_size, asked[0].units, asked[0].learning_rate) == (50, 300, 0.0123456)
+
+
 def test_what_was_tried_before_counts(project, monkeypatch):
     two = search(2)
     asked = counted(monkeypatch)
@@ -156,6 +181,20 @@ def test_patch_changes_these_values_alone_and_keeps_every_comment(tmp_path):
     assert yaml.load(after) == wanted
     assert re.findall("#.*", after) == re.findall("#.*", text)
     assert [line.find("#") for line in after.split("\n")] == [line.find("#") for line in text.split("\n")]
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda text: text[text.index("\ntrain:") + 1 :],
+        lambda text: text.replace("train:\n", "train:  # mine\n"),
+        lambda text: text.replace("  units:", "\n  units:"),
+    ],
+)
+def test_another_layout_is_refused_with_the_values_to_set(layout):
+    text = layout((ROOT / "params.yaml").read_text())
+    with pytest.raises(PipelineError, match=r"laid out in another way; set by hand: units 48, seed 7$"):
+        tune.patched(text, {"units": 48, "seed": 7})
 
 
 def test_command_writes_a_patch_that_git_applies(project, capsys):
