@@ -373,13 +373,13 @@ def _bootstrapped(values: np.ndarray) -> str:
 
 
 def _spread(values: Sequence[float]) -> str:
-    deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{deviation}"
+    deviation = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3g}{deviation}"
 
 
 def _interval(values: Sequence[float]) -> str:
     low, high = corrected_interval(values)
-    return f"{statistics.mean(values):+.4f} [{low:+.4f}, {high:+.4f}]"
+    return f"{statistics.mean(values):+.2g} [{low:+.2g}, {high:+.2g}]"
 
 
 def main() -> None:
