@@ -277,9 +277,14 @@ def measured(name: str, messages: pd.DataFrame, on: str, number: int) -> dict[st
     else:
         val = part["val"]
         fold = np.array([int(FOLDS * text.share_of("fold", key)) for key in val["campaign_key"]])
-        more = budget * FOLDS / (FOLDS - 1)  # as there is less ham to decide by
-        sides = [judged(score, val[fold != n], val[fold == n], more) for n in range(FOLDS)]
+        parts = [(val[fold != n], val[fold == n]) for n in range(FOLDS)]
+        sides = [judged(score, decides, rows, borne(decides, budget)) for decides, rows in parts]
     return figures_of(sides) | {"seconds": seconds}
+
+
+def borne(decides: pd.DataFrame, budget: float) -> float:
+    """The budget, or the least that so little ham can keep."""
+    return max(budget, math.ceil(1e6 / (1 + np.count_nonzero(~_spam(decides)))) / 1e6)
 
 
 def folded(name: str, messages: pd.DataFrame, number: int) -> dict[str, float]:

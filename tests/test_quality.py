@@ -107,6 +107,15 @@ def test_val_is_judged_by_fifths_and_test_is_never_read(monkeypatch):
     assert [set(rows["split"]) for rows in seen] == [{"train"}, {"val"}, {"test"}]
 
 
+@pytest.mark.parametrize("ham", [9, 199, 363, 499, 900])
+def test_a_budget_that_the_ham_cannot_keep_is_the_least_that_it_can(ham):
+    rows = pd.DataFrame({"label": ["ham"] * ham + ["spam"]})
+    found = quality.borne(rows, 0.002)
+    assert found == pytest.approx(max(0.002, 1 / (1 + ham)), abs=1e-6)
+    truth = np.array([False] * ham + [True])
+    assert quality.decision.fit(truth, np.linspace(0.1, 0.9, ham + 1), found).ham_lost == 0
+
+
 def test_out_of_fold_each_message_is_scored_once_by_a_model_that_saw_no_copy_of_it(monkeypatch):
     texts = [*TABLE["text"], *(f"{message} " for message in TABLE["text"])]  # a copy each
     both = pd.concat([TABLE, TABLE], ignore_index=True).assign(
