@@ -378,8 +378,9 @@ def _bootstrapped(values: np.ndarray) -> str:
 
 
 def _spread(values: Sequence[float]) -> str:
-    deviation = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3g}{deviation}"
+    exact = [round(value, 9) for value in values]  # the difference of two equal shares is 0
+    deviation = f" ± {statistics.stdev(exact):.2g}" if len(exact) > 1 else ""
+    return f"{statistics.mean(exact):.3g}{deviation}"
 
 
 def _interval(values: Sequence[float]) -> str:
