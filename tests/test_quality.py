@@ -3,6 +3,7 @@
 import math
 import shutil
 import statistics
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from conftest import MESSAGES, ROOT
 
 from benchmarks import quality
-from pipeline import attacks, stage, vectorize
+from pipeline import attacks, formats, stage, vectorize
 
 ROWS = pd.read_csv(MESSAGES)
 TABLE = pd.DataFrame(
@@ -180,3 +181,31 @@ def test_leave_one_out_drops_one_corruption_each():
     for name in quality.corruption.CORRUPTIONS:
         kept = quality.ABLATIONS[f"without {name}"].keywords["corruptions"]
         assert set(committed) - set(kept) == {name}
+
+
+def test_what_was_measured_is_not_measured_again_and_the_budget_starts_nothing(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def measured(name, messages, on, number):
+        asked.append((name, on, number))
+        return dict.fromkeys(quality.SHOWN, 0.5)
+
+    def run(*arguments):
+        asked.clear()
+        monkeypatch.setattr(sys, "argv", ["quality", "--splits", "2", "--models", "naive Bayes", *arguments])
+        quality.main()
+        return list(asked)
+
+    messages = tmp_path / "messages.parquet"
+    stage.write_parquet(messages, [], formats.MESSAGES)
+    monkeypatch.setattr(quality, "MESSAGES", messages)
+    monkeypatch.setattr(quality, "RESULTS", tmp_path)
+    monkeypatch.setattr(quality, "measured", measured)
+    assert run("--on", "val", "--budget", "0") == []
+    assert run("--on", "val") == [("naive Bayes", "val", 0), ("naive Bayes", "val", 1)]
+    assert run("--on", "val") == []
+    assert run("--final") == [("naive Bayes", "test", 0), ("naive Bayes", "test", 1)]
+    assert "| F1, threshold of largest F1 | 0.5 ± 0 |" in capsys.readouterr().out
+    params = stage.read_yaml() | {"another": 1}
+    monkeypatch.setattr(stage, "read_yaml", lambda *_: params)
+    assert len(run("--on", "val")) == 2
