@@ -12,6 +12,14 @@ import ruamel.yaml
 
 ROOT = Path(__file__).parent.parent
 MESSAGES = ROOT / "tests" / "messages.csv"  # 60 ham (0) and 30 spam (1)
+WINS = {  # the duel of a project whose every challenger takes the champion's place
+    "criterion": "f1",
+    "margin": -2.0,
+    "confidence": 0.95,
+    "newest_days": 28,
+    "resamples": 20,
+    "seed": 1,
+}
 SMALL = {  # a whole run in seconds, on 90 messages
     "ingest": {
         "sources": ["files"],
@@ -26,7 +34,7 @@ SMALL = {  # a whole run in seconds, on 90 messages
     "vectorize": {"vocabulary_size": 400},
     "train": {"units": 8, "embedding_dim": 8, "epochs": 2, "stop_share": 0.3},
     "evaluate": {"lost_ham_budget": 0.3, "resamples": 20},
-    "register": {"criteria": {"roc_auc": {"min": 0.0}}},
+    "register": {"criteria": {"roc_auc": {"min": 0.0}}, "duel": WINS, "parity": []},
 }
 
 MADE = ["data", "models", "reports", "dvc.lock"]  # all that a run leaves in files, but for the registry
@@ -68,7 +76,7 @@ def new_project(folder: Path) -> Run:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
-    for made in [folder / "dvc.lock", *(folder / "reports").rglob("*.*")]:
+    for made in [folder / "dvc.lock", folder / "ledger.jsonl", *(folder / "reports").rglob("*.*")]:
         made.unlink(missing_ok=True)
     shutil.copyfile(MESSAGES, folder / "data" / "inbox" / "messages.csv")
     set_params(folder, SMALL)

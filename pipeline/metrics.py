@@ -196,6 +196,14 @@ METRICS: dict[str, Callable[[Scored], float]] = {
     "brier": brier,
     "calibration_error": calibration_error,
 }
+LESS_IS_BETTER = {
+    "one_minus_roc_auc_percent",
+    "lam_percent",
+    "ham_blocked_percent",
+    "log_loss",
+    "brier",
+    "calibration_error",
+}
 
 
 # ---- intervals
@@ -213,6 +221,15 @@ def compare(ours: Scored, theirs: Scored, *, resamples: int, seed: int) -> dict[
     return _figures(
         lambda index: _values(ours.take(index)) - _values(theirs.take(index)), ours.y_true, resamples, seed
     )
+
+
+def differences(
+    ours: Scored, theirs: Scored, metric: str, *, resamples: int, seed: int
+) -> NDArray[np.float64]:
+    """(resamples,): ours minus theirs in one metric, both on the same resampled rows each time."""
+    value = METRICS[metric]
+    rows = _resampled(ours.y_true, resamples, seed)
+    return np.array([value(ours.take(index)) - value(theirs.take(index)) for index in rows])
 
 
 def proportion_upper(k: int, n: int, confidence: float = 0.95) -> float:

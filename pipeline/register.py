@@ -1,27 +1,28 @@
-"""Records run and version in MLflow, and gives the alias to a model that meets the criteria."""
+"""Records run and version in MLflow, and gives the alias to a model that wins the duel with the champion."""
 
+import argparse
 import hashlib
 import json
 import logging
 import os
-import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version as installed
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
-from pipeline import checkpoint, plots, registry, stage, tracking
-from pipeline.stage import Figure
+from pipeline import checkpoint, duel, elsewhere, ledger, record, registry, stage, tracking
+from pipeline.connection import NAME
+from pipeline.duel import Outcome
+from pipeline.elsewhere import Unscorable
+from pipeline.ledger import PROMOTIONS, ROLLED_BACK, TAG, Entry
+from pipeline.metrics import Scored
+from pipeline.package import Package, packaged
+from pipeline.record import Inputs
+from pipeline.registry import CHALLENGER, Version
+from pipeline.stage import Figure, PipelineError
 
 log = logging.getLogger(__name__)
-
-REQUIREMENTS = ("mlflow", "tensorflow", "tokenizers", "pandas", "numpy")  # all that served_model.py imports
-EXAMPLES = ["WIN a prize now! Text CLAIM to 87121", "are we still on for lunch?"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,14 @@ class Bound:
 @dataclass(frozen=True)
 class Params:
     criteria: dict[str, Bound]  # by the name of a figure in reports/evaluate.json
+    duel: duel.Rule
+    parity: list[str]  # of WAYS in elsewhere.py: they must agree before the alias moves
+    latency_budget: float  # milliseconds for one message over HTTP
+
+    def __post_init__(self) -> None:
+        for way in self.parity:
+            if way not in elsewhere.WAYS:
+                raise ValueError(f"parity: unknown {way!r}; choose from {', '.join(elsewhere.WAYS)}")
 
 
 def missed(criteria: Mapping[str, Bound], figures: Mapping[str, Any]) -> list[str]:
@@ -55,137 +64,207 @@ def missed(criteria: Mapping[str, Bound], figures: Mapping[str, Any]) -> list[st
     return reasons
 
 
-def commit() -> str:
-    """The Git commit that the run started from; empty outside a repository."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def metric_name(figure: str) -> str:
-    """A figure's name in MLflow, whose UI groups by what stands before the slash."""
-    prefix, _, rest = figure.partition(".")
-    return f"{prefix}/{rest}" if rest else f"test/{figure}"
-
-
-def description(verdict: str, evaluation: Mapping[str, Any]) -> str:
-    """The run's page: the verdict, and a table of the figures beside the baseline's."""
-    figures = evaluation["figures"]
-    head = [f"**{verdict}**", "", evaluation["verdict"], "", "| test | ours | 95 % | linear baseline |"]
-    lines = [*head, "|---|---|---|---|"]
-    for name, ours in figures.items():
-        if baseline := figures.get(f"baseline.{name}"):
-            interval = f"{ours['low']:.4f} to {ours['high']:.4f}" if "low" in ours else ""
-            lines.append(f"| {name} | {ours['value']} | {interval} | {baseline['value']} |")
-    return "\n".join(lines)
-
-
-@contextmanager
-def model_files(tokenizer: Path, network: Path, decision: Path) -> Iterator[registry.ModelFiles]:
-    """The parts of the MLflow model, with an example and its answer, while the block runs."""
-    from pipeline import models  # here, as TensorFlow takes seconds to import, and with a model
-    from pipeline.served_model import SpamDetector  # that has its version already nothing needs it
-
-    example = pd.DataFrame({"text": EXAMPLES})
-    with tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder) / "network"
-        models.export(models.load(network), saved)
-        answer = SpamDetector().load(tokenizer, saved, decision).predict(None, example)
-        pins = [f"{package}=={installed(package)}" for package in REQUIREMENTS]
-        yield registry.ModelFiles(tokenizer, saved, decision, pins, example, answer)
-
-
-def split_tables(messages: Path, splits: Path) -> dict[str, pd.DataFrame]:
-    """message_id and label of every split, without a text: what MLflow takes the datasets' digests of."""
-    labels = stage.read_parquet(messages, ["message_id", "label"]).to_pandas()
-    rows = labels.merge(stage.read_parquet(splits).to_pandas(), on="message_id")
-    kept = rows[~rows["left_out"]].groupby("split")[["message_id", "label"]]
-    return {str(name): table.reset_index(drop=True) for name, table in kept}
+# ---- the verdict
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """The files of one evaluated model, as `dvc.yaml` names them."""
+class Case:
+    """What is judged, and how things stand in the registry."""
 
-    definitions: Path  # dvc.yaml itself, for its plots
-    messages: Path
-    splits: Path
-    tokenizer: Path
-    network: Path
-    decision: Path
-    curves: Path
-    evaluation: Path
-    docs: Path  # Data Docs
+    package: Package
+    rows: pd.DataFrame  # of all splits: message_id, text, label, received_at, split, campaign_key, left_out
+    missed: Sequence[str]  # criteria
+    rule: duel.Rule
+    own: Version | None  # the model's, if it has one
+    champion: Version | None
+
+    @property
+    def test(self) -> pd.DataFrame:
+        return self.rows[(self.rows["split"] == "test") & ~self.rows["left_out"]].reset_index(drop=True)
+
+    @property
+    def in_service(self) -> bool:
+        return self.own is not None and self.own.number == self.in_place
+
+    @property
+    def in_place(self) -> str | None:
+        """The champion's number."""
+        return self.champion.number if self.champion else None
+
+    @property
+    def rolled_back(self) -> str:
+        """Why a person took this model out of service, if one did."""
+        return self.own.tags.get(ROLLED_BACK, "") if self.own else ""
+
+    def key(self) -> str:
+        """Of all that the verdict depends on but the two models."""
+        test = self.test[["message_id", "label"]].to_csv(index=False)
+        by = json.dumps([test, list(self.missed), asdict(self.rule)])
+        return hashlib.sha256(by.encode()).hexdigest()
 
 
-def record_of(inputs: Inputs, verdict: str) -> tracking.Record:
-    """What MLflow shall show of this model, its params and its evaluation."""
-    params = tracking.flat(stage.read_yaml())
-    evaluation = stage.read_json(inputs.evaluation)
-    model_hash = stage.sha256(inputs.network, inputs.tokenizer, inputs.decision)
-    experiment = os.environ.get("DVC_EXP_NAME")
-    key = json.dumps([model_hash, params, evaluation, experiment])  # applied, it is a run of its own
-    figures = {name: figure["value"] for name, figure in evaluation["figures"].items()}
-    curves = stage.read_csv(inputs.curves)
-    epochs = [
-        {name: float(cell or "nan") for name, cell in zip(curves, row, strict=True)}
-        for row in zip(*curves.values(), strict=True)
-    ]
-    return tracking.Record(
-        run_key=hashlib.sha256(key.encode()).hexdigest(),
-        network_hash=stage.sha256(inputs.network),
-        name=experiment or f"{params['train.model']} f1 {figures['f1']:.3f} {model_hash[:8]}",
-        description=description(verdict, evaluation),
-        params=params,
-        metrics={metric_name(name): value for name, value in figures.items() if value is not None},
-        curves=epochs,
-        tags={
-            "model_hash": model_hash,
-            "data_hash": stage.sha256(inputs.messages),
-            "git_commit": commit(),
-            "verdict": verdict,
-            **({"dvc_experiment": experiment} if experiment else {}),
-        },
-        datasets=split_tables(inputs.messages, inputs.splits),
-        plots=plots.draw(stage.read_yaml(inputs.definitions)["plots"]),
-        folders={"data_docs": inputs.docs, "reports": inputs.evaluation.parent},
+def settled(case: Case) -> Entry | None:
+    """The model's last judgement, if it was by the same rows and rules, and against the same champion."""
+    known = Entry.of(case.own)
+    if known is None or known.key != case.key() or case.rolled_back:
+        return None
+    return known if case.in_service or known.previous == case.in_place else None
+
+
+def judge(case: Case) -> Outcome:
+    """The verdict on a model that is not settled: one of those that README lists."""
+    if reasons := "; ".join(case.missed):
+        return Outcome("criteria missed", reasons, {})
+    if case.in_service:
+        return Outcome("nothing new", "this model is the champion already", {})
+    if case.rolled_back:
+        return Outcome("nothing new", f"this model was rolled back: {case.rolled_back}", {})
+    if case.champion is None:
+        return Outcome("first", "it meets the criteria, and there is no champion", {})
+    try:
+        return duel_with(case.champion, case)
+    except Unscorable as unscorable:
+        return Outcome("champion unscorable", f"version {case.champion.number}: {unscorable}; it stays", {})
+
+
+def duel_with(holder: Version, case: Case) -> Outcome:
+    """The challenger against the champion, each by its own code, on rows that neither has seen.
+
+    Raises: Unscorable.
+    """
+    with registry.downloaded(holder.number) as folder:
+        seen = folder / "artifacts" / "seen.parquet"
+        if not seen.exists():
+            raise Unscorable("it does not say what it has seen")
+        rows = case.test[duel.unseen(case.test, case.rows, stage.read_parquet(seen).to_pandas())]
+        texts, spam = rows["text"].tolist(), (rows["label"] == "spam").to_numpy()
+        theirs = elsewhere.answers(str(folder), texts)
+    challenger, champion = (
+        Scored(spam, said["probability"].to_numpy(), (said["label"] == "spam").to_numpy())
+        for said in (case.package.answers(texts), theirs)
+    )
+    main = duel.newest(rows["received_at"], case.rule.newest_days)
+    return duel.fight(challenger, champion, main, case.rule)
+
+
+# ---- its effects
+
+
+def entry_of(outcome: Outcome, case: Case, number: str, record: tracking.Record) -> Entry:
+    """The judgement as it stands at the version, and in the ledger if it moves the alias."""
+    answers = case.package.answers(registry.EXAMPLES)["probability"]
+    return Entry(
+        time=ledger.now(),
+        verdict=outcome.verdict,
+        version=number,
+        previous=case.in_place,
+        reason=outcome.sentence,
+        figures=stage.rounded(outcome.figures),
+        actor=ledger.actor(),
+        commit=record.tags["git_commit"],
+        data_hash=record.tags["data_hash"],
+        model_hash=case.package.model_hash,
+        files=dict(case.package.md5s()),
+        answers=[round(float(p), stage.DECIMALS) for p in answers],
+        key=case.key(),
     )
 
 
-def version_for(record: tracking.Record, inputs: Inputs) -> str:
-    """The registry's version of this model, made if these bytes have none."""
-    run_id = tracking.record(record)
-    version = registry.version_of(record.tags["model_hash"])
-    if version is None:
-        threshold = stage.read_json(inputs.decision)["threshold"]
-        tags = {**record.tags, "threshold": str(threshold)}
-        with model_files(inputs.tokenizer, inputs.network, inputs.decision) as files:
-            version = registry.add_version(run_id, files, tags)
-    registry.describe_version(version, record.tags["verdict"], record.description)  # criteria may have moved
-    return version
+def agreed(number: str, case: Case, params: Params) -> None:
+    """Raises: PipelineError, when the registry's version answers otherwise than the model here."""
+    texts = elsewhere.batch(case.test["text"].tolist())
+    uri, expected = f"models:/{NAME}/{number}", case.package.answers(texts)
+    if found := elsewhere.disagreements(uri, texts, expected, params.parity, params.latency_budget):
+        raise PipelineError("\nerror: ".join(f"{uri}: {said}; the alias stays" for said in found))
+
+
+def registered(
+    inputs: Inputs, case: Case, params: Params, figures: Mapping[str, Figure], force: str
+) -> Outcome:
+    """Judges the model, records run and version, and moves the alias if the verdict, or a person, says so."""
+    known = settled(case)
+    outcome = Outcome(known.verdict, known.reason, _figures(known)) if known else judge(case)
+    if force and outcome.verdict not in PROMOTIONS and not case.in_service:
+        against = f"{force} (against the verdict {outcome.verdict}: {outcome.sentence})"
+        known, outcome = None, Outcome("forced", against, outcome.figures)
+    outcome = Outcome(outcome.verdict, outcome.sentence, {**figures, **outcome.figures})
+    shown = record.record_of(inputs, told(outcome))
+    run_id, own = tracking.record(shown), case.own
+    if own is None:
+        threshold = str(stage.read_json(inputs.decision)["threshold"])
+        own = registry.add_version(run_id, case.package.files(), {**shown.tags, "threshold": threshold})
+    registry.tag(own.number, {"verdict": told(outcome)})
+    registry.describe(own.number, shown.description)
+    if not case.in_service:
+        decided(known or entry_of(outcome, case, own.number, shown), case, params)
+    return outcome
+
+
+def decided(entry: Entry, case: Case, params: Params) -> None:
+    """Notes the judgement at the version, and moves the alias if that is the judgement."""
+    if entry.verdict != "nothing new":
+        registry.tag(entry.version, {TAG: entry.line()})
+    if entry.verdict not in PROMOTIONS:
+        registry.point(CHALLENGER, entry.version)
+        return
+    agreed(entry.version, case, params)
+    registry.promote(entry.version, {TAG: entry.line(), ROLLED_BACK: ""}, after=case.in_place)
+    ledger.write(entry)
+    log.info("register: version %s is the champion now", entry.version)
+
+
+def _figures(entry: Entry) -> dict[str, Figure]:
+    return {name: Figure(**figure) for name, figure in entry.figures.items()}
+
+
+def told(outcome: Outcome) -> str:
+    return f"{outcome.verdict}: {outcome.sentence}"
+
+
+def experiment(reasons: Sequence[str]) -> Outcome:
+    """The verdict on what `dvc exp run` made."""
+    if reasons:
+        return Outcome("criteria missed", "; ".join(reasons), {})
+    return Outcome("criteria met", "an experiment, which moves nothing", {})
+
+
+def _parsed(argv: Sequence[str] | None) -> tuple[list[Any], str]:
+    """The paths, by dvc.yaml where none is given, and a person's reason to promote against the verdict."""
+    parser = argparse.ArgumentParser(description=__doc__, add_help=False)
+    parser.add_argument("--force", action="store_true", help="promote against the verdict")
+    parser.add_argument("--reason", default="", help="why; it stands in the ledger for ever")
+    flags, paths = parser.parse_known_args(argv)
+    if flags.force != bool(flags.reason.strip()):
+        raise PipelineError('register: --force and --reason "..." go together')
+    written = paths or stage.read_yaml(stage.DEFINITIONS)["stages"]["register"]["cmd"].split()[3:]
+    return stage.paths(written, __doc__, *Inputs.__annotations__, "report"), flags.reason.strip()
 
 
 def main(argv: list[str] | None = None) -> None:
-    *files, report = stage.paths(argv, __doc__, *Inputs.__annotations__, "report")
+    (*files, report), force = _parsed(argv)
     inputs = Inputs(*files)
     params = stage.read_params(Params, "register")
 
     stage.read_json(inputs.tokenizer)  # refuses in one line what its own reader raises as it likes
     evaluation = stage.read_json(inputs.evaluation)
     reasons = missed(params.criteria, evaluation["figures"])
-    experiment = bool(os.environ.get("DVC_EXP_NAME"))
-    effect = "an experiment, which moves nothing" if experiment else "takes the alias champion"
-    verdict = f"criteria missed: {'; '.join(reasons)}" if reasons else f"criteria met: {effect}"
-    if experiment:
-        tracking.record(record_of(inputs, verdict))
-    else:
-        version = version_for(record_of(inputs, verdict), inputs)
-        if not reasons and registry.champion() != version:
-            registry.promote(version)
-            log.info("register: version %s is the champion now", version)
     figures = {name: Figure(**evaluation["figures"][name]) for name in params.criteria}
-    stage.write_report(report, evaluation["rows"], figures, verdict)
+    if os.environ.get("DVC_EXP_NAME"):
+        outcome = experiment(reasons)
+        tracking.record(record.record_of(inputs, told(outcome)))
+    else:
+        ledger.settle()
+        versions, champion = registry.versions(), registry.champion()
+        with packaged(inputs.tokenizer, inputs.network, inputs.decision, inputs.splits) as package:
+            own = [v for v in versions.values() if v.tags.get("model_hash") == package.model_hash]
+            rows = record.rows(inputs.messages, inputs.splits)
+            case = Case(
+                package, rows, reasons, params.duel, next(iter(own), None), versions.get(champion or "")
+            )
+            outcome = registered(inputs, case, params, figures, force)
+    stage.write_report(report, evaluation["rows"], {**figures, **outcome.figures}, told(outcome))
     checkpoint.drop_finished()
-    log.info("register: %s", verdict)
+    log.info("register: %s", told(outcome))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""The registry: a version for each model, and the alias of the one in service."""
+"""The registry: a version for each model, and the aliases of those in service, before it and after it."""
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from pipeline.connection import NAME, connected, experiment, once
 from pipeline.stage import PipelineError
 
 CHAMPION = "champion"  # the alias of the version in service
+PREVIOUS = "previous"  # of the one that was in service before it
+CHALLENGER = "challenger"  # of the one that was judged last, and is not in service
+EXAMPLES = ["WIN a prize now! Text CLAIM to 87121", "are we still on for lunch?"]
+PARTS = ("tokenizer", "network", "decision", "seen")
 SERVED_MODEL = Path(__file__).with_name("served_model.py")
 
 
@@ -26,30 +31,54 @@ class ModelFiles:
     tokenizer: Path
     network: Path  # a TensorFlow SavedModel
     decision: Path
+    seen: Path  # message_id and campaign_key of each row that it was trained, stopped or calibrated on
     requirements: list[str]  # pip's, pinned
     example: pd.DataFrame  # input, one column `text`
     answer: pd.DataFrame  # what the model says of it
 
 
-def version_of(model_hash: str) -> str | None:
+@dataclass(frozen=True)
+class Version:
+    """A model in the registry: its number, and what is said of it."""
+
+    number: str
+    tags: Mapping[str, str]
+
+
+def versions() -> dict[str, Version]:
+    """All versions, by number, rising."""
+    with connected() as client:
+        found = client.search_model_versions(f"name = '{NAME}'")
+        return {str(v.version): Version(str(v.version), v.tags) for v in sorted(found, key=_number)}
+
+
+def version_of(model_hash: str) -> Version | None:
     """The registry's version of these bytes, if it has one."""
     with connected() as client:
         return _version_of(client, model_hash)
 
 
-def _version_of(client: MlflowClient, model_hash: str) -> str | None:
+def _version_of(client: MlflowClient, model_hash: str) -> Version | None:
     found = client.search_model_versions(f"name = '{NAME}' and tags.model_hash = '{model_hash}'")
-    return min((str(version.version) for version in found), key=int, default=None)
+    first = min(found, key=_number, default=None)
+    return first and Version(str(first.version), first.tags)
 
 
-def add_version(run_id: str, files: ModelFiles, tags: Mapping[str, str]) -> str:
-    """Logs the model to its run and registers it, with tags that name `model_hash`. Returns the version."""
+def _number(version: Any) -> int:
+    return int(version.version)
+
+
+def add_version(run_id: str, files: ModelFiles, tags: Mapping[str, str], number: int = 0) -> Version:
+    """Logs the model to its run and registers it, with tags that name `model_hash`.
+
+    number: the least that the version may have; MLflow counts by itself, and uses no number twice.
+    """
     with connected() as client:
         with mlflow.start_run(run_id):
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(SERVED_MODEL),
-                artifacts={part: str(getattr(files, part)) for part in ("tokenizer", "network", "decision")},
+                artifacts={part: str(getattr(files, part)) for part in PARTS},
                 pip_requirements=files.requirements,
                 signature=infer_signature(files.example, files.answer),
                 input_example=files.example,
@@ -57,40 +86,97 @@ def add_version(run_id: str, files: ModelFiles, tags: Mapping[str, str]) -> str:
         for model in client.search_logged_models([experiment(client)], f"source_run_id = '{run_id}'"):
             if model.model_id != logged.model_id:  # half of one, from a run that was killed here
                 client.delete_logged_model(model.model_id)
-        return once(
-            lambda: _version_of(client, tags["model_hash"]),
-            lambda: str(mlflow.register_model(logged.model_uri, NAME, tags=dict(tags)).version),
-        )
+
+        def create() -> Version:
+            made = mlflow.register_model(logged.model_uri, NAME, tags=dict(tags))
+            return Version(str(made.version), tags)
+
+        version = once(lambda: _version_of(client, tags["model_hash"]), create)
+        while int(version.number) < number:
+            client.delete_model_version(NAME, version.number)
+            version = once(lambda: _version_of(client, tags["model_hash"]), create)
+        return version
 
 
-def describe_version(version: str, verdict: str, description: str) -> None:
-    """What the registry says of a version: its last verdict, and its figures in Markdown."""
+def tag(number: str, tags: Mapping[str, str]) -> None:
+    """Says so of a version."""
     with connected() as client:
-        client.set_model_version_tag(NAME, version, "verdict", verdict)
-        client.update_model_version(NAME, version, description)
+        for name, value in tags.items():
+            client.set_model_version_tag(NAME, number, name, value)
+
+
+def describe(number: str, description: str) -> None:
+    """A version's figures, in Markdown."""
+    with connected() as client:
+        client.update_model_version(NAME, number, description)
+
+
+# ---- aliases
+
+
+def aliases() -> dict[str, str]:
+    """The version of each alias; empty only when the registry says that there is none."""
+    with connected() as client:
+        models = client.search_registered_models(f"name = '{NAME}'")
+        return {alias: str(version) for alias, version in models[0].aliases.items()} if models else {}
 
 
 def champion() -> str | None:
     """The version in service; None only when the registry says that there is none."""
-    with connected() as client:
-        models = client.search_registered_models(f"name = '{NAME}'")
-        version = models[0].aliases.get(CHAMPION) if models else None
-        return None if version is None else str(version)
+    return aliases().get(CHAMPION)
 
 
-def promote(version: str) -> None:
-    """Gives this version the alias `champion`."""
+def point(alias: str, number: str) -> None:
+    """Gives this version the alias."""
     with connected() as client:
-        client.set_registered_model_alias(NAME, CHAMPION, version)
+        client.set_registered_model_alias(NAME, alias, number)
+
+
+def promote(number: str, tags: Mapping[str, str], after: str | None) -> None:
+    """Gives this version the alias `champion`, which `after` has now; killed anywhere, it may be repeated.
+
+    tags: what shall be said of the version; they are there before the alias is.
+    Raises: PipelineError, when another version has become the champion meanwhile.
+    """
+    held = aliases()
+    with connected() as client:
+        if held.get(CHAMPION) not in (after, number):
+            raise PipelineError(
+                f"models:/{NAME}@{CHAMPION}: version {held.get(CHAMPION)} took it meanwhile; run it again"
+            )
+        for name, value in tags.items():
+            client.set_model_version_tag(NAME, number, name, value)
+        if after is not None and after != number:
+            client.set_registered_model_alias(NAME, PREVIOUS, after)
+        client.set_registered_model_alias(NAME, CHAMPION, number)
+        if held.get(CHALLENGER) == number:
+            client.delete_registered_model_alias(NAME, CHALLENGER)
+
+
+# ---- models
+
+
+def load_version(number: str) -> Any:
+    """The model of this version, as MLflow loads it. Raises: PipelineError."""
+    with connected(), _hushed():
+        return mlflow.pyfunc.load_model(f"models:/{NAME}/{number}")
 
 
 def load_champion() -> tuple[Any, str]:
     """The model in service, as MLflow loads it, and its version. Raises: PipelineError."""
-    version = champion()
-    if version is None:
+    number = champion()
+    if number is None:
         raise PipelineError(f"models:/{NAME}@{CHAMPION}: there is none yet; run `make repro`")
-    with connected(), _hushed():
-        return mlflow.pyfunc.load_model(f"models:/{NAME}/{version}"), version
+    return load_version(number), number
+
+
+@contextmanager
+def downloaded(number: str) -> Iterator[Path]:
+    """The folder of this version's MLflow model, while the block runs. Raises: PipelineError."""
+    with tempfile.TemporaryDirectory() as folder:
+        with connected():
+            path = mlflow.artifacts.download_artifacts(f"models:/{NAME}/{number}", dst_path=folder)
+        yield Path(path)
 
 
 @contextmanager

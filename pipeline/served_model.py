@@ -8,6 +8,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
@@ -25,7 +26,7 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
 
     def load_context(self, context: PythonModelContext) -> None:
         """Called by MLflow once, with the artifacts' paths."""
-        self.load(**{name: Path(path) for name, path in context.artifacts.items()})
+        self.load(*(Path(context.artifacts[name]) for name in ("tokenizer", "network", "decision")))
 
     def load(self, tokenizer: Path, network: Path, decision: Path | None = None) -> "SpamDetector":
         """Loads the parts; without a decision it can only give scores."""
@@ -39,8 +40,15 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """A table with columns label (ham or spam), probability (of spam, in [0, 1]) and threshold."""
+        """A table with columns label (ham or spam), probability (of spam, in [0, 1]) and threshold.
+
+        Raises: MlflowException, a bad request, for a text that is none: the tokenizer takes a list for a pair.
+        """
         texts = model_input if isinstance(model_input, pd.Series) else model_input["text"]
+        for row, text in enumerate(texts):
+            if not isinstance(text, str):
+                problem = f"text of row {row} is a {type(text).__name__}, not a string"
+                raise MlflowException.invalid_parameter_value(problem)
         probability = self.probabilities(self.scores(texts.to_list()))
         threshold = self.decision["threshold"]
         label = np.where(probability >= threshold, "spam", "ham")

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 P = TypeVar("P")
 
 PARAMS_FILE = Path("params.yaml")
+DEFINITIONS = Path("dvc.yaml")
 DECIMALS = 6  # of every figure in reports/: finer than any interval, coarser than rounding noise
 MAKE = "`dvc repro` or `dvc pull` makes it"
 csv.field_size_limit(1 << 30)  # characters of one value, in place of 128 Ki
@@ -428,11 +429,15 @@ def sha256(*paths: Path) -> str:
 
 def write_report(path: Path, rows: int, figures: Mapping[str, Figure], verdict: str) -> None:
     """A stage's report, in the one schema: `{rows, figures: {name: Figure}, verdict}`."""
-    rounded = {
+    write_json(path, {"rows": rows, "figures": rounded(figures), "verdict": verdict})
+
+
+def rounded(figures: Mapping[str, Figure]) -> dict[str, dict[str, Any]]:
+    """Figures as reports hold them: rounded, without what is not there."""
+    return {
         name: {k: _rounded(v) for k, v in asdict(figure).items() if k == "value" or v is not None}
         for name, figure in figures.items()
     }
-    write_json(path, {"rows": rows, "figures": rounded, "verdict": verdict})
 
 
 def _rounded(value: Any) -> Any:

@@ -1,0 +1,50 @@
+"""DVC's cache: files by the MD5 of their bytes, from this machine or from DVC's remote."""
+
+import hashlib
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline import stage
+from pipeline.stage import PipelineError
+
+
+def md5(path: Path) -> str:
+    """The name of a file's bytes in DVC's cache. Raises: PipelineError."""
+    return hashlib.md5(stage.read_bytes(path), usedforsecurity=False).hexdigest()
+
+
+def held(names: Iterable[str]) -> set[str]:
+    """Those of the MD5s whose bytes lie in the cache here."""
+    files = Path(_dvc("cache", "dir").stdout.strip()) / "files" / "md5"
+    return {name for name in names if (files / name[:2] / name[2:]).exists()}
+
+
+@contextmanager
+def files(names: Mapping[str, str]) -> Iterator[Path]:
+    """A folder with these files, an MD5 by file name each, while the block runs.
+
+    They come from the cache, else from the remote. Raises: PipelineError.
+    """
+    with tempfile.TemporaryDirectory(dir=".", prefix="restored-") as folder:  # DVC knows no file outside
+        for name, its_md5 in names.items():
+            pointer = Path(folder) / f"{name}.dvc"
+            out = {"md5": its_md5, "hash": "md5", "path": name}
+            stage.write_json(pointer, {"outs": [out]})  # JSON is YAML
+            for command in ("checkout", "pull"):
+                done = _dvc(command, "--quiet", str(pointer))
+                if done.returncode == 0:
+                    break
+            else:
+                said = " ".join(done.stderr.split())[-200:]
+                raise PipelineError(
+                    f"{name} {its_md5}: neither in DVC's cache nor in its remote ({said}); "
+                    "somebody who has it runs `dvc push`"
+                )
+        yield Path(folder)
+
+
+def _dvc(*command: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["dvc", *command], capture_output=True, text=True)

@@ -1,0 +1,262 @@
+"""The ledger: every promotion and every rollback, a line each, beside the registry that it tells of."""
+
+import argparse
+import getpass
+import itertools
+import json
+import logging
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline import cache, elsewhere, registry, stage
+from pipeline.registry import CHAMPION, PREVIOUS, Version
+from pipeline.stage import PipelineError
+
+log = logging.getLogger(__name__)
+
+LEDGER = Path("ledger.jsonl")
+TAG = "judgement"  # of a version: its last entry, which is a line of the ledger if it became the champion
+ROLLED_BACK = "rolled_back"  # of a version: why it was taken out of service; empty once it is back
+TOLERANCE = 1e-4  # of a probability; more than another processor's last digits
+PROMOTIONS = "first", "promote", "forced", "rollback"  # the verdicts that move the alias
+SHOWN = "time", "verdict", "version", "previous", "model", "criterion", "actor", "reason"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was decided of a version, when, why and by whom, and all that it takes to build it again."""
+
+    time: str  # UTC, ISO 8601
+    verdict: str  # of PROMOTIONS, in the ledger
+    version: str
+    previous: str | None  # the champion until then
+    reason: str
+    figures: Mapping[str, Mapping[str, Any]]  # as in reports: value, low, high, n
+    actor: str
+    commit: str  # of Git, that the run started from
+    data_hash: str
+    model_hash: str
+    files: Mapping[str, str]  # MD5 by part, as DVC's cache names them
+    answers: Sequence[float]  # probabilities of registry.EXAMPLES
+    key: str  # of what it was judged by: the same key is judged no second time
+
+    @classmethod
+    def of(cls, version: Version | None) -> "Entry | None":
+        """The last entry of a version; None of one that has none."""
+        return cls(**json.loads(version.tags[TAG])) if version and TAG in version.tags else None
+
+    def line(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def actor() -> str:
+    """Who is at work: GitHub's actor, else Git's user, else the machine's."""
+    if "GITHUB_ACTOR" in os.environ:
+        return os.environ["GITHUB_ACTOR"]
+    named = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True)
+    return named.stdout.strip() or getpass.getuser()
+
+
+# ---- the file
+
+
+def read() -> list[Entry]:
+    """The entries by time, each once, whichever branch they come from. Raises: PipelineError."""
+    if not LEDGER.exists():
+        return []
+    entries = dict.fromkeys(_entries(stage.read_bytes(LEDGER).decode("utf-8", "replace").splitlines()))
+    return sorted((Entry(**json.loads(line)) for line in entries), key=lambda entry: entry.time)
+
+
+def _entries(lines: Sequence[str]) -> Iterator[str]:
+    """The lines as `Entry.line` writes them."""
+    for number, line in enumerate(lines, 1):
+        if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
+            raise PipelineError(
+                f"{LEDGER}: line {number}: an unresolved merge; keep the lines of both sides, and delete "
+                "those of the three markers"
+            )
+        try:
+            yield Entry(**json.loads(line)).line()
+        except (TypeError, ValueError):
+            raise PipelineError(
+                f"{LEDGER}: line {number}: no entry; `git checkout {LEDGER}` brings the last good ones back, "
+                "and the registry the newest"
+            ) from None
+
+
+def write(entry: Entry) -> None:
+    """Adds the line, if the ledger does not say it already."""
+    entries = read()
+    if entry in entries or (entries and _same_model(entries[-1], entry)):
+        return
+    stage.write_text(LEDGER, "".join(f"{known.line()}\n" for known in [*entries, entry]))
+
+
+def _same_model(a: Entry, b: Entry) -> bool:
+    return (a.version, a.model_hash) == (b.version, b.model_hash)
+
+
+def settle() -> None:
+    """Writes the line that a kill kept out of the ledger: the champion's, which its tag holds.
+
+    Raises: PipelineError, where the registry has no champion and the ledger has: a registry that was lost
+    would let anything in.
+    """
+    number, entries = registry.champion(), read()
+    entry = Entry.of(registry.versions().get(number)) if number else None
+    if entry and entry.verdict in PROMOTIONS:
+        write(entry)
+    elif number is None and entries:
+        raise PipelineError(
+            f"{LEDGER}: version {entries[-1].version} is the champion, and the registry has none; see that "
+            "MLFLOW_TRACKING_URI is right, or `python -m pipeline.ledger restore` rebuilds it"
+        )
+
+
+# ---- commands
+
+
+def show(entries: Sequence[Entry]) -> str:
+    """The entries as a table, the newest last."""
+    rows = [SHOWN, *map(_cells, entries)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(SHOWN) - 1)] + [0]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _cells(entry: Entry) -> tuple[str, ...]:
+    criterion, figure = next(iter(entry.figures.items()), ("", {}))
+    interval = f" [{figure['low']:.3f}, {figure['high']:.3f}]" if "low" in figure else ""
+    judged = f"{criterion} {figure['value']:.3f}{interval}" if criterion else ""
+    before = entry.previous or "-"
+    names = entry.time, entry.verdict, entry.version, before, entry.model_hash[:8], judged, entry.actor
+    return (*names, entry.reason)
+
+
+def flaws(
+    entries: Sequence[Entry], versions: Mapping[str, Version], held: Mapping[str, str], cached: set[str]
+) -> Iterator[str]:
+    """Where ledger, registry and DVC's cache do not agree, a line each, with the way out."""
+    for entry in {entry.version: entry for entry in entries}.values():
+        known = versions.get(entry.version)
+        if known is None:
+            yield f"version {entry.version}: not in the registry; in an empty one `restore` rebuilds it"
+        elif known.tags.get("model_hash") != entry.model_hash:
+            yield (
+                f"version {entry.version}: the registry has another model of that number; two registries "
+                f"wrote this ledger: keep the lines of the one that serves"
+            )
+        if gone := sorted(part for part, md5 in entry.files.items() if md5 not in cached):
+            yield (
+                f"version {entry.version}: not in DVC's cache: {', '.join(gone)}; `dvc fetch --all-commits` "
+                "brings it from the remote, where somebody pushed it"
+            )
+    for version in versions.values():
+        last = Entry.of(version)
+        if last and last.verdict in PROMOTIONS and not any(_same_model(last, entry) for entry in entries):
+            yield f"version {version.number}: took the alias {last.time}, and no line says so; `git pull`"
+    if entries and held.get(CHAMPION) != entries[-1].version:
+        yield (
+            f"champion: version {held.get(CHAMPION, 'none')} in the registry, {entries[-1].version} here; "
+            "`git pull`, or `rollback --to` the one that shall serve"
+        )
+
+
+def branches(entries: Sequence[Entry]) -> Iterator[str]:
+    """Entries that took over from a version that was not in service: two branches, or two registries."""
+    for before, entry in itertools.pairwise(entries):
+        if entry.previous != before.version:
+            yield (
+                f"version {entry.version} took over from version {entry.previous} when {before.version} was "
+                "the champion: two branches promoted, and the later one holds; to undo it, `rollback --to "
+                f"{before.version}`"
+            )
+
+
+def check(entry: Entry, answers: pd.DataFrame) -> None:
+    """Raises: PipelineError, when a version does not answer as it did when it was judged."""
+    for text, before, today in zip(registry.EXAMPLES, entry.answers, answers["probability"], strict=True):
+        if abs(before - today) > TOLERANCE:
+            raise PipelineError(
+                f"version {entry.version}: {today:.4f} for {text!r}, where it said {before:.4f}: the code or "
+                f"the libraries are others now; run it at commit {entry.commit[:8]}"
+            )
+
+
+def rollback(to: str | None, reason: str) -> Entry:
+    """Brings back the version before, or `to`; the one that it replaces does not climb back by itself.
+
+    Raises: PipelineError, also when the version does not answer as it did.
+    """
+    settle()
+    held, versions = registry.aliases(), registry.versions()
+    champion, to = held.get(CHAMPION), to or held.get(PREVIOUS)
+    if champion is None or to is None:
+        raise PipelineError("rollback: there is no version before this one; name one with --to")
+    if to not in versions:
+        raise PipelineError(f"rollback: --to: no version {to}; choose from {', '.join(versions) or 'none'}")
+    if to == champion:
+        raise PipelineError(f"rollback: version {to} is the champion already")
+    entry = Entry.of(versions[to])
+    if entry is None:
+        raise PipelineError(f"rollback: version {to} was never judged; `dvc repro` judges what is here")
+    with registry.downloaded(to) as folder:
+        check(entry, elsewhere.answers(str(folder), registry.EXAMPLES))
+    entry = replace(entry, time=now(), verdict="rollback", previous=champion, reason=reason, actor=actor())
+    registry.tag(champion, {ROLLED_BACK: reason})
+    registry.promote(to, {TAG: entry.line(), ROLLED_BACK: ""}, after=champion)
+    write(entry)
+    return entry
+
+
+def verify(entries: Sequence[Entry]) -> None:
+    """Says where things do not agree. Raises: PipelineError, if they do not."""
+    for note in branches(entries):
+        log.warning("ledger: %s", note)
+    md5s = {md5 for entry in entries for md5 in entry.files.values()}
+    found = list(flaws(entries, registry.versions(), registry.aliases(), cache.held(md5s)))
+    if found:
+        raise PipelineError("\nerror: ".join(f"{LEDGER}: {flaw}" for flaw in found))
+    log.info("ledger: %d entries agree with the registry and with DVC's cache", len(entries))
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("show", help="a table of the entries")
+    commands.add_parser("verify", help="holds ledger, registry and DVC's cache against each other")
+    back = commands.add_parser("rollback", help="gives the alias back to an earlier version")
+    back.add_argument("--to", metavar="N", help="a version (default: the one before)")
+    back.add_argument("--reason", required=True, help="stands in the ledger for ever")
+    commands.add_parser("restore", help="rebuilds versions and aliases in an empty registry")
+    arguments = parser.parse_args(argv)
+
+    match arguments.command:
+        case "show":
+            print(show(read()))
+        case "verify":
+            verify(read())
+        case "rollback":
+            entry = rollback(arguments.to, arguments.reason)
+            log.info("ledger: version %s is the champion again", entry.version)
+        case "restore":
+            from pipeline import restore  # here, as it needs all that builds a model
+
+            restore.restore(read())
+
+
+if __name__ == "__main__":
+    stage.command(main)

@@ -1,0 +1,78 @@
+"""A model's files as they are served: loaded here to ask them, or parted for the registry."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version as installed
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow.compute as pc
+
+from pipeline import cache, registry, stage
+from pipeline.registry import ModelFiles
+
+if TYPE_CHECKING:
+    from pipeline.served_model import SpamDetector
+
+REQUIREMENTS = ("mlflow", "tensorflow", "tokenizers", "pandas", "numpy")  # all that served_model.py imports
+SEEN = ["message_id", "campaign_key"]  # columns of what a version says that it saw
+
+
+@dataclass(frozen=True)
+class Package:
+    """The files of a model, as stages wrote them or as DVC's cache gave them back."""
+
+    tokenizer: Path
+    network: Path  # model.keras
+    decision: Path
+    splits: Path
+    folder: Path  # a temporary one, for what is made of them
+
+    @cached_property
+    def model_hash(self) -> str:
+        """Names the model: what it answers depends on these bytes alone."""
+        return stage.sha256(self.network, self.tokenizer, self.decision)
+
+    def md5s(self) -> Mapping[str, str]:
+        """What brings these files back from DVC."""
+        files = {name: getattr(self, name) for name in ("tokenizer", "network", "decision", "splits")}
+        return {name: cache.md5(path) for name, path in files.items()}
+
+    @cached_property
+    def _saved(self) -> Path:
+        from pipeline import models  # here, as TensorFlow takes seconds to import, and with a model that
+        # has its version already nothing needs it
+
+        models.export(models.load(self.network), self.folder / "network")
+        return self.folder / "network"
+
+    @cached_property
+    def _detector(self) -> "SpamDetector":
+        from pipeline.served_model import SpamDetector
+
+        return SpamDetector().load(self.tokenizer, self._saved, self.decision)
+
+    def answers(self, texts: list[str]) -> pd.DataFrame:
+        """Label, probability and threshold of each text, by the code that serves."""
+        return self._detector.predict(None, pd.DataFrame({"text": texts}, dtype="str"))
+
+    def files(self) -> ModelFiles:
+        """The parts of the MLflow model, with an example and its answer."""
+        seen = self.folder / "seen.parquet"
+        rows = stage.read_parquet(self.splits, [*SEEN, "split", "left_out"])
+        used = pc.and_(pc.not_equal(rows["split"], "test"), pc.invert(rows["left_out"]))
+        stage.write_parquet(seen, rows.filter(used).select(SEEN).to_batches(), rows.select(SEEN).schema)
+        pins = [f"{package}=={installed(package)}" for package in REQUIREMENTS]
+        example, answer = pd.DataFrame({"text": registry.EXAMPLES}), self.answers(registry.EXAMPLES)
+        return ModelFiles(self.tokenizer, self._saved, self.decision, seen, pins, example, answer)
+
+
+@contextmanager
+def packaged(tokenizer: Path, network: Path, decision: Path, splits: Path) -> Iterator[Package]:
+    """The package of these files, while the block runs."""
+    with TemporaryDirectory() as folder:
+        yield Package(tokenizer, network, decision, splits, Path(folder))
