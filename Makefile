@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-all predict ui plots screenshots lint mutants clean lock
+.PHONY: help repro test test-all predict serve ui plots screenshots lint mutants clean lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -18,6 +18,9 @@ repro: $(STAMP) ## run the pipeline: whatever changed since the last run, and re
 predict: export MESSAGE := $(value TEXT)
 predict: $(STAMP) ## ask the champion about one message: make predict TEXT='WIN a prize now'
 	@printf '%s\n' "$$MESSAGE" | python -m pipeline.score - -
+
+serve: $(STAMP) ## the champion answers on http://127.0.0.1:5001/invocations, until Ctrl-C; PORT for another port
+	@exec python -m pipeline.serve --port "$${PORT:-5001}"
 
 ui: $(STAMP) ## browse runs, models and versions on http://127.0.0.1:5000, or say where they are
 	@case "$$MLFLOW_TRACKING_URI" in \

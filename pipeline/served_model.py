@@ -42,7 +42,7 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
     ) -> pd.DataFrame:
         """A table with columns label (ham or spam), probability (of spam, in [0, 1]) and threshold.
 
-        Raises: MlflowException, a bad request, for a text that is none: the tokenizer takes a list for a pair.
+        Raises: MlflowException, a bad request, on what is no string: the tokenizer takes a list for a pair.
         """
         texts = model_input if isinstance(model_input, pd.Series) else model_input["text"]
         for row, text in enumerate(texts):

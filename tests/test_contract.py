@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 HOMES = {  # each heavy library, and who may import it
     "great_expectations": {"docs", "suites"},
-    "mlflow": {"connection", "tracking", "registry", "served_model"},
+    "mlflow": {"connection", "tracking", "registry", "served_model", "ask", "serve"},
     "tensorflow": {"train", "served_model"},
     "keras": {"models", "train", "wide"},
     "sklearn": {"baseline", "drift", "wide"},
@@ -32,6 +32,8 @@ HOMES = {  # each heavy library, and who may import it
     "matplotlib": {"plots", "tracking"},
     "fsspec": {"address", "fetch", "landing"},
     "sqlalchemy": {"landing"},
+    "fastapi": {"serve"},
+    "uvicorn": {"serve"},
     "jinja2": {"alarms"},
     "optuna": {"tune"},
 }

@@ -1,30 +1,19 @@
-"""Only a model that meets the criteria takes the alias, once, and the run says why or why not."""
+"""Only a model that wins takes the alias, once, and run, version and ledger say why or why not."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import keras
-import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
-from conftest import MESSAGES, ROOT, runner, set_params
+from conftest import ROOT, set_params
+from evaluated import FIGURES, Project
 
-from pipeline import connection, formats, models, register, registry, stage
-from pipeline.register import Bound, Params, description, metric_name, missed
-from pipeline.stage import Figure, PipelineError
-from pipeline.vectorize import SPLITS, Shares, fit_tokenizer
-from pipeline.vectorize import Params as VectorizeParams
-
-FIGURES = {
-    "f1": {"value": 0.9, "low": 0.85, "high": 0.95, "n": 40},
-    "ham_blocked_percent": {"value": 1.5, "n": 30},
-    "roc_auc": {"value": None, "n": 40},
-    "baseline.f1": {"value": 0.8, "n": 40},
-    "difference.f1": {"value": 0.1, "n": 40},
-    "slices.long.recall": {"value": 0.5, "n": 4},
-}
+from pipeline import connection, elsewhere, ledger, register, registry, stage
+from pipeline.register import Bound, Params, missed
+from pipeline.stage import PipelineError
 
 # ---- criteria
 
@@ -81,110 +70,9 @@ def test_criterion_needs_exactly_one_of_min_and_max(criterion, line, tmp_path, m
     assert str(refused.value) == f"params.yaml: register.criteria.f1{line}"
 
 
-# ---- what the run shows
-
-
-@pytest.mark.parametrize(
-    ("figure", "name"),
-    [
-        ("f1", "test/f1"),
-        ("baseline.f1", "baseline/f1"),
-        ("difference.f1", "difference/f1"),
-        ("slices.long.recall", "slices/long.recall"),
-    ],
-)
-def test_metric_is_named_so_that_the_ui_groups_it(figure, name):
-    assert metric_name(figure) == name
-
-
-def test_description_is_the_verdict_and_a_markdown_table_beside_the_baseline():
-    assert description("criteria met", {"verdict": "f1 0.900", "figures": FIGURES}).split("\n") == [
-        "**criteria met**",
-        "",
-        "f1 0.900",
-        "",
-        "| test | ours | 95 % | linear baseline |",
-        "|---|---|---|---|",
-        "| f1 | 0.9 | 0.8500 to 0.9500 | 0.8 |",
-    ]
-
-
-def test_commit_is_that_of_the_repository_and_empty_outside(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert register.commit() == ""
-    run = runner(tmp_path)
-    run("git", "init", "--quiet")
-    name = ("-c", "user.name=A stranger", "-c", "user.email=stranger@example.com")
-    run("git", *name, "commit", "--quiet", "--allow-empty", "--message", "First")
-    assert register.commit() == run("git", "rev-parse", "HEAD").stdout.strip()
-
-
 # ---- the stage
 
-
-class Project:
-    """The files of an evaluated model, in a folder with an MLflow of its own."""
-
-    def __init__(self, folder, store):
-        self.folder, self.store = folder, store
-        shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
-        self.criteria(f1={"min": 0.5})
-        rows = pd.read_csv(MESSAGES)
-        ids = [f"{i:016x}" for i in range(len(rows))]
-        label = np.where(rows["kind"] == 1, "spam", "ham")
-        messages = pd.DataFrame(
-            {"message_id": ids, "text": rows["body"], "label": label, "source": "sms", "row": 1}
-        )
-        messages["received_at"] = pd.Series(pd.NaT, index=rows.index, dtype="datetime64[us, UTC]")
-        split = np.repeat(["train", "val", "test"], [50, 27, 13])
-        splits = pd.DataFrame(
-            {"message_id": ids, "split": split, "campaign_key": ids, "left_out": rows.index < 9}
-        )
-        for name, table, schema in (("messages", messages, formats.MESSAGES), ("splits", splits, SPLITS)):
-            batches = pa.Table.from_pandas(table, schema, preserve_index=False).to_batches()
-            stage.write_parquet(folder / f"{name}.parquet", batches, schema)
-        tokenizer = fit_tokenizer(rows["body"], VectorizeParams(Shares(0.4, 0.3, 0.3), "s", 400, 30, 10))
-        (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
-        size = models.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0)
-        models.save(models.MODELS["dense"](size), folder / "model.keras")
-        self.decide(threshold=0.5)
-        stage.write_csv(folder / "curves.csv", ("epoch", "loss"), [(1, 0.5), (2, 0.25)])
-        figures = {name: Figure(**figure) for name, figure in FIGURES.items()}
-        stage.write_report(folder / "reports" / "evaluate.json", 13, figures, "f1 0.900")
-        plot = {"x": "epoch", "y": {"curves.csv": "loss"}, "template": "simple"}
-        names = {"title": "Loss", "x_label": "epoch", "y_label": "loss"}
-        stage.write_json(folder / "dvc.yaml", {"plots": [{"loss": plot | names}]})  # JSON is YAML
-        stage.write_text(folder / "docs" / "index.html", "docs")
-
-    def criteria(self, **criteria):
-        set_params(self.folder, {"register": {"criteria": criteria}})
-
-    def decide(self, threshold):
-        decision = {"slope": 1.0, "intercept": 0.0, "threshold": threshold}
-        stage.write_json(self.folder / "decision.json", decision)
-
-    def register(self):
-        """The bytes of the report."""
-        parts = (
-            "tokenizer.json",
-            "model.keras",
-            "decision.json",
-            "curves.csv",
-            "reports/evaluate.json",
-            "docs",
-        )
-        register.main(["dvc.yaml", "messages.parquet", "splits.parquet", *parts, "register.json"])
-        return (self.folder / "register.json").read_bytes()
-
-    def verdict(self):
-        return json.loads((self.folder / "register.json").read_bytes())["verdict"]
-
-    def runs(self):
-        return self.store.search_runs(["1"], order_by=["attributes.start_time ASC"])
-
-    def versions(self):
-        found = self.store.search_model_versions(f"name = '{connection.NAME}'")
-        return sorted(str(version.version) for version in found)
+FIRST = "first: it meets the criteria, and there is no champion"
 
 
 @pytest.fixture
@@ -199,7 +87,7 @@ def test_registered_twice_is_one_run_one_version_and_equal_bytes(project):
     assert json.loads(first) == {
         "rows": 13,
         "figures": {"f1": FIGURES["f1"]},
-        "verdict": "criteria met: takes the alias champion",
+        "verdict": FIRST,
     }
     (run,) = project.runs()
     version = project.store.get_model_version(connection.NAME, "1")
@@ -221,9 +109,9 @@ def test_run_and_version_show_what_the_files_say(project):
     assert run.data.metrics["train/loss"] == 0.25
     datasets = {entry.dataset.name: json.loads(entry.dataset.profile) for entry in run.inputs.dataset_inputs}
     assert {name: profile["num_rows"] for name, profile in datasets.items()} == {
-        "train": 41,
-        "val": 27,
-        "test": 13,
+        "train": 35,
+        "val": 23,
+        "test": 23,
     }
     version = project.store.get_model_version(connection.NAME, "1")
     assert version.run_id == run.info.run_id
@@ -253,7 +141,8 @@ def test_criteria_missed_is_told_and_moves_no_alias(project):
     assert project.verdict() == reasons
     assert project.runs()[-1].data.tags["verdict"] == reasons
     assert project.versions() == ["1", "2"]
-    assert registry.champion() == "1"
+    assert project.aliases() == {"champion": "1", "challenger": "2"}
+    assert project.entries() == [("first", "1", None)]
 
 
 @pytest.mark.slow
@@ -265,7 +154,7 @@ def test_criteria_that_were_lowered_give_the_same_version_the_alias(project):
     project.register()
     assert project.versions() == ["1"] == [registry.champion()]
     verdicts = [run.data.tags["verdict"] for run in project.runs()]
-    assert verdicts == ["criteria missed: f1 0.9 is below 0.95", "criteria met: takes the alias champion"]
+    assert verdicts == ["criteria missed: f1 0.9 is below 0.95", FIRST]
     assert project.store.get_model_version(connection.NAME, "1").tags["verdict"] == verdicts[1]
 
 
@@ -296,3 +185,219 @@ def test_nothing_is_written_when_the_registry_does_not_answer(project, monkeypat
     with pytest.raises(PipelineError, match=r"^MLflow at http://127.0.0.1:9: Connection refused; "):
         project.register()
     assert not Path("register.json").exists()
+
+
+# ---- the duel
+
+
+@pytest.fixture
+def champion(project):
+    """The project with a champion that is surely worse than one that calls anything spam."""
+    project.decide(threshold=2.0)
+    project.register()
+    return project
+
+
+@pytest.mark.slow
+def test_better_challenger_takes_the_alias_and_the_ledger_says_by_how_much(champion):
+    champion.decide(threshold=0.0)
+    first = champion.register()
+    assert champion.verdict().startswith("promote: f1 +0.")
+    assert champion.aliases() == {"champion": "2", "previous": "1"}
+    assert champion.entries() == [("first", "1", None), ("promote", "2", "1")]
+    figures = json.loads(first)["figures"]
+    assert figures["duel.champion.f1"]["value"] == 0
+    assert figures["duel.difference.f1"]["low"] > 0
+    entry = ledger.read()[1]
+    assert entry.figures == figures
+    assert f"{entry.verdict}: {entry.reason}" == champion.verdict()
+    assert champion.store.get_model_version(connection.NAME, "2").tags["verdict"] == champion.verdict()
+    assert champion.register() == first
+    assert len(champion.entries()) == 2
+
+
+@pytest.mark.slow
+def test_what_neither_wins_stays_as_it_is_and_is_judged_once(champion, monkeypatch):
+    champion.decide(threshold=3.0)
+    first = champion.register()
+    assert champion.verdict().startswith(
+        "tie: f1 +0.0000 [+0.0000, +0.0000] against the champion's 0.0000 on "
+    )
+    assert champion.aliases() == {"champion": "1", "challenger": "2"}
+    assert champion.entries() == [("first", "1", None)]
+    monkeypatch.setattr(elsewhere, "answers", None)  # a second duel would fail
+    assert champion.register() == first
+
+
+@pytest.mark.slow
+def test_worse_challenger_is_kept_out(project):
+    project.decide(threshold=0.0)
+    project.register()
+    project.decide(threshold=2.0)
+    project.register()
+    assert project.verdict().startswith("keep: f1 -0.")
+    assert project.aliases() == {"champion": "1", "challenger": "2"}
+
+
+@pytest.mark.slow
+def test_version_says_what_it_has_seen_and_the_duel_is_on_other_rows(champion):
+    seen = pd.read_parquet(champion.artifacts("1") / "seen.parquet")
+    rows = pd.read_parquet("splits.parquet")
+    used = rows[(rows["split"] != "test") & ~rows["left_out"]]
+    assert sorted(seen["message_id"]) == sorted(used["message_id"])
+    rows["split"] = rows["split"].map({"train": "test", "test": "train", "val": "test"})  # another salt
+    rows.loc[rows["message_id"] == seen["message_id"][0], "split"] = "train"
+    rows.to_parquet("splits.parquet")
+    champion.decide(threshold=0.0)
+    champion.register()
+    assert champion.verdict() == "tie: 0 unseen messages, not of both labels"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [("seen.parquet", "it does not say what it has seen"), ("network/saved_model.pb", ".*")],
+)
+def test_champion_that_cannot_be_asked_is_never_a_win(part, said, champion):
+    (champion.artifacts("1") / part).unlink()
+    champion.decide(threshold=0.0)
+    champion.register()
+    line = champion.verdict()
+    assert re.fullmatch(f"champion unscorable: version 1: {said}; it stays", line)
+    assert champion.aliases() == {"champion": "1", "challenger": "2"}
+    assert champion.entries() == [("first", "1", None)]
+
+
+@pytest.mark.slow
+def test_champion_on_other_rows_is_nothing_new(champion):
+    rows = pd.read_parquet("splits.parquet")
+    rows.loc[rows["split"] == "test", "left_out"] = rows.index[rows["split"] == "test"] % 2 == 0
+    rows.to_parquet("splits.parquet")
+    champion.register()
+    assert champion.verdict() == "nothing new: this model is the champion already"
+    assert champion.aliases() == {"champion": "1"}
+    assert champion.entries() == [("first", "1", None)]
+
+
+# ---- a person decides
+
+
+@pytest.mark.slow
+def test_forced_model_takes_the_alias_and_says_so_for_ever(champion):
+    champion.decide(threshold=3.0)
+    champion.register()
+    champion.register("--force", "--reason", "the old one loses my mother's messages")
+    said = champion.verdict()
+    assert said.startswith("forced: the old one loses my mother's messages (against the verdict tie: f1 ")
+    assert champion.aliases() == {"champion": "2", "previous": "1"}
+    assert champion.entries() == [("first", "1", None), ("forced", "2", "1")]
+    champion.register()
+    assert champion.verdict() == said
+
+
+@pytest.mark.slow
+def test_rolled_back_model_does_not_climb_back_until_a_person_says_so(champion):
+    champion.decide(threshold=0.0)
+    champion.register()
+    ledger.rollback(None, "it calls anything spam")
+    assert champion.aliases() == {"champion": "1", "previous": "2"}
+    champion.register()
+    assert champion.verdict() == "nothing new: this model was rolled back: it calls anything spam"
+    assert champion.aliases()["champion"] == "1"
+    champion.register("--force", "--reason", "I was wrong")
+    assert champion.aliases() == {"champion": "2", "previous": "1"}
+    assert [verdict for verdict, *_ in champion.entries()] == ["first", "promote", "rollback", "forced"]
+    champion.register()
+    assert champion.aliases()["champion"] == "2"
+
+
+@pytest.mark.parametrize("flags", [["--force"], ["--reason", "because"], ["--force", "--reason", " "]])
+def test_force_and_reason_go_together(flags):
+    with pytest.raises(PipelineError, match=r'^register: --force and --reason "..." go together$'):
+        register.main(flags)
+
+
+def test_paths_are_those_of_dvc_yaml_where_none_is_given(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    paths, reason = register._parsed(["--force", "--reason", "because"])
+    assert [str(path) for path in (paths[0], paths[-1])] == ["dvc.yaml", "reports/register.json"]
+    assert reason == "because"
+
+
+# ---- before the alias moves
+
+
+@pytest.mark.slow
+def test_version_that_answers_otherwise_does_not_get_the_alias(project, monkeypatch):
+    set_params(project.folder, {"register": {"parity": ["DataFrame"]}})
+    add_version = registry.add_version
+
+    def damaged(*arguments):
+        version = add_version(*arguments)
+        decision = project.artifacts(version.number) / "decision.json"
+        decision.write_text(decision.read_text().replace('"slope": 1.0', '"slope": 2.0'))
+        return version
+
+    monkeypatch.setattr(registry, "add_version", damaged)
+    for _ in range(2):
+        with pytest.raises(
+            PipelineError, match=r"^models:/spam-detector/1: DataFrame: .* differ.*; the alias stays$"
+        ):
+            project.register()
+    assert project.aliases() == {}
+    assert project.entries() == []
+    assert not Path("register.json").exists()
+
+
+def test_unknown_way_to_ask_is_refused(tmp_path, monkeypatch):
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    set_params(tmp_path, {"register": {"parity": ["telephone"]}})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PipelineError) as refused:
+        stage.read_params(Params, "register")
+    assert str(refused.value) == (
+        "params.yaml: register: parity: unknown 'telephone'; choose from DataFrame, Series, batch file, HTTP"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("where", "call"), [(registry, "promote"), (ledger, "write"), (register, "agreed"), (registry, "tag")]
+)
+def test_register_that_is_killed_before_the_end_is_mended_by_the_next(where, call, champion, monkeypatch):
+    champion.decide(threshold=0.0)
+    with monkeypatch.context() as killed:
+        killed.setattr(where, call, lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            champion.register()
+    champion.register()
+    assert champion.versions() == ["1", "2"]
+    assert champion.aliases() == {"champion": "2", "previous": "1"}
+    assert champion.entries() == [("first", "1", None), ("promote", "2", "1")]
+
+
+@pytest.mark.slow
+def test_champion_that_changes_during_the_duel_stops_the_promotion(champion, monkeypatch):
+    champion.decide(threshold=0.0)
+    agreed = register.agreed
+
+    def meanwhile(*arguments):
+        registry.point("champion", champion.store.create_model_version(connection.NAME, "x").version)
+        agreed(*arguments)
+
+    monkeypatch.setattr(register, "agreed", meanwhile)
+    with pytest.raises(PipelineError) as refused:
+        champion.register()
+    assert str(refused.value) == "models:/spam-detector@champion: version 3 took it meanwhile; run it again"
+
+
+@pytest.mark.slow
+def test_registry_that_lost_its_champion_lets_nothing_in(champion):
+    champion.store.delete_registered_model_alias(connection.NAME, "champion")
+    champion.decide(threshold=0.0)
+    with pytest.raises(PipelineError) as refused:
+        champion.register()
+    assert str(refused.value) == (
+        "ledger.jsonl: version 1 is the champion, and the registry has none; see that MLFLOW_TRACKING_URI is "
+        "right, or `python -m pipeline.ledger restore` rebuilds it"
+    )

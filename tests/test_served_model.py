@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import MESSAGES, ROOT
+from mlflow.exceptions import MlflowException
 
 from pipeline import decision, models
 from pipeline.served_model import BATCH, SpamDetector
@@ -113,6 +114,17 @@ def test_series_and_frame_get_the_same_answer_with_their_own_index(detector):
     expected = answer(detector, TEXTS[:5]).set_index(texts.index)
     for asked in (texts, texts.to_frame(), texts.to_frame().assign(sender="+44")):
         pd.testing.assert_frame_equal(detector.predict(None, asked), expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [(None, "NoneType"), (5, "int"), (float("nan"), "float"), (["a", "pair"], "list")]
+)
+def test_text_that_is_none_is_a_bad_request(text, kind, detector):
+    texts = pd.Series(["hello", text], name="text", dtype=object)
+    with pytest.raises(MlflowException) as refused:
+        detector.predict(None, texts)
+    assert refused.value.message == f"text of row 1 is a {kind}, not a string"
+    assert refused.value.get_http_status_code() == 400
 
 
 def test_no_messages_get_an_empty_answer(detector):

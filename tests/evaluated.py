@@ -1,0 +1,101 @@
+"""The files of an evaluated model, in a folder with an MLflow of its own: what register begins with."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from conftest import MESSAGES, ROOT, set_params
+
+from pipeline import connection, formats, ledger, models, register, stage
+from pipeline.stage import Figure
+from pipeline.vectorize import SPLITS, Params, Shares, fit_tokenizer
+
+FIGURES = {
+    "f1": {"value": 0.9, "low": 0.85, "high": 0.95, "n": 40},
+    "ham_blocked_percent": {"value": 1.5, "n": 30},
+    "roc_auc": {"value": None, "n": 40},
+    "baseline.f1": {"value": 0.8, "n": 40},
+    "difference.f1": {"value": 0.1, "n": 40},
+    "slices.long.recall": {"value": 0.5, "n": 4},
+}
+
+
+class Project:
+    """The files of an evaluated model, in a folder with an MLflow of its own."""
+
+    def __init__(self, folder, store):
+        self.folder, self.store = folder, store
+        shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
+        set_params(folder, {"register": {"criteria": {"f1": {"min": 0.5}}, "parity": []}})
+        rows = pd.read_csv(MESSAGES)
+        ids = [f"{i:016x}" for i in range(len(rows))]
+        label = np.where(rows["kind"] == 1, "spam", "ham")
+        messages = pd.DataFrame(
+            {"message_id": ids, "text": rows["body"], "label": label, "source": "sms", "row": 1}
+        )
+        messages["received_at"] = pd.Series(pd.NaT, index=rows.index, dtype="datetime64[us, UTC]")
+        split = np.array(["train", "val", "test", "train", "val", "train", "test"])[rows.index % 7]
+        splits = pd.DataFrame(
+            {"message_id": ids, "split": split, "campaign_key": ids, "left_out": rows.index < 9}
+        )
+        for name, table, schema in (("messages", messages, formats.MESSAGES), ("splits", splits, SPLITS)):
+            batches = pa.Table.from_pandas(table, schema, preserve_index=False).to_batches()
+            stage.write_parquet(folder / f"{name}.parquet", batches, schema)
+        tokenizer = fit_tokenizer(rows["body"], Params(Shares(0.4, 0.3, 0.3), "s", 400, 30, 10))
+        (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+        size = models.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0)
+        models.save(models.MODELS["dense"](size), folder / "model.keras")
+        self.decide(threshold=0.5)
+        stage.write_csv(folder / "curves.csv", ("epoch", "loss"), [(1, 0.5), (2, 0.25)])
+        figures = {name: Figure(**figure) for name, figure in FIGURES.items()}
+        stage.write_report(folder / "reports" / "evaluate.json", 13, figures, "f1 0.900")
+        plot = {"x": "epoch", "y": {"curves.csv": "loss"}, "template": "simple"}
+        names = {"title": "Loss", "x_label": "epoch", "y_label": "loss"}
+        stage.write_json(folder / "dvc.yaml", {"plots": [{"loss": plot | names}]})  # JSON is YAML
+        stage.write_text(folder / "docs" / "index.html", "docs")
+
+    def criteria(self, **criteria):
+        set_params(self.folder, {"register": {"criteria": criteria}})
+
+    def decide(self, threshold):
+        """Another model: at 0 all is spam, above 1 nothing, which is surely worse."""
+        decision = {"slope": 1.0, "intercept": 0.0, "threshold": threshold}
+        stage.write_json(self.folder / "decision.json", decision)
+
+    def register(self, *flags):
+        """The bytes of the report."""
+        parts = (
+            "tokenizer.json",
+            "model.keras",
+            "decision.json",
+            "curves.csv",
+            "reports/evaluate.json",
+            "docs",
+        )
+        register.main(["dvc.yaml", "messages.parquet", "splits.parquet", *parts, "register.json", *flags])
+        return (self.folder / "register.json").read_bytes()
+
+    def verdict(self):
+        return json.loads((self.folder / "register.json").read_bytes())["verdict"]
+
+    def runs(self):
+        return self.store.search_runs(["1"], order_by=["attributes.start_time ASC"])
+
+    def aliases(self):
+        held = self.store.get_registered_model(connection.NAME).aliases
+        return {alias: str(version) for alias, version in held.items()}
+
+    def entries(self):
+        """Verdict, version and the one before, of each line of the ledger."""
+        return [(entry.verdict, entry.version, entry.previous) for entry in ledger.read()]
+
+    def artifacts(self, version):
+        """Where the registry keeps the files of this version."""
+        source = self.store.get_model_version(connection.NAME, version).source.removeprefix("models:/")
+        return self.folder / "mlartifacts" / "models" / source / "artifacts" / "artifacts"
+
+    def versions(self):
+        found = self.store.search_model_versions(f"name = '{connection.NAME}'")
+        return sorted(str(version.version) for version in found)

@@ -1,0 +1,58 @@
+"""DVC's cache gives back any bytes that it ever held, from here or from the remote."""
+
+import shutil
+
+import pytest
+from conftest import runner
+
+from pipeline import cache
+from pipeline.stage import PipelineError
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A DVC project in which one file was kept, and then changed, with a remote that has it too."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    run = runner(folder)
+    run("git", "init", "--quiet")
+    run("dvc", "init", "--quiet")
+    run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "remote"))
+    (folder / "kept.json").write_text("{}\n")
+    run("dvc", "add", "--quiet", "kept.json")
+    run("dvc", "push", "--quiet")
+    return folder
+
+
+def test_md5_is_the_name_that_dvc_gives_the_bytes(project):
+    assert cache.md5(project / "kept.json") in (project / "kept.json.dvc").read_text()
+    with pytest.raises(PipelineError, match=r"^none\.json: missing; "):
+        cache.md5(cache.Path("none.json"))
+
+
+def test_held_are_those_whose_bytes_are_here(project):
+    name = cache.md5(project / "kept.json")
+    assert cache.held([name, "0" * 32]) == {name}
+    shutil.rmtree(project / ".dvc" / "cache")
+    assert cache.held([name]) == set()
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_files_come_from_the_cache_or_from_the_remote_and_leave_nothing(here, project):
+    name = cache.md5(project / "kept.json")
+    before = sorted(path.name for path in project.iterdir())
+    if not here:
+        shutil.rmtree(project / ".dvc" / "cache")
+    with cache.files({"again.json": name}) as folder:
+        assert (folder / "again.json").read_text() == "{}\n"
+    assert sorted(path.name for path in project.iterdir()) == before
+
+
+def test_bytes_that_are_nowhere_are_one_line(project):
+    with pytest.raises(PipelineError) as refused, cache.files({"model.keras": "0" * 32}):
+        pass
+    line = str(refused.value)
+    assert line.startswith(f"model.keras {'0' * 32}: neither in DVC's cache nor in its remote (")
+    assert line.endswith("); somebody who has it runs `dvc push`")
+    assert "\n" not in line

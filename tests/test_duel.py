@@ -1,0 +1,201 @@
+"""The duel takes only what neither saw, and only a surely better challenger wins it."""
+
+import hashlib
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, set_params
+
+from pipeline import duel, register, stage
+from pipeline.duel import Rule, compared, fight, mcnemar, newest, unseen
+from pipeline.metrics import Scored
+from pipeline.stage import PipelineError
+from pipeline.text import campaign_keys
+
+RULE = Rule(criterion="f1", margin=0.0, confidence=0.95, newest_days=28, resamples=500, seed=3)
+PRIZE = "You have won a prize of {} pounds, call {} now to claim it before Friday"
+
+
+def scored(missed, lost, spam=40, ham=160):
+    """A model that misses the first so many spam, and loses the first so many ham."""
+    y_true = np.arange(spam + ham) < spam
+    y_pred = y_true.copy()
+    y_pred[:missed], y_pred[spam : spam + lost] = False, True
+    return Scored(y_true, np.where(y_pred, 0.9, 0.1), y_pred)
+
+
+EVERYWHERE = np.ones(200, np.bool_)
+
+# ---- the ground
+
+
+def table(*texts):
+    ids = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
+    keys = [f"{key:016x}" for key in campaign_keys(texts)]
+    return pd.DataFrame({"message_id": ids, "campaign_key": keys, "text": list(texts)})
+
+
+def test_row_that_the_model_was_trained_on_is_not_its_ground():
+    rows = table("see you at lunch", PRIZE.format(100, "0800 123"))
+    assert unseen(rows, rows, rows.iloc[[1]]).tolist() == [True, False]
+
+
+def test_row_of_a_campaign_that_it_saw_is_not_its_ground_though_the_seen_row_is_gone():
+    rows = table("see you at lunch", PRIZE.format(100, "0800 123"))
+    gone = table(PRIZE.format(2000, "0900 456"))
+    assert gone["campaign_key"][0] == rows["campaign_key"][1]
+    assert unseen(rows, rows, gone).tolist() == [True, False]
+
+
+def test_near_copy_of_another_campaign_is_not_its_ground_while_the_seen_row_is_there():
+    whole = "Dear customer, your parcel waits at the depot in town; pay the fee of two pounds to have it sent"
+    near = f"Aa {whole}"
+    rows = table("see you at lunch", near)
+    seen = table(whole)
+    seen["campaign_key"] = "0" * 16  # as if the shingle of the smallest hash were one that they do not share
+    assert unseen(rows, pd.concat([rows, seen]), seen).tolist() == [True, False]
+    assert unseen(rows, rows, seen).tolist() == [True, True]
+
+
+def test_crowd_of_near_copies_is_taken_as_one(monkeypatch):
+    monkeypatch.setattr("pipeline.text.CROWD", 3)
+    crowd = table(*(f"{PRIZE.format(1, 2)} {letter * 3}" for letter in "abcdefgh"))
+    crowd["campaign_key"] = [f"{number:016x}" for number in range(8)]
+    kept, seen = crowd.iloc[:7], crowd.iloc[7:]
+    assert unseen(kept, crowd, seen).tolist() == [False] * 7
+
+
+def test_model_that_saw_nothing_leaves_every_row():
+    rows = table("see you at lunch", "on my way")
+    assert unseen(rows, rows, rows.iloc[:0]).tolist() == [True, True]
+
+
+def test_newest_rows_are_those_of_the_last_days_that_any_row_has():
+    days = pd.Series(pd.to_datetime(["2026-03-01", "2026-03-30", None, "2026-03-15"], utc=True))
+    assert newest(days, 16).tolist() == [False, True, False, True]
+    assert newest(days, 15).tolist() == [False, True, False, False]
+    assert newest(days.where(days.isna()), 28).tolist() == [False] * 4
+    assert newest(days.iloc[:0], 28).tolist() == []
+
+
+# ---- the fight
+
+
+def test_surely_better_challenger_is_promoted_and_the_other_way_round_kept():
+    better, worse = scored(missed=2, lost=0), scored(missed=14, lost=0)
+    won, lost = compared(better, worse, RULE), compared(worse, better, RULE)
+    assert (won.verdict, lost.verdict) == ("promote", "keep")
+    assert won.figures["duel.challenger.f1"].value == pytest.approx(2 * 38 / (2 * 38 + 2))
+    assert won.figures["duel.champion.f1"].value == pytest.approx(2 * 26 / (2 * 26 + 14))
+    difference = won.figures["duel.difference.f1"]
+    assert 0 < difference.low < difference.value < difference.high
+    assert lost.figures["duel.difference.f1"].value == -difference.value
+    assert (won.figures["duel.challenger_alone_right"].value, difference.n) == (12, 200)
+    assert won.figures["duel.champion_alone_right"].value == 0
+    assert won.figures["duel.mcnemar_p"].value == pytest.approx(2 / 2**12)
+
+
+def test_equal_models_tie_and_so_does_a_lead_that_chance_explains():
+    assert compared(scored(5, 1), scored(5, 1), RULE).verdict == "tie"
+    assert compared(scored(4, 1), scored(5, 1), RULE).verdict == "tie"
+
+
+def test_verdict_says_its_figures():
+    sentence = compared(scored(2, 0), scored(14, 0), RULE).sentence
+    assert sentence.startswith("f1 +0.1865 [+0.")
+    assert sentence.endswith(
+        "] against the champion's 0.7879 on 200 messages that neither has seen; "
+        "12 right that it got wrong, 0 the other way"
+    )
+
+
+@pytest.mark.parametrize(("margin", "verdict"), [(0.1, "promote"), (0.25, "tie")])
+def test_challenger_must_be_better_by_the_margin(margin, verdict):
+    rule = Rule("f1", margin, 0.95, 28, 500, 3)
+    assert compared(scored(2, 0), scored(14, 0), rule).verdict == verdict
+
+
+def test_margin_below_zero_lets_a_challenger_in_that_is_not_much_worse():
+    assert compared(scored(6, 0), scored(5, 0), Rule("f1", -0.1, 0.95, 28, 500, 3)).verdict == "promote"
+    assert compared(scored(24, 0), scored(5, 0), Rule("f1", -0.1, 0.95, 28, 500, 3)).verdict == "keep"
+
+
+def test_of_a_criterion_that_counts_errors_less_is_better():
+    rule = Rule("log_loss", 0.0, 0.95, 28, 500, 3)
+    assert compared(scored(2, 0), scored(14, 0), rule).verdict == "promote"
+    assert compared(scored(14, 0), scored(2, 0), rule).verdict == "keep"
+
+
+@pytest.mark.parametrize(("spam", "ham"), [(0, 5), (5, 0), (0, 0)])
+def test_rows_without_both_labels_decide_nothing(spam, ham):
+    outcome = compared(scored(0, 0, spam, ham), scored(0, 0, spam, ham), RULE)
+    assert (outcome.verdict, outcome.figures) == ("tie", {})
+    assert outcome.sentence == f"{spam + ham} unseen messages, not of both labels"
+
+
+def test_newest_span_is_the_main_ground():
+    """The challenger is better on the last half, and on the whole it is not surely worse."""
+    challenger, champion = scored(8, 0), scored(8, 0)
+    new = np.arange(200) % 2 == 0
+    better = np.where(new, challenger.y_true, challenger.y_pred)
+    challenger = Scored(challenger.y_true, challenger.y_score, better)
+    outcome = fight(challenger, champion, new, RULE)
+    assert outcome.verdict == "promote"
+    assert "on 100 messages" in outcome.sentence
+    assert outcome.figures["duel.newest.difference.f1"].n == 100
+    assert outcome.figures["duel.difference.f1"].n == 200
+
+
+def test_challenger_that_wins_the_newest_span_but_loses_the_fixed_test_set_is_kept_out():
+    new = np.zeros(200, np.bool_)
+    new[:10], new[40:60] = True, True
+    champion = scored(8, 0)  # misses eight of the ten new spam
+    y_pred = champion.y_true.copy()
+    y_pred[10:40] = False  # and the challenger all of the old ones
+    challenger = Scored(champion.y_true, champion.y_score, y_pred)
+    outcome = fight(challenger, champion, new, RULE)
+    assert outcome.verdict == "keep"
+    assert ", but on all test rows f1 -0." in outcome.sentence
+
+
+@pytest.mark.parametrize("main", [EVERYWHERE, ~EVERYWHERE, np.arange(200) < 40])
+def test_without_a_newest_span_of_both_labels_the_test_set_is_the_ground(main):
+    outcome = fight(scored(2, 0), scored(14, 0), main, RULE)
+    assert outcome == compared(scored(2, 0), scored(14, 0), RULE)
+
+
+@pytest.mark.parametrize(
+    ("gained", "given", "p"), [(0, 0, 1.0), (1, 0, 1.0), (5, 0, 2 / 32), (3, 3, 1.0), (1, 8, 20 / 512)]
+)
+def test_mcnemar_is_the_exact_chance_of_a_fair_coin(gained, given, p):
+    assert mcnemar(gained, given) == pytest.approx(p)
+    assert mcnemar(given, gained) == pytest.approx(p)
+
+
+# ---- its params
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"criterion": "f2"}, "unknown criterion 'f2'; choose from accuracy, "),
+        ({"confidence": 0.5}, "confidence must lie between 0.5 and 1, and newest_days above 0"),
+        ({"newest_days": 0}, "confidence must lie between 0.5 and 1, and newest_days above 0"),
+        ({"resamples": 0}, "resamples must be 1 to 1,000,000 and seed at least 0"),
+    ],
+)
+def test_rule_that_cannot_be_is_refused(change, line, tmp_path, monkeypatch):
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    rule = stage.read_yaml()["register"]["duel"]
+    set_params(tmp_path, {"register": {"duel": rule | change}})
+    with pytest.raises(PipelineError) as refused:
+        stage.read_params(register.Params, "register")
+    assert str(refused.value).startswith(f"params.yaml: register.duel: {line}")
+
+
+def test_duels_are_the_same_each_time():
+    assert compared(scored(3, 1), scored(6, 0), RULE) == compared(scored(3, 1), scored(6, 0), RULE)
+    assert duel.compared(scored(3, 1), scored(6, 0), RULE).figures["duel.better_share"].n == 500

@@ -1,0 +1,101 @@
+"""An empty registry gets back what the ledger remembers, and answers as before."""
+
+import shutil
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from conftest import runner
+from evaluated import Project
+from mlflow import MlflowClient
+from test_ledger import BACK, FIRST, SECOND
+
+from pipeline import ledger, registry, restore
+from pipeline.stage import PipelineError
+
+TEXTS = pd.DataFrame({"text": ["WIN a prize now! Text CLAIM", "see you at lunch", "Free entry 87121"]})
+FORCED = replace(SECOND, verdict="forced")
+
+
+def test_rolled_back_are_those_that_did_not_come_back():
+    assert restore.rolled_back([FIRST, SECOND]) == {}
+    assert restore.rolled_back([FIRST, SECOND, BACK]) == {"2": "loses ham"}
+    assert restore.rolled_back([FIRST, SECOND, BACK, FORCED]) == {}
+
+
+def test_without_a_ledger_there_is_nothing_to_restore(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PipelineError, match=r"^ledger.jsonl: no entry, so there is nothing to restore$"):
+        restore.restore(ledger.read())
+
+
+@pytest.fixture
+def lost(store, tmp_path, empty_database, monkeypatch):
+    """Versions 1 and 3 were champions, 2 was none, 3 was rolled back; then the registry was lost.
+
+    Returns the project, with the new registry's client, and what the champion answered.
+    """
+    run, project = runner(tmp_path), Project(tmp_path, store)
+    run("git", "init", "--quiet")
+    run("dvc", "init", "--quiet")
+    for threshold in (2.0, 3.0, 0.0):
+        project.decide(threshold)
+        run("dvc", "add", "--quiet", *restore.NAMES.values(), "splits.parquet")
+        project.register()
+    ledger.rollback(None, "loses ham")
+    model, _ = registry.load_champion()
+    answer = model.predict(TEXTS)
+    shutil.rmtree(tmp_path / "mlartifacts")
+    shutil.copyfile(empty_database, tmp_path / "new.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new.db")
+    project.store = MlflowClient(f"sqlite:///{tmp_path}/new.db")
+    return project, answer
+
+
+@pytest.mark.slow
+def test_empty_registry_gets_versions_and_aliases_back_and_answers_as_before(lost):
+    project, answer = lost
+    ledger.main(["restore"])
+    assert project.versions() == ["1", "3"]
+    assert project.aliases() == {"champion": "1", "previous": "3"}
+    model, number = registry.load_champion()
+    assert number == "1"
+    pd.testing.assert_frame_equal(model.predict(TEXTS), answer)
+    ledger.main(["verify"])
+    ledger.main(["restore"])  # again, which finds it all there
+    assert project.versions() == ["1", "3"]
+    project.register()
+    assert project.verdict() == "nothing new: this model was rolled back: loses ham"
+
+
+@pytest.mark.slow
+def test_restore_that_was_killed_goes_on(lost, monkeypatch):
+    project, _ = lost
+    with monkeypatch.context() as killed:
+        killed.setattr(registry, "point", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            ledger.main(["restore"])
+    first = project.store.get_model_version("spam-detector", "1").run_id
+    project.store.delete_model_version("spam-detector", "3")  # as if it were killed before that one
+    entries = [replace(entry, version="4") if entry.version == "3" else entry for entry in ledger.read()]
+    entries[-1] = replace(entries[-1], previous="4")
+    ledger.LEDGER.write_text("".join(f"{entry.line()}\n" for entry in entries))
+    ledger.main(["restore"])
+    assert project.aliases() == {"champion": "1", "previous": "4"}
+    assert project.store.get_model_version("spam-detector", "1").run_id == first
+
+
+@pytest.mark.slow
+def test_what_cannot_be_restored_as_it_was_is_refused(lost):
+    project, _ = lost
+    first, *rest = ledger.read()
+    ledger.LEDGER.write_text(replace(first, answers=[0.5, 0.123456]).line() + "\n")
+    with pytest.raises(PipelineError, match=r"^version 1: 0\.\d+ for .*; run it at commit "):
+        ledger.main(["restore"])
+    assert project.store.search_registered_models() == []
+    project.store.create_registered_model("spam-detector")
+    project.store.create_model_version("spam-detector", "models:/m-0", tags={"model_hash": "another"})
+    with pytest.raises(
+        PipelineError, match=r"^version 1 of the registry is not of ledger.jsonl; restore needs"
+    ):
+        ledger.main(["restore"])
