@@ -919,7 +919,7 @@ CASES = [
         "`HOME` unset, `LANG=C`, a path with spaces and non-ASCII",
         "dvc repro --force",
         nothing,
-        "register: criteria met: takes the alias champion",
+        "register: first: it meets the criteria, and there is no champion",
         code=0,
         environment={"HOME": None, "LANG": "C", "LC_ALL": "C"},
     ),

@@ -156,6 +156,8 @@ def broken(project: Project, before: str) -> Iterator[str]:
         yield f"{epochs} epochs were done, and not taken up"
     client = mlflow.MlflowClient(f"sqlite:///{project.folder.resolve()}/mlflow.db")
     yield from registry_flaws(client, [TRAINING["train"]["epochs"]])
+    if (lines := len((project.folder / "ledger.jsonl").read_text().splitlines())) != 1:
+        yield f"the ledger has {lines} lines"
 
 
 def survives(project: Project, kill: Kill) -> list[str]:

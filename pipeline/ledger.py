@@ -108,17 +108,17 @@ def _same_model(a: Entry, b: Entry) -> bool:
     return (a.version, a.model_hash) == (b.version, b.model_hash)
 
 
-def settle() -> None:
+def settle(model_hash: str | None = None) -> None:
     """Writes the line that a kill kept out of the ledger: the champion's, which its tag holds.
 
-    Raises: PipelineError, where the registry has no champion and the ledger has: a registry that was lost
-    would let anything in.
+    Raises: PipelineError, where the registry has no champion, and the ledger has another one than this model:
+    a registry that was lost would let anything in.
     """
     number, entries = registry.champion(), read()
     entry = Entry.of(registry.versions().get(number)) if number else None
     if entry and entry.verdict in PROMOTIONS:
         write(entry)
-    elif number is None and entries:
+    elif number is None and entries and entries[-1].model_hash != model_hash:
         raise PipelineError(
             f"{LEDGER}: version {entries[-1].version} is the champion, and the registry has none; see that "
             "MLFLOW_TRACKING_URI is right, or `python -m pipeline.ledger restore` rebuilds it"

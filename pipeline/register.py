@@ -137,6 +137,8 @@ def duel_with(holder: Version, case: Case) -> Outcome:
         if not seen.exists():
             raise Unscorable("it does not say what it has seen")
         rows = case.test[duel.unseen(case.test, case.rows, stage.read_parquet(seen).to_pandas())]
+        if rows.empty:
+            return Outcome("tie", "there is no test message that neither has seen", {})
         texts, spam = rows["text"].tolist(), (rows["label"] == "spam").to_numpy()
         theirs = elsewhere.answers(str(folder), texts)
     challenger, champion = (
@@ -202,9 +204,9 @@ def registered(
 
 def decided(entry: Entry, case: Case, params: Params) -> None:
     """Notes the judgement at the version, and moves the alias if that is the judgement."""
-    if entry.verdict != "nothing new":
-        registry.tag(entry.version, {TAG: entry.line()})
     if entry.verdict not in PROMOTIONS:
+        if entry.verdict != "nothing new":
+            registry.tag(entry.version, {TAG: entry.line()})
         registry.point(CHALLENGER, entry.version)
         return
     agreed(entry.version, case, params)
@@ -246,6 +248,8 @@ def main(argv: list[str] | None = None) -> None:
     params = stage.read_params(Params, "register")
 
     stage.read_json(inputs.tokenizer)  # refuses in one line what its own reader raises as it likes
+    if "threshold" not in stage.read_json(inputs.decision):
+        raise PipelineError(f"{inputs.decision}: no threshold; {stage.MAKE}")
     evaluation = stage.read_json(inputs.evaluation)
     reasons = missed(params.criteria, evaluation["figures"])
     figures = {name: Figure(**evaluation["figures"][name]) for name in params.criteria}
@@ -253,9 +257,9 @@ def main(argv: list[str] | None = None) -> None:
         outcome = experiment(reasons)
         tracking.record(record.record_of(inputs, told(outcome)))
     else:
-        ledger.settle()
-        versions, champion = registry.versions(), registry.champion()
         with packaged(inputs.tokenizer, inputs.network, inputs.decision, inputs.splits) as package:
+            ledger.settle(package.model_hash)
+            versions, champion = registry.versions(), registry.champion()
             own = [v for v in versions.values() if v.tags.get("model_hash") == package.model_hash]
             rows = record.rows(inputs.messages, inputs.splits)
             case = Case(

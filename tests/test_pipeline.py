@@ -96,7 +96,7 @@ def test_the_version_says_what_it_is_made_of(project):
     version = client_of(folder).get_model_version("spam-detector", champion_of(folder))
     decision = json.loads((folder / "models/decision.json").read_text())
     assert version.tags["threshold"] == str(decision["threshold"])
-    assert version.tags["verdict"] == "criteria met: takes the alias champion"
+    assert version.tags["verdict"] == "first: it meets the criteria, and there is no champion"
     first = run("git", "rev-list", "--max-parents=0", "HEAD").stdout.strip()
     assert version.tags["git_commit"] == first
     assert {"model_hash", "data_hash"} <= set(version.tags)
@@ -113,7 +113,7 @@ def test_score_labels_a_file_with_the_champion(project, tmp_path):
     (tmp_path / "in.csv").write_text("id,text\n007,WIN a prize now\n008,see you at lunch\n")
     run("python", "-m", "pipeline.score", str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
     out = pd.read_csv(tmp_path / "out.csv", dtype={"id": str})
-    added = ["label", "probability", "threshold", "model_version", "refused"]
+    added = ["label", "probability", "threshold", "model_version", "scored_at", "refused"]
     assert list(out.columns) == ["id", "text", *added]
     assert list(out["id"]) == ["007", "008"]
     assert set(out["label"]) <= {"ham", "spam"}
@@ -189,7 +189,8 @@ def test_stages_restored_from_the_run_cache_are_registered(copied):
     set_params(folder, {"train": {"seed": 2}})
     run("dvc", "repro")
     (folder / "mlflow.db").unlink()
-    for name in ("dvc.lock", "models/model.keras", "reports/train.json", "reports/evaluate.json"):
+    gone = "dvc.lock", "ledger.jsonl", "models/model.keras", "reports/train.json", "reports/evaluate.json"
+    for name in gone:
         (folder / name).unlink()
     set_params(folder, {"train": {"seed": 1}})
     restored = run("dvc", "repro").stdout

@@ -250,7 +250,7 @@ def test_version_says_what_it_has_seen_and_the_duel_is_on_other_rows(champion):
     rows.to_parquet("splits.parquet")
     champion.decide(threshold=0.0)
     champion.register()
-    assert champion.verdict() == "tie: 0 unseen messages, not of both labels"
+    assert champion.verdict() == "tie: there is no test message that neither has seen"
 
 
 @pytest.mark.slow

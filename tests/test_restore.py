@@ -48,7 +48,7 @@ def lost(store, tmp_path, empty_database, monkeypatch):
     shutil.rmtree(tmp_path / "mlartifacts")
     shutil.copyfile(empty_database, tmp_path / "new.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new.db")
-    project.store = MlflowClient(f"sqlite:///{tmp_path}/new.db")
+    project.store = MlflowClient(*[f"sqlite:///{tmp_path}/new.db"] * 2)
     return project, answer
 
 
@@ -88,14 +88,12 @@ def test_restore_that_was_killed_goes_on(lost, monkeypatch):
 @pytest.mark.slow
 def test_what_cannot_be_restored_as_it_was_is_refused(lost):
     project, _ = lost
-    first, *rest = ledger.read()
+    first, *_ = ledger.read()
     ledger.LEDGER.write_text(replace(first, answers=[0.5, 0.123456]).line() + "\n")
     with pytest.raises(PipelineError, match=r"^version 1: 0\.\d+ for .*; run it at commit "):
         ledger.main(["restore"])
     assert project.store.search_registered_models() == []
     project.store.create_registered_model("spam-detector")
     project.store.create_model_version("spam-detector", "models:/m-0", tags={"model_hash": "another"})
-    with pytest.raises(
-        PipelineError, match=r"^version 1 of the registry is not of ledger.jsonl; restore needs"
-    ):
+    with pytest.raises(PipelineError, match=r"^version 1 of the registry is not of ledger.jsonl; "):
         ledger.main(["restore"])

@@ -3,20 +3,28 @@
 import csv
 import io
 import json
+import os
+import re
 import shutil
+import signal
+import subprocess
 import sys
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import registry, score
+from pipeline import parts, registry, score
+from pipeline.connection import NAME
 from pipeline.stage import PipelineError
 
 ROOT = Path(__file__).parents[1]
+TIME, NOW = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "NOW"
 
 
 class Model:
@@ -24,8 +32,11 @@ class Model:
 
     def __init__(self):
         self.texts = []
+        self.ends_after = None  # so many texts
 
     def predict(self, table):
+        if len(self.texts) == self.ends_after:
+            raise KeyboardInterrupt
         assert list(table) == ["text"]
         assert table["text"].dtype == "str"
         assert not table["text"].isna().any()
@@ -43,12 +54,20 @@ def model():
     return Model()
 
 
+def labelled(path):
+    """What an output says, but for the time: NOW in its place."""
+    if path.suffix != ".parquet":
+        return TIME.sub(NOW, path.read_bytes().decode())
+    return [row | {"scored_at": NOW} for row in pq.read_table(path).to_pylist()]
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch, model):
     """`python -m pipeline.score INPUT OUTPUT`, with the stand-in as champion, beside the files named."""
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(ROOT / "params.yaml", "params.yaml")
     monkeypatch.setattr(registry, "load_champion", lambda: (model, "3"))
+    monkeypatch.setattr(registry, "load_version", {"3": model}.__getitem__)
 
     def run(given, wanted, content=None, *options):
         if content is not None:
@@ -56,8 +75,7 @@ def run(tmp_path, monkeypatch, model):
         score.main([given, wanted, *options])
         if wanted == "-":
             return None
-        path = tmp_path / wanted
-        return pq.read_table(path).to_pylist() if path.suffix == ".parquet" else path.read_bytes().decode()
+        return labelled(tmp_path / wanted)
 
     return run
 
@@ -78,7 +96,7 @@ ROWS = [
     {"id": "", "text": "hé", "label": "ham", "probability": 2 / 64, "threshold": 0.5},
     {"id": " 1 ", "text": ":)", "label": "ham", "probability": 2 / 64, "threshold": 0.5},
 ]
-WHOLE = [row | {"model_version": "3", "refused": None} for row in ROWS]
+WHOLE = [row | {"model_version": "3", "scored_at": NOW, "refused": None} for row in ROWS]
 INPUTS = {
     ".csv": 'id,text\n007,"Win ""now"""\n,hé\n 1 ,:)\n',
     ".tsv": 'id\ttext\n007\tWin "now"\n\thé\n 1 \t:)\n',
@@ -99,8 +117,8 @@ def write_input(folder, suffix):
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4_096])
-@pytest.mark.parametrize("wanted", score.WRITERS)
-@pytest.mark.parametrize("given", score.READERS)
+@pytest.mark.parametrize("wanted", score.FORMATS)
+@pytest.mark.parametrize("given", score.FORMATS)
 def test_every_format_goes_into_every_other(tmp_path, run, monkeypatch, given, wanted, batch):
     monkeypatch.setattr(score, "BATCH", batch)
     written = run(write_input(tmp_path, given), f"out{wanted}")
@@ -120,19 +138,19 @@ def test_every_format_goes_into_every_other(tmp_path, run, monkeypatch, given, w
     assert files(tmp_path) == [f"in{given}", f"out{wanted}"]
 
 
-def test_a_csv_is_the_one_that_came_and_five_columns(run):
+def test_a_csv_is_the_one_that_came_and_six_columns(run):
     assert run("in.csv", "out.csv", 'n,body\r\n007,"a, ""b"""\r\n1e3,NA\r\n', "--text", "body") == (
-        "n,body,label,probability,threshold,model_version,refused\n"
-        '007,"a, ""b""",ham,0.09375,0.5,3,\n'
-        "1e3,NA,ham,0.03125,0.5,3,\n"
+        "n,body,label,probability,threshold,model_version,scored_at,refused\n"
+        '007,"a, ""b""",ham,0.09375,0.5,3,NOW,\n'
+        "1e3,NA,ham,0.03125,0.5,3,NOW,\n"
     )
 
 
 def test_stray_quotation_marks_in_a_tsv_merge_nothing(run):
     assert run("in.tsv", "out.tsv", 'id\ttext\n1\t"hi\n2\tyo "win"\n') == (
-        "id\ttext\tlabel\tprobability\tthreshold\tmodel_version\trefused\n"
-        '1\t"hi\tham\t0.046875\t0.5\t3\t\n'
-        '2\tyo "win"\tspam\t0.125\t0.5\t3\t\n'
+        "id\ttext\tlabel\tprobability\tthreshold\tmodel_version\tscored_at\trefused\n"
+        '1\t"hi\tham\t0.046875\t0.5\t3\tNOW\t\n'
+        '2\tyo "win"\tspam\t0.125\t0.5\t3\tNOW\t\n'
     )
 
 
@@ -145,7 +163,8 @@ def test_json_lines_keep_their_values_and_hold_no_nan(run, model):
     written = run("in.jsonl", "out.jsonl", "\n".join(map(json.dumps, lines)))
     assert "NaN" not in written
     found = [json.loads(line) for line in written.splitlines()]
-    added = {"label": "ham", "probability": 1 / 64, "threshold": 0.5, "model_version": "3", "refused": None}
+    added = {"label": "ham", "probability": 1 / 64, "threshold": 0.5, "model_version": "3"}
+    added |= {"scored_at": NOW, "refused": None}
     null = added | {"label": None, "probability": None, "threshold": None, "refused": "text_is_not_null"}
     every = {"id": None, "text": None, "tags": None, "ok": None}
     for line, row in zip(lines, found, strict=True):
@@ -235,17 +254,41 @@ def test_a_warning_refuses_nothing(run, model, tmp_path):
     assert written.splitlines()[1].startswith("caf\ufffd,ham,")
 
 
-@pytest.mark.parametrize("wanted", score.WRITERS)
+@pytest.mark.parametrize("wanted", score.FORMATS)
 def test_a_file_of_which_every_row_is_refused_has_reasons_alone(run, model, wanted):
     written = run("in.jsonl", f"out{wanted}", '{"text": null}\n{"text": " "}\n')
     assert model.texts == []
     assert "text_is_not_null" in str(written)
 
 
+# ---- when
+
+
+def test_each_batch_has_the_time_at_which_it_was_scored(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(score, "BATCH", 2)
+    times = [pd.Timestamp(2026, 11, 25, 14, 20, second, tz="UTC") for second in (0, 7)]
+    for wanted in ("out.csv", "out.tsv", "out.jsonl"):
+        monkeypatch.setattr(score, "now", iter(times).__next__)
+        run("in.csv", wanted, "text\na\nb\nc\n")
+        found = TIME.findall((tmp_path / wanted).read_text())
+        assert found == ["2026-11-25T14:20:00+00:00"] * 2 + ["2026-11-25T14:20:07+00:00"]
+    monkeypatch.setattr(score, "now", iter(times).__next__)
+    run("in.csv", "out.parquet")
+    found = pq.read_table(tmp_path / "out.parquet")["scored_at"]
+    assert found.type == pa.timestamp("us", "UTC")
+    assert found.to_pylist() == [times[0], times[0], times[1]]
+
+
+def test_the_time_is_the_present_in_utc():
+    before = datetime.now(UTC).replace(microsecond=0)
+    assert before <= score.now() <= datetime.now(UTC)
+    assert score.now().isoformat() == score.now().isoformat(timespec="seconds")
+
+
 # ---- nothing in
 
 
-@pytest.mark.parametrize("wanted", score.WRITERS)
+@pytest.mark.parametrize("wanted", score.FORMATS)
 @pytest.mark.parametrize(
     ("given", "content"), [("in.csv", "id,text\n"), ("in.tsv", "id\ttext\n"), ("in.jsonl", "")]
 )
@@ -257,6 +300,7 @@ def test_nothing_in_is_nothing_out_under_a_header(tmp_path, run, given, content,
     elif wanted == ".parquet":
         out = pq.read_table(tmp_path / "out.parquet")
         assert (out.num_rows, out.schema.names) == (0, [*came, *score.ADDED])
+        assert out.schema.field("scored_at").type == pa.timestamp("us", "UTC")
     else:
         mark = "," if wanted == ".csv" else "\t"
         assert (tmp_path / f"out{wanted}").read_text() == mark.join([*came, *score.ADDED]) + "\n"
@@ -264,7 +308,9 @@ def test_nothing_in_is_nothing_out_under_a_header(tmp_path, run, given, content,
 
 def test_a_parquet_file_without_rows_keeps_its_columns(tmp_path, run):
     pq.write_table(pa.table({"text": pa.array([], pa.string()), "n": pa.array([], pa.int64())}), "in.parquet")
-    assert run("in.parquet", "out.csv") == "text,n,label,probability,threshold,model_version,refused\n"
+    assert (
+        run("in.parquet", "out.csv") == "text,n,label,probability,threshold,model_version,scored_at,refused\n"
+    )
     assert run("in.parquet", "out.parquet") == []
 
 
@@ -282,11 +328,11 @@ def say(monkeypatch):
 def test_lines_in_are_json_lines_out(run, say, capsys):
     say('Win é\r\n\nsay "hi"'.encode())
     run("-", "-")
-    added = '"threshold": 0.5, "model_version": "3", "refused": null}'
-    assert capsys.readouterr().out.splitlines() == [
+    added = '"threshold": 0.5, "model_version": "3", "scored_at": "NOW", "refused": null}'
+    assert TIME.sub(NOW, capsys.readouterr().out).splitlines() == [
         f'{{"text": "Win é", "label": "spam", "probability": 0.078125, {added}',
         '{"text": "", "label": null, "probability": null, "threshold": null, "model_version": "3", '
-        '"refused": "text_is_not_blank, text_length_is_within_bounds"}',
+        '"scored_at": "NOW", "refused": "text_is_not_blank, text_length_is_within_bounds"}',
         f'{{"text": "say \\"hi\\"", "label": "ham", "probability": 0.125, {added}',
     ]
 
@@ -294,7 +340,7 @@ def test_lines_in_are_json_lines_out(run, say, capsys):
 def test_lines_go_to_a_file_and_a_file_to_lines(run, say, capsys):
     say(b"hi\n")
     assert run("-", "out.csv", None, "--text", "body") == (
-        "body,label,probability,threshold,model_version,refused\nhi,ham,0.03125,0.5,3,\n"
+        "body,label,probability,threshold,model_version,scored_at,refused\nhi,ham,0.03125,0.5,3,NOW,\n"
     )
     run("in.csv", "-", "text,n\nhi,007\n")
     assert json.loads(capsys.readouterr().out)["n"] == "007"
@@ -380,7 +426,7 @@ def test_an_output_of_no_known_kind_is_refused_before_the_model_is_loaded(run, m
     assert refusal(run, "in.csv", "out.xlsx") == line
 
 
-@pytest.mark.parametrize("suffix", score.READERS)
+@pytest.mark.parametrize("suffix", score.FORMATS)
 def test_an_input_that_is_not_there_is_one_line_before_the_model_is_loaded(run, monkeypatch, suffix):
     monkeypatch.setattr(registry, "load_champion", None)
     line = refusal(run, f"none{suffix}", "out.csv")
@@ -432,11 +478,256 @@ def test_an_output_appears_only_when_it_is_whole(tmp_path, run, monkeypatch, mod
     monkeypatch.setattr(model, "predict", fail_at_the_third)
     with pytest.raises(RuntimeError):
         run("in.csv", "out.csv", "text\na\nb\nc\n")
-    assert len(seen[2]) == 3  # input, the last good output and a temporary file
+    assert seen[2] == [".out.csv.lock", ".out.csv.parts", "in.csv", "out.csv"]
     assert (tmp_path / "out.csv").read_text() == "the last good one"
-    assert files(tmp_path) == ["in.csv", "out.csv"]
+    assert files(tmp_path) == [".out.csv.parts", "in.csv", "out.csv"]
 
 
 def test_an_input_may_be_its_own_output(run):
     assert run("in.csv", "in.csv", "text\na\nb\n").count("\n") == 3
     assert refusal(run, "in.csv", "in.csv") == "in.csv: has a column 'label' already; rename it"
+
+
+# ---- interruptions
+
+
+SEVEN = [{"id": str(n), "text": f"Win {n}" if n % 2 else f"{n}", "n": n} for n in range(7)]
+
+
+def seven(folder, suffix):
+    """An input of seven rows."""
+    path = folder / f"in{suffix}"
+    if suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in SEVEN))
+    elif suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(SEVEN), path)
+    else:
+        pd.DataFrame(SEVEN).to_csv(path, index=False, sep="," if suffix == ".csv" else "\t")
+    return path.name
+
+
+@pytest.fixture
+def interrupted(tmp_path, run, monkeypatch, model):
+    """A run on seven rows, two at a time, that ends before the fifth."""
+
+    def interrupted(given, wanted, *options):
+        monkeypatch.setattr(score, "BATCH", 2)
+        model.texts, model.ends_after = [], 4
+        with pytest.raises(KeyboardInterrupt):
+            run(given, wanted, None, *options)
+        assert not (tmp_path / wanted).exists()
+        model.texts, model.ends_after = [], None
+
+    return interrupted
+
+
+@pytest.mark.parametrize("wanted", score.FORMATS)
+@pytest.mark.parametrize("given", score.FORMATS)
+def test_a_resumed_run_ends_as_one_that_nobody_disturbed(
+    tmp_path, run, interrupted, monkeypatch, model, caplog, given, wanted
+):
+    """With the model that it began with, whichever is the champion now."""
+    given, wanted = seven(tmp_path, given), f"out{wanted}"
+    whole = run(given, wanted)
+    (tmp_path / wanted).unlink()
+    model.texts = []
+    interrupted(given, wanted)
+    assert caplog.messages == [f"{wanted}: keeps 4 rows for --resume"]
+    monkeypatch.setattr(registry, "load_champion", lambda: (None, "4"))
+    caplog.set_level("INFO")
+    assert run(given, wanted, None, "--resume") == whole
+    assert caplog.messages[1:] == [f"{wanted}: goes on after row 4, with version 3"]
+    assert model.texts == [row["text"] for row in SEVEN[4:]]
+    assert files(tmp_path) == [given, wanted]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 100])
+def test_a_resumed_run_may_read_in_other_batches(tmp_path, run, interrupted, monkeypatch, model, batch):
+    given = seven(tmp_path, ".csv")
+    whole = run(given, "whole.csv")
+    interrupted(given, "out.csv")
+    monkeypatch.setattr(score, "BATCH", batch)
+    assert run(given, "out.csv", None, "--resume") == whole
+    assert model.texts == [row["text"] for row in SEVEN[4:]]
+
+
+def test_later_parts_of_a_parquet_file_have_the_types_of_the_first(tmp_path, run, interrupted):
+    """Numbers in the rows before the interruption, and none after it."""
+    rows = [row | {"n": row["n"] if row["n"] < 4 else None} for row in SEVEN]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    interrupted("in.jsonl", "out.parquet")
+    assert [row["n"] for row in run("in.jsonl", "out.parquet", None, "--resume")] == [0, 1, 2, 3] + [None] * 3
+
+
+def test_rows_already_labelled_count_as_done_on_the_bar(tmp_path, run, interrupted, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    given = seven(tmp_path, ".csv")
+    interrupted(given, "out.csv")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    run(given, "out.csv", None, "--resume")
+    first, *_, last = sys.stderr.getvalue().strip().split("\r")
+    assert first.startswith("4 messages")
+    assert last.startswith("7 messages")
+
+
+def test_nothing_to_resume_is_a_run_from_the_start(tmp_path, run, model):
+    given = seven(tmp_path, ".csv")
+    assert run(given, "out.csv", None, "--resume").count("\n") == 8
+    assert run(given, "out.csv", None, "--resume").count("\n") == 8
+    assert len(model.texts) == 14
+
+
+def test_a_run_without_resume_starts_anew_and_says_what_it_drops(tmp_path, run, interrupted, model, caplog):
+    given = seven(tmp_path, ".csv")
+    interrupted(given, "out.csv")
+    caplog.clear()
+    assert run(given, "out.csv").count("\n") == 8
+    assert len(model.texts) == 7
+    line = "out.csv: drops 4 rows of a run that was interrupted"
+    assert caplog.messages == [f"{line}; --resume would have kept them"]
+    interrupted(given, "out.tsv")
+    caplog.clear()
+    run("other.csv", "out.tsv", "text\na\n")
+    assert caplog.messages == [f"{line.replace('csv', 'tsv')}"]
+    assert files(tmp_path) == ["in.csv", "other.csv", "out.csv", "out.tsv"]
+
+
+def test_what_was_left_stays_when_there_is_no_champion(tmp_path, run, interrupted, monkeypatch):
+    def none():
+        raise PipelineError("none")
+
+    given = seven(tmp_path, ".csv")
+    interrupted(given, "out.csv")
+    with monkeypatch.context() as changed:
+        changed.setattr(registry, "load_champion", none)
+        assert refusal(run, given, "out.csv") == "none"
+    assert run(given, "out.csv", None, "--resume").count("\n") == 8
+
+
+def other_rows(path):
+    (path / "in.csv").write_text((path / "in.csv").read_text().replace("6,6", "6,7"))
+
+
+def other_params(path):
+    params = path / "params.yaml"
+    params.write_text(params.read_text().replace("warnings: []", "warnings: [text_decodes]"))
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "what"),
+    [
+        (other_rows, [], "input"),
+        (lambda path: None, ["--text", "id"], "--text"),
+        (other_params, [], "section validate of params.yaml"),
+    ],
+)
+def test_a_run_on_other_terms_resumes_nothing(tmp_path, run, interrupted, change, options, what):
+    given = seven(tmp_path, ".csv")
+    before = {name: (tmp_path / name).read_text() for name in ("in.csv", "params.yaml")}
+    interrupted(given, "out.csv")
+    change(tmp_path)
+    line = f"out.csv: was begun with another {what}; bring that back, or start anew without --resume"
+    assert refusal(run, given, "out.csv", None, "--resume", *options) == line
+    for name, content in before.items():
+        (tmp_path / name).write_text(content)
+    assert run(given, "out.csv", None, "--resume").count("\n") == 8
+
+
+def test_the_same_bytes_in_another_format_are_another_input(run, interrupted):
+    Path("in.csv").write_text("text\na\nb\nc\nd\ne\n")
+    interrupted("in.csv", "out.csv")
+    shutil.copyfile("in.csv", "in.tsv")
+    line = "out.csv: was begun with another input; bring that back, or start anew without --resume"
+    assert refusal(run, "in.tsv", "out.csv", None, "--resume") == line
+
+
+@pytest.mark.parametrize("files", [("-", "out.csv"), ("in.csv", "-"), ("-", "-")])
+def test_what_goes_through_a_pipe_cannot_be_resumed(run, files):
+    line = "--resume: what goes through - cannot be had again; name two files"
+    assert refusal(run, *files, None, "--resume") == line
+
+
+def test_an_interrupted_run_on_standard_input_leaves_nothing(tmp_path, run, say, interrupted, caplog):
+    say(b"a\nb\nc\nd\ne\n")
+    interrupted("-", "out.csv")
+    assert caplog.messages == []
+    assert files(tmp_path) == []
+
+
+def test_rows_that_cannot_be_scored_leave_nothing_to_resume(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(score, "BATCH", 1)
+    assert refusal(run, "in.csv", "out.csv", "text,n\na,1\nb\n").startswith("in.csv: row 2: ")
+    assert files(tmp_path) == ["in.csv"]
+
+
+def test_two_at_once_are_one(tmp_path, run, monkeypatch, model):
+    answer, lines = model.predict, []
+
+    def answer_amid_a_second_run(table):
+        lines.append(refusal(run, "in.csv", "out.csv"))
+        return answer(table)
+
+    monkeypatch.setattr(model, "predict", answer_amid_a_second_run)
+    assert run("in.csv", "out.csv", "text\na\n").count("\n") == 2
+    assert lines == ["out.csv: another run is making it; wait for that one, or name another output"]
+
+
+# ---- a real process, and a real registry
+
+
+MODEL = """
+import mlflow, pandas as pd
+
+class Model(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        lengths = model_input["text"].str.len()
+        label = lengths.gt({length}).map({{True: "spam", False: "ham"}})
+        return pd.DataFrame({{"label": label, "probability": lengths / 64, "threshold": {length} / 64}})
+
+mlflow.models.set_model(Model())
+"""
+
+
+@pytest.fixture
+def champions(store, tmp_path):
+    """Makes versions that differ in one number, each the champion from then on."""
+    store.create_registered_model(NAME)
+
+    def champion(length):
+        folder = tmp_path / f"spam is longer than {length}"
+        (tmp_path / "model.py").write_text(MODEL.format(length=length))
+        mlflow.pyfunc.save_model(folder, python_model="model.py", pip_requirements=[])
+        version = store.create_model_version(NAME, folder.as_uri()).version
+        store.set_registered_model_alias(NAME, "champion", version)
+
+    return champion
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_is_resumed_and_no_row_is_lost_or_doubled(champions, tmp_path):
+    rows, whole, output = 40_000, tmp_path / "whole.csv", tmp_path / "out.csv"
+    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
+    pd.DataFrame({"n": range(rows), "text": [f"Win {n:x}" for n in range(rows)]}).to_csv(
+        "in.csv", index=False
+    )
+    command = [sys.executable, "-m", "pipeline.score", "in.csv"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    champions(6)
+    subprocess.run([*command, whole], env=environment, check=True)
+
+    child = subprocess.Popen([*command, output], env=environment)
+    while not parts.files(output):
+        with suppress(subprocess.TimeoutExpired):
+            raise AssertionError(f"it ended with {child.wait(timeout=0.01)}")
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
+    assert not output.exists()
+    assert 0 < parts.rows(output) < rows
+
+    champions(7)
+    subprocess.run([*command, output, "--resume"], env=environment, check=True)
+    assert labelled(output) == labelled(whole)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
