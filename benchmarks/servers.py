@@ -1,4 +1,4 @@
-"""Real servers for tests: PostgreSQL, S3 (moto's), MLflow with users, and a proxy that fails as it is told.
+"""Real servers: PostgreSQL, S3 (moto's), MLflow with users, and a proxy that fails as it is told.
 
 All of them listen on loopback only, keep what they write in a temporary folder, and are gone at the end.
 """
@@ -19,11 +19,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -154,7 +155,7 @@ def s3() -> Iterator[str]:
         server.stop()
 
 
-def bucket(address: str):
+def bucket(address: str) -> Any:
     """boto3's view of the bucket in which the artifacts lie."""
     import boto3
 
@@ -237,7 +238,7 @@ class MLflow:
         self.process.wait()
         self.process = None
 
-    def ask(self, method: str, path: str, **keywords) -> requests.Response:
+    def ask(self, method: str, path: str, **keywords: Any) -> requests.Response:
         """A request as the admin."""
         return requests.request(method, f"{self.address(None)}{path}", auth=ADMIN, timeout=60, **keywords)
 
@@ -435,7 +436,7 @@ class Proxy:
         return Handler
 
 
-def _passed_on(headers) -> list[tuple[str, str]]:
+def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """The headers that are not of this one connection; the length is set anew."""
     own = {"connection", "keep-alive", "transfer-encoding", "content-length", "expect", "upgrade", "te"}
     return [(name, value) for name, value in headers if name.lower() not in own]

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-import servers
 
+from benchmarks import servers
 from benchmarks.project import MESSAGES, ROOT, Run, new_project, runner, set_params
 from pipeline import fetch, formats, ingest
 

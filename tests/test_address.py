@@ -5,10 +5,10 @@ import gzip
 import boto3
 import hostile
 import pytest
-import servers
 import tenacity
 from hostile import redirects, says, sends
 
+from benchmarks import servers
 from pipeline import address
 from pipeline.stage import PipelineError
 

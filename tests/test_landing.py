@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import servers
 import sqlalchemy
 from test_address import bucket, s3  # fixtures of a real S3
 
+from benchmarks import servers
 from pipeline import landing, stage
 from pipeline.landing import Feedback, Sql
 from pipeline.stage import PipelineError

@@ -94,6 +94,6 @@ def test_what_cannot_be_restored_as_it_was_is_refused(lost):
         ledger.main(["restore"])
     assert project.store.search_registered_models() == []
     project.store.create_registered_model("spam-detector")
-    project.store.create_model_version("spam-detector", "models:/m-0", tags={"model_hash": "another"})
+    project.store.create_model_version("spam-detector", "file:///nowhere", tags={"model_hash": "another"})
     with pytest.raises(PipelineError, match=r"^version 1 of the registry is not of ledger.jsonl; "):
         ledger.main(["restore"])

@@ -15,9 +15,9 @@ import pytest
 import ruamel.yaml
 from conftest import runner, set_params
 from mlflow import MlflowClient
-from servers import USER, answers, bucket, calls, drops, free_port, loses_the_answer, slows
 
 from benchmarks.project import registry_flaws
+from benchmarks.servers import USER, answers, bucket, calls, drops, free_port, loses_the_answer, slows
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +73,7 @@ def first(mlflow_server, project, tmp_path_factory):
     """A project whose model is the champion on the server, which is saved as `first`."""
     folder = copied(project[0], tmp_path_factory.mktemp("first") / "project")
     set_params(folder, {"train": {"seed": 2}})  # DVC's cache has none of it: train runs
+    (folder / "ledger.jsonl").unlink()
     mlflow_server.restore("empty")
     Project(folder, mlflow_server.address()).run("dvc", "repro")
     mlflow_server.save("first")
