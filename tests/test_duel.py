@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT, set_params
 
+from benchmarks import duel as curve
 from pipeline import duel, register, stage
 from pipeline.duel import Rule, compared, fight, mcnemar, newest, unseen
 from pipeline.metrics import Scored
@@ -199,3 +200,51 @@ def test_rule_that_cannot_be_is_refused(change, line, tmp_path, monkeypatch):
 def test_duels_are_the_same_each_time():
     assert compared(scored(3, 1), scored(6, 0), RULE) == compared(scored(3, 1), scored(6, 0), RULE)
     assert duel.compared(scored(3, 1), scored(6, 0), RULE).figures["duel.better_share"].n == 500
+
+
+# ---- the operating curve: the short form of benchmarks/duel.py
+
+OF_TWO_SEEDS = curve.CORRELATIONS["as of two seeds"]
+
+
+@pytest.mark.parametrize(("apart", "margin"), [(0.02, 0.0), (0.02, 0.01), (-0.01, 0.0), (-0.01, -0.02)])
+def test_benchmark_says_what_the_duel_says(apart, margin):
+    rule = Rule("f1", margin, 0.9, 28, 100, 3)
+    world = curve.World.of(curve.CORRELATIONS["less alike"], 0.002, 0.15, apart)
+    champions, challengers = world.labelled(np.random.default_rng(1), 40, ham=340, spam=60)
+    y_true = np.arange(400) >= 340
+    expected = [
+        compared(Scored(y_true, ours * 1.0, ours), Scored(y_true, theirs * 1.0, theirs), rule).verdict
+        for ours, theirs in zip(challengers, champions, strict=True)
+    ]
+    assert curve.verdicts(challengers, champions, 340, rule).tolist() == expected
+    assert len(set(expected)) > 1
+
+
+def test_models_of_the_benchmark_are_as_far_apart_as_told():
+    world = curve.World.of(OF_TWO_SEEDS, 0.002, 0.15, 0.02)
+    pair = world.labelled(np.random.default_rng(1), 1, ham=850_000, spam=150_000)
+    classes = np.split(np.arange(1_000_000), [850_000])
+    lost, caught = ([int(flags[0][rows].sum()) for flags in pair] for rows in classes)
+    champion, challenger = (2 * tp / (tp + fp + 150_000) for tp, fp in zip(caught, lost, strict=True))
+    assert champion == pytest.approx(world.f1, abs=0.001)
+    assert challenger - champion == pytest.approx(0.02, abs=0.001)
+    assert lost[0] / 850_000 == pytest.approx(0.002, abs=0.0003)
+
+
+def test_equal_models_seldom_change_places_and_worse_ones_never():
+    """The margins of the README's table, at the size of our test set."""
+    promoted = {}
+    for truth, apart in curve.TRUTHS.items():
+        world = curve.World.of(OF_TWO_SEEDS, 0.002, 108 / 711, apart)
+        champions, challengers = world.labelled(np.random.default_rng(1), 300, ham=603, spam=108)
+        said = curve.verdicts(challengers, champions, 603, RULE)
+        promoted[truth] = np.mean(said == "promote")
+    assert promoted["equal"] <= 0.05
+    assert promoted["better by 0.02"] >= 0.6
+    assert promoted["worse by 0.01"] <= 0.01
+
+
+def test_share_stands_with_its_exact_interval():
+    assert curve.share(0, 500) == "0.0 [0.0, 0.7]"
+    assert curve.share(353, 500) == "70.6 [66.4, 74.6]"
