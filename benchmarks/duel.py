@@ -117,7 +117,7 @@ def verdicts(challengers: Flags, champions: Flags, ham: int, rule: duel.Rule) ->
         return 2 * caught / (flagged + rows - ham)
 
     apart = f1(challengers) - f1(champions)
-    better, worse = np.mean(apart > rule.margin, axis=0), np.mean(apart < -abs(rule.margin), axis=0)
+    better, worse = np.mean(apart > rule.margin, axis=0), np.mean(apart < min(rule.margin, 0), axis=0)
     return np.where(better >= rule.confidence, "promote", np.where(worse >= rule.confidence, "keep", "tie"))
 
 

@@ -47,7 +47,7 @@ def answer(way: str, model: str, texts: list[str]) -> dict[str, list[Any]] | str
     try:
         said = WAYS[way](model, texts)
         return {column: said[column].tolist() for column in ("label", "probability")}
-    except Exception as error:  # of the model's own code, whichever that is
+    except BaseException as error:  # of the model's own code, whichever that is
         at = traceback.extract_tb(error.__traceback__)[-1]
         return f"{type(error).__name__} at {Path(at.filename).name}:{at.lineno}"
 

@@ -22,14 +22,17 @@ class Rule:
     margin: float  # in the criterion's own unit; the challenger must be better by more
     confidence: float  # share of resamples, between 0.5 and 1, that must say so
     newest_days: float  # the span that is the main ground where messages have a date
+    newest_rows: int  # of either label, which that span must have; with fewer, all of test is the ground
     resamples: int  # of the paired bootstrap
     seed: int
 
     def __post_init__(self) -> None:
         if self.criterion not in METRICS:
             raise ValueError(f"unknown criterion {self.criterion!r}; choose from {', '.join(METRICS)}")
-        if not 0.5 < self.confidence < 1 or self.newest_days <= 0:
-            raise ValueError("confidence must lie between 0.5 and 1, and newest_days above 0")
+        if not 0.5 < self.confidence < 1:
+            raise ValueError("confidence must lie between 0.5 and 1")
+        if not 0 < self.newest_days <= 36_500 or self.newest_rows < 1:
+            raise ValueError("newest_days must be above 0 and at most 36,500, newest_rows at least 1")
         if not 1 <= self.resamples <= 1_000_000 or self.seed < 0:
             raise ValueError("resamples must be 1 to 1,000,000 and seed at least 0")
 
@@ -73,16 +76,17 @@ def newest(received_at: "pd.Series[Any]", days: float) -> Mask:
 
 
 def fight(challenger: Scored, champion: Scored, main: Mask, rule: Rule) -> Outcome:
-    """The outcome on the main ground, if that has ham and spam, with all rows as a check against regression.
+    """The outcome on the main ground, if that has rows enough, with all rows as a check against regression.
 
     challenger, champion: both on the same rows. main: (n,), the rows of the main ground.
     """
     whole = compared(challenger, champion, rule)
-    labels = challenger.y_true[main]
-    if main.all() or len(np.unique(labels)) < 2:
+    spam = int(np.count_nonzero(challenger.y_true[main]))
+    if main.all() or min(spam, int(main.sum()) - spam) < rule.newest_rows:
         ground, figures = whole, {}
     else:
         ground = compared(challenger.take(main), champion.take(main), rule)
+        ground = Outcome(ground.verdict, f"of the newest days {ground.sentence}", ground.figures)
         figures = {f"duel.newest.{name[5:]}": figure for name, figure in ground.figures.items()}
     outcome = ground
     if ground.verdict == "promote" and whole.verdict == "keep":
@@ -100,7 +104,7 @@ def compared(challenger: Scored, champion: Scored, rule: Rule) -> Outcome:
     draws = metrics.differences(
         challenger, champion, rule.criterion, resamples=rule.resamples, seed=rule.seed
     )
-    better, worse = np.mean(sign * draws > rule.margin), np.mean(sign * draws < -abs(rule.margin))
+    better, worse = np.mean(sign * draws > rule.margin), np.mean(sign * draws < min(rule.margin, 0))
     low, high = np.percentile(draws, metrics.INTERVAL)
     won = challenger.y_pred == challenger.y_true
     lost = champion.y_pred == champion.y_true

@@ -113,7 +113,7 @@ def usable(said: Any, rows: int) -> pd.DataFrame:
         raise Unscorable(f"{len(table)} answers to {rows} messages")
     for column, holds in held.items():
         if not holds.all():
-            raise Unscorable(f"a {column} is {table[column][~holds].iloc[0]!s:.20}")
+            raise Unscorable(f"{(~holds).sum()} of {rows} answers have no {column} that there is")
     return table
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline import cache, elsewhere, registry, stage
+from pipeline.elsewhere import Unscorable
 from pipeline.registry import CHAMPION, PREVIOUS, Version
 from pipeline.stage import PipelineError
 
@@ -50,22 +51,37 @@ class Entry:
     @classmethod
     def of(cls, version: Version | None) -> "Entry | None":
         """The last entry of a version; None of one that has none."""
-        return cls(**json.loads(version.tags[TAG])) if version and TAG in version.tags else None
+        if version is None or TAG not in version.tags:
+            return None
+        return parsed(version.tags[TAG], f"version {version.number}: its tag {TAG}")
 
     def line(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
+def parsed(line: str, place: str) -> Entry:
+    """The entry of a line as `Entry.line` writes it. Raises: PipelineError."""
+    try:
+        entry = Entry(**json.loads(line))
+        stage.typed(Entry, asdict(entry), place)
+        int(entry.version)
+    except (TypeError, ValueError, PipelineError):
+        raise PipelineError(
+            f"{place}: no entry; `git checkout {LEDGER}` brings the last good ones back, and the registry "
+            "the newest"
+        ) from None
+    return entry
+
+
 def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    """The time of a new entry: never before the last one's, whichever clock that was by."""
+    return max([datetime.now(UTC).isoformat(timespec="seconds"), *(entry.time for entry in read())])
 
 
 def actor() -> str:
     """Who is at work: GitHub's actor, else Git's user, else the machine's."""
-    if "GITHUB_ACTOR" in os.environ:
-        return os.environ["GITHUB_ACTOR"]
     named = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True)
-    return named.stdout.strip() or getpass.getuser()
+    return os.environ.get("GITHUB_ACTOR") or named.stdout.strip() or getpass.getuser()
 
 
 # ---- the file
@@ -75,25 +91,20 @@ def read() -> list[Entry]:
     """The entries by time, each once, whichever branch they come from. Raises: PipelineError."""
     if not LEDGER.exists():
         return []
-    entries = dict.fromkeys(_entries(stage.read_bytes(LEDGER).decode("utf-8", "replace").splitlines()))
-    return sorted((Entry(**json.loads(line)) for line in entries), key=lambda entry: entry.time)
+    content = stage.read_bytes(LEDGER, "move it out of the way").decode("utf-8", "replace")
+    entries = {entry.line(): entry for entry in _entries(content.split("\n"))}
+    return sorted(entries.values(), key=lambda entry: entry.time)
 
 
-def _entries(lines: Sequence[str]) -> Iterator[str]:
-    """The lines as `Entry.line` writes them."""
+def _entries(lines: Sequence[str]) -> Iterator[Entry]:
     for number, line in enumerate(lines, 1):
         if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
             raise PipelineError(
                 f"{LEDGER}: line {number}: an unresolved merge; keep the lines of both sides, and delete "
                 "those of the three markers"
             )
-        try:
-            yield Entry(**json.loads(line)).line()
-        except (TypeError, ValueError):
-            raise PipelineError(
-                f"{LEDGER}: line {number}: no entry; `git checkout {LEDGER}` brings the last good ones back, "
-                "and the registry the newest"
-            ) from None
+        if line.strip():
+            yield parsed(line, f"{LEDGER}: line {number}")
 
 
 def write(entry: Entry) -> None:
@@ -109,19 +120,21 @@ def _same_model(a: Entry, b: Entry) -> bool:
 
 
 def settle(model_hash: str | None = None) -> None:
-    """Writes the line that a kill kept out of the ledger: the champion's, which its tag holds.
+    """Ends what a kill left half done: the champion's line, which its tag holds, and the other aliases.
 
-    Raises: PipelineError, where the registry has no champion, and the ledger has another one than this model:
-    a registry that was lost would let anything in.
+    Raises: PipelineError, where the registry has no champion and the ledger has one: a registry that was lost
+    would let anything in. But a new one may begin with this model, where it was version 1.
     """
     number, entries = registry.champion(), read()
     entry = Entry.of(registry.versions().get(number)) if number else None
     if entry and entry.verdict in PROMOTIONS:
         write(entry)
-    elif number is None and entries and entries[-1].model_hash != model_hash:
+        registry.tidy(entry.version, entry.previous)
+    elif number is None and entries and (entries[-1].version, entries[-1].model_hash) != ("1", model_hash):
         raise PipelineError(
             f"{LEDGER}: version {entries[-1].version} is the champion, and the registry has none; see that "
-            "MLFLOW_TRACKING_URI is right, or `python -m pipeline.ledger restore` rebuilds it"
+            f"MLFLOW_TRACKING_URI is right; `python -m pipeline.ledger restore` rebuilds it, and without "
+            f"{LEDGER} it begins anew"
         )
 
 
@@ -139,8 +152,8 @@ def show(entries: Sequence[Entry]) -> str:
 
 def _cells(entry: Entry) -> tuple[str, ...]:
     criterion, figure = next(iter(entry.figures.items()), ("", {}))
-    interval = f" [{figure['low']:.3f}, {figure['high']:.3f}]" if "low" in figure else ""
-    judged = f"{criterion} {figure['value']:.3f}{interval}" if criterion else ""
+    interval = f" [{figure['low']:.3f}, {figure['high']:.3f}]" if figure.get("low") is not None else ""
+    judged = f"{criterion} {figure['value']:.3f}{interval}" if figure.get("value") is not None else ""
     before = entry.previous or "-"
     names = entry.time, entry.verdict, entry.version, before, entry.model_hash[:8], judged, entry.actor
     return (*names, entry.reason)
@@ -164,15 +177,24 @@ def flaws(
                 f"version {entry.version}: not in DVC's cache: {', '.join(gone)}; `dvc fetch --all-commits` "
                 "brings it from the remote, where somebody pushed it"
             )
-    for version in versions.values():
-        last = Entry.of(version)
-        if last and last.verdict in PROMOTIONS and not any(_same_model(last, entry) for entry in entries):
-            yield f"version {version.number}: took the alias {last.time}, and no line says so; `git pull`"
+    for number in {held.get(CHAMPION), held.get(PREVIOUS)} & set(versions):
+        last = Entry.of(versions[str(number)])
+        if last and last.verdict in PROMOTIONS:
+            yield from _untold(last, entries)
     if entries and held.get(CHAMPION) != entries[-1].version:
         yield (
             f"champion: version {held.get(CHAMPION, 'none')} in the registry, {entries[-1].version} here; "
             "`git pull`, or `rollback --to` the one that shall serve"
         )
+
+
+def _untold(last: Entry, entries: Sequence[Entry]) -> Iterator[str]:
+    """Where the lines of a version say otherwise than its tag."""
+    lines = [entry for entry in entries if _same_model(entry, last)]
+    if not lines:
+        yield f"version {last.version}: took the alias {last.time}, and no line says so; `git pull`"
+    elif lines[-1].time == last.time and lines[-1] != last:
+        yield f"version {last.version}: its line was changed; the registry's tag {TAG} has what was written"
 
 
 def branches(entries: Sequence[Entry]) -> Iterator[str]:
@@ -196,28 +218,39 @@ def check(entry: Entry, answers: pd.DataFrame) -> None:
             )
 
 
+def _target(to: str | None) -> Entry:
+    """The last line of the version that a rollback goes to. Raises: PipelineError."""
+    held, versions = registry.aliases(), registry.versions()
+    told = {entry.version: entry for entry in read() if entry.version in versions}
+    number = to or held.get(PREVIOUS)
+    if number is None or CHAMPION not in held:
+        raise PipelineError("rollback: there is no version before this one; name one with --to")
+    if number not in told:
+        raise PipelineError(f"rollback: --to: {number} was never the champion; choose from {', '.join(told)}")
+    if number == held[CHAMPION]:
+        raise PipelineError(f"rollback: version {number} is the champion already")
+    if to is None and (why := versions[number].tags.get(ROLLED_BACK)):
+        raise PipelineError(f"rollback: version {number} was rolled back itself ({why}); name one with --to")
+    return told[number]
+
+
 def rollback(to: str | None, reason: str) -> Entry:
     """Brings back the version before, or `to`; the one that it replaces does not climb back by itself.
 
     Raises: PipelineError, also when the version does not answer as it did.
     """
+    if not reason.strip():
+        raise PipelineError("rollback: --reason: say why; it stands in the ledger for ever")
     settle()
-    held, versions = registry.aliases(), registry.versions()
-    champion, to = held.get(CHAMPION), to or held.get(PREVIOUS)
-    if champion is None or to is None:
-        raise PipelineError("rollback: there is no version before this one; name one with --to")
-    if to not in versions:
-        raise PipelineError(f"rollback: --to: no version {to}; choose from {', '.join(versions) or 'none'}")
-    if to == champion:
-        raise PipelineError(f"rollback: version {to} is the champion already")
-    entry = Entry.of(versions[to])
-    if entry is None:
-        raise PipelineError(f"rollback: version {to} was never judged; `dvc repro` judges what is here")
-    with registry.downloaded(to) as folder:
-        check(entry, elsewhere.answers(str(folder), registry.EXAMPLES))
-    entry = replace(entry, time=now(), verdict="rollback", previous=champion, reason=reason, actor=actor())
-    registry.tag(champion, {ROLLED_BACK: reason})
-    registry.promote(to, {TAG: entry.line(), ROLLED_BACK: ""}, after=champion)
+    champion, before = registry.champion(), _target(to)
+    with registry.downloaded(before.version) as folder:
+        try:
+            check(before, elsewhere.answers(str(folder), registry.EXAMPLES))
+        except Unscorable as unscorable:
+            raise PipelineError(f"rollback: version {before.version}: {unscorable}; try another") from None
+    entry = replace(before, time=now(), verdict="rollback", previous=champion, reason=reason, actor=actor())
+    registry.tag(str(champion), {ROLLED_BACK: reason})
+    registry.promote(entry.version, {TAG: entry.line(), ROLLED_BACK: ""}, after=champion)
     write(entry)
     return entry
 
@@ -250,12 +283,14 @@ def main(argv: list[str] | None = None) -> None:
         case "verify":
             verify(read())
         case "rollback":
-            entry = rollback(arguments.to, arguments.reason)
+            with stage.one_at_a_time():
+                entry = rollback(arguments.to, arguments.reason)
             log.info("ledger: version %s is the champion again", entry.version)
         case "restore":
             from pipeline import restore  # here, as it needs all that builds a model
 
-            restore.restore(read())
+            with stage.one_at_a_time():
+                restore.restore(read())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,12 +18,14 @@ from pipeline.duel import Outcome
 from pipeline.elsewhere import Unscorable
 from pipeline.ledger import PROMOTIONS, ROLLED_BACK, TAG, Entry
 from pipeline.metrics import Scored
-from pipeline.package import Package, packaged
+from pipeline.package import SEEN, Package, packaged
 from pipeline.record import Inputs
 from pipeline.registry import CHALLENGER, Version
 from pipeline.stage import Figure, PipelineError
 
 log = logging.getLogger(__name__)
+
+PASSING = "nothing new", "champion unscorable"  # verdicts that are asked for anew each time
 
 
 @dataclass(frozen=True)
@@ -98,17 +101,20 @@ class Case:
 
     def key(self) -> str:
         """Of all that the verdict depends on but the two models."""
-        test = self.test[["message_id", "label"]].to_csv(index=False)
+        test = self.test[["message_id", "label", "received_at"]].to_csv(index=False)
         by = json.dumps([test, list(self.missed), asdict(self.rule)])
         return hashlib.sha256(by.encode()).hexdigest()
 
 
-def settled(case: Case) -> Entry | None:
-    """The model's last judgement, if it was by the same rows and rules, and against the same champion."""
+def last_judgement(case: Case) -> Entry | None:
+    """The model's last one, if it was by these rows and rules, against this champion, and is not past."""
     known = Entry.of(case.own)
     if known is None or known.key != case.key() or case.rolled_back:
         return None
-    return known if case.in_service or known.previous == case.in_place else None
+    if case.in_service:
+        return known
+    carried_out = known.verdict in PROMOTIONS and known in ledger.read()  # and the alias has moved on since
+    return known if known.previous == case.in_place and not carried_out else None
 
 
 def judge(case: Case) -> Outcome:
@@ -124,7 +130,8 @@ def judge(case: Case) -> Outcome:
     try:
         return duel_with(case.champion, case)
     except Unscorable as unscorable:
-        return Outcome("champion unscorable", f"version {case.champion.number}: {unscorable}; it stays", {})
+        said = f"version {case.champion.number}: {unscorable}; it stays, unless --force replaces it"
+        return Outcome("champion unscorable", said, {})
 
 
 def duel_with(holder: Version, case: Case) -> Outcome:
@@ -133,10 +140,7 @@ def duel_with(holder: Version, case: Case) -> Outcome:
     Raises: Unscorable.
     """
     with registry.downloaded(holder.number) as folder:
-        seen = folder / "artifacts" / "seen.parquet"
-        if not seen.exists():
-            raise Unscorable("it does not say what it has seen")
-        rows = case.test[duel.unseen(case.test, case.rows, stage.read_parquet(seen).to_pandas())]
+        rows = case.test[duel.unseen(case.test, case.rows, seen_by(folder))]
         if rows.empty:
             return Outcome("tie", "there is no test message that neither has seen", {})
         texts, spam = rows["text"].tolist(), (rows["label"] == "spam").to_numpy()
@@ -149,10 +153,18 @@ def duel_with(holder: Version, case: Case) -> Outcome:
     return duel.fight(challenger, champion, main, case.rule)
 
 
+def seen_by(folder: Path) -> pd.DataFrame:
+    """message_id and campaign_key of what a version has seen, from its MLflow model. Raises: Unscorable."""
+    try:
+        return stage.read_parquet(folder / "artifacts" / "seen.parquet", SEEN).to_pandas()
+    except PipelineError:
+        raise Unscorable("it does not say what it has seen") from None
+
+
 # ---- its effects
 
 
-def entry_of(outcome: Outcome, case: Case, number: str, record: tracking.Record) -> Entry:
+def entry_of(outcome: Outcome, case: Case, number: str, shown: tracking.Record) -> Entry:
     """The judgement as it stands at the version, and in the ledger if it moves the alias."""
     answers = case.package.answers(registry.EXAMPLES)["probability"]
     return Entry(
@@ -163,8 +175,8 @@ def entry_of(outcome: Outcome, case: Case, number: str, record: tracking.Record)
         reason=outcome.sentence,
         figures=stage.rounded(outcome.figures),
         actor=ledger.actor(),
-        commit=record.tags["git_commit"],
-        data_hash=record.tags["data_hash"],
+        commit=shown.tags["git_commit"],
+        data_hash=shown.tags["data_hash"],
         model_hash=case.package.model_hash,
         files=dict(case.package.md5s()),
         answers=[round(float(p), stage.DECIMALS) for p in answers],
@@ -172,7 +184,7 @@ def entry_of(outcome: Outcome, case: Case, number: str, record: tracking.Record)
     )
 
 
-def agreed(number: str, case: Case, params: Params) -> None:
+def check_parity(number: str, case: Case, params: Params) -> None:
     """Raises: PipelineError, when the registry's version answers otherwise than the model here."""
     texts = elsewhere.batch(case.test["text"].tolist())
     uri, expected = f"models:/{NAME}/{number}", case.package.answers(texts)
@@ -180,14 +192,14 @@ def agreed(number: str, case: Case, params: Params) -> None:
         raise PipelineError("\nerror: ".join(f"{uri}: {said}; the alias stays" for said in found))
 
 
-def registered(
+def conclude(
     inputs: Inputs, case: Case, params: Params, figures: Mapping[str, Figure], force: str
 ) -> Outcome:
     """Judges the model, records run and version, and moves the alias if the verdict, or a person, says so."""
-    known = settled(case)
+    known = last_judgement(case)
     outcome = Outcome(known.verdict, known.reason, _figures(known)) if known else judge(case)
-    if force and outcome.verdict not in PROMOTIONS and not case.in_service:
-        against = f"{force} (against the verdict {outcome.verdict}: {outcome.sentence})"
+    if force and not case.in_service:
+        against = f"{force} ({outcome.verdict}: {outcome.sentence})"
         known, outcome = None, Outcome("forced", against, outcome.figures)
     outcome = Outcome(outcome.verdict, outcome.sentence, {**figures, **outcome.figures})
     shown = record.record_of(inputs, told(outcome))
@@ -195,21 +207,22 @@ def registered(
     if own is None:
         threshold = str(stage.read_json(inputs.decision)["threshold"])
         own = registry.add_version(run_id, case.package.files(), {**shown.tags, "threshold": threshold})
+    if not case.in_service:
+        carry_out(known or entry_of(outcome, case, own.number, shown), case, params)
     registry.tag(own.number, {"verdict": told(outcome)})
     registry.describe(own.number, shown.description)
-    if not case.in_service:
-        decided(known or entry_of(outcome, case, own.number, shown), case, params)
+    tracking.tell(run_id, told(outcome), shown.description)
     return outcome
 
 
-def decided(entry: Entry, case: Case, params: Params) -> None:
+def carry_out(entry: Entry, case: Case, params: Params) -> None:
     """Notes the judgement at the version, and moves the alias if that is the judgement."""
     if entry.verdict not in PROMOTIONS:
-        if entry.verdict != "nothing new":
+        if entry.verdict not in PASSING:
             registry.tag(entry.version, {TAG: entry.line()})
         registry.point(CHALLENGER, entry.version)
         return
-    agreed(entry.version, case, params)
+    check_parity(entry.version, case, params)
     registry.promote(entry.version, {TAG: entry.line(), ROLLED_BACK: ""}, after=case.in_place)
     ledger.write(entry)
     log.info("register: version %s is the champion now", entry.version)
@@ -232,7 +245,7 @@ def experiment(reasons: Sequence[str]) -> Outcome:
 
 def _parsed(argv: Sequence[str] | None) -> tuple[list[Any], str]:
     """The paths, by dvc.yaml where none is given, and a person's reason to promote against the verdict."""
-    parser = argparse.ArgumentParser(description=__doc__, add_help=False)
+    parser = argparse.ArgumentParser(description=__doc__, epilog="Its paths stand in dvc.yaml.")
     parser.add_argument("--force", action="store_true", help="promote against the verdict")
     parser.add_argument("--reason", default="", help="why; it stands in the ledger for ever")
     flags, paths = parser.parse_known_args(argv)
@@ -260,12 +273,9 @@ def main(argv: list[str] | None = None) -> None:
         with packaged(inputs.tokenizer, inputs.network, inputs.decision, inputs.splits) as package:
             ledger.settle(package.model_hash)
             versions, champion = registry.versions(), registry.champion()
-            own = [v for v in versions.values() if v.tags.get("model_hash") == package.model_hash]
-            rows = record.rows(inputs.messages, inputs.splits)
-            case = Case(
-                package, rows, reasons, params.duel, next(iter(own), None), versions.get(champion or "")
-            )
-            outcome = registered(inputs, case, params, figures, force)
+            own, rows = registry.version_of(package.model_hash), record.rows(inputs.messages, inputs.splits)
+            case = Case(package, rows, reasons, params.duel, own, versions.get(champion or ""))
+            outcome = conclude(inputs, case, params, figures, force)
     stage.write_report(report, evaluation["rows"], {**figures, **outcome.figures}, told(outcome))
     checkpoint.drop_finished()
     log.info("register: %s", told(outcome))

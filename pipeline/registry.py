@@ -19,6 +19,7 @@ from pipeline.stage import PipelineError
 CHAMPION = "champion"  # the alias of the version in service
 PREVIOUS = "previous"  # of the one that was in service before it
 CHALLENGER = "challenger"  # of the one that was judged last, and is not in service
+RESTORED_AS = "restored_as"  # of a version that was rebuilt: the number that it must have
 EXAMPLES = ["WIN a prize now! Text CLAIM to 87121", "are we still on for lunch?"]
 PARTS = ("tokenizer", "network", "decision", "seen")
 SERVED_MODEL = Path(__file__).with_name("served_model.py")
@@ -88,11 +89,12 @@ def add_version(run_id: str, files: ModelFiles, tags: Mapping[str, str], number:
                 client.delete_logged_model(model.model_id)
 
         def create() -> Version:
-            made = mlflow.register_model(logged.model_uri, NAME, tags=dict(tags))
-            return Version(str(made.version), tags)
+            known = {**tags, **({RESTORED_AS: str(number)} if number else {})}
+            made = mlflow.register_model(logged.model_uri, NAME, tags=known)
+            return Version(str(made.version), known)
 
         version = once(lambda: _version_of(client, tags["model_hash"]), create)
-        while int(version.number) < number:
+        while int(version.number) < number and version.tags.get(RESTORED_AS) == str(number):
             client.delete_model_version(NAME, version.number)
             version = once(lambda: _version_of(client, tags["model_hash"]), create)
         return version
@@ -138,18 +140,21 @@ def promote(number: str, tags: Mapping[str, str], after: str | None) -> None:
     tags: what shall be said of the version; they are there before the alias is.
     Raises: PipelineError, when another version has become the champion meanwhile.
     """
+    held = aliases().get(CHAMPION)
+    if held not in (after, number):
+        raise PipelineError(f"models:/{NAME}@{CHAMPION}: version {held} took it meanwhile; run it again")
+    tag(number, tags)
+    point(CHAMPION, number)
+    tidy(number, after)
+
+
+def tidy(number: str, before: str | None) -> None:
+    """The other aliases as they must be when this version is the champion, and `before` was."""
     held = aliases()
-    with connected() as client:
-        if held.get(CHAMPION) not in (after, number):
-            raise PipelineError(
-                f"models:/{NAME}@{CHAMPION}: version {held.get(CHAMPION)} took it meanwhile; run it again"
-            )
-        for name, value in tags.items():
-            client.set_model_version_tag(NAME, number, name, value)
-        if after is not None and after != number:
-            client.set_registered_model_alias(NAME, PREVIOUS, after)
-        client.set_registered_model_alias(NAME, CHAMPION, number)
-        if held.get(CHALLENGER) == number:
+    if before not in (None, number, held.get(PREVIOUS)):
+        point(PREVIOUS, str(before))
+    if held.get(CHALLENGER) == number:
+        with connected() as client:
             client.delete_registered_model_alias(NAME, CHALLENGER)
 
 

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from pipeline import cache, ledger, package, registry, tracking
 from pipeline.ledger import Entry
-from pipeline.registry import CHAMPION, PREVIOUS
+from pipeline.registry import CHAMPION
 from pipeline.stage import PipelineError
 
 log = logging.getLogger(__name__)
@@ -16,16 +16,20 @@ NAMES = {"tokenizer": "tokenizer.json", "network": "model.keras", "decision": "d
 
 
 def restore(entries: Sequence[Entry]) -> None:
-    """Every version that was ever in service, by its number, and the aliases; what is there already stays.
+    """Every version that was ever in service, by its number, and the aliases; killed, it goes on.
 
-    Raises: PipelineError, where the registry holds other versions, or bytes are nowhere.
+    Raises: PipelineError, where the registry holds anything else, or bytes are nowhere.
     """
     if not entries:
         raise PipelineError(f"{ledger.LEDGER}: no entry, so there is nothing to restore")
     wanted, there = {entry.version: entry for entry in entries}, registry.versions()
-    models = {entry.model_hash for entry in wanted.values()}
+    if (champion := registry.champion()) not in (None, entries[-1].version):
+        raise PipelineError(
+            f"version {champion} is the champion of this registry; restore needs an empty one"
+        )
     for number, version in there.items():
-        if version.tags.get("model_hash") not in models:
+        entry = wanted.get(version.tags.get(registry.RESTORED_AS, number))
+        if entry is None or version.tags.get("model_hash") != entry.model_hash:
             raise PipelineError(
                 f"version {number} of the registry is not of {ledger.LEDGER}; restore needs an empty one"
             )
@@ -34,9 +38,8 @@ def restore(entries: Sequence[Entry]) -> None:
             rebuild(wanted[number])
     for number, reason in rolled_back(entries).items():
         registry.tag(number, {ledger.ROLLED_BACK: reason})
-    if entries[-1].previous in wanted:
-        registry.point(PREVIOUS, str(entries[-1].previous))
     registry.point(CHAMPION, entries[-1].version)
+    registry.tidy(entries[-1].version, entries[-1].previous)
     log.info("restore: %d versions; %s is the champion", len(wanted), entries[-1].version)
 
 

@@ -243,6 +243,13 @@ def restored(model_hash: str, name: str, tags: Mapping[str, str]) -> str:
         return str(run.info.run_id)
 
 
+def tell(run_id: str, verdict: str, description: str) -> None:
+    """The last verdict on a run's model, which may be another one than when it was recorded."""
+    with connected() as client:
+        client.set_tag(run_id, "verdict", verdict)
+        client.set_tag(run_id, "mlflow.note.content", description)
+
+
 def _bare_runs(client: MlflowClient, record: Record) -> list[Run]:
     """Trainings of this network that were not evaluated yet.
 

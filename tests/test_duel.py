@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from pipeline.metrics import Scored
 from pipeline.stage import PipelineError
 from pipeline.text import campaign_keys
 
-RULE = Rule(criterion="f1", margin=0.0, confidence=0.95, newest_days=28, resamples=500, seed=3)
+RULE = Rule("f1", margin=0.0, confidence=0.95, newest_days=28, newest_rows=10, resamples=500, seed=3)
 PRIZE = "You have won a prize of {} pounds, call {} now to claim it before Friday"
 
 
@@ -114,17 +115,17 @@ def test_verdict_says_its_figures():
 
 @pytest.mark.parametrize(("margin", "verdict"), [(0.1, "promote"), (0.25, "tie")])
 def test_challenger_must_be_better_by_the_margin(margin, verdict):
-    rule = Rule("f1", margin, 0.95, 28, 500, 3)
+    rule = replace(RULE, margin=margin)
     assert compared(scored(2, 0), scored(14, 0), rule).verdict == verdict
 
 
 def test_margin_below_zero_lets_a_challenger_in_that_is_not_much_worse():
-    assert compared(scored(6, 0), scored(5, 0), Rule("f1", -0.1, 0.95, 28, 500, 3)).verdict == "promote"
-    assert compared(scored(24, 0), scored(5, 0), Rule("f1", -0.1, 0.95, 28, 500, 3)).verdict == "keep"
+    assert compared(scored(6, 0), scored(5, 0), replace(RULE, margin=-0.1)).verdict == "promote"
+    assert compared(scored(24, 0), scored(5, 0), replace(RULE, margin=-0.1)).verdict == "keep"
 
 
 def test_of_a_criterion_that_counts_errors_less_is_better():
-    rule = Rule("log_loss", 0.0, 0.95, 28, 500, 3)
+    rule = replace(RULE, criterion="log_loss")
     assert compared(scored(2, 0), scored(14, 0), rule).verdict == "promote"
     assert compared(scored(14, 0), scored(2, 0), rule).verdict == "keep"
 
@@ -144,6 +145,7 @@ def test_newest_span_is_the_main_ground():
     challenger = Scored(challenger.y_true, challenger.y_score, better)
     outcome = fight(challenger, champion, new, RULE)
     assert outcome.verdict == "promote"
+    assert outcome.sentence.startswith("of the newest days f1 +0.")
     assert "on 100 messages" in outcome.sentence
     assert outcome.figures["duel.newest.difference.f1"].n == 100
     assert outcome.figures["duel.difference.f1"].n == 200
@@ -161,8 +163,19 @@ def test_challenger_that_wins_the_newest_span_but_loses_the_fixed_test_set_is_ke
     assert ", but on all test rows f1 -0." in outcome.sentence
 
 
-@pytest.mark.parametrize("main", [EVERYWHERE, ~EVERYWHERE, np.arange(200) < 40])
-def test_without_a_newest_span_of_both_labels_the_test_set_is_the_ground(main):
+def test_margin_above_zero_does_not_let_a_regression_pass():
+    new = np.zeros(200, np.bool_)
+    new[:10], new[40:60] = True, True
+    champion = scored(8, 0)
+    y_pred = champion.y_true.copy()
+    y_pred[10:30] = False
+    challenger = Scored(champion.y_true, champion.y_score, y_pred)
+    assert -0.3 < compared(challenger, champion, RULE).figures["duel.difference.f1"].value < 0
+    assert fight(challenger, champion, new, replace(RULE, margin=0.3)).verdict == "keep"
+
+
+@pytest.mark.parametrize("main", [EVERYWHERE, ~EVERYWHERE, np.arange(200) < 40, np.arange(200) > 31])
+def test_without_a_newest_span_of_enough_rows_of_both_labels_the_test_set_is_the_ground(main):
     outcome = fight(scored(2, 0), scored(14, 0), main, RULE)
     assert outcome == compared(scored(2, 0), scored(14, 0), RULE)
 
@@ -182,8 +195,10 @@ def test_mcnemar_is_the_exact_chance_of_a_fair_coin(gained, given, p):
     ("change", "line"),
     [
         ({"criterion": "f2"}, "unknown criterion 'f2'; choose from accuracy, "),
-        ({"confidence": 0.5}, "confidence must lie between 0.5 and 1, and newest_days above 0"),
-        ({"newest_days": 0}, "confidence must lie between 0.5 and 1, and newest_days above 0"),
+        ({"confidence": 0.5}, "confidence must lie between 0.5 and 1"),
+        ({"newest_days": 0}, "newest_days must be above 0 and at most 36,500, newest_rows at least 1"),
+        ({"newest_days": 36_501}, "newest_days must be above 0 and at most 36,500, newest_rows at least 1"),
+        ({"newest_rows": 0}, "newest_days must be above 0 and at most 36,500, newest_rows at least 1"),
         ({"resamples": 0}, "resamples must be 1 to 1,000,000 and seed at least 0"),
     ],
 )
@@ -209,7 +224,7 @@ OF_TWO_SEEDS = curve.CORRELATIONS["as of two seeds"]
 
 @pytest.mark.parametrize(("apart", "margin"), [(0.02, 0.0), (0.02, 0.01), (-0.01, 0.0), (-0.01, -0.02)])
 def test_benchmark_says_what_the_duel_says(apart, margin):
-    rule = Rule("f1", margin, 0.9, 28, 100, 3)
+    rule = Rule("f1", margin, 0.9, 28, 10, 100, 3)
     world = curve.World.of(curve.CORRELATIONS["less alike"], 0.002, 0.15, apart)
     champions, challengers = world.labelled(np.random.default_rng(1), 40, ham=340, spam=60)
     y_true = np.arange(400) >= 340

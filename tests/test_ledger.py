@@ -104,11 +104,37 @@ def test_unresolved_merge_says_what_to_do(marker):
     )
 
 
-@pytest.mark.parametrize("line", ["", "{", "[]", "{}", '{"version": "1"}', "\udcff"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("{", "[]", "{}", '{"version": "1"}', "\udcff"),
+        FIRST.line().replace('"2026-01-05T08:00:00+00:00"', "null"),
+        FIRST.line().replace('"version": "1"', '"version": "x"'),
+        replace(FIRST, figures=[]).line(),
+    ],
+)
 def test_line_that_is_none_is_named(line):
     LEDGER.write_text(f"{FIRST.line()}\n{line}\n", errors="surrogateescape")
     with pytest.raises(PipelineError, match=r"^ledger.jsonl: line 2: no entry; `git checkout ledger.jsonl` "):
         read()
+
+
+def test_blank_lines_and_odd_separators_in_a_reason_split_nothing():
+    odd = replace(SECOND, reason="loses\u2028 ham")
+    LEDGER.write_text(f"{FIRST.line()}\n\n{odd.line()}\n", encoding="utf-8")
+    assert read() == [FIRST, odd]
+
+
+def test_clock_that_runs_behind_puts_no_entry_before_the_last():
+    write(replace(FIRST, time="2099-01-01T00:00:00+00:00"))
+    assert ledger.now() == "2099-01-01T00:00:00+00:00"
+    write(replace(SECOND, time=ledger.now()))
+    assert [entry.version for entry in read()] == ["1", "2"]
+
+
+def test_undefined_figure_is_shown_as_none():
+    figures = {"roc_auc": {"value": None, "low": None, "n": 3}}
+    assert "roc_auc" not in show([replace(FIRST, figures=figures)])
 
 
 def test_table_has_a_row_for_each_entry_with_its_figure_and_reason():
@@ -161,8 +187,12 @@ def test_what_agrees_has_no_flaw():
         ),
         ({"held": {}}, "champion: version none in the registry, 2 here"),
         (
-            {"entries": [FIRST], "held": {"champion": "1"}},
+            {"entries": [FIRST]},
             "version 2: took the alias 2026-02-02T08:00:00+00:00, and no line says so; `git pull`",
+        ),
+        (
+            {"entries": [FIRST, replace(SECOND, reason="no reason")]},
+            "version 2: its line was changed; the registry's tag judgement has what was written",
         ),
     ],
 )
@@ -220,6 +250,11 @@ def test_rollback_brings_the_version_before_back_and_says_why(project):
         read()[0], time=read()[-1].time, verdict="rollback", previous="2", reason="loses ham"
     )
     assert registry.versions()["2"].tags["rolled_back"] == "loses ham"
+    with pytest.raises(PipelineError) as refused:  # the command again, as after a lost connection
+        call("rollback", "--reason", "loses ham")
+    assert str(refused.value) == (
+        "rollback: version 2 was rolled back itself (loses ham); name one with --to"
+    )
     call("rollback", "--to", "2", "--reason", "it does not")
     assert project.aliases() == {"champion": "2", "previous": "1"}
     assert registry.versions()["2"].tags["rolled_back"] == ""
@@ -229,21 +264,26 @@ def test_rollback_brings_the_version_before_back_and_says_why(project):
 @pytest.mark.slow
 def test_rollback_that_cannot_be_is_refused_and_moves_nothing(project):
     for arguments, line in (
-        (["--to", "7"], "rollback: --to: no version 7; choose from 1, 2"),
-        (["--to", "2"], "rollback: version 2 is the champion already"),
+        (["--to", "7", "--reason", "x"], "rollback: --to: 7 was never the champion; choose from 1, 2"),
+        (["--to", "2", "--reason", "x"], "rollback: version 2 is the champion already"),
+        (["--reason", " "], "rollback: --reason: say why; it stands in the ledger for ever"),
     ):
         with pytest.raises(PipelineError) as refused:
-            call("rollback", *arguments, "--reason", "because")
+            call("rollback", *arguments)
         assert str(refused.value) == line
     decision = project.artifacts("1") / "decision.json"
     decision.write_text(decision.read_text().replace('"slope": 1.0', '"slope": 3.0'))
     with pytest.raises(PipelineError, match=r"^version 1: 0\.\d+ for 'WIN .*, where it said 0\.\d+: "):
         call("rollback", "--reason", "because")
+    (project.artifacts("1") / "network" / "saved_model.pb").unlink()
+    with pytest.raises(PipelineError, match=r"^rollback: version 1: OSError: SavedModel .*; try another$"):
+        call("rollback", "--reason", "because")
     project.store.delete_registered_model_alias("spam-detector", "previous")
+    ledger.LEDGER.write_text(read()[1].line() + "\n")  # else the next command would mend the alias
+    project.store.set_model_version_tag("spam-detector", "2", TAG, replace(read()[0], previous=None).line())
     with pytest.raises(PipelineError, match="there is no version before this one; name one with --to"):
         call("rollback", "--reason", "because")
     assert project.aliases() == {"champion": "2"}
-    assert [entry.verdict for entry in read()] == ["first", "promote"]
 
 
 @pytest.mark.slow

@@ -256,14 +256,17 @@ def test_version_says_what_it_has_seen_and_the_duel_is_on_other_rows(champion):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "said"),
-    [("seen.parquet", "it does not say what it has seen"), ("network/saved_model.pb", ".*")],
+    [
+        ("seen.parquet", "it does not say what it has seen"),
+        ("network/saved_model.pb", "OSError: SavedModel file does not exist at: .*"),
+    ],
 )
 def test_champion_that_cannot_be_asked_is_never_a_win(part, said, champion):
     (champion.artifacts("1") / part).unlink()
     champion.decide(threshold=0.0)
     champion.register()
     line = champion.verdict()
-    assert re.fullmatch(f"champion unscorable: version 1: {said}; it stays", line)
+    assert re.fullmatch(f"champion unscorable: version 1: {said}; it stays, unless --force replaces it", line)
     assert champion.aliases() == {"champion": "1", "challenger": "2"}
     assert champion.entries() == [("first", "1", None)]
 
@@ -288,7 +291,8 @@ def test_forced_model_takes_the_alias_and_says_so_for_ever(champion):
     champion.register()
     champion.register("--force", "--reason", "the old one loses my mother's messages")
     said = champion.verdict()
-    assert said.startswith("forced: the old one loses my mother's messages (against the verdict tie: f1 ")
+    assert said.startswith("forced: the old one loses my mother's messages (tie: f1 ")
+    assert champion.runs()[-1].data.tags["verdict"] == said
     assert champion.aliases() == {"champion": "2", "previous": "1"}
     assert champion.entries() == [("first", "1", None), ("forced", "2", "1")]
     champion.register()
@@ -322,6 +326,38 @@ def test_paths_are_those_of_dvc_yaml_where_none_is_given(monkeypatch):
     paths, reason = register._parsed(["--force", "--reason", "because"])
     assert [str(path) for path in (paths[0], paths[-1])] == ["dvc.yaml", "reports/register.json"]
     assert reason == "because"
+
+
+@pytest.mark.slow
+def test_model_that_lost_the_alias_to_another_has_to_win_it_anew(champion):
+    """Its old judgement was carried out once, and does not count again."""
+    worse = champion.folder / "decision.json"
+    before = worse.read_bytes()
+    champion.decide(threshold=0.0)
+    champion.register()
+    better = worse.read_bytes()
+    worse.write_bytes(before)
+    champion.register("--force", "--reason", "I like it")
+    worse.write_bytes(better)
+    champion.register()
+    assert [entry[:2] for entry in champion.entries()] == [
+        *(("first", "1"), ("promote", "2"), ("forced", "1"), ("promote", "2"))
+    ]
+    assert champion.aliases() == {"champion": "2", "previous": "1"}
+
+
+@pytest.mark.slow
+def test_champion_that_could_not_be_asked_is_asked_again(champion, monkeypatch):
+    def fails(*_):
+        raise elsewhere.Unscorable("killed by SIGKILL")
+
+    champion.decide(threshold=0.0)
+    with monkeypatch.context() as once:
+        once.setattr(elsewhere, "answers", fails)
+        champion.register()
+    assert champion.verdict().startswith("champion unscorable: version 1: killed by SIGKILL; it stays")
+    champion.register()
+    assert champion.verdict().startswith("promote: f1 +0.")
 
 
 # ---- before the alias moves
@@ -362,7 +398,15 @@ def test_unknown_way_to_ask_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("where", "call"), [(registry, "promote"), (ledger, "write"), (register, "agreed"), (registry, "tag")]
+    ("where", "call"),
+    [
+        (registry, "promote"),
+        (registry, "point"),
+        (registry, "tidy"),
+        (registry, "tag"),
+        (ledger, "write"),
+        (register, "check_parity"),
+    ],
 )
 def test_register_that_is_killed_before_the_end_is_mended_by_the_next(where, call, champion, monkeypatch):
     champion.decide(threshold=0.0)
@@ -379,13 +423,13 @@ def test_register_that_is_killed_before_the_end_is_mended_by_the_next(where, cal
 @pytest.mark.slow
 def test_champion_that_changes_during_the_duel_stops_the_promotion(champion, monkeypatch):
     champion.decide(threshold=0.0)
-    agreed = register.agreed
+    check_parity = register.check_parity
 
     def meanwhile(*arguments):
         registry.point("champion", champion.store.create_model_version(connection.NAME, "x").version)
-        agreed(*arguments)
+        check_parity(*arguments)
 
-    monkeypatch.setattr(register, "agreed", meanwhile)
+    monkeypatch.setattr(register, "check_parity", meanwhile)
     with pytest.raises(PipelineError) as refused:
         champion.register()
     assert str(refused.value) == "models:/spam-detector@champion: version 3 took it meanwhile; run it again"
@@ -399,5 +443,5 @@ def test_registry_that_lost_its_champion_lets_nothing_in(champion):
         champion.register()
     assert str(refused.value) == (
         "ledger.jsonl: version 1 is the champion, and the registry has none; see that MLFLOW_TRACKING_URI is "
-        "right, or `python -m pipeline.ledger restore` rebuilds it"
+        "right; `python -m pipeline.ledger restore` rebuilds it, and without ledger.jsonl it begins anew"
     )

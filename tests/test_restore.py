@@ -88,12 +88,20 @@ def test_restore_that_was_killed_goes_on(lost, monkeypatch):
 @pytest.mark.slow
 def test_what_cannot_be_restored_as_it_was_is_refused(lost):
     project, _ = lost
-    first, *_ = ledger.read()
+    entries = first, *_ = ledger.read()
     ledger.LEDGER.write_text(replace(first, answers=[0.5, 0.123456]).line() + "\n")
     with pytest.raises(PipelineError, match=r"^version 1: 0\.\d+ for .*; run it at commit "):
         ledger.main(["restore"])
     assert project.store.search_registered_models() == []
+    ledger.LEDGER.write_text("".join(f"{entry.line()}\n" for entry in entries))
     project.store.create_registered_model("spam-detector")
     project.store.create_model_version("spam-detector", "file:///nowhere", tags={"model_hash": "another"})
-    with pytest.raises(PipelineError, match=r"^version 1 of the registry is not of ledger.jsonl; "):
+    for model_hash in ("another", entries[1].model_hash):  # the second is that of version 3
+        project.store.set_model_version_tag("spam-detector", "1", "model_hash", model_hash)
+        with pytest.raises(PipelineError, match=r"^version 1 of the registry is not of ledger.jsonl; "):
+            ledger.main(["restore"])
+    project.store.set_registered_model_alias("spam-detector", "champion", "1")
+    ledger.LEDGER.write_text("".join(f"{entry.line()}\n" for entry in entries[:2]))
+    with pytest.raises(PipelineError, match=r"^version 1 is the champion of this registry; restore needs"):
         ledger.main(["restore"])
+    assert project.versions() == ["1"]
