@@ -1,8 +1,9 @@
-"""How the data stages grow: rows a second and peak bytes a row of ingest, validate and vectorize.
+"""How the data stages and score grow: rows a second and peak bytes a row.
 
-`python -m benchmarks.scale [--rows 10000 100000 1000000]` makes a corpus of each size by recombining what
-`dvc repro` validated, runs the three stages on it in a temporary project, each as a process of its own, and
-prints a Markdown table. A row's bytes leave out what a stage of 1,000 rows needs: its start.
+`python -m benchmarks.scale [--rows 10000 100000 1000000] [--only score]` makes a corpus of each size by
+recombining what `dvc repro` validated, runs the stages on it in a temporary project and scores it with the
+champion, each as a process of its own, and prints a Markdown table. A row's bytes leave out what a stage of
+1,000 rows needs: its start.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.project import ROOT, set_params
-from pipeline import stage
+from pipeline import connection, stage
 
 MESSAGES = Path("data/validated/messages.parquet")
-STAGES = ("ingest", "validate", "vectorize")
+STAGES = ("ingest", "validate", "vectorize", "score")  # in this order, though score needs none of them
+SCORE = ["-m", "pipeline.score", "new.csv", "labelled.csv"]
 START = 1_000  # rows of the run that tells what starting costs
 COPIES, CAMPAIGNS, NOISE = 0.07, 0.20, 0.004  # shares of rows; the rest are strangers
 LARGEST = 0.01  # of the rows, the first campaign; the k-th has a k-th of that
@@ -115,12 +117,14 @@ def new_project(folder: Path, rows: int, messages: pd.DataFrame) -> None:
         out = csv.writer(file)
         out.writerow(("text", "label"))
         out.writerows(corpus(rows, messages))
+    pd.read_csv(folder / "data" / "inbox" / "messages.csv")[["text"]].to_csv(folder / "new.csv", index=False)
 
 
 def measured(folder: Path, name: str) -> tuple[float, float]:
     """A stage's seconds of processor time, which other work does not stretch, and its peak bytes."""
-    command = stage.read_yaml(ROOT / "dvc.yaml")["stages"][name]["cmd"].split()[1:]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    stages = stage.read_yaml(ROOT / "dvc.yaml")["stages"]
+    command = SCORE if name == "score" else stages[name]["cmd"].split()[1:]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": connection.address()}
     with subprocess.Popen([sys.executable, *command], cwd=folder, env=env, stderr=subprocess.PIPE) as process:
         said = process.stderr.read() if process.stderr else b""
         _, status, usage = os.wait4(process.pid, 0)
@@ -130,11 +134,13 @@ def measured(folder: Path, name: str) -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0  # Linux counts kibibytes
 
 
-def measured_stages(rows: int, messages: pd.DataFrame) -> dict[str, tuple[float, float]]:
+def measured_stages(
+    rows: int, messages: pd.DataFrame, stages: Sequence[str]
+) -> dict[str, tuple[float, float]]:
     """Seconds and peak bytes of each stage on a corpus of so many rows."""
     with tempfile.TemporaryDirectory() as home:
         new_project(Path(home), rows, messages)
-        return {name: measured(Path(home), name) for name in STAGES}
+        return {name: measured(Path(home), name) for name in stages}
 
 
 # ---- the table
@@ -144,14 +150,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--messages", type=Path, default=MESSAGES)
+    parser.add_argument("--only", nargs="+", choices=STAGES, default=STAGES, metavar="STAGE")
     arguments = parser.parse_args()
     messages = stage.read_parquet(arguments.messages).to_pandas()
     sizes = [START, *sorted(arguments.rows)]
-    found = {rows: measured_stages(rows, messages) for rows in tqdm(sizes, unit="corpus", disable=None)}
+    bar = tqdm(sizes, unit="corpus", disable=None)
+    found = {rows: measured_stages(rows, messages, arguments.only) for rows in bar}
 
     print("| rows | stage | seconds | rows a second | peak, MB | bytes a row |\n|---|---|---|---|---|---|")
     for rows in sizes[1:]:
-        for name in STAGES:
+        for name in arguments.only:
             (seconds, peak), (_, base) = found[rows][name], found[START][name]
             a_row = (peak - base) / (rows - START)
             cells = f"{seconds:.1f} | {rows / seconds:,.0f} | {peak / 1e6:,.0f} | {a_row:,.0f}"
@@ -160,7 +168,7 @@ def main() -> None:
     print(
         f"\nFrom {few:,} to {many:,} rows, starting left out, seconds grow with rows to the power of", end=""
     )
-    for name in STAGES:
+    for name in arguments.only:
         shorter, longer = (found[rows][name][0] - found[START][name][0] for rows in (few, many))
         print(f" {math.log(longer / shorter) / math.log(many / few):.2f} ({name})", end="")
     print()

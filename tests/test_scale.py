@@ -48,8 +48,9 @@ def test_campaigns_are_near_copies_and_strangers_are_not(rows):
 
 @pytest.mark.slow
 def test_the_three_stages_run_on_a_corpus(sms_messages):
-    found = scale.measured_stages(1_500, sms_messages.drop_duplicates("text"))
-    assert list(found) == list(scale.STAGES)
+    stages = [name for name in scale.STAGES if name != "score"]  # which needs a champion
+    found = scale.measured_stages(1_500, sms_messages.drop_duplicates("text"), stages)
+    assert list(found) == stages
     for seconds, peak in found.values():
         assert seconds > 0.1
         assert 50e6 < peak < 5e9
