@@ -102,8 +102,8 @@ def usable(said: Any, rows: int) -> pd.DataFrame:
         table = pd.DataFrame({"label": said["label"], "probability": said["probability"]})
         table = table.astype({"probability": "float64"})
         held = {
-            "label": table["label"].isin(["ham", "spam"]),
-            "probability": table["probability"].between(0, 1),
+            "labels are neither ham nor spam": table["label"].isin(["ham", "spam"]),
+            "probabilities do not lie in [0, 1]": table["probability"].between(0, 1),
         }
     except KeyError as error:
         raise Unscorable(f"no column {error}") from error
@@ -111,9 +111,9 @@ def usable(said: Any, rows: int) -> pd.DataFrame:
         raise Unscorable("labels or probabilities of another kind") from error
     if len(table) != rows:
         raise Unscorable(f"{len(table)} answers to {rows} messages")
-    for column, holds in held.items():
+    for problem, holds in held.items():  # which are counted, as a wrong label may be a message
         if not holds.all():
-            raise Unscorable(f"{(~holds).sum()} of {rows} answers have no {column} that there is")
+            raise Unscorable(f"{(~holds).sum()} of {rows} {problem}")
     return table
 
 

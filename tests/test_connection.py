@@ -116,7 +116,7 @@ def started():
 CALLS = {
     "champion": registry.champion,
     "load_champion": registry.load_champion,
-    "promote": lambda: registry.promote("1"),
+    "promote": lambda: registry.promote("1", {}, after=None),
     "version_of": lambda: registry.version_of("a"),
     "live_run": started,
 }

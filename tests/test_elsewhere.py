@@ -42,14 +42,14 @@ def test_batch_of_no_messages_is_the_hostile_texts():
     [
         ("TypeError at served_model.py:7", "TypeError at served_model.py:7"),
         (TABLE[:2], "2 answers to 3 messages"),
-        (TABLE.assign(probability=[0.25, float("nan"), 0.5]), "a probability is nan"),
-        (TABLE.assign(probability=[0.25, None, 0.5]), "a probability is nan"),
-        (TABLE.assign(probability=[0.25, 0.5, 1.5]), "a probability is 1.5"),
-        (TABLE.assign(probability=[-0.25, 0.5, 0.5]), "a probability is -0.25"),
-        (TABLE.assign(label=["ham", "spam", "Ham"]), "a label is Ham"),
-        (TABLE.assign(label=["ham", None, "ham"]), "a label is nan"),
+        (TABLE.assign(probability=[0.25, float("nan"), 0.5]), "1 of 3 probabilities do not lie in [0, 1]"),
+        (TABLE.assign(probability=[0.25, None, 0.5]), "1 of 3 probabilities do not lie in [0, 1]"),
+        (TABLE.assign(probability=[0.25, 0.5, 1.5]), "1 of 3 probabilities do not lie in [0, 1]"),
+        (TABLE.assign(probability=[-0.25, 0.5, 0.5]), "1 of 3 probabilities do not lie in [0, 1]"),
+        (TABLE.assign(label=["ham", "spam", "Ham"]), "1 of 3 labels are neither ham nor spam"),
+        (TABLE.assign(label=["ham", None, "ham"]), "1 of 3 labels are neither ham nor spam"),
         (TABLE.drop(columns="label"), "no column 'label'"),
-        (TABLE.assign(label=[["ham"], ["spam"], ["ham"]]), "a label is ['ham']"),
+        (TABLE.assign(label=[["ham"], ["spam"], ["ham"]]), "3 of 3 labels are neither ham nor spam"),
         (TABLE.assign(probability=["low", "high", "low"]), "labels or probabilities of another kind"),
         ({"label": ["ham"], "probability": [0.5, 0.5]}, "labels or probabilities of another kind"),
     ],
@@ -98,7 +98,7 @@ ANSWER = 'return pandas.DataFrame({"label": "ham", "probability": %s}, index=tex
 @pytest.mark.parametrize(
     ("predict", "line"),
     [
-        (ANSWER % 'float("nan")', "a probability is nan"),
+        (ANSWER % 'float("nan")', "3 of 3 probabilities do not lie in [0, 1]"),
         (ANSWER % "0.5" + "[1:]", "2 answers to 3 messages"),
         ("raise ValueError(texts[0])", "ValueError at hand_written.py:8"),  # without the message's text
         ("return texts.str.len()", "KeyError"),
