@@ -287,7 +287,7 @@ def killed(pattern: str) -> Fate:
     """SIGKILL to `dvc repro` and its stage when such a request comes, or when it has been carried out."""
 
     def fate(year: Year, retraining: Retraining) -> Problems:
-        known = year.requests.get(retraining.kind) or next(iter(year.requests.values()))
+        known = year.requests.get(retraining.kind) or min(year.requests.values(), key=len)
         number = 1 + int(retraining.part * sum(bool(re.search(pattern, request)) for request in known))
         kill = calls(lambda: os.killpg(dvc.pid, signal.SIGKILL), after=retraining.part * 10 % 2 < 1)
         year.proxy.on(kill, pattern, [number])
@@ -425,10 +425,11 @@ def retrain(year: Year, plan: Sequence[Retraining], turn: int) -> Problems:
 
 
 def roll_back(year: Year) -> Problems:
-    """To the version before, or to the very first, in turns."""
-    before, first = year.standing(), year.standing().lines[0]["version"]
+    """To the version before, or to the first of all, in turns; two in a row need to be told where to."""
+    before = year.standing()
+    others = [line["version"] for line in before.lines if line["version"] != before.champion]
     turn = year.verdicts.setdefault(ROLLED_BACK, Counter()).total()
-    to = ("--to", first) if turn % 2 and first != before.champion else ()
+    to = ("--to", others[0]) if turn % 2 or before.lines[-1]["verdict"] == "rollback" else ()
     yield from failed(year.run(*LEDGER, "rollback", *to, "--reason", "complaints"))
     year.verdicts[ROLLED_BACK]["rollback"] += 1
     yield from checked(year, before)

@@ -348,6 +348,15 @@ class _Rule:
         return self.numbers is None or self.seen[counted] in self.numbers
 
 
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed is no news."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Proxy:
     """Forwards every request to the server on `target`, but for those that `on` names."""
 
@@ -356,8 +365,7 @@ class Proxy:
         self._rules: list[_Rule] = []
         self._target = target
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", free_port()), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Listener(("127.0.0.1", free_port()), self._handler())
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
