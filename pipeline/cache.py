@@ -2,6 +2,7 @@
 
 import hashlib
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -47,4 +48,4 @@ def files(names: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _dvc(*command: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(["dvc", *command], capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-m", "dvc", *command], capture_output=True, text=True)

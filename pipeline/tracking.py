@@ -27,7 +27,7 @@ from pipeline.connection import connected, experiment, once, patience, unreachab
 log = logging.getLogger(__name__)
 
 LIVE_TIMEOUT = 10  # seconds that a training waits for a server to take an epoch's curves
-METRICS_AT_ONCE = 100  # of more, MLflow 3.17 refuses those that it has, where it would keep one of each
+METRICS_AT_ONCE = 100  # of more, also counted once for each model of the run, MLflow 3.17 refuses known ones
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ def _fill(client: MlflowClient, run: Run, record: Record) -> None:
         for epoch in record.curves:
             if int(epoch["epoch"]) not in shown:
                 _log_epoch(client, run, epoch)
-        metrics = list(record.metrics.items())
+        metrics = [(name, value) for name, value in record.metrics.items() if name not in run.data.metrics]
         for start in range(0, len(metrics), METRICS_AT_ONCE):
             mlflow.log_metrics(dict(metrics[start : start + METRICS_AT_ONCE]), step=0, timestamp=then)
         for split, rows in record.datasets.items():
