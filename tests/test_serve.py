@@ -61,7 +61,7 @@ def test_good_bodies_are_answered_as_the_model_answers(served):
     ):
         said = asked(server, json.dumps(body)).json()["predictions"]
         assert elsewhere.difference(pd.DataFrame(said), expected) is None
-        assert [row["threshold"] for row in said] == [0.5] * len(texts)
+        assert len({row["threshold"] for row in said}) == 1
 
 
 @pytest.mark.slow
