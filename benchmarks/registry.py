@@ -265,9 +265,10 @@ Fate = Callable[[Year, Retraining], Problems]
 
 
 def failed(done: subprocess.CompletedProcess[str]) -> Problems:
-    """What went wrong with a command that should not have failed."""
+    """What went wrong with a command that should not have failed: its errors, or its last words."""
     if done.returncode:
-        yield f"{' '.join(done.args)}: {done.stderr.strip()[-300:]}"
+        said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        yield f"{' '.join(done.args)}: {' '.join(said) or done.stderr.strip()[-300:]}"
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> Problems:
@@ -315,11 +316,12 @@ def no_server(year: Year, retraining: Retraining) -> Problems:
 
 
 def failing(action: Action) -> Fate:
-    """The server does this at every seventh request; a user tries again."""
+    """The server does this at every seventh request; a user tries again, and meets it at others."""
 
     def fate(year: Year, retraining: Retraining) -> Problems:
-        year.proxy.on(action, numbers=range(6, 100_000, 7))
-        for _ in range(TRIES):
+        for trial in range(TRIES):
+            year.proxy.reset()
+            year.proxy.on(action, numbers=range(6 + trial, 100_000, 7))
             done = year.run("dvc", "repro", **NO_WAIT)
             if done.returncode == 0:
                 return
