@@ -16,7 +16,6 @@ EDITS = (1, 2, 3)  # how many a corrupted message has, one after the other
 SIGNS = string.digits + "@$!+*^|&#%"
 SEPARATORS = [".", "-", "_", "*", "  "]
 _WORD = re.compile(r"[^\W\d_]{3,}")
-_NUMBER = re.compile(r"\d{4,}")
 
 Corruption = Callable[[str, float, Random, Sequence[str]], str]  # of (message, share, random, words of ham)
 
@@ -47,11 +46,6 @@ def separated(message: str, share: float, random: Random, words: Sequence[str]) 
     return _WORD.sub(lambda word: sign.join(word[0]) if random.random() < share else word[0], message)
 
 
-def numbers(message: str, share: float, random: Random, words: Sequence[str]) -> str:
-    """Long numbers become others."""
-    return _NUMBER.sub(lambda found: "".join(random.choices(string.digits, k=len(found[0]))), message)
-
-
 def ham_words(message: str, share: float, random: Random, words: Sequence[str]) -> str:
     """Words of ham stand at either end. Source: Lowd and Meek 2005."""
     added = random.choices(words, k=random.randint(2, 16)) if words else []
@@ -62,7 +56,6 @@ CORRUPTIONS: dict[str, Corruption] = {
     "leet": leet,
     "slips": slips,
     "separated": separated,
-    "numbers": numbers,
     "ham_words": ham_words,
 }
 

@@ -1,6 +1,5 @@
 """Each corruption edits what it says, up to its share, and takes its chances from the random given."""
 
-import re
 from random import Random
 
 import pytest
@@ -53,13 +52,6 @@ def test_leet_draws_a_table_for_each_message_and_keeps_to_it():
     assert len(tables) == 20
 
 
-def test_numbers_changes_long_ones_alone():
-    found = edited("numbers")
-    assert re.sub(r"\d", "0", found) == re.sub(r"\d", "0", MESSAGE)
-    assert "09066364589" not in found
-    assert edited("numbers", message="call me at 10 30 or 123") == "call me at 10 30 or 123"
-
-
 def test_ham_words_stand_at_one_end():
     for seed in range(20):
         found = edited("ham_words", seed=seed)
@@ -76,8 +68,9 @@ def test_half_of_all_words_may_train_however_they_are_written():
 
 
 def test_corrupted_takes_those_named():
-    found = {corruption.corrupted(MESSAGE, ["numbers"], Random(seed), WORDS) for seed in range(10)}
-    assert all(re.sub(r"\d", "0", message) == re.sub(r"\d", "0", MESSAGE) for message in found)
+    assert all(
+        MESSAGE in corruption.corrupted(MESSAGE, ["ham_words"], Random(seed), WORDS) for seed in range(10)
+    )
 
 
 def test_corrupted_edits_a_message_once_or_more():

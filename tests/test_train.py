@@ -406,7 +406,7 @@ REFUSED = [
     (
         "corruptions",
         ["l33t"],
-        ".corruptions: unknown 'l33t'; choose from leet, slips, separated, numbers, ham_words",
+        ".corruptions: unknown 'l33t'; choose from leet, slips, separated, ham_words",
     ),
     ("stop_share", 0.0, f": {SHARES}"),
     ("dropout", -0.1, f": {SHARES}"),
