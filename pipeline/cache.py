@@ -19,15 +19,19 @@ def md5(path: Path) -> str:
 
 def held(names: Iterable[str]) -> set[str]:
     """Those of the MD5s whose bytes lie in the cache here."""
-    files = Path(_dvc("cache", "dir").stdout.strip()) / "files" / "md5"
+    files = Path(dvc("cache", "dir").stdout.strip()) / "files" / "md5"
     return {name for name in names if (files / name[:2] / name[2:]).exists()}
+
+
+class Gone(PipelineError):  # noqa: N818 (it is bytes that it speaks of)
+    """Bytes that lie neither in the cache nor in the remote."""
 
 
 @contextmanager
 def files(names: Mapping[str, str]) -> Iterator[Path]:
     """A folder with these files, an MD5 by file name each, while the block runs.
 
-    They come from the cache, else from the remote. Raises: PipelineError.
+    They come from the cache, else from the remote. Raises: Gone.
     """
     with tempfile.TemporaryDirectory(dir=".", prefix="restored-") as folder:  # DVC knows no file outside
         for name, its_md5 in names.items():
@@ -35,17 +39,18 @@ def files(names: Mapping[str, str]) -> Iterator[Path]:
             out = {"md5": its_md5, "hash": "md5", "path": name}
             stage.write_json(pointer, {"outs": [out]})  # JSON is YAML
             for command in ("checkout", "pull"):
-                done = _dvc(command, "--quiet", str(pointer))
+                done = dvc(command, "--quiet", str(pointer))
                 if done.returncode == 0:
                     break
             else:
                 said = " ".join(done.stderr.split())[-200:]
-                raise PipelineError(
+                raise Gone(
                     f"{name} {its_md5}: neither in DVC's cache nor in its remote ({said}); "
                     "somebody who has it runs `dvc push`"
                 )
         yield Path(folder)
 
 
-def _dvc(*command: str) -> "subprocess.CompletedProcess[str]":
+def dvc(*command: str) -> "subprocess.CompletedProcess[str]":
+    """Runs a command of DVC, whose words are kept."""
     return subprocess.run([sys.executable, "-m", "dvc", *command], capture_output=True, text=True)

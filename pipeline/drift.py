@@ -214,6 +214,19 @@ def tables(found: Described, params: Params) -> dict[str, alarms.Table]:
     }
 
 
+def ask(reference: pd.DataFrame, new: pd.DataFrame, folder: Path, params: Params) -> list[Check]:
+    """The judged checks, which also stand in `drift.json` and `drift.html` of the folder."""
+    found = profile.describe(dict(zip(SETS, (reference, new), strict=True)))
+    checks = compare(found, params)
+    alarms.write_json(folder / "drift.json", int(found.rows("new").sum()), checks)
+    lead = f"{len(new):,} new messages against {len(reference):,}: {alarms.verdict(checks)}."
+    if left_out := [name for name in CHECKS if name not in {check.name for check in checks}]:
+        lead += f" Not asked, for want of labels, words or campaigns: {', '.join(left_out)}."
+    alarms.write_html(folder / "drift.html", "Drift", lead, checks, tables(found, params))
+    log.info("drift: %s", lead)
+    return checks
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("reference", type=Path, help="messages that the model knows, as validate leaves them")
@@ -223,17 +236,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
     params = stage.read_params(Params, "drift")
-    paths = zip(SETS, (arguments.reference, arguments.new), strict=True)
-    found = profile.describe({name: read(path, params) for name, path in paths})
-    checks = compare(found, params)
-
-    old, new = (f"{rows:,}" for rows in _rows(found))
-    lead = f"{new} new messages against {old}: {alarms.verdict(checks)}."
-    if left_out := [name for name in CHECKS if name not in {check.name for check in checks}]:
-        lead += f" Not asked, for want of labels, words or campaigns: {', '.join(left_out)}."
-    alarms.write_json(arguments.output / "drift.json", int(found.rows("new").sum()), checks)
-    alarms.write_html(arguments.output / "drift.html", "Drift", lead, checks, tables(found, params))
-    log.info("drift: %s", lead)
+    reference, new = (read(path, params) for path in (arguments.reference, arguments.new))
+    ask(reference, new, arguments.output, params)
 
 
 if __name__ == "__main__":

@@ -73,9 +73,15 @@ def parsed(line: str, place: str) -> Entry:
     return entry
 
 
+def clock() -> datetime:
+    """Now, in UTC; SOURCE_DATE_EPOCH stands in for it where it is set, as in reproducible builds."""
+    told = os.environ.get("SOURCE_DATE_EPOCH")
+    return datetime.fromtimestamp(int(told), UTC) if told else datetime.now(UTC)
+
+
 def now() -> str:
     """The time of a new entry: never before the last one's, whichever clock that was by."""
-    return max([datetime.now(UTC).isoformat(timespec="seconds"), *(entry.time for entry in read())])
+    return max([clock().isoformat(timespec="seconds"), *(entry.time for entry in read())])
 
 
 def actor() -> str:
@@ -275,6 +281,7 @@ def main(argv: list[str] | None = None) -> None:
     back.add_argument("--to", metavar="N", help="a version (default: the one before)")
     back.add_argument("--reason", required=True, help="stands in the ledger for ever")
     commands.add_parser("restore", help="rebuilds versions and aliases in an empty registry")
+    commands.add_parser("follow", help="promotes the last line's version, or rebuilds it, where need be")
     arguments = parser.parse_args(argv)
 
     match arguments.command:
@@ -291,6 +298,11 @@ def main(argv: list[str] | None = None) -> None:
 
             with stage.one_at_a_time():
                 restore.restore(read())
+        case "follow":
+            from pipeline import restore
+
+            with stage.one_at_a_time():
+                log.info("ledger: %s", restore.follow())
 
 
 if __name__ == "__main__":

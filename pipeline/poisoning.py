@@ -224,14 +224,32 @@ def _spam(messages: pd.DataFrame) -> Mask:
 def read(path: Path, params: Params) -> pd.DataFrame:
     """The messages of a file that have text and label. Raises: PipelineError, also for too few of them."""
     messages = formats.read_messages(path)
-    held = messages[messages["text"].notna() & messages["label"].isin(LABELS)]
-    fewest = min((held["label"] == label).sum() for label in LABELS)
-    if len(held) < params.fewest_rows or fewest < baseline.FOLDS:
+    held = messages[messages["text"].notna() & messages["label"].isin(LABELS)].reset_index(drop=True)
+    if not enough(held, params):
+        fewest = min(held["label"].eq(label).sum() for label in LABELS)
         raise PipelineError(
             f"{path}: {len(held):,} labelled messages, {fewest:,} of one label, where poisoning.fewest_rows "
             f"asks for {params.fewest_rows:,}, {baseline.FOLDS} of each label; bring more"
         )
-    return held.reset_index(drop=True)
+    return held
+
+
+def enough(messages: pd.DataFrame, params: Params) -> bool:
+    """Whether so many labelled messages can be asked about."""
+    fewest = min(messages["label"].eq(label).sum() for label in LABELS)
+    return len(messages) >= params.fewest_rows and fewest >= baseline.FOLDS
+
+
+def ask(judged: Judged, new: pd.DataFrame, folder: Path, params: Params) -> list[Check]:
+    """The judged checks, which also stand in `poisoning.json` and `poisoning.html` of the folder."""
+    checks = compare(judged, params)
+    lead = f"{len(new):,} new messages: {alarms.verdict(checks)}."
+    shown = new.loc[judged.disputed, list(SHOWN)].head(100)
+    table = {"Disputed labels": (SHOWN, shown.to_numpy(object).tolist())}
+    alarms.write_json(folder / "poisoning.json", len(new), checks)
+    alarms.write_html(folder / "poisoning.html", "Poisoning", lead, checks, table)
+    log.info("poisoning: %s", lead)
+    return checks
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -248,14 +266,7 @@ def main(argv: list[str] | None = None) -> None:
     params = stage.read_params(Params, "poisoning")
     reference, new = read(arguments.reference, params), read(arguments.new, params)
     judged = judge_by_champion(new) if arguments.champion else judge_by_reference(reference, new)
-    checks = compare(judged, params)
-
-    lead = f"{len(new):,} new messages: {alarms.verdict(checks)}."
-    shown = new.loc[judged.disputed, list(SHOWN)].head(100)
-    table = {"Disputed labels": (SHOWN, shown.to_numpy(object).tolist())}
-    alarms.write_json(arguments.output / "poisoning.json", len(new), checks)
-    alarms.write_html(arguments.output / "poisoning.html", "Poisoning", lead, checks, table)
-    log.info("poisoning: %s", lead)
+    ask(judged, new, arguments.output, params)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from pipeline.stage import Figure, PipelineError
 log = logging.getLogger(__name__)
 
 PASSING = "nothing new", "champion unscorable"  # verdicts that are asked for anew each time
+PROPOSES = "REGISTER_PROPOSES"  # set in the environment: the line is written, and the alias waits for it
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def last_judgement(case: Case) -> Entry | None:
         return None
     if case.in_service:
         return known
-    carried_out = known.verdict in PROMOTIONS and known in ledger.read()  # and the alias has moved on since
+    carried_out = known.verdict in PROMOTIONS and known in ledger.read()[:-1]  # and it has moved on since
     return known if known.previous == case.in_place and not carried_out else None
 
 
@@ -216,13 +217,23 @@ def conclude(
 
 
 def carry_out(entry: Entry, case: Case, params: Params) -> None:
-    """Notes the judgement at the version, and moves the alias if that is the judgement."""
+    """Notes the judgement at the version, and moves the alias if that is the judgement.
+
+    Where PROPOSES is set the alias stays: `python -m pipeline.ledger follow` moves it once a person, or the
+    owner's rule, has put the line on the default branch.
+    """
     if entry.verdict not in PROMOTIONS:
         if entry.verdict not in PASSING:
             registry.tag(entry.version, {TAG: entry.line()})
         registry.point(CHALLENGER, entry.version)
         return
     check_parity(entry.version, case, params)
+    if os.environ.get(PROPOSES):
+        registry.tag(entry.version, {TAG: entry.line()})
+        registry.point(CHALLENGER, entry.version)
+        ledger.write(entry)
+        log.info("register: version %s is proposed", entry.version)
+        return
     registry.promote(entry.version, {TAG: entry.line(), ROLLED_BACK: ""}, after=case.in_place)
     ledger.write(entry)
     log.info("register: version %s is the champion now", entry.version)

@@ -1,7 +1,7 @@
-"""Rebuilds versions and aliases in an empty registry, from the ledger and DVC's cache or remote."""
+"""Makes a registry as the ledger says: promotes what was merged, rebuilds what was lost."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tqdm import tqdm
 
@@ -15,14 +15,16 @@ log = logging.getLogger(__name__)
 NAMES = {"tokenizer": "tokenizer.json", "network": "model.keras", "decision": "decision.json"}
 
 
-def restore(entries: Sequence[Entry]) -> None:
-    """Every version that was ever in service, by its number, and the aliases; killed, it goes on.
+def restore(entries: Sequence[Entry], numbers: Collection[str | None] = ()) -> None:
+    """Every version that was ever in service, or those of `numbers`, and the aliases; killed, it goes on.
 
     Raises: PipelineError, where the registry holds anything else, or bytes are nowhere.
     """
     if not entries:
         raise PipelineError(f"{ledger.LEDGER}: no entry, so there is nothing to restore")
-    wanted, there = {entry.version: entry for entry in entries}, registry.versions()
+    told = {entry.version: entry for entry in entries}
+    wanted = {number: told[number] for number in told if not numbers or number in numbers}
+    there = registry.versions()
     if (champion := registry.champion()) not in (None, entries[-1].version):
         raise PipelineError(
             f"version {champion} is the champion of this registry; restore needs an empty one"
@@ -37,10 +39,41 @@ def restore(entries: Sequence[Entry]) -> None:
         if number not in there:
             rebuild(wanted[number])
     for number, reason in rolled_back(entries).items():
-        registry.tag(number, {ledger.ROLLED_BACK: reason})
+        if number in wanted:
+            registry.tag(number, {ledger.ROLLED_BACK: reason})
     registry.point(CHAMPION, entries[-1].version)
     registry.tidy(entries[-1].version, entries[-1].previous)
     log.info("restore: %d versions; %s is the champion", len(wanted), entries[-1].version)
+
+
+def follow() -> str:
+    """Makes the registry as the ledger says, and says what was done.
+
+    A line that came with a merge promotes its version; an empty registry gets the champion, and the one
+    before it, back. Raises: Gone, where their bytes are nowhere; PipelineError.
+    """
+    entries, champion, versions = ledger.read(), registry.champion(), registry.versions()
+    if not entries:
+        return "no promotion yet"
+    last, held = entries[-1], ledger.Entry.of(versions.get(champion or ""))
+    there = versions.get(last.version)
+    known = there is not None and there.tags.get("model_hash") == last.model_hash
+    if champion == last.version and known:
+        ledger.settle()
+        return f"version {champion} is the champion"
+    if held and held.time > last.time:  # promoted or rolled back where the line has not come from yet
+        ledger.settle()
+        return f"version {champion} is the champion, which took the alias after the last line"
+    if known and champion == last.previous:
+        registry.promote(last.version, {ledger.TAG: last.line(), ledger.ROLLED_BACK: ""}, after=champion)
+        return f"version {last.version} is the champion now, as its line is here"
+    if champion is None:
+        restore(entries, {last.version, last.previous})
+        return f"version {last.version} is the champion again, in a registry that had none"
+    raise PipelineError(
+        f"{ledger.LEDGER}: version {last.version} took over from version {last.previous}, and the registry's "
+        f"champion is {champion}; retrain, or `rollback --to` the one that shall serve"
+    )
 
 
 def rebuild(entry: Entry) -> None:

@@ -15,7 +15,7 @@ PIPELINE = ROOT / "pipeline"
 DVC = ruamel.yaml.YAML(typ="safe").load(ROOT / "dvc.yaml")
 PARAMS = ruamel.yaml.YAML(typ="safe").load(ROOT / "params.yaml")
 STAGES = DVC["stages"]
-BESIDE = ["drift", "poisoning"]  # commands outside the stages that have a section of params.yaml
+BESIDE = ["drift", "poisoning", "retrain"]  # commands outside the stages that have a section of params.yaml
 MODULES = sorted(path.stem for path in PIPELINE.glob("*.py") if path.stem != "__init__")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -10,7 +10,7 @@ from evaluated import Project
 from mlflow import MlflowClient
 from test_ledger import BACK, FIRST, SECOND
 
-from pipeline import ledger, registry, restore
+from pipeline import cache, ledger, register, registry, restore
 from pipeline.stage import PipelineError
 
 TEXTS = pd.DataFrame({"text": ["WIN a prize now! Text CLAIM", "see you at lunch", "Free entry 87121"]})
@@ -105,3 +105,114 @@ def test_what_cannot_be_restored_as_it_was_is_refused(lost):
     with pytest.raises(PipelineError, match=r"^version 1 is the champion of this registry; restore needs"):
         ledger.main(["restore"])
     assert project.versions() == ["1"]
+
+
+# ---- the registry follows the ledger
+
+
+@pytest.fixture
+def proposed(store, tmp_path, monkeypatch):
+    """Version 1 is the champion; 2 lost; 3 won, and waits for its line to be merged."""
+    run, project = runner(tmp_path), Project(tmp_path, store)
+    run("git", "init", "--quiet")
+    run("dvc", "init", "--quiet")
+    for threshold in (2.0, 3.0, 0.0):
+        if threshold == 0.0:
+            monkeypatch.setenv(register.PROPOSES, "1")
+        project.decide(threshold)
+        run("dvc", "add", "--quiet", *restore.NAMES.values(), "splits.parquet")
+        project.register()
+    monkeypatch.delenv(register.PROPOSES)
+    return project
+
+
+@pytest.mark.slow
+def test_proposed_version_serves_once_its_line_is_here(proposed, caplog):
+    caplog.set_level("INFO", logger="pipeline")
+    line, before = proposed.folder / "ledger.jsonl", proposed.aliases()
+    assert before == {"champion": "1", "challenger": "3"}
+    assert proposed.entries() == [("first", "1", None), ("promote", "3", "1")]
+    whole = line.read_text()
+    line.write_text(whole.splitlines(keepends=True)[0])  # as on main, before the merge
+    ledger.main(["follow"])
+    assert caplog.messages[-1] == "ledger: version 1 is the champion"
+    assert proposed.aliases() == before
+    line.write_text(whole)
+    ledger.main(["follow"])
+    assert caplog.messages[-1] == "ledger: version 3 is the champion now, as its line is here"
+    assert proposed.aliases() == {"champion": "3", "previous": "1"}
+    ledger.main(["follow"])
+    assert caplog.messages[-1] == "ledger: version 3 is the champion"
+    ledger.main(["verify"])
+
+
+@pytest.mark.slow
+def test_proposal_that_is_run_again_stays_one_line_with_its_time(proposed, monkeypatch):
+    whole = (proposed.folder / "ledger.jsonl").read_text()
+    monkeypatch.setenv(register.PROPOSES, "1")
+    proposed.register()
+    assert (proposed.folder / "ledger.jsonl").read_text() == whole
+    assert ledger.Entry.of(registry.versions()["3"]) == ledger.read()[-1]
+    monkeypatch.delenv(register.PROPOSES)
+    proposed.register()  # by a person, on the branch
+    assert (proposed.folder / "ledger.jsonl").read_text() == whole
+    assert proposed.aliases() == {"champion": "3", "previous": "1"}
+
+
+@pytest.mark.slow
+def test_first_version_of_all_may_be_proposed_too(store, tmp_path, monkeypatch):
+    project = Project(tmp_path, store)
+    monkeypatch.setenv(register.PROPOSES, "1")
+    project.register()
+    assert project.aliases() == {"challenger": "1"}
+    ledger.main(["follow"])
+    assert project.aliases() == {"champion": "1"}
+
+
+@pytest.mark.slow
+def test_rollback_whose_line_has_not_come_yet_is_not_undone(proposed, caplog):
+    caplog.set_level("INFO", logger="pipeline")
+    ledger.main(["follow"])
+    before = (proposed.folder / "ledger.jsonl").read_text()
+    ledger.rollback(None, "loses ham")
+    (proposed.folder / "ledger.jsonl").write_text(before)  # another clone, which has not pulled
+    ledger.main(["follow"])
+    assert caplog.messages[-1].endswith("version 1 is the champion, which took the alias after the last line")
+    assert proposed.aliases()["champion"] == "1"
+    assert [verdict for verdict, *_ in proposed.entries()] == ["first", "promote", "rollback"]
+
+
+@pytest.mark.slow
+def test_line_that_took_over_from_another_champion_is_refused(proposed):
+    whole = (proposed.folder / "ledger.jsonl").read_text()
+    (proposed.folder / "ledger.jsonl").write_text(whole.replace('"previous": "1"', '"previous": "7"'))
+    with pytest.raises(PipelineError) as refused:
+        restore.follow()
+    assert str(refused.value) == (
+        "ledger.jsonl: version 3 took over from version 7, and the registry's champion is 1; retrain, or "
+        "`rollback --to` the one that shall serve"
+    )
+
+
+@pytest.mark.slow
+def test_registry_that_was_lost_gets_champion_and_the_one_before_it(lost):
+    project, answer = lost
+    ledger.main(["follow"])
+    assert project.aliases() == {"champion": "1", "previous": "3"}
+    model, _ = registry.load_champion()
+    pd.testing.assert_frame_equal(model.predict(TEXTS), answer)
+
+
+@pytest.mark.slow
+def test_lost_registry_whose_files_are_gone_stays_empty(lost):
+    project, _ = lost
+    shutil.rmtree(project.folder / ".dvc" / "cache")
+    for path in project.folder.glob("*.dvc"):
+        (project.folder / path.stem).unlink()
+    with pytest.raises(cache.Gone, match=r"neither in DVC's cache nor in its remote"):
+        restore.follow()
+    assert registry.champion() is None
+
+
+def test_without_a_ledger_there_is_nothing_to_follow(store):
+    assert restore.follow() == "no promotion yet"

@@ -1,0 +1,242 @@
+"""Retrains when there is a reason: `python -m pipeline.retrain decide`, then `run`.
+
+decide brings what is new, holds it to the guard, and says in reports/retrain.json whether to retrain and why;
+run retrains, and leaves a winner proposed: a line of the ledger, whose version serves once it is merged.
+"""
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline import cache, drift, github, ledger, poisoning, registry, restore, stage, tracking
+from pipeline.formats import MESSAGES
+from pipeline.ledger import LEDGER, Entry
+from pipeline.reasons import Decision, Params, State, decide
+from pipeline.register import PROPOSES
+from pipeline.stage import Figure, PipelineError
+
+__all__ = ["Params"]
+
+log = logging.getLogger(__name__)
+
+REPORT = Path("reports/retrain.json")
+REVIEW = Path("data/review")  # pages for a person
+REFUSED = REVIEW / "refused.txt"  # what the guard said, a line each
+VALIDATED = Path("data/validated/messages.parquet")
+LOCK = Path("dvc.lock")
+MARK = "Retrain: "  # the commits of retraining begin with it
+ACTIONS = {"retrain": 0, "wait": 3, "blocked": 4, "refused": 5}  # and the exit code of `decide`
+JUDGED = ("ingest", "validate", "vectorize", "train", "evaluate")  # stages that a model depends on
+
+
+# ---- what is there
+
+
+def prepare() -> list[str]:
+    """Brings what is new and holds it to the guard; the lines in which the guard refuses it, if it does."""
+    done = subprocess.run([sys.executable, "-m", "pipeline.fetch", "--update"])
+    if done.returncode:
+        raise PipelineError("retrain: a source could not be fetched, as said above; nothing was decided")
+    return repro("validate")
+
+
+def repro(*targets: str, **environment: str) -> list[str]:
+    """Runs `dvc repro`, and shows what it says; the lines that begin with `error:`, where it fails.
+
+    Raises: PipelineError, where it fails for another reason.
+    """
+    command = [sys.executable, "-m", "dvc", "repro", *targets]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    ) as done:
+        said = []
+        for line in done.stderr or ():
+            sys.stderr.write(line)
+            said.append(line.rstrip("\n"))
+    errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
+    if done.returncode and not errors:
+        raise PipelineError("retrain: `dvc repro` failed, as it says above")
+    return errors if done.returncode else []
+
+
+def known_ids(champion: Entry) -> "pd.Series[Any]":
+    """message_id of all that the champion was made of and judged by. Raises: Gone."""
+    with cache.files({"splits.parquet": champion.files["splits"]}) as folder:
+        return stage.read_parquet(folder / "splits.parquet", ["message_id"]).to_pandas()["message_id"]
+
+
+def windows(new: pd.DataFrame, days: float, most: int) -> Iterator[pd.DataFrame]:
+    """The messages of the last spans of so many days, the newest last; undated ones are of the newest."""
+    newest = new["received_at"].max()
+    age = ((newest - new["received_at"]) / pd.Timedelta(days=days)).fillna(0)
+    for back in reversed(range(most)):
+        yield new[(age >= back) & (age < back + 1)].reset_index(drop=True)
+
+
+def drifted(known: pd.DataFrame, new: pd.DataFrame, params: Params) -> list[bool]:
+    """Of each window with messages enough, whether it drifted from what the champion knows."""
+    by = stage.read_params(drift.Params, "drift")
+    if len(known) < by.fewest_rows:
+        return []
+    large = [one for one in windows(new, params.window_days, params.windows) if len(one) >= by.fewest_rows]
+    return [any(check.alarm for check in drift.ask(known, one, REVIEW, by)) for one in large]
+
+
+def poisoned(known: pd.DataFrame, new: pd.DataFrame) -> str:
+    """What in the new labels looks tampered with; empty where nothing does, or too few are there to ask."""
+    by = stage.read_params(poisoning.Params, "poisoning")
+    if not (poisoning.enough(known, by) and poisoning.enough(new, by)):
+        return ""
+    checks = poisoning.ask(poisoning.judge_by_reference(known, new), new, REVIEW, by)
+    return "; ".join(check.sentence for check in checks if check.alarm)
+
+
+def changed(commit: str) -> list[str]:
+    """Code and params that a model depends on and that are others than at that commit."""
+    stages = stage.read_yaml(stage.DEFINITIONS)["stages"]
+    code = sorted({path for name in JUDGED for path in stages[name]["deps"] if path.endswith(".py")})
+    if (before := _yaml_at(commit, stage.PARAMS_FILE)) is None:
+        log.warning("retrain: commit %s is not in this clone: no word about changes", commit[:8] or "?")
+        return []
+    old, now = ({name: params.get(name, {}) for name in JUDGED} for params in (before, stage.read_yaml()))
+    flat = tracking.flat(old), tracking.flat(now)
+    keys = [key for key in sorted(flat[0] | flat[1]) if flat[0].get(key) != flat[1].get(key)]
+    return [*(git("diff", "--name-only", commit, "--", *code) or "").split(), *keys]
+
+
+def same(commit: str) -> bool:
+    """Whether the retraining that left this commit had the data, code and params of now."""
+    locks = _yaml_at(commit, LOCK), stage.read_yaml(LOCK)
+    data = [lock and lock["stages"]["validate"]["outs"][0]["md5"] for lock in locks]
+    return data[0] == data[1] and not changed(commit)
+
+
+def runs() -> list[tuple[datetime, str]]:
+    """When retraining has run, and the commit that it left on any branch, the newest last."""
+    told = (git("log", "--all", f"--grep=^{MARK}", "--format=%cI %H") or "").splitlines()
+    return sorted((datetime.fromisoformat(time), commit) for time, commit in map(str.split, told))
+
+
+def git(*command: str) -> str | None:
+    """What a command of Git says; None where it fails."""
+    done = subprocess.run(["git", *command], capture_output=True, text=True)
+    return done.stdout if done.returncode == 0 else None
+
+
+def _yaml_at(commit: str, path: Path) -> dict[str, Any] | None:
+    """A file of a commit; None where this clone has no such commit or file."""
+    if (content := git("show", f"{commit}:{path}")) is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        copy.write_text(content, encoding="utf-8")
+        return stage.read_yaml(copy)
+
+
+def state(request: str, force: bool, params: Params, dry: bool) -> State:
+    """How things stand now."""
+    gone, known = "", pd.Series([], dtype="str")
+    champion: Entry | None = None
+    try:
+        if not dry:
+            log.info("ledger: %s", restore.follow())
+        champion = Entry.of(registry.versions().get(registry.champion() or ""))
+        known = known_ids(champion) if champion else known
+    except cache.Gone as missing:
+        gone = str(missing)
+    if champion is None and not gone and ledger.read():
+        gone = f"{LEDGER} names one, and the registry has none"
+    messages = stage.read_parquet(VALIDATED, MESSAGES.names).to_pandas()
+    old = messages["message_id"].isin(known)
+    reference, new = messages[old].reset_index(drop=True), messages[~old].reset_index(drop=True)
+    now, ran = ledger.clock(), runs()
+    last, of_it = ran[-1] if ran else (None, "")
+    return State(
+        champion=champion.version if champion else None,
+        gone=gone,
+        days=(now - datetime.fromisoformat(champion.time)) / timedelta(days=1) if champion else 0.0,
+        new_rows=len(new),
+        drifted=drifted(reference, new, params) if champion else [],
+        poisoned=poisoned(reference, new) if champion else "",
+        changed=changed(champion.commit) if champion else [],
+        hours=(now - last) / timedelta(hours=1) if last else None,
+        runs=sum(now - time < timedelta(days=7) for time, _ in ran),
+        same=bool(of_it) and same(of_it),
+        request=request,
+        force=force,
+    )
+
+
+# ---- the commands
+
+
+def decision(request: str, force: bool, dry: bool) -> Decision:
+    """What to do. Raises: PipelineError."""
+    params = stage.read_params(Params, "retrain")
+    if not dry:
+        REFUSED.unlink(missing_ok=True)
+    if not dry and (refused := prepare()):
+        stage.write_text(REFUSED, "".join(f"{line}\n" for line in refused))
+        return Decision("refused", f"did not retrain: the guard refuses the data: {refused[0]}", {})
+    return decide(state(request, force, params, dry), params)
+
+
+def tell(made: Decision, dry: bool) -> None:
+    """Says it to the person, to programs, and to GitHub."""
+    rows = made.answers.get("new_rows")
+    log.info("retrain: %s", made.sentence)
+    if not dry:
+        figures = made.figures() | {"action": Figure(ACTIONS[made.action])}
+        stage.write_report(REPORT, int(rows.value or 0) if rows else 0, figures, made.sentence)
+    github.output("decision", made.action)
+    github.output("sentence", made.sentence)
+    listed = [f"| {name} | {answer.sentence} |" for name, answer in made.answers.items() if answer.sentence]
+    github.summary("\n".join([f"**{made.sentence}**", "", "| | |", "|---|---|", *listed]))
+
+
+def run(dry: bool) -> None:
+    """Retrains; a winner is proposed. Raises: PipelineError."""
+    if dry:
+        print(cache.dvc("repro", "--dry", "--allow-missing").stdout, end="")
+        return
+    if said := repro(**{PROPOSES: "1"}):
+        raise PipelineError(f"retrain: nothing was retrained: {said[0]}")
+    verdict = stage.read_json(Path("reports/register.json"))["verdict"]
+    github.output("verdict", verdict.partition(":")[0])
+    github.summary(f"**{verdict}**")
+    log.info("retrain: %s", verdict)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    codes = ", ".join(f"{code} {action}" for action, code in ACTIONS.items())
+    asks = commands.add_parser("decide", help=f"whether to retrain, and why; exit code: {codes}, 1 an error")
+    asks.add_argument("--request", default="", metavar="WHY", help="a person's reason, which needs no other")
+    asks.add_argument("--force", action="store_true", help="somebody has looked at what blocks")
+    runs_it = commands.add_parser("run", help="retrains, and leaves a winner proposed")
+    for one, dry in (
+        (asks, "looks at what is here, and writes nothing"),
+        (runs_it, "says which stages would run"),
+    ):
+        one.add_argument("--dry-run", action="store_true", help=dry)
+    arguments = parser.parse_args(argv)
+    if arguments.command == "run":
+        run(arguments.dry_run)
+        return
+    made = decision(arguments.request.strip(), arguments.force, arguments.dry_run)
+    tell(made, arguments.dry_run)
+    sys.exit(ACTIONS[made.action])
+
+
+if __name__ == "__main__":
+    stage.command(main)
