@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-all predict serve ui plots screenshots lint mutants clean lock
+.PHONY: help repro retrain remote current test test-all predict serve ui plots screenshots lint mutants rehearse clean lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -14,6 +14,21 @@ help: ## this list
 repro: $(STAMP) ## run the pipeline: whatever changed since the last run, and register
 	dvc repro
 	@dvc commit --force --quiet # puts what ran into the run cache: by itself DVC leaves out stages with outputs in Git
+
+retrain: export WHY := $(value REASON)
+retrain: remote ## retrain if there is reason to, and propose the winner, as CI does each day; REASON='...' is one
+	@code=0; python -m pipeline.retrain decide --request "$$WHY" $(if $(FORCE),--force) || code=$$?; \
+	case $$code in \
+	  0) python -m pipeline.retrain run && dvc push && python -m pipeline.propose ;; \
+	  3 | 4 | 5) ;; \
+	  *) exit $$code ;; \
+	esac
+
+remote: $(STAMP) ## see that DVC has a remote: yours, or a folder beside its cache
+	@dvc config core.remote >/dev/null || dvc remote add --local --default kept "$(CURDIR)/.dvc/kept"
+
+current: $(STAMP) ## see that dvc.lock is what this code and these params make
+	@! dvc repro --dry --allow-missing | grep "^Running stage" | grep -v "'register'"
 
 predict: export MESSAGE := $(value TEXT)
 predict: $(STAMP) ## ask the champion about one message: make predict TEXT='WIN a prize now'
@@ -46,6 +61,9 @@ lint: $(STAMP) ## style, formatting and types
 	ruff check .
 	ruff format --check .
 	mypy
+
+rehearse: $(STAMP) ## six weeks of scheduled retraining, on a Git origin, a DVC remote and an MLflow server of its own
+	python -m benchmarks.rehearsal
 
 mutants: $(STAMP) ## delete each check in turn, and name the test that fails: half an hour; ONLY=ingest for one module
 	python -m benchmarks.mutants $(if $(ONLY),--only $(ONLY))

@@ -124,6 +124,7 @@ def propose() -> None:
     drawn = pictures(stage.read_yaml(stage.DEFINITIONS)["plots"])
     subject = f"{MARK}{verdict.partition(' on ')[0]}"[:100]
     body = words(verdict, winner.version if winner else None)
+    _must("switch", "--quiet", "--detach")  # so that the commit is on no branch of this clone
     made = commit(subject, body)
     if winner and params.auto_merge and merge(base):
         log.info("propose: %s is on %s; %s", subject, base, restore.follow())
@@ -131,13 +132,11 @@ def propose() -> None:
     branch = f"retrain/{ledger.clock():%Y-%m-%d}-{made[:8]}"
     _must("push", "--quiet", "--force", "origin", f"HEAD:refs/heads/{branch}")
     log.info("propose: %s: branch %s", subject, branch)
-    if not winner:
-        return
-    if not github.there():
+    if winner and github.there():
+        shown = [f"![{path.stem}]({github.raw(made, str(path))})" for path in drawn]
+        github.pull_request(branch, base, subject, "\n\n".join([body, *shown]))
+    elif winner:
         log.info("propose: without `gh` and GH_TOKEN: open the pull request of that branch yourself")
-        return
-    shown = [f"![{path.stem}]({github.raw(made, str(path))})" for path in drawn]
-    github.pull_request(branch, base, subject, "\n\n".join([body, *shown]))
 
 
 def issue() -> None:

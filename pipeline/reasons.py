@@ -80,7 +80,7 @@ def drift(state: State, params: Params) -> Answer:
     """Some of the last windows differ from what the champion knows, and so does the newest."""
     last = state.drifted[-params.windows :]
     enough = sum(last) >= params.drifted and bool(last[-1])
-    said = f"drift in {sum(last)} of {len(last)} windows, {params.drifted} and the newest needed"
+    said = f"drift in {sum(last)} of {len(last)} windows"
     return Answer(enough, said, sum(last))
 
 

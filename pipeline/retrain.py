@@ -195,7 +195,7 @@ def tell(made: Decision, dry: bool) -> None:
     rows = made.answers.get("new_rows")
     log.info("retrain: %s", made.sentence)
     if not dry:
-        figures = made.figures() | {"action": Figure(ACTIONS[made.action])}
+        figures = made.figures() | {"exit_code": Figure(ACTIONS[made.action])}
         stage.write_report(REPORT, int(rows.value or 0) if rows else 0, figures, made.sentence)
     github.output("decision", made.action)
     github.output("sentence", made.sentence)

@@ -207,8 +207,6 @@ def test_registry_that_was_lost_gets_champion_and_the_one_before_it(lost):
 def test_lost_registry_whose_files_are_gone_stays_empty(lost):
     project, _ = lost
     shutil.rmtree(project.folder / ".dvc" / "cache")
-    for path in project.folder.glob("*.dvc"):
-        (project.folder / path.stem).unlink()
     with pytest.raises(cache.Gone, match=r"neither in DVC's cache nor in its remote"):
         restore.follow()
     assert registry.champion() is None
