@@ -128,6 +128,8 @@ def propose() -> None:
     made = commit(subject, body)
     if winner and params.auto_merge and merge(base):
         log.info("propose: %s is on %s; %s", subject, base, restore.follow())
+        git("switch", "--quiet", base)
+        git("merge", "--quiet", "--ff-only", "@{-1}")
         return
     branch = f"retrain/{ledger.clock():%Y-%m-%d}-{made[:8]}"
     _must("push", "--quiet", "--force", "origin", f"HEAD:refs/heads/{branch}")
@@ -137,6 +139,7 @@ def propose() -> None:
         github.pull_request(branch, base, subject, "\n\n".join([body, *shown]))
     elif winner:
         log.info("propose: without `gh` and GH_TOKEN: open the pull request of that branch yourself")
+    git("switch", "--quiet", base)
 
 
 def issue() -> None:

@@ -115,9 +115,14 @@ def changed(commit: str) -> list[str]:
 
 def same(commit: str) -> bool:
     """Whether the retraining that left this commit had the data, code and params of now."""
-    locks = _yaml_at(commit, LOCK), stage.read_yaml(LOCK)
-    data = [lock and lock["stages"]["validate"]["outs"][0]["md5"] for lock in locks]
-    return data[0] == data[1] and not changed(commit)
+    before = _yaml_at(commit, LOCK)
+    return before is not None and _data(before) == _data(stage.read_yaml(LOCK)) and not changed(commit)
+
+
+def _data(lock: dict[str, Any]) -> str:
+    """The hash of the validated messages."""
+    outs = {out["path"]: out["md5"] for out in lock["stages"]["validate"]["outs"]}
+    return str(outs[str(VALIDATED)])
 
 
 def runs() -> list[tuple[datetime, str]]:
@@ -134,7 +139,8 @@ def git(*command: str) -> str | None:
 
 def _yaml_at(commit: str, path: Path) -> dict[str, Any] | None:
     """A file of a commit; None where this clone has no such commit or file."""
-    if (content := git("show", f"{commit}:{path}")) is None:
+    content = git("show", f"{commit}:{path}") if commit else None
+    if content is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
@@ -220,7 +226,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     codes = ", ".join(f"{code} {action}" for action, code in ACTIONS.items())
-    asks = commands.add_parser("decide", help=f"whether to retrain, and why; exit code: {codes}, 1 an error")
+    asks = commands.add_parser(
+        "decide", help="whether to retrain, and why", description=f"Exit codes: {codes}, 1 an error."
+    )
     asks.add_argument("--request", default="", metavar="WHY", help="a person's reason, which needs no other")
     asks.add_argument("--force", action="store_true", help="somebody has looked at what blocks")
     runs_it = commands.add_parser("run", help="retrains, and leaves a winner proposed")

@@ -1,0 +1,114 @@
+"""What is said reaches GitHub's files and its `gh`, and nowhere else."""
+
+import json
+import os
+
+import pytest
+
+from pipeline import github
+from pipeline.stage import PipelineError
+
+GH = """#!/bin/sh
+echo "$@" >> calls.txt
+for word in "$@"; do
+  if [ "$before" = --body-file ]; then cat "$word" >> bodies.txt; fi
+  before=$word
+done
+if [ "$2" = list ]; then cat known.json; fi
+if [ -e broken ]; then echo "HTTP 401: Bad credentials" >&2; exit 1; fi
+"""
+
+
+@pytest.fixture
+def gh(tmp_path, monkeypatch):
+    """A program of that name, which notes how it was called; `known.json` is what it lists."""
+    program = tmp_path / "bin" / "gh"
+    program.parent.mkdir()
+    program.write_text(GH)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("GH_TOKEN", "t")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "known.json").write_text("[]")
+    return tmp_path
+
+
+def calls(folder):
+    """The calls, without the name of the body's file."""
+    lines = (folder / "calls.txt").read_text().splitlines()
+    return [" ".join(w for w in line.split() if not w.startswith("/")) for line in lines]
+
+
+def test_an_output_is_one_line_and_a_summary_a_paragraph(tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    github.output("decision", "wait")
+    github.output("sentence", "did not retrain:\ndecision=retrain")
+    github.summary("**wait**")
+    github.summary("done")
+    assert (tmp_path / "output").read_text() == "decision=wait\nsentence=did not retrain: decision=retrain\n"
+    assert (tmp_path / "summary").read_text() == "**wait**\n\ndone\n\n"
+
+
+def test_on_a_laptop_nothing_is_written(tmp_path, monkeypatch):
+    for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_SERVER_URL", "GITHUB_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    github.output("decision", "wait")
+    github.summary("**wait**")
+    assert list(tmp_path.iterdir()) == []
+    assert github.raw("abc", "reports/retrain/roc.png") == "reports/retrain/roc.png"
+    assert github.run() == ""
+
+
+def test_addresses_are_those_of_the_commit_and_of_the_job(monkeypatch):
+    for name, value in (("SERVER_URL", "https://github.com"), ("REPOSITORY", "ada/spam"), ("RUN_ID", "7")):
+        monkeypatch.setenv(f"GITHUB_{name}", value)
+    assert github.raw("abc", "a.png") == "https://github.com/ada/spam/raw/abc/a.png"
+    assert github.run() == "https://github.com/ada/spam/actions/runs/7"
+
+
+def test_pull_requests_need_gh_and_a_token(gh, monkeypatch):
+    assert github.there()
+    monkeypatch.delenv("GH_TOKEN")
+    assert not github.there()
+    monkeypatch.setenv("GH_TOKEN", "t")
+    monkeypatch.setenv("PATH", "")
+    assert not github.there()
+
+
+def test_a_branch_gets_one_pull_request(gh):
+    github.pull_request("retrain/x", "main", "Retrain: promote", "**better**")
+    assert calls(gh) == [
+        "pr list --head retrain/x --state open --json number",
+        "label create retrain --force",
+        "pr create --head retrain/x --base main --title Retrain: promote --body-file --label retrain",
+    ]
+    assert (gh / "bodies.txt").read_text() == "**better**"
+
+
+def test_an_open_pull_request_is_renewed(gh):
+    (gh / "known.json").write_text(json.dumps([{"number": 12}]))
+    github.pull_request("retrain/x", "main", "Retrain: promote", "**better**")
+    assert calls(gh)[1:] == ["pr edit 12 --title Retrain: promote --body-file"]
+
+
+def test_an_issue_that_is_open_gets_a_comment_and_no_twin(gh):
+    github.issue("The guard refuses the data", "row 91")
+    (gh / "known.json").write_text(json.dumps([{"number": 3, "title": "The guard refuses the data"}]))
+    github.issue("The guard refuses the data", "row 92")
+    github.issue("New labels look tampered with", "38 %")
+    assert [line for line in calls(gh) if not line.startswith(("issue list", "label"))] == [
+        "issue create --title The guard refuses the data --body-file --label retrain",
+        "issue comment 3 --body-file",
+        "issue create --title New labels look tampered with --body-file --label retrain",
+    ]
+
+
+def test_what_gh_refuses_is_one_line(gh):
+    (gh / "broken").touch()
+    with pytest.raises(PipelineError) as refused:
+        github.issue("The guard refuses the data", "row 91")
+    assert str(refused.value) == (
+        "gh issue list: HTTP 401: Bad credentials; see the job's permissions and token"
+    )

@@ -1,0 +1,202 @@
+"""A winner comes to a person as a branch with one commit; to main by itself only where the owner said so."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+from conftest import ROOT, runner, set_params
+from test_ledger import FIRST, SECOND
+
+from pipeline import propose, restore, stage
+from pipeline.stage import Figure, PipelineError
+
+SHORT = "promote: f1 +0.0200 [+0.0050, +0.0350] against the champion's 0.9500"
+VERDICT = f"{SHORT} on 711 messages that neither has seen"
+CURVES = {
+    "precision_recall": ("recall,precision,threshold", "1,0.9,0.1", "0.5,1,0.8"),
+    "roc": ("ham_lost,spam_caught,threshold", "0,0.5,0.8", "0.1,1,0.1"),
+    "calibration": ("probability,spam_share,rows", "0.1,0.1,9", "0.9,0.8,9"),
+}
+
+
+@pytest.fixture
+def retrained(tmp_path, monkeypatch):
+    """A clone of `origin.git` in which a retraining has just ended, with a line for its winner."""
+    run, clone = runner(tmp_path), tmp_path / "clone"
+    run("git", "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
+    run("git", "clone", "--quiet", "origin.git", "clone")
+    run = runner(clone)
+    for name in ("params.yaml", "dvc.yaml", ".gitattributes"):
+        shutil.copyfile(ROOT / name, clone / name)
+    for name, rows in CURVES.items():
+        stage.write_text(clone / f"reports/plots/{name}.csv", "\n".join(rows) + "\n")
+    (clone / "ledger.jsonl").write_text(f"{FIRST.line()}\n")
+    (clone / "data/inbox").mkdir(parents=True)
+    (clone / "data/inbox/.gitkeep").touch()
+    (clone / ".gitignore").write_text("data/inbox/secret\nmlflow.db\n")
+    run("git", "switch", "--quiet", "--create", "main")
+    run("git", "config", "user.name", "Ada")
+    run("git", "config", "user.email", "ada@example.com")
+    run("git", "add", "--all")
+    run("git", "commit", "--quiet", "--message", "First")
+    run("git", "push", "--quiet", "origin", "main")
+    monkeypatch.chdir(clone)
+    monkeypatch.delenv("GH_TOKEN", raising=False)
+    monkeypatch.delenv("GITHUB_REF_NAME", raising=False)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772431200")  # 2026-03-02
+    stage.write_text(
+        clone / "reports/plots/roc.csv", "ham_lost,spam_caught,threshold\n0,0.7,0.8\n0.1,1,0.1\n"
+    )
+    stage.write_report(clone / "reports/register.json", 711, {"f1": Figure(0.97)}, VERDICT)
+    stage.write_report(clone / "reports/retrain.json", 300, {}, "retrains: 300 new rows of the 200 needed")
+    (clone / "ledger.jsonl").write_text(f"{FIRST.line()}\n{SECOND.line()}\n")
+    (clone / "notes.txt").write_text("a person's own")
+    return run
+
+
+def origin(run, *command):
+    return run("git", "--git-dir", "../origin.git", *command).stdout.split()
+
+
+def test_winner_is_one_commit_on_a_branch_of_its_own(retrained):
+    main = retrained("git", "rev-parse", "main").stdout
+    propose.main([])
+    (branch,) = [name for name in origin(retrained, "branch", "--format=%(refname:short)") if name != "main"]
+    assert branch.startswith("retrain/2026-03-02-")
+    assert retrained("git", "rev-parse", "main", "origin/main").stdout.split() == main.split() * 2
+    assert retrained("git", "rev-parse", "--abbrev-ref", "HEAD").stdout.strip() == "main"
+    changed = origin(retrained, "diff", "--name-only", "main", branch)
+    assert sorted(changed) == [
+        "ledger.jsonl",
+        "reports/plots/roc.csv",
+        "reports/register.json",
+        "reports/retrain.json",
+        "reports/retrain/calibration.png",
+        "reports/retrain/precision_recall.png",
+        "reports/retrain/roc.png",
+    ]
+    told = retrained("git", "log", "-1", "--format=%B", f"origin/{branch}").stdout
+    assert told.startswith(
+        "Retrain: promote: f1 +0.0200 [+0.0050, +0.0350] against the champion's 0.9500\n\n"
+    )
+    assert "Merging this makes version 2 the champion. Closing it changes nothing." in told
+    assert "retrains: 300 new rows of the 200 needed" in told
+
+
+def test_a_loser_is_a_branch_too_and_asks_nobody(retrained, monkeypatch, caplog):
+    (propose.ledger.LEDGER).write_text(f"{FIRST.line()}\n")
+    monkeypatch.setattr(propose.github, "there", lambda: True)
+    monkeypatch.setattr(propose.github, "pull_request", lambda *_: pytest.fail("asked"))
+    propose.main([])
+    (branch,) = [name for name in origin(retrained, "branch", "--format=%(refname:short)") if name != "main"]
+    told = retrained("git", "log", "-1", "--format=%B", f"origin/{branch}").stdout
+    assert "The champion stays. There is nothing to merge." in told
+
+
+def test_pull_request_has_figures_and_pictures_of_its_commit(retrained, monkeypatch):
+    asked = []
+    monkeypatch.setattr(propose.github, "there", lambda: True)
+    monkeypatch.setattr(propose.github, "pull_request", lambda *told: asked.append(told))
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "ada/spam")
+    propose.main([])
+    ((branch, base, title, body),) = asked
+    assert base == "main"
+    assert title == f"Retrain: {SHORT}"
+    (commit,) = origin(retrained, "rev-parse", branch)
+    for name in ("precision_recall", "roc", "calibration"):
+        path = f"reports/retrain/{name}.png"
+        assert f"![{name}](https://github.com/ada/spam/raw/{commit}/{path})" in body
+        assert origin(retrained, "ls-tree", "--name-only", branch, path) == [path]
+
+
+def test_what_is_ignored_and_what_is_the_persons_own_is_not_committed(retrained):
+    stage.write_text(propose.Path("data/inbox/secret"), "a message")
+    stage.write_text(propose.Path("data/inbox/2026-03-01.csv"), "text,label\n")
+    propose.main([])
+    assert origin(retrained, "log", "-1", "--all", "--name-only", "--format=", "--", "data", "notes.txt") == [
+        "data/inbox/2026-03-01.csv"
+    ]
+
+
+@pytest.fixture
+def automatic(retrained, monkeypatch):
+    """The owner has said that a winner goes to main, and what follows is noted."""
+    set_params(propose.Path("."), {"retrain": {"auto_merge": True}})
+    retrained("git", "commit", "--quiet", "--message", "By itself", "--", "params.yaml")
+    retrained("git", "push", "--quiet", "origin", "main")
+    followed = []
+    monkeypatch.setattr(restore, "follow", lambda: followed.append(origin(retrained, "rev-parse", "main")))
+    return retrained, followed
+
+
+def test_where_the_owner_said_so_the_alias_follows_after_the_push(automatic):
+    run, followed = automatic
+    propose.main([])
+    assert followed == [origin(run, "rev-parse", "main")]
+    assert run("git", "rev-parse", "main").stdout.split() == followed[0]
+    assert origin(run, "branch", "--format=%(refname:short)") == ["main"]
+
+
+def test_a_push_that_lost_the_race_is_tried_again_on_top_of_what_came(automatic, tmp_path):
+    run, followed = automatic
+    other = elsewhere(tmp_path, "notes.md", "Somebody's own\n")
+    propose.main([])
+    assert len(followed) == 1
+    assert origin(run, "rev-parse", "main~1") == other
+    assert origin(run, "log", "-1", "--format=%s", "main")[0] == "Retrain:"
+
+
+def test_a_race_that_cannot_be_joined_becomes_a_proposal(automatic, tmp_path):
+    run, followed = automatic
+    other = elsewhere(tmp_path, "reports/register.json", "{}\n")
+    propose.main([])
+    assert followed == []
+    assert origin(run, "rev-parse", "main") == other
+    assert any(name.startswith("retrain/") for name in origin(run, "branch", "--format=%(refname:short)"))
+
+
+def test_a_ledger_that_another_branch_wrote_to_is_joined(automatic, tmp_path):
+    run, followed = automatic
+    line = replace(SECOND, version="3", time="2026-02-03T08:00:00+00:00").line()
+    elsewhere(tmp_path, "ledger.jsonl", f"{FIRST.line()}\n{line}\n")
+    propose.main([])
+    assert len(followed) == 1
+    assert run("git", "show", "main:ledger.jsonl").stdout.count("\n") == 3
+
+
+def elsewhere(folder, path, content):
+    """Somebody else's commit on main, which this clone has not seen; its hash, in a list."""
+    run = runner(folder)
+    run("git", "clone", "--quiet", "origin.git", "other")
+    stage.write_text(folder / "other" / path, content)
+    run = runner(folder / "other")
+    run("git", "add", "--all")
+    run("git", "-c", "user.name=Bob", "-c", "user.email=b@example.com", "commit", "--quiet", "-m", "Other")
+    run("git", "push", "--quiet", "origin", "main")
+    return run("git", "rev-parse", "HEAD").stdout.split()
+
+
+def test_a_push_that_is_refused_is_one_line_and_leaves_origin_as_it_was(retrained):
+    before = origin(retrained, "for-each-ref")
+    retrained("git", "remote", "set-url", "origin", "../nowhere.git")
+    with pytest.raises(PipelineError, match=r"^git push: .*nowhere.*; nothing was promoted, run it again$"):
+        propose.main([])
+    assert origin(retrained, "for-each-ref") == before
+
+
+def test_an_issue_has_what_the_guard_said(retrained, monkeypatch):
+    asked = []
+    monkeypatch.setattr(propose.github, "there", lambda: True)
+    monkeypatch.setattr(propose.github, "issue", lambda *told: asked.append(told))
+    verdict = "did not retrain: the guard refuses the data: a.csv: row 91: torn"
+    stage.write_report(propose.REPORT, 0, {}, verdict)
+    stage.write_text(propose.REFUSED, "a.csv: row 91: torn\nlabel_is_known: 4 of 94 rows break it\n")
+    propose.main(["--issue"])
+    propose.REFUSED.unlink()
+    propose.main(["--issue"])
+    (title, body), (other, _) = asked
+    assert title == "The guard refuses the data"
+    assert other == "New labels look tampered with"
+    assert body.splitlines()[0] == verdict
+    assert "- `label_is_known: 4 of 94 rows break it`" in body

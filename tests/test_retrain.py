@@ -1,0 +1,129 @@
+"""decide sees what has happened since the champion, and run leaves a proposal."""
+
+import subprocess
+from datetime import UTC, datetime
+
+import pandas as pd
+import pytest
+from conftest import ROOT, runner, set_params
+
+from pipeline import retrain, stage
+from pipeline.stage import PipelineError
+
+DAY = pd.Timedelta(days=1)
+NOON = pd.Timestamp("2026-03-02T12:00", tz="UTC")
+
+
+def received(*days):
+    """Messages that came so many days before the newest; None has no date."""
+    dates = [pd.NaT if day is None else NOON - day * DAY for day in days]
+    return pd.DataFrame({"text": [str(day) for day in days], "received_at": pd.to_datetime(dates, utc=True)})
+
+
+def texts(windows):
+    return [window["text"].tolist() for window in windows]
+
+
+def test_windows_are_spans_of_equal_length_the_newest_last():
+    new = received(0, 6.9, 7, 13, 14, 30)
+    assert texts(retrain.windows(new, days=7, most=3)) == [["14"], ["7", "13"], ["0", "6.9"]]
+
+
+def test_messages_without_a_date_are_of_the_newest_window():
+    assert texts(retrain.windows(received(None, 0, 8), days=7, most=2)) == [["8"], ["None", "0"]]
+    assert texts(retrain.windows(received(None, None), days=7, most=2)) == [[], ["None", "None"]]
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Params, stages, code and a lock, committed; returns what runs a command there."""
+    monkeypatch.chdir(tmp_path)
+    run = runner(tmp_path)
+    for name in ("params.yaml", "dvc.yaml", "dvc.lock"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / "pipeline").mkdir()
+    for name in ("train", "drift", "register"):
+        (tmp_path / f"pipeline/{name}.py").write_text("first\n")
+    run("git", "init", "--quiet", "--initial-branch=main")
+    run("git", "config", "user.name", "Ada")
+    run("git", "config", "user.email", "ada@example.com")
+    run("git", "add", "--all")
+    run("git", "commit", "--quiet", "--message", "First")
+    return run
+
+
+def test_code_and_params_that_a_model_depends_on_have_changed(repository, tmp_path):
+    assert retrain.changed("HEAD") == []
+    (tmp_path / "pipeline/train.py").write_text("second\n")
+    set_params(
+        tmp_path, {"train": {"units": 7}, "vectorize": {"split": {"train": 0.6, "val": 0.2, "test": 0.2}}}
+    )
+    assert retrain.changed("HEAD") == [
+        "pipeline/train.py",
+        "train.units",
+        "vectorize.split.test",
+        "vectorize.split.train",
+        "vectorize.split.val",
+    ]
+
+
+def test_code_and_params_of_other_things_are_no_reason(repository, tmp_path):
+    for name in ("drift", "register"):
+        (tmp_path / f"pipeline/{name}.py").write_text("second\n")
+    set_params(
+        tmp_path, {"register": {"latency_budget": 7}, "drift": {"alpha": 0.5}, "retrain": {"windows": 9}}
+    )
+    assert retrain.changed("HEAD") == []
+
+
+@pytest.mark.parametrize("commit", ["", "0" * 40])
+def test_a_commit_that_is_not_here_is_no_reason_and_is_said(repository, commit, caplog):
+    assert retrain.changed(commit) == []
+    assert "is not in this clone: no word about changes" in caplog.text
+
+
+def test_runs_are_known_by_their_commits_on_any_branch(repository, tmp_path):
+    assert retrain.runs() == []
+    for day, branch in ((3, "retrain/a"), (1, "retrain/b")):
+        date = f"2026-03-0{day}T06:00:00+00:00"
+        repository("git", "switch", "--quiet", "--create", branch, "main")
+        commit = ("git", "commit", "--quiet", "--allow-empty", "--message", "Retrain: tie: f1 +0.0")
+        repository(*commit, GIT_COMMITTER_DATE=date)
+    repository("git", "switch", "--quiet", "main")
+    repository("git", "commit", "--quiet", "--allow-empty", "--message", "Talk of Retrain: nothing")
+    assert [time for time, _ in retrain.runs()] == [datetime(2026, 3, day, 6, tzinfo=UTC) for day in (1, 3)]
+
+
+def test_a_run_had_the_same_if_data_code_and_params_are_what_they_were(repository, tmp_path):
+    assert retrain.same("HEAD")
+    set_params(tmp_path, {"train": {"units": 7}})
+    assert not retrain.same("HEAD")
+    repository("git", "checkout", "--quiet", "params.yaml")
+    assert retrain.same("HEAD")
+    lock = tmp_path / "dvc.lock"
+    data = retrain._data(stage.read_yaml(lock))
+    lock.write_text(lock.read_text().replace(data, "0" * 32))
+    assert not retrain.same("HEAD")
+    assert not retrain.same("0" * 40)
+
+
+def test_what_dvc_says_against_the_data_is_told_and_all_else_is_an_error(repository, tmp_path):
+    repository("dvc", "init", "--quiet")
+
+    def validate(command):
+        stage.write_json(tmp_path / "dvc.yaml", {"stages": {"validate": {"cmd": command}}})  # JSON is YAML
+
+    validate("echo 'error: row 91 is torn' >&2; exit 1")
+    assert retrain.repro("validate") == ["row 91 is torn"]
+    validate("echo 'error: none' >&2")
+    assert retrain.repro("validate") == []
+    validate("exit 1")
+    with pytest.raises(PipelineError, match=r"^retrain: `dvc repro` failed, as it says above$"):
+        retrain.repro("validate")
+
+
+def test_exit_codes_can_be_told_apart_and_help_names_them():
+    assert len(set(retrain.ACTIONS.values()) | {1, 2}) == len(retrain.ACTIONS) + 2
+    command = ["python", "-m", "pipeline.retrain", "decide", "--help"]
+    said = " ".join(subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split())
+    assert "0 retrain, 3 wait, 4 blocked, 5 refused, 1 an error" in said
