@@ -246,9 +246,14 @@ def quiet(rehearsal: Rehearsal) -> None:
 
 
 def drifted(rehearsal: Rehearsal) -> None:
-    """Three times as much spam as before."""
-    rehearsal.write(rehearsal.now, rehearsal.taken(200, spam=0.45))
-    rehearsal.push("A week of spam")
+    """People write twice as much."""
+    messages, more = rehearsal.taken(200), rehearsal.taken(400, spam=0.0)["text"].tolist()
+    ham = messages["label"] == "ham"
+    longer = [f"{text} {other}" for text, other in zip(messages["text"], more, strict=False)]
+    rehearsal.write(
+        rehearsal.now, messages.assign(text=messages["text"].where(~ham, pd.Series(longer, ham.index)))
+    )
+    rehearsal.push("A week of long messages")
 
 
 def poisoned(rehearsal: Rehearsal) -> None:

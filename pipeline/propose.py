@@ -85,11 +85,12 @@ def pending() -> ledger.Entry | None:
     return added[-1] if added else None
 
 
-def commit(subject: str, body: str) -> str:
-    """Commits what a retraining makes, and nothing else. Raises: PipelineError."""
+def commit(*paragraphs: str) -> str:
+    """Commits what a retraining makes, and nothing else; its hash. Raises: PipelineError."""
+    message = [word for paragraph in paragraphs for word in ("--message", paragraph)]
     there = [path for path in MADE if Path(path).exists() and git("check-ignore", "--quiet", path) is None]
     _must("add", "--all", "--", *there)
-    _must("commit", "--quiet", "--allow-empty", "--message", subject, "--message", body, "--", *there)
+    _must("commit", "--quiet", "--allow-empty", *message, "--", *there)
     return _must("rev-parse", "HEAD").strip()
 
 
@@ -122,10 +123,10 @@ def propose() -> None:
     verdict, winner = stage.read_json(REGISTERED)["verdict"], pending()
     base = os.environ.get("GITHUB_REF_NAME") or _must("rev-parse", "--abbrev-ref", "HEAD").strip()
     drawn = pictures(stage.read_yaml(stage.DEFINITIONS)["plots"])
-    subject = f"{MARK}{verdict.partition(' on ')[0]}"[:100]
+    subject = f"Retrain: {verdict.partition(' on ')[0]}"[:100]
     body = words(verdict, winner.version if winner else None)
     _must("switch", "--quiet", "--detach")  # so that the commit is on no branch of this clone
-    made = commit(subject, body)
+    made = commit(subject, body, f"{MARK}: {ledger.clock():%Y-%m-%dT%H:%M:%SZ}")
     if winner and params.auto_merge and merge(base):
         log.info("propose: %s is on %s; %s", subject, base, restore.follow())
         git("switch", "--quiet", base)

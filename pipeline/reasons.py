@@ -35,7 +35,7 @@ class State:
     days: float  # since it was judged
     new_rows: int  # labelled messages that it does not know
     drifted: Sequence[bool]  # windows with messages enough, the newest last
-    poisoned: str  # what was found, if anything
+    poisoned: str  # the checks that alarm, if any
     changed: Sequence[str]  # code and params that a model depends on
     hours: float | None  # since the last run; None where there was none
     runs: int  # in the last seven days
@@ -117,7 +117,7 @@ def gone(state: State, params: Params) -> Answer:
 def poisoning(state: State, params: Params) -> Answer:
     """The new labels look tampered with, and nobody has looked."""
     blocks = bool(state.poisoned) and not state.force
-    said = f"poisoning: {state.poisoned}; look, then force it" if blocks else ""
+    said = f"poisoning: alarm of {state.poisoned}; look, then force it" if blocks else ""
     return Answer(blocks, said, float(bool(state.poisoned)))
 
 

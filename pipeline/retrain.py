@@ -33,7 +33,7 @@ REVIEW = Path("data/review")  # pages for a person
 REFUSED = REVIEW / "refused.txt"  # what the guard said, a line each
 VALIDATED = Path("data/validated/messages.parquet")
 LOCK = Path("dvc.lock")
-MARK = "Retrain: "  # the commits of retraining begin with it
+MARK = "Retrained-at"  # the trailer of the commits that retraining leaves; a squash keeps it
 ACTIONS = {"retrain": 0, "wait": 3, "blocked": 4, "refused": 5}  # and the exit code of `decide`
 JUDGED = ("ingest", "validate", "vectorize", "train", "evaluate")  # stages that a model depends on
 
@@ -97,7 +97,7 @@ def poisoned(known: pd.DataFrame, new: pd.DataFrame) -> str:
     if not (poisoning.enough(known, by) and poisoning.enough(new, by)):
         return ""
     checks = poisoning.ask(poisoning.judge_by_reference(known, new), new, REVIEW, by)
-    return "; ".join(check.sentence for check in checks if check.alarm)
+    return ", ".join(f"{check.name} (p {check.corrected:.0e})" for check in checks if check.alarm)
 
 
 def changed(commit: str) -> list[str]:
@@ -126,9 +126,11 @@ def _data(lock: dict[str, Any]) -> str:
 
 
 def runs() -> list[tuple[datetime, str]]:
-    """When retraining has run, and the commit that it left on any branch, the newest last."""
-    told = (git("log", "--all", f"--grep=^{MARK}", "--format=%cI %H") or "").splitlines()
-    return sorted((datetime.fromisoformat(time), commit) for time, commit in map(str.split, told))
+    """When retraining has run, and a commit that it left on any branch, the newest last."""
+    trailer = f"%(trailers:key={MARK},valueonly,separator=%x20)"
+    told = map(str.split, (git("log", "--all", f"--format=%H {trailer}") or "").splitlines())
+    found = {line[1]: line[0] for line in told if len(line) == 2}
+    return sorted((datetime.fromisoformat(time), commit) for time, commit in found.items())
 
 
 def git(*command: str) -> str | None:

@@ -81,6 +81,7 @@ def test_winner_is_one_commit_on_a_branch_of_its_own(retrained):
     )
     assert "Merging this makes version 2 the champion. Closing it changes nothing." in told
     assert "retrains: 300 new rows of the 200 needed" in told
+    assert told.strip().endswith("\n\nRetrained-at: 2026-03-02T06:00:00Z")
 
 
 def test_a_loser_is_a_branch_too_and_asks_nobody(retrained, monkeypatch, caplog):

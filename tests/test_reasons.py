@@ -55,8 +55,8 @@ AGAINST = {
         "wait",
     ),
     "poisoning": (
-        replace(WANTED, poisoned="38 % of the labels are disputed"),
-        "poisoning: 38 % of the labels are disputed; look, then force it",
+        replace(WANTED, poisoned="labels.spam (p 6e-10)"),
+        "poisoning: alarm of labels.spam (p 6e-10); look, then force it",
         "blocked",
     ),
     "same": (replace(WANTED, same=True), "nothing has changed since the last run", "wait"),
@@ -113,11 +113,9 @@ def test_nobody_forces_a_model_in_that_has_nothing_to_be_compared_with():
 
 
 def test_poisoned_labels_call_a_person_even_without_a_reason_to_retrain():
-    made = decide(replace(QUIET, poisoned="one campaign has 40 %"), PARAMS)
+    made = decide(replace(QUIET, poisoned="campaign (p 2e-05)"), PARAMS)
     assert made.action == "blocked"
-    assert made.sentence.startswith(
-        "did not retrain: poisoning: one campaign has 40 %; look, then force it; "
-    )
+    assert made.sentence.startswith("did not retrain: poisoning: alarm of campaign (p 2e-05); look, ")
 
 
 @pytest.mark.parametrize(

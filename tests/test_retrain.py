@@ -84,13 +84,13 @@ def test_a_commit_that_is_not_here_is_no_reason_and_is_said(repository, commit, 
 
 def test_runs_are_known_by_their_commits_on_any_branch(repository, tmp_path):
     assert retrain.runs() == []
+    commit = ("git", "commit", "--quiet", "--allow-empty", "--message", "Retrain: tie: f1 +0.0", "--message")
     for day, branch in ((3, "retrain/a"), (1, "retrain/b")):
-        date = f"2026-03-0{day}T06:00:00+00:00"
         repository("git", "switch", "--quiet", "--create", branch, "main")
-        commit = ("git", "commit", "--quiet", "--allow-empty", "--message", "Retrain: tie: f1 +0.0")
-        repository(*commit, GIT_COMMITTER_DATE=date)
+        repository(*commit, f"Retrained-at: 2026-03-0{day}T06:00:00Z")
     repository("git", "switch", "--quiet", "main")
-    repository("git", "commit", "--quiet", "--allow-empty", "--message", "Talk of Retrain: nothing")
+    repository("git", "merge", "--quiet", "--no-ff", "retrain/a", "--message", "Retrain: tie: f1 +0.0")
+    repository(*commit, "Retrained-at: 2026-03-01T06:00:00Z")  # the other, squashed
     assert [time for time, _ in retrain.runs()] == [datetime(2026, 3, day, 6, tzinfo=UTC) for day in (1, 3)]
 
 
