@@ -43,7 +43,7 @@ class Project:
         for name, table, schema in (("messages", messages, formats.MESSAGES), ("splits", splits, SPLITS)):
             batches = pa.Table.from_pandas(table, schema, preserve_index=False).to_batches()
             stage.write_parquet(folder / f"{name}.parquet", batches, schema)
-        tokenizer = fit_tokenizer(rows["body"], Params(Shares(0.4, 0.3, 0.3), "s", 400, 30, 10))
+        tokenizer = fit_tokenizer(rows["body"], Params(Shares(0.4, 0.3, 0.3), "s", 7, 365, 99, 400, 30, 10))
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
         size = models.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0)
         models.save(models.MODELS["dense"](size), folder / "model.keras")

@@ -242,7 +242,8 @@ class Project:
                 "left_out": np.arange(len(rows)) % 11 == 0,
             }
         )
-        tokenizer = fit_tokenizer(rows["body"], VectorizeParams(Shares(0.4, 0.3, 0.3), "s", 400, 30, 10))
+        of_vectorize = VectorizeParams(Shares(0.4, 0.3, 0.3), "s", 7, 365, 99, 400, 30, 10)
+        tokenizer = fit_tokenizer(rows["body"], of_vectorize)
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
         keras.utils.set_random_seed(6)
         size = models.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0)
