@@ -39,9 +39,10 @@ def reservoir(old: pd.DataFrame, size: int) -> list[int]:
 
 
 def newest(rows: pd.DataFrame) -> Mask:
-    """(n,): the rows received in the newest span, those of test too; it begins with the first of NEWEST.
+    """(n,): the rows of NEWEST, and those of test that came since the first of them.
 
-    rows: columns `received_at` and `split`, of all splits, also the rows that are left out.
+    rows: columns `received_at` and `split`, of every row, also of those that are left out.
     """
-    since = rows.loc[rows["split"] == NEWEST, "received_at"].min()
-    return (rows["received_at"] >= since).to_numpy()
+    late = rows["split"] == NEWEST
+    since = rows["received_at"][late].min()
+    return (late | (rows["split"] == "test") & (rows["received_at"] >= since)).to_numpy()

@@ -76,7 +76,7 @@ def test_an_empty_reservoir_and_one_of_nothing_are_empty():
 
 def test_the_newest_span_begins_with_the_first_newest_row_and_has_rows_of_test_too():
     rows = pd.DataFrame({"split": ["test", "test", "newest", "newest", "train", "val", "test"]})
-    rows["received_at"] = received(19, 21, 20, 25, 18, None, None)
+    rows["received_at"] = received(19, 21, 20, 25, 22, None, None)
     assert newest(rows).tolist() == [False, True, True, True, False, False, False]
     assert newest(rows.assign(split="test")).tolist() == [False] * 7
     assert newest(rows.iloc[:0]).tolist() == []
