@@ -16,7 +16,6 @@ WINS = {  # the duel of a project whose every challenger takes the champion's pl
     "criterion": "f1",
     "margin": -2.0,
     "confidence": 0.95,
-    "newest_days": 28,
     "newest_rows": 1,
     "resamples": 20,
     "seed": 1,

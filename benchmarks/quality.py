@@ -293,9 +293,8 @@ def folded(name: str, messages: pd.DataFrame, number: int) -> dict[str, float]:
     held = np.array(
         [int(TENTHS * text.share_of("out of fold", key)) == number for key in rows["campaign_key"]]
     )
-    split = np.where(held, "test", "train").astype(object)
-    of_wording = split[np.unique(rows["wording"], return_index=True)[1]]
-    near_held = vectorize.left_out(of_wording, near)[rows["wording"]]
+    rank_of_wording = held.astype(np.int64)[np.unique(rows["wording"], return_index=True)[1]]
+    near_held = vectorize.left_out(rank_of_wording, near)[rows["wording"]]
     score = MODELS[name](rows[~held & ~near_held])
     return dict(zip(rows["message_id"][held], map(float, score(rows["text"][held].tolist())), strict=True))
 

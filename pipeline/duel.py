@@ -1,7 +1,6 @@
 """Decides whether the challenger takes the champion's place, on rows that neither has seen."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,8 +20,7 @@ class Rule:
     criterion: str  # of METRICS
     margin: float  # in the criterion's own unit; the challenger must be better by more
     confidence: float  # share of resamples, between 0.5 and 1, that must say so
-    newest_days: float  # the span that is the main ground where messages have a date
-    newest_rows: int  # of either label, which that span must have; with fewer, all of test is the ground
+    newest_rows: int  # of either label: what the newest span must have to be the ground; else test is
     resamples: int  # of the paired bootstrap
     seed: int
 
@@ -31,8 +29,8 @@ class Rule:
             raise ValueError(f"unknown criterion {self.criterion!r}; choose from {', '.join(METRICS)}")
         if not 0.5 < self.confidence < 1:
             raise ValueError("confidence must lie between 0.5 and 1")
-        if not 0 < self.newest_days <= 36_500 or self.newest_rows < 1:
-            raise ValueError("newest_days must be above 0 and at most 36,500, newest_rows at least 1")
+        if self.newest_rows < 1:
+            raise ValueError("newest_rows must be at least 1")
         if not 1 <= self.resamples <= 1_000_000 or self.seed < 0:
             raise ValueError("resamples must be 1 to 1,000,000 and seed at least 0")
 
@@ -49,43 +47,37 @@ class Outcome:
 # ---- the ground
 
 
-def unseen(test: pd.DataFrame, present: pd.DataFrame, seen: pd.DataFrame) -> Mask:
-    """(n,): the rows of test of which a model saw neither the campaign nor a near-copy.
+def unseen(ground: pd.DataFrame, present: pd.DataFrame, seen: pd.DataFrame) -> Mask:
+    """(n,): the rows of the ground of which a model saw neither the campaign nor a near-copy.
 
-    test, present: message_id, campaign_key and text; `present` is every row of today, of which some are known
-    to the model by their message_id. seen: message_id and campaign_key of what it was trained, stopped or
-    calibrated on. Of seen rows that are gone from the data the campaign alone is known.
+    ground, present: message_id, campaign_key and text; `present` is every row of today, of which some are
+    known to the model by their message_id. seen: message_id and campaign_key of what it was trained, stopped
+    or calibrated on. Of seen rows that are gone from the data the campaign alone is known.
     """
     known = present["message_id"].isin(seen["message_id"]).to_numpy()
-    wordings, number = text.wordings([*test["text"], *present.loc[known, "text"]])
-    of_test, of_seen = np.zeros(len(wordings), np.bool_), np.zeros(len(wordings), np.bool_)
-    of_test[number[: len(test)]], of_seen[number[len(test) :]] = True, True
-    near, copied = text.near_copies(wordings), of_test & of_seen
+    wordings, number = text.wordings([*ground["text"], *present.loc[known, "text"]])
+    of_ground, of_seen = np.zeros(len(wordings), np.bool_), np.zeros(len(wordings), np.bool_)
+    of_ground[number[: len(ground)]], of_seen[number[len(ground) :]] = True, True
+    near, copied = text.near_copies(wordings), of_ground & of_seen
     for group in [*near.pairs, *near.crowds]:
-        copied[group] |= of_test[group] & of_seen[group].any()
-    return ~(test["campaign_key"].isin(seen["campaign_key"]).to_numpy() | copied[number[: len(test)]])
-
-
-def newest(received_at: "pd.Series[Any]", days: float) -> Mask:
-    """(n,): the rows of the last so many days that any row has; none where no row has a date."""
-    since = received_at.max() - pd.Timedelta(days=days)
-    return (received_at > since).to_numpy(np.bool_, na_value=False)
+        copied[group] |= of_ground[group] & of_seen[group].any()
+    return ~(ground["campaign_key"].isin(seen["campaign_key"]).to_numpy() | copied[number[: len(ground)]])
 
 
 # ---- the fight
 
 
-def fight(challenger: Scored, champion: Scored, main: Mask, rule: Rule) -> Outcome:
-    """The outcome on the main ground, if that has rows enough, with all rows as a check against regression.
+def fight(challenger: Scored, champion: Scored, newest: Mask, test: Mask, rule: Rule) -> Outcome:
+    """The outcome on the newest span, if that has rows enough, with test as a check against regression.
 
-    challenger, champion: both on the same rows. main: (n,), the rows of the main ground.
+    challenger, champion: both on the same rows. newest, test: (n,), which rows are in either; some in both.
     """
-    whole = compared(challenger, champion, rule)
-    spam = int(np.count_nonzero(challenger.y_true[main]))
-    if main.all() or min(spam, int(main.sum()) - spam) < rule.newest_rows:
+    whole = compared(challenger.take(test), champion.take(test), rule)
+    spam = int(np.count_nonzero(challenger.y_true[newest]))
+    if min(spam, int(newest.sum()) - spam) < rule.newest_rows:
         ground, figures = whole, {}
     else:
-        ground = compared(challenger.take(main), champion.take(main), rule)
+        ground = compared(challenger.take(newest), champion.take(newest), rule)
         ground = Outcome(ground.verdict, f"of the newest days {ground.sentence}", ground.figures)
         figures = {f"duel.newest.{name[5:]}": figure for name, figure in ground.figures.items()}
     outcome = ground

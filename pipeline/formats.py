@@ -27,7 +27,7 @@ MESSAGES = pa.schema(
         "label": pa.string(),  # ham or spam; anything else is as it came, for validate to judge
         "source": pa.string(),  # `sms`, or `files/NAME`
         "row": pa.int64(),  # where it stood in the source, from 1, a header not counted
-        "received_at": pa.timestamp("us", tz="UTC"),  # null where the source has no dates
+        "received_at": pa.timestamp("us", tz="UTC"),  # null where neither row nor path has a date
     }
 )
 FEEDBACK = "feedback"  # the source, and the folder of data/inbox/, whose labels overrule others
@@ -94,6 +94,7 @@ class File:
     place: str  # what errors call it
     settings: str = "ingest.files"  # where its reading stands
     needs_label: bool = True  # without it, a file without labels has null ones
+    received_at: datetime | None = None  # of rows that have none of their own
 
 
 def read(file: File) -> Iterator[pa.RecordBatch]:
@@ -189,7 +190,7 @@ def _batches(rows: Iterable[Row], file: File) -> Iterator[pa.RecordBatch]:
     while chunk := list(itertools.islice(numbered, BATCH)):
         texts = [as_text(text) for _, (text, _, _) in chunk]
         labels = [label_of.get(_written(label), as_text(label)) for _, (_, label, _) in chunk]
-        times = [_time(date, file, number) for number, (_, _, date) in chunk]
+        times = [_time(date, file, number) or file.received_at for number, (_, _, date) in chunk]
         columns = (
             [message_id(text) for text in texts],
             texts,

@@ -1,10 +1,12 @@
 """Reads every source into one table of messages, and judges nothing."""
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +18,7 @@ from pipeline.stage import Figure, PipelineError
 log = logging.getLogger(__name__)
 
 POLICIES = ("stop", "quarantine")
+DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)([-/]?)(\d\d)\2(\d\d)(?!\d)")  # 2026-11-20, 2026/11/20, 20261120
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,10 @@ Found = AbstractContextManager[File]  # a file that is there while it is read
 
 
 def files(params: Params, places: Places) -> Iterator[Found]:
-    """The user's own CSV, TSV, JSONL and Parquet files in `data/inbox/`, in the order of their names."""
+    """The user's own CSV, TSV, JSONL and Parquet files in `data/inbox/`, in the order of their names.
+
+    A row without received_at has the day that its file's path holds.
+    """
     try:
         found = sorted(path for path in places.inbox.glob(params.files.glob) if _is_data(path, places.inbox))
     except (ValueError, NotImplementedError) as error:
@@ -64,7 +70,7 @@ def files(params: Params, places: Places) -> Iterator[Found]:
         )
     for path in found:
         name = path.relative_to(places.inbox).as_posix()
-        yield nullcontext(File(path, f"files/{name}", params.files, str(path)))
+        yield nullcontext(File(path, f"files/{name}", params.files, str(path), received_at=day_of(name)))
 
 
 def feedback(params: Params, places: Places) -> Iterator[Found]:
@@ -74,6 +80,14 @@ def feedback(params: Params, places: Places) -> Iterator[Found]:
     for path in sorted(found, key=lambda path: (path.name, path)):
         name = path.relative_to(folder).as_posix()
         yield nullcontext(File(path, f"{formats.FEEDBACK}/{name}", params.files, str(path)))
+
+
+def day_of(path: str) -> datetime | None:
+    """The last day that a path below the inbox holds, at midnight UTC; a 31st of February is none."""
+    for year, _, month, day in reversed(DAY.findall(path)):
+        with suppress(ValueError):
+            return datetime(int(year), int(month), int(day), tzinfo=UTC)
+    return None
 
 
 SOURCES: dict[str, Callable[[Params, Places], Iterator[Found]]] = {  # all others are pinned

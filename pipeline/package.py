@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import cache, registry, stage
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 REQUIREMENTS = ("mlflow", "tensorflow", "tokenizers", "pandas", "numpy")  # all that served_model.py imports
 SEEN = ["message_id", "campaign_key"]  # columns of what a version says that it saw
+LEARNED = ["train", "val"]  # the splits that it was trained, stopped and calibrated on
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ class Package:
         """The parts of the MLflow model, with an example and its answer."""
         seen = self.folder / "seen.parquet"
         rows = stage.read_parquet(self.splits, [*SEEN, "split", "left_out"])
-        used = pc.and_(pc.not_equal(rows["split"], "test"), pc.invert(rows["left_out"]))
+        used = pc.and_(
+            pc.is_in(rows["split"], pa.array(LEARNED, rows["split"].type)), pc.invert(rows["left_out"])
+        )
         stage.write_parquet(seen, rows.filter(used).select(SEEN).to_batches(), rows.select(SEEN).schema)
         pins = [f"{package}=={installed(package)}" for package in REQUIREMENTS]
         example, answer = pd.DataFrame({"text": registry.EXAMPLES}), self.answers(registry.EXAMPLES)

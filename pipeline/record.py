@@ -47,7 +47,8 @@ def description(verdict: str, evaluation: Mapping[str, Any]) -> str:
     head = [f"**{verdict}**", "", evaluation["verdict"], "", "| test | ours | 95 % | linear baseline |"]
     lines = [*head, "|---|---|---|---|"]
     for name, ours in figures.items():
-        if baseline := figures.get(f"baseline.{name}"):
+        baseline = figures.get(f"baseline.{name}")
+        if baseline and ours["value"] is not None:
             interval = f"{ours['low']:.4f} to {ours['high']:.4f}" if "low" in ours else ""
             lines.append(f"| {name} | {ours['value']} | {interval} | {baseline['value']} |")
     return "\n".join(lines)

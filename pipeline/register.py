@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import checkpoint, duel, elsewhere, ledger, record, registry, stage, tracking
+from pipeline import checkpoint, duel, elsewhere, ledger, record, registry, spans, stage, tracking
 from pipeline.connection import NAME
 from pipeline.duel import Outcome
 from pipeline.elsewhere import Unscorable
@@ -83,8 +83,11 @@ class Case:
     champion: Version | None
 
     @property
-    def test(self) -> pd.DataFrame:
-        return self.rows[(self.rows["split"] == "test") & ~self.rows["left_out"]].reset_index(drop=True)
+    def ground(self) -> pd.DataFrame:
+        """Rows that the model has not seen: test and the newest span; `newest` says which are in the span."""
+        rows = self.rows.assign(newest=spans.newest(self.rows))
+        unlearned = rows["newest"] | (rows["split"] == "test")
+        return rows[unlearned & ~rows["left_out"]].reset_index(drop=True)
 
     @property
     def in_service(self) -> bool:
@@ -102,8 +105,8 @@ class Case:
 
     def key(self) -> str:
         """Of all that the verdict depends on but the two models."""
-        test = self.test[["message_id", "label", "received_at"]].to_csv(index=False)
-        by = json.dumps([test, list(self.missed), asdict(self.rule)])
+        ground = self.ground[["message_id", "label", "split", "newest"]].to_csv(index=False)
+        by = json.dumps([ground, list(self.missed), asdict(self.rule)])
         return hashlib.sha256(by.encode()).hexdigest()
 
 
@@ -141,7 +144,8 @@ def duel_with(holder: Version, case: Case) -> Outcome:
     Raises: Unscorable.
     """
     with registry.downloaded(holder.number) as folder:
-        rows = case.test[duel.unseen(case.test, case.rows, seen_by(folder))]
+        ground = case.ground
+        rows = ground[duel.unseen(ground, case.rows, seen_by(folder))]
         if rows.empty:
             return Outcome("tie", "there is no test message that neither has seen", {})
         texts, spam = rows["text"].tolist(), (rows["label"] == "spam").to_numpy()
@@ -150,8 +154,8 @@ def duel_with(holder: Version, case: Case) -> Outcome:
         Scored(spam, said["probability"].to_numpy(), (said["label"] == "spam").to_numpy())
         for said in (case.package.answers(texts), theirs)
     )
-    main = duel.newest(rows["received_at"], case.rule.newest_days)
-    return duel.fight(challenger, champion, main, case.rule)
+    newest, test = rows["newest"].to_numpy(), (rows["split"] == "test").to_numpy()
+    return duel.fight(challenger, champion, newest, test, case.rule)
 
 
 def seen_by(folder: Path) -> pd.DataFrame:
@@ -187,7 +191,7 @@ def entry_of(outcome: Outcome, case: Case, number: str, shown: tracking.Record) 
 
 def check_parity(number: str, case: Case, params: Params) -> None:
     """Raises: PipelineError, when the registry's version answers otherwise than the model here."""
-    texts = elsewhere.batch(case.test["text"].tolist())
+    texts = elsewhere.batch(case.ground["text"].tolist())
     uri, expected = f"models:/{NAME}/{number}", case.package.answers(texts)
     if found := elsewhere.disagreements(uri, texts, expected, params.parity, params.latency_budget):
         raise PipelineError("\nerror: ".join(f"{uri}: {said}; the alias stays" for said in found))

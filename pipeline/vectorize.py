@@ -1,4 +1,4 @@
-"""Splits by campaign, fits a sub-word tokenizer on train alone, and turns text into token ids."""
+"""Splits by campaign and by time, fits a sub-word tokenizer on train alone, and turns text into token ids."""
 
 import json
 import logging
@@ -16,22 +16,25 @@ from numpy.typing import NDArray
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from pipeline import profile, stage, text
+from pipeline import profile, spans, stage, text
+from pipeline.spans import NEWEST, Mask
 from pipeline.stage import Figure, PipelineError
 
 log = logging.getLogger(__name__)
 
-Names = NDArray[np.object_]  # (n,), the split of each wording: train, val or test
+Ranks = NDArray[np.int64]  # (w,), of each wording
 
 PAD, START = "[PAD]", "[START]"  # ids 0 and 1; every message begins with START, so that none is empty
 CLASSES = "ham", "spam"
-RANK = {"train": 0, "val": 1, "test": 2}  # a near-copy stays in the higher split
+DAYS, ROWS = 36_500, 1_000_000_000  # at most, of a span and of the reservoir
+RANK = {"train": 1, "val": 2, "test": 3, NEWEST: 0}  # a near-copy stays in the higher split
+RETIRED = -1  # the rank of a row that has retired: no other is left out for it
 SPLITS = pa.schema(
     {
         "message_id": pa.string(),
-        "split": pa.string(),
+        "split": pa.string(),  # of RANK
         "campaign_key": pa.string(),  # 16 hexadecimal digits
-        "left_out": pa.bool_(),  # a near-copy of it lies in a higher split
+        "left_out": pa.bool_(),  # retired, or like a row of a higher split (newest also by its campaign)
     }
 )
 SHARD = pa.schema(
@@ -59,6 +62,9 @@ class Shares:
 class Params:
     split: Shares  # of campaigns
     salt: str  # another salt is another split
+    newest_days: float  # at the end of time, of which train and val take no row
+    window_days: float  # before those, of which they take all
+    reservoir_rows: int  # from before the window, which they take too; the others have retired
     vocabulary_size: int  # sub-words
     sequence_length: int  # tokens; what is longer is cut
     shard_rows: int  # messages a shard
@@ -68,6 +74,10 @@ class Params:
             raise ValueError("vocabulary_size must be 300 to 1,000,000: 256 bytes, and some words")
         if not (2 <= self.sequence_length <= 100_000 and 1 <= self.shard_rows <= 1_000_000):
             raise ValueError("sequence_length must be 2 to 100,000 and shard_rows 1 to 1,000,000")
+        if not (0 <= self.newest_days <= DAYS and 0 < self.window_days <= DAYS):
+            raise ValueError(f"newest_days must be 0 to {DAYS:,} and window_days above 0 and no more")
+        if not 0 <= self.reservoir_rows <= ROWS:
+            raise ValueError(f"reservoir_rows must be 0 to {ROWS:,}")
 
 
 # ---- the split
@@ -79,12 +89,27 @@ def split_of(salt: str, campaign_key: str, shares: Shares) -> str:
     return "train" if position < shares.train else "val" if position < shares.train + shares.val else "test"
 
 
-def left_out(split: Names, near: text.Near) -> NDArray[np.bool_]:
-    """(n,): the wordings that have a near-copy in a higher split."""
-    rank, pairs = np.array([RANK[name] for name in split]), near.pairs
+def by_time(rows: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """The rows with `split`, where NEWEST stands for train and val in the newest span, and `retired`.
+
+    rows: message_id, received_at, campaign_key, and as `split` that of the campaign: what is test stays test
+    for ever, and what is NEWEST becomes train or val when time has passed. Those rows of train and val have
+    retired that are neither in the window nor in the reservoir.
+    """
+    test = (rows["split"] == "test").to_numpy()
+    newest, old = spans.ages(rows["received_at"], params.newest_days, params.window_days)
+    retired = old & ~test
+    number = np.flatnonzero(retired)
+    retired[number[spans.reservoir(rows.iloc[number], params.reservoir_rows)]] = False
+    return rows.assign(split=rows["split"].mask(newest & ~test, NEWEST), retired=retired)
+
+
+def left_out(rank: Ranks, near: text.Near) -> Mask:
+    """(w,): the wordings that have a near-copy of a higher rank."""
+    pairs = near.pairs
     straddling = pairs[rank[pairs[:, 0]] != rank[pairs[:, 1]]]
     lower = np.where(rank[straddling[:, 0]] < rank[straddling[:, 1]], straddling[:, 0], straddling[:, 1])
-    out = np.zeros(len(split), np.bool_)
+    out = np.zeros(len(rank), np.bool_)
     out[lower] = True
     for crowd in near.crowds:
         out[crowd[rank[crowd] < rank[crowd].max()]] = True
@@ -183,37 +208,54 @@ def shards(rows: pd.DataFrame, tokenizer: Tokenizer, shard_rows: int) -> Iterato
 
 
 def divide(messages: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, text.Near]:
-    """The messages with `campaign_key`, `split`, `wording` and `left_out`, and which wordings are near.
+    """The messages with `campaign_key`, `split`, `retired`, `wording` and `left_out`, and the near wordings.
 
-    Messages of one wording have one campaign key, and so one split.
+    Messages of one wording have one campaign key, but may come at different times.
     """
     texts = messages["text"].tolist()
     keys = [f"{key:016x}" for key in text.campaign_keys(texts)]
-    split = np.array([split_of(params.salt, key, params.split) for key in keys], object)
+    of_key = [split_of(params.salt, key, params.split) for key in keys]
     wordings, wording = text.wordings(texts)
-    near = text.near_copies(wordings)
-    out = left_out(split[np.unique(wording, return_index=True)[1]], near)[wording]
-    return messages.assign(campaign_key=keys, split=split, wording=wording, left_out=out), near
+    rows = messages.assign(campaign_key=keys, split=pd.array(of_key, "str"), wording=wording)
+    rows, near = by_time(rows, params), text.near_copies(wordings)
+    rank = np.full(len(wordings), RETIRED)  # of each wording, the highest of its rows
+    np.maximum.at(rank, wording, np.where(rows["retired"], RETIRED, rows["split"].map(RANK)))
+    out, newest = left_out(rank, near)[wording] | rows["retired"], rows["split"] == NEWEST
+    known = rows["campaign_key"].isin(rows["campaign_key"][~newest & ~out])
+    return rows.assign(left_out=out | newest & known), near
+
+
+def leaking(rows: pd.DataFrame, near: text.Near) -> Mask:
+    """(w,): the wordings that are used in two splits, themselves or with their near-copies."""
+    used = rows[~rows["left_out"]]
+    splits = np.zeros(rows["wording"].max() + 1, np.int64)  # a bit a split
+    np.bitwise_or.at(splits, used["wording"], 1 << used["split"].map(RANK).to_numpy(np.int64))
+    several = splits & (splits - 1) > 0
+    together = splits[near.pairs[:, 0]] | splits[near.pairs[:, 1]]
+    several[near.pairs[together & (together - 1) > 0]] = True
+    for crowd in near.crowds:
+        several[crowd] |= int(np.bitwise_or.reduce(splits[crowd])).bit_count() > 1
+    return several
 
 
 def figures_of(rows: pd.DataFrame, near: text.Near, params: Params) -> dict[str, Figure]:
-    """Rows, spam share and left-out rows a split, and how much a random split would have leaked."""
+    """Rows, spam share, left-out and retired rows a split, and how much a random split would have leaked."""
     figures = {}
     for name in RANK:
-        part = rows[(rows["split"] == name) & ~rows["left_out"]]
+        every = rows[rows["split"] == name]
+        part = every[~every["left_out"]]
         figures[f"{name}.rows"] = Figure(len(part))
-        figures[f"{name}.spam_share"] = Figure((part["label"] == "spam").mean(), n=len(part))
-        figures[f"{name}.left_out"] = Figure(((rows["split"] == name) & rows["left_out"]).sum())
+        spam_share = (part["label"] == "spam").mean() if len(part) else None
+        figures[f"{name}.spam_share"] = Figure(spam_share, n=len(part))
+        figures[f"{name}.left_out"] = Figure((every["left_out"] & ~every["retired"]).sum())
+        if name in ("train", "val"):
+            figures[f"{name}.retired"] = Figure(every["retired"].sum())
     for name, among in {"messages": rows["label"].notna(), "spam": rows["label"] == "spam"}.items():
         leak = random_split_leak(rows, near, params.split.train, among)
         figures[f"random_split_leak.{name}"] = Figure(leak, n=int(rows["copies"][among].sum()))
-    wordings = rows.drop_duplicates("wording")
-    split, leaking = wordings["split"].where(~wordings["left_out"]), set[int]()
-    for group in [*near.pairs, *near.crowds]:
-        if split.iloc[group].nunique() > 1:
-            leaking.update(group.tolist())
-    figures["leak"] = Figure(rows["wording"].isin(leaking).sum(), n=len(rows))
-    figures["crowded"] = Figure(len(set[int]().union(*map(np.ndarray.tolist, near.crowds))), n=len(wordings))
+    figures["leak"] = Figure(leaking(rows, near)[rows["wording"]].sum(), n=len(rows))
+    crowded = len(set[int]().union(*map(np.ndarray.tolist, near.crowds)))
+    figures["crowded"] = Figure(crowded, n=rows["wording"].nunique())
     return figures
 
 
@@ -233,6 +275,14 @@ def write_profile(used: Mapping[str, pd.DataFrame], tokenizer: Tokenizer, report
                 stage.write_csv(temporary / f"{name}_{part}.csv", columns[1:], own)
 
 
+def sentence(rows: pd.DataFrame, used: Mapping[str, pd.DataFrame]) -> str:
+    """How many rows each split has, and why the others are left out."""
+    counts = ", ".join(f"{name} {len(part):,}" for name, part in used.items())
+    retired = int(rows["retired"].sum())
+    alike = int(rows["left_out"].sum()) - retired
+    return f"{counts}; left out: {alike:,} like a row of a higher split, {retired:,} retired"
+
+
 def main(argv: list[str] | None = None) -> None:
     names = "messages", "tokenizer", "splits", "train", "val", "report", "profile", "tables"
     messages, tokenizer_path, splits, train, val, report, described, tables = stage.paths(
@@ -240,11 +290,14 @@ def main(argv: list[str] | None = None) -> None:
     )
     params = stage.read_params(Params, "vectorize")
 
-    columns = ["message_id", "text", "label", "copies"]
+    columns = ["message_id", "text", "label", "received_at", "copies"]
     rows, near = divide(stage.read_parquet(messages, columns).sort_by("message_id").to_pandas(), params)
     used = {name: rows[(rows["split"] == name) & ~rows["left_out"]] for name in RANK}
-    if short := [name for name, part in used.items() if part["label"].nunique() < 2]:
-        raise PipelineError(f"{messages}: no ham or no spam in {', '.join(short)}; bring more messages")
+    if short := [name for name in used if name != NEWEST and used[name]["label"].nunique() < 2]:
+        way_out = ", or lower vectorize.newest_days" if len(used[NEWEST]) else ""
+        raise PipelineError(
+            f"{messages}: no ham or no spam in {', '.join(short)}; bring more messages{way_out}"
+        )
     tokenizer = fit_tokenizer(used["train"]["text"], params)
     figures = figures_of(rows, near, params)
     figures["vocabulary_size"] = Figure(tokenizer.get_vocab_size())
@@ -254,10 +307,9 @@ def main(argv: list[str] | None = None) -> None:
         stage.write_shards(folder, shards(part, tokenizer, params.shard_rows))
     table = pa.Table.from_pandas(rows[SPLITS.names], SPLITS, preserve_index=False)
     stage.write_parquet(splits, table.to_batches(), SPLITS)
-    counts = ", ".join(f"{name} {len(part):,}" for name, part in used.items())
-    verdict = f"{counts}; {int(rows['left_out'].sum())} left out as near-copies across splits"
+    verdict = sentence(rows, used)
     stage.write_report(report, len(rows), figures, verdict)
-    write_profile(used, tokenizer, described, tables)
+    write_profile({name: part for name, part in used.items() if len(part)}, tokenizer, described, tables)
     log.info("vectorize: %s", verdict)
 
 

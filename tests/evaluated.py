@@ -43,7 +43,7 @@ class Project:
         for name, table, schema in (("messages", messages, formats.MESSAGES), ("splits", splits, SPLITS)):
             batches = pa.Table.from_pandas(table, schema, preserve_index=False).to_batches()
             stage.write_parquet(folder / f"{name}.parquet", batches, schema)
-        tokenizer = fit_tokenizer(rows["body"], Params(Shares(0.4, 0.3, 0.3), "s", 400, 30, 10))
+        tokenizer = fit_tokenizer(rows["body"], Params(Shares(0.4, 0.3, 0.3), "s", 7, 365, 99, 400, 30, 10))
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
         size = models.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0)
         models.save(models.MODELS["dense"](size), folder / "model.keras")
@@ -55,6 +55,17 @@ class Project:
         names = {"title": "Loss", "x_label": "epoch", "y_label": "loss"}
         stage.write_json(folder / "dvc.yaml", {"plots": [{"loss": plot | names}]})  # JSON is YAML
         stage.write_text(folder / "docs" / "index.html", "docs")
+
+    def newest(self, rows):
+        """The rows whose number the function takes came last: of test they stay, all others are newest."""
+        splits, messages = (
+            pd.read_parquet(self.folder / f"{name}.parquet") for name in ("splits", "messages")
+        )
+        late = rows(splits.index)
+        splits["split"] = splits["split"].mask(late & (splits["split"] != "test"), "newest")
+        messages["received_at"] = pd.Timestamp("2026-11-01", tz="UTC") + pd.to_timedelta(late * 20, "D")
+        splits.to_parquet(self.folder / "splits.parquet")
+        messages.to_parquet(self.folder / "messages.parquet")
 
     def criteria(self, **criteria):
         set_params(self.folder, {"register": {"criteria": criteria}})

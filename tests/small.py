@@ -58,7 +58,7 @@ class Registry:
         self.folder = folder
         self.address = f"sqlite:///{folder}/mlflow.db"
         shutil.copyfile(database, folder / "mlflow.db")
-        tokenizer = fit_tokenizer(TEXTS, Params(Shares(0.4, 0.3, 0.3), "s", 400, 30, 10))
+        tokenizer = fit_tokenizer(TEXTS, Params(Shares(0.4, 0.3, 0.3), "s", 7, 365, 99, 400, 30, 10))
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
         keras.utils.set_random_seed(7)
         network = models.MODELS["dense"](models.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0))

@@ -11,12 +11,12 @@ from conftest import ROOT, set_params
 
 from benchmarks import duel as curve
 from pipeline import duel, register, stage
-from pipeline.duel import Rule, compared, fight, mcnemar, newest, unseen
+from pipeline.duel import Rule, compared, fight, mcnemar, unseen
 from pipeline.metrics import Scored
 from pipeline.stage import PipelineError
 from pipeline.text import campaign_keys
 
-RULE = Rule("f1", margin=0.0, confidence=0.95, newest_days=28, newest_rows=10, resamples=500, seed=3)
+RULE = Rule("f1", margin=0.0, confidence=0.95, newest_rows=10, resamples=500, seed=3)
 PRIZE = "You have won a prize of {} pounds, call {} now to claim it before Friday"
 
 
@@ -72,14 +72,6 @@ def test_crowd_of_near_copies_is_taken_as_one(monkeypatch):
 def test_model_that_saw_nothing_leaves_every_row():
     rows = table("see you at lunch", "on my way")
     assert unseen(rows, rows, rows.iloc[:0]).tolist() == [True, True]
-
-
-def test_newest_rows_are_those_of_the_last_days_that_any_row_has():
-    days = pd.Series(pd.to_datetime(["2026-03-01", "2026-03-30", None, "2026-03-15"], utc=True))
-    assert newest(days, 16).tolist() == [False, True, False, True]
-    assert newest(days, 15).tolist() == [False, True, False, False]
-    assert newest(days.where(days.isna()), 28).tolist() == [False] * 4
-    assert newest(days.iloc[:0], 28).tolist() == []
 
 
 # ---- the fight
@@ -143,12 +135,26 @@ def test_newest_span_is_the_main_ground():
     new = np.arange(200) % 2 == 0
     better = np.where(new, challenger.y_true, challenger.y_pred)
     challenger = Scored(challenger.y_true, challenger.y_score, better)
-    outcome = fight(challenger, champion, new, RULE)
+    outcome = fight(challenger, champion, new, EVERYWHERE, RULE)
     assert outcome.verdict == "promote"
     assert outcome.sentence.startswith("of the newest days f1 +0.")
     assert "on 100 messages" in outcome.sentence
     assert outcome.figures["duel.newest.difference.f1"].n == 100
     assert outcome.figures["duel.difference.f1"].n == 200
+
+
+def test_newest_rows_that_are_not_of_test_count_on_their_ground_alone():
+    """Of the newest rows half are of test; elsewhere in test the challenger is as good as the champion."""
+    new, test = np.arange(200) % 2 == 0, np.arange(200) % 4 != 0
+    champion = scored(12, 0)
+    better = np.where(new & ~test, champion.y_true, champion.y_pred)
+    challenger = Scored(champion.y_true, champion.y_score, better)
+    outcome = fight(challenger, champion, new, test, RULE)
+    assert outcome.figures["duel.newest.challenger_alone_right"].value == 3
+    assert outcome.figures["duel.challenger_alone_right"].value == 0
+    assert outcome.figures["duel.difference.f1"].n == 150
+    few = fight(challenger, champion, new, test, replace(RULE, newest_rows=21))
+    assert few == compared(challenger.take(test), champion.take(test), RULE)
 
 
 def test_challenger_that_wins_the_newest_span_but_loses_the_fixed_test_set_is_kept_out():
@@ -158,7 +164,7 @@ def test_challenger_that_wins_the_newest_span_but_loses_the_fixed_test_set_is_ke
     y_pred = champion.y_true.copy()
     y_pred[10:40] = False  # and the challenger all of the old ones
     challenger = Scored(champion.y_true, champion.y_score, y_pred)
-    outcome = fight(challenger, champion, new, RULE)
+    outcome = fight(challenger, champion, new, EVERYWHERE, RULE)
     assert outcome.verdict == "keep"
     assert ", but on all test rows f1 -0." in outcome.sentence
 
@@ -171,12 +177,12 @@ def test_margin_above_zero_does_not_let_a_regression_pass():
     y_pred[10:30] = False
     challenger = Scored(champion.y_true, champion.y_score, y_pred)
     assert -0.3 < compared(challenger, champion, RULE).figures["duel.difference.f1"].value < 0
-    assert fight(challenger, champion, new, replace(RULE, margin=0.3)).verdict == "keep"
+    assert fight(challenger, champion, new, EVERYWHERE, replace(RULE, margin=0.3)).verdict == "keep"
 
 
-@pytest.mark.parametrize("main", [EVERYWHERE, ~EVERYWHERE, np.arange(200) < 40, np.arange(200) > 31])
-def test_without_a_newest_span_of_enough_rows_of_both_labels_the_test_set_is_the_ground(main):
-    outcome = fight(scored(2, 0), scored(14, 0), main, RULE)
+@pytest.mark.parametrize("new", [~EVERYWHERE, np.arange(200) < 40, np.arange(200) > 31])
+def test_without_a_newest_span_of_enough_rows_of_both_labels_the_test_set_is_the_ground(new):
+    outcome = fight(scored(2, 0), scored(14, 0), new, EVERYWHERE, RULE)
     assert outcome == compared(scored(2, 0), scored(14, 0), RULE)
 
 
@@ -196,9 +202,7 @@ def test_mcnemar_is_the_exact_chance_of_a_fair_coin(gained, given, p):
     [
         ({"criterion": "f2"}, "unknown criterion 'f2'; choose from accuracy, "),
         ({"confidence": 0.5}, "confidence must lie between 0.5 and 1"),
-        ({"newest_days": 0}, "newest_days must be above 0 and at most 36,500, newest_rows at least 1"),
-        ({"newest_days": 36_501}, "newest_days must be above 0 and at most 36,500, newest_rows at least 1"),
-        ({"newest_rows": 0}, "newest_days must be above 0 and at most 36,500, newest_rows at least 1"),
+        ({"newest_rows": 0}, "newest_rows must be at least 1"),
         ({"resamples": 0}, "resamples must be 1 to 1,000,000 and seed at least 0"),
     ],
 )
@@ -224,7 +228,7 @@ OF_TWO_SEEDS = curve.CORRELATIONS["as of two seeds"]
 
 @pytest.mark.parametrize(("apart", "margin"), [(0.02, 0.0), (0.02, 0.01), (-0.01, 0.0), (-0.01, -0.02)])
 def test_benchmark_says_what_the_duel_says(apart, margin):
-    rule = Rule("f1", margin, 0.9, 28, 10, 100, 3)
+    rule = Rule("f1", margin, 0.9, 10, 100, 3)
     world = curve.World.of(curve.CORRELATIONS["less alike"], 0.002, 0.15, apart)
     champions, challengers = world.labelled(np.random.default_rng(1), 40, ham=340, spam=60)
     y_true = np.arange(400) >= 340

@@ -12,7 +12,7 @@ import pytest
 from conftest import MESSAGES, ROOT, set_params
 
 from pipeline import attacks, behaviour, decision, evaluate, formats, models, stage
-from pipeline.evaluate import MISTAKES, PLOTS, SLICE_METRICS, WORST, Params, figures_of, judge
+from pipeline.evaluate import MISTAKES, NEWEST_METRICS, PLOTS, SLICE_METRICS, WORST, Params, figures_of, judge
 from pipeline.metrics import METRICS, Scored
 from pipeline.slices import SLICES
 from pipeline.stage import Figure, PipelineError
@@ -128,10 +128,49 @@ def test_sentence_has_the_figures_that_a_person_asks_for_first():
     theirs = {"f1": 0.9, "spam_caught_percent": 90.0, "ham_blocked_percent": 1.0}
     figures = {name: Figure(value) for name, value in ours.items()}
     figures |= {f"baseline.{name}": Figure(value) for name, value in theirs.items()}
+    figures |= {f"newest.{name}": Figure(None, n=3) for name in ours}
     assert evaluate.sentence(figures) == (
         "f1 0.988, spam caught 97.3 %, ham lost 0.12 %; "
         "linear baseline: f1 0.900, spam caught 90.0 %, ham lost 1.00 %"
     )
+    figures |= {f"newest.{name}": Figure(value / 2, n=1234) for name, value in ours.items()}
+    assert evaluate.sentence(figures) == (
+        "f1 0.988, spam caught 97.3 %, ham lost 0.12 %; "
+        "newest 1,234 messages: f1 0.494, spam caught 48.6 %, ham lost 0.06 %; "
+        "linear baseline: f1 0.900, spam caught 90.0 %, ham lost 1.00 %"
+    )
+
+
+# ---- the newest span
+
+
+def of_rows(y_true, y_pred):
+    y_true, y_pred = (np.array(column, np.bool_) for column in (y_true, y_pred))
+    return Scored(y_true, np.where(y_pred, 0.9, 0.1), y_pred)
+
+
+def test_newest_figures_are_ours_the_baselines_and_the_difference():
+    ours, theirs = of_rows([1, 1, 1, 0, 0], [1, 1, 0, 0, 0]), of_rows([1, 1, 1, 0, 0], [1, 0, 0, 1, 0])
+    figures = evaluate.newest_figures(ours, theirs, PARAMS)
+    prefixes = "newest", "baseline.newest", "difference.newest"
+    assert list(figures) == [f"{prefix}.{name}" for prefix in prefixes for name in NEWEST_METRICS]
+    assert figures["newest.f1"].value == pytest.approx(0.8)
+    assert figures["newest.spam_caught_percent"].value == pytest.approx(200 / 3)
+    assert figures["baseline.newest.f1"].value == pytest.approx(0.4)
+    assert figures["baseline.newest.ham_blocked_percent"].value == pytest.approx(50)
+    assert figures["difference.newest.f1"].value == pytest.approx(0.4)
+    assert all(figure.low <= figure.value <= figure.high and figure.n == 5 for figure in figures.values())
+
+
+def test_what_the_newest_rows_do_not_define_is_null():
+    no_rows = of_rows([], [])
+    assert set(evaluate.newest_figures(no_rows, no_rows, PARAMS).values()) == {Figure(None, n=0)}
+    no_spam = of_rows([0, 0, 0, 0], [0, 0, 0, 1])
+    figures = evaluate.newest_figures(no_spam, no_spam, PARAMS)
+    assert figures["newest.ham_blocked_percent"].value == 25
+    for name in ("f1", "average_precision", "spam_caught_percent"):
+        for prefix in ("newest", "baseline.newest", "difference.newest"):
+            assert figures[f"{prefix}.{name}"] == Figure(None, n=4)
 
 
 # ---- the worst mistakes
@@ -242,7 +281,8 @@ class Project:
                 "left_out": np.arange(len(rows)) % 11 == 0,
             }
         )
-        tokenizer = fit_tokenizer(rows["body"], VectorizeParams(Shares(0.4, 0.3, 0.3), "s", 400, 30, 10))
+        of_vectorize = VectorizeParams(Shares(0.4, 0.3, 0.3), "s", 7, 365, 99, 400, 30, 10)
+        tokenizer = fit_tokenizer(rows["body"], of_vectorize)
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
         keras.utils.set_random_seed(6)
         size = models.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0)
@@ -303,6 +343,30 @@ def test_stage_is_repeatable_and_its_files_agree(project):
     assert set(mistakes["message_id"]) == set(project.messages["message_id"][project.in_test()])
     confusion = pd.read_csv(made / "plots" / "confusion.csv")
     assert (confusion["actual"] != confusion["predicted"]).sum() == mistakes["wrong"].sum()
+
+
+def test_newest_figures_are_of_newest_rows_and_of_test_rows_as_late(project):
+    """They cost nothing: what learns and what else is measured stays as it was."""
+    prefixes = "newest", "baseline.newest", "difference.newest"
+    names = [f"{prefix}.{name}" for prefix in prefixes for name in NEWEST_METRICS]
+    before = json.loads((project.run("before") / "evaluate.json").read_text())["figures"]
+    assert all(before[name] == {"value": None, "n": 0} for name in names)
+    late = project.messages.assign(text=project.messages["text"] + " now")
+    late["message_id"] = [f"{i + 90:016x}" for i in range(90)]
+    days = np.where(np.arange(180) < 30, 20, 40)  # of test, the rows from the 30th on are as late
+    received = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(days, "D")
+    in_span = project.in_test()[30:].sum() + (~project.splits["left_out"]).sum()
+    project.messages = pd.concat([project.messages, late]).assign(received_at=received)
+    of_late = project.splits.assign(split="newest", message_id=late["message_id"])
+    project.splits = pd.concat([project.splits, of_late])
+    after = json.loads((project.run("after") / "evaluate.json").read_text())["figures"]
+    assert {after[name]["n"] for name in names} == {in_span}
+    assert 0 < after["newest.spam_caught_percent"]["value"] <= 100
+    assert {name: after[name] for name in after if name not in names} == {
+        name: before[name] for name in before if name not in names
+    }
+    decisions = [(project.folder / at / "decision.json").read_bytes() for at in ("before", "after")]
+    assert decisions[0] == decisions[1]
 
 
 # ---- under attack

@@ -4,6 +4,7 @@ import codecs
 import csv
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -107,6 +108,15 @@ def test_every_format_gives_the_same_table(tmp_path, suffix):
         }
         for number, ((text, _, date), label) in enumerate(zip(ROWS, labels, strict=True), 1)
     ]
+
+
+@pytest.mark.parametrize("suffix", formats.FORMATS)
+def test_a_row_without_a_time_has_that_of_its_file(tmp_path, suffix):
+    path = tmp_path / f"mine{suffix}"
+    write(path)
+    dated = replace(file(path), received_at=datetime(2026, 11, 20, tzinfo=UTC))
+    table = pa.Table.from_batches(formats.read(dated), MESSAGES)
+    assert table["received_at"].to_pylist() == [date or dated.received_at for *_, date in ROWS]
 
 
 @pytest.mark.parametrize("suffix", formats.FORMATS)

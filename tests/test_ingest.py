@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -216,6 +217,62 @@ def test_a_bad_row_leaves_no_table(project):
     assert refused_with(project, ["files"]) == "data/inbox/b.csv: row 1: 1 columns, not 2; mend the row"
     assert list(Path("data").rglob("*.parquet")) == []
     assert not Path("reports").exists()
+
+
+# ---- the day in a path
+
+
+@pytest.mark.parametrize(
+    ("path", "day"),
+    [
+        ("2026-11-20.csv", "2026-11-20"),
+        ("mail/2026/11/20/a.csv", "2026-11-20"),
+        ("2026/11/20.csv", "2026-11-20"),
+        ("export_20261120T1200.csv", "2026-11-20"),
+        ("date=2026-11-20/part-0.parquet", "2026-11-20"),
+        ("2024-02-29/2026-11-20.csv", "2026-11-20"),  # the last one
+        ("2024-02-29/2026-02-29.csv", "2024-02-29"),  # the last one that is a day
+        ("2026-02-29.csv", None),
+        ("2026-13-01.csv", None),
+        ("2026-11/a.csv", None),
+        ("2026-1120.csv", None),
+        ("120261120.csv", None),
+        ("20261120120000.csv", None),
+        ("30261120.csv", None),  # a number of eight digits
+        ("a.csv", None),
+    ],
+)
+def test_a_path_holds_a_day_in_a_few_forms(path, day):
+    expected = datetime.fromisoformat(day).replace(tzinfo=UTC) if day else None
+    assert ingest.day_of(path) == expected
+
+
+def test_a_row_without_a_time_has_the_day_that_the_path_of_its_file_holds(project):
+    for name, content in {
+        "2026/11/20/a.csv": "body,kind\nhi,1\n",
+        "2026-11-21.csv": "body,kind,sent\nmine,0,2026-11-19T23:00:00-02:00\nnone,1,\n",
+        "b.csv": "body,kind\nhi,1\n",
+        "feedback/2026-11-22.csv": "body,kind\nhi,0\n",
+    }.items():
+        (project.inbox / name).parent.mkdir(parents=True, exist_ok=True)
+        (project.inbox / name).write_text(content)
+    table, _ = project(["files", "feedback"], glob="**/*")
+    assert table.select(["source", "received_at"]).to_pylist() == [
+        {"source": "files/2026/11/20/a.csv", "received_at": datetime(2026, 11, 20, tzinfo=UTC)},
+        {"source": "files/2026-11-21.csv", "received_at": datetime(2026, 11, 20, 1, tzinfo=UTC)},
+        {"source": "files/2026-11-21.csv", "received_at": datetime(2026, 11, 21, tzinfo=UTC)},
+        {"source": "files/b.csv", "received_at": None},
+        {"source": "feedback/2026-11-22.csv", "received_at": None},  # of the answer, not of the message
+    ]
+
+
+def test_a_day_in_the_path_of_the_inbox_itself_dates_nothing(tmp_path):
+    inbox = tmp_path / "2026-11-20" / "inbox"
+    inbox.mkdir(parents=True)
+    (inbox / "a.csv").write_text("body,kind\nhi,1\n")
+    places = ingest.Places(tmp_path / "lock.json", inbox, tmp_path)
+    (batch,) = ingest.messages(Params(["files"], "stop", how()), places, {})
+    assert batch.column("received_at").to_pylist() == [None]
 
 
 # ---- pinned sources

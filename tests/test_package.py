@@ -15,7 +15,7 @@ PARTS = ["tokenizer", "network", "decision", "splits"]
 
 @pytest.fixture
 def paths(store, tmp_path):
-    Project(tmp_path, store)
+    Project(tmp_path, store).newest(lambda row: row % 5 == 0)
     return [tmp_path / name for name in ("tokenizer.json", "model.keras", "decision.json", "splits.parquet")]
 
 
@@ -47,6 +47,7 @@ def test_files_are_those_of_the_model_with_an_example_and_what_it_has_seen(paths
         ]
     rows = pd.read_parquet(paths[3])
     used = rows[rows["split"].isin(["train", "val"]) & ~rows["left_out"]]
+    assert set(rows["split"]) == {"train", "val", "test", "newest"}
     assert 0 < len(used) < len(rows)
     pd.testing.assert_frame_equal(seen, used[["message_id", "campaign_key"]].reset_index(drop=True))
 

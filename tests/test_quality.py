@@ -18,6 +18,7 @@ ROWS = pd.read_csv(MESSAGES)
 TABLE = pd.DataFrame(
     {"message_id": [f"{i:04d}" for i in range(90)], "campaign_key": [f"{i:016x}" for i in range(90)]}
 ).assign(text=ROWS["body"], label=np.where(ROWS["kind"] == 1, "spam", "ham"))
+TABLE["received_at"] = pd.Series(pd.NaT, index=TABLE.index, dtype="datetime64[us, UTC]")
 TRAIN, OTHER = TABLE[TABLE.index % 2 == 0], TABLE[TABLE.index % 2 == 1]
 SPAM = (OTHER["label"] == "spam").to_numpy()
 

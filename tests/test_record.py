@@ -33,6 +33,12 @@ def test_description_is_the_verdict_and_a_markdown_table_beside_the_baseline():
     ]
 
 
+def test_description_has_no_line_for_a_figure_that_the_rows_do_not_define():
+    undefined = {name: {"value": None, "n": 0} for name in ("newest.f1", "baseline.newest.f1")}
+    told = {"verdict": "f1 0.900", "figures": FIGURES}
+    assert description("promote", told | {"figures": FIGURES | undefined}) == description("promote", told)
+
+
 def test_commit_is_that_of_the_repository_and_empty_outside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert record.commit() == ""

@@ -72,6 +72,7 @@ def test_criterion_needs_exactly_one_of_min_and_max(criterion, line, tmp_path, m
 
 # ---- the stage
 
+DUEL = stage.read_yaml(ROOT / "params.yaml")["register"]["duel"]
 FIRST = "first: it meets the criteria, and there is no champion"
 
 
@@ -280,6 +281,28 @@ def test_champion_on_other_rows_is_nothing_new(champion):
     assert champion.verdict() == "nothing new: this model is the champion already"
     assert champion.aliases() == {"champion": "1"}
     assert champion.entries() == [("first", "1", None)]
+
+
+@pytest.mark.slow
+def test_newest_rows_are_the_ground_until_they_are_learned(project):
+    """A champion has not seen them, so that they tell which of two models is better on what comes next."""
+    project.newest(lambda row: row % 7 > 4)  # some that would be train, and half of test
+    set_params(project.folder, {"register": {"duel": DUEL | {"newest_rows": 3}}})
+    project.decide(threshold=2.0)
+    project.register()
+    seen = pd.read_parquet(project.artifacts("1") / "seen.parquet")
+    splits = pd.read_parquet("splits.parquet")
+    assert not set(seen["message_id"]) & set(splits["message_id"][splits["split"] == "newest"])
+    project.decide(threshold=3.0)
+    first = json.loads(project.register())["figures"]
+    late = splits[~splits["left_out"] & (splits.index % 7 > 4)]
+    assert project.verdict().startswith("tie: of the newest days f1 +0.0000 [+0.0000, +0.0000] against the ")
+    assert first["duel.newest.difference.f1"]["n"] == len(late)
+    assert first["duel.difference.f1"]["n"] == (late["split"] == "test").sum() + 12
+    splits.assign(split=splits["split"].replace("newest", "train")).to_parquet("splits.parquet")
+    then = json.loads(project.register())["figures"]  # judged anew, of the same messages
+    assert "duel.newest.difference.f1" not in then
+    assert then["duel.difference.f1"] == first["duel.difference.f1"]
 
 
 # ---- a person decides

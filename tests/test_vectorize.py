@@ -1,4 +1,4 @@
-"""The split is a function of one row, near-copies never straddle it, and the tokenizer sees train alone."""
+"""The split is a function of one row and of time, near-copies never straddle it, and train alone learns."""
 
 import itertools
 import json
@@ -32,7 +32,16 @@ NEWER = [  # characters whose NFKC came after Unicode 11, which `tokenizers` kno
     (0x1F16C, 0x1F16C),
     (0x1FBF0, 0x1FBF9),
 ]
-PARAMS = Params(Shares(0.7, 0.15, 0.15), "2026", vocabulary_size=400, sequence_length=30, shard_rows=50)
+PARAMS = Params(
+    Shares(0.7, 0.15, 0.15),
+    "2026",
+    newest_days=7,
+    window_days=10,
+    reservoir_rows=3,
+    vocabulary_size=400,
+    sequence_length=30,
+    shard_rows=50,
+)
 
 
 CAMPAIGN = "URGENT! You have won a 2000 pound prize, call 09061701461 now to claim before the end of today"
@@ -46,24 +55,45 @@ MESSAGES = st.one_of(  # strangers, and near-copies of one campaign with a few c
 )
 
 
-def slow_split(messages, params):
-    """message -> (split, left out), by all pairs of messages and nothing clever."""
-    split = {}
+def slow_split(messages, params, days=None):
+    """message -> (split, left out), by all pairs of messages and nothing clever.
+
+    days: the number of the day on which each message came, or None.
+    """
+    split, keys = {}, {message: f"{text.campaign_keys([message])[0]:016x}" for message in messages}
     for message in messages:
-        position = text.share_of(params.salt, f"{text.campaign_keys([message])[0]:016x}")
+        position = text.share_of(params.salt, keys[message])
         shares = params.split
         bound = shares.train, shares.train + shares.val
         split[message] = "train" if position < bound[0] else "val" if position < bound[1] else "test"
+    retired = set()
+    dated = {m: day for m, day in zip(messages, days or [], strict=bool(days)) if day is not None}
+    if dated:
+        end = sorted(dated.values())[int(0.999 * (len(dated) - 1))]
+        dated = {message: day for message, day in dated.items() if split[message] != "test"}
+        old = [m for m, day in dated.items() if day <= end - params.newest_days - params.window_days]
+        old.sort(key=lambda m: (text.share_of("reservoir", keys[m]), formats.message_id(m)))
+        retired = set(old[params.reservoir_rows :])
+        split |= {m: "newest" for m, day in dated.items() if day > end - params.newest_days}
     sets = {message: text.shingles(text.mask(message)) for message in messages}
-    out = dict.fromkeys(messages, False)
-    for a, b in itertools.combinations(messages, 2):
+    out = {message: message in retired for message in messages}
+    for a, b in itertools.combinations([m for m in messages if m not in retired], 2):
         if split[a] != split[b] and text.jaccard(sets[a], sets[b]) >= 0.8:
-            lower = min((a, b), key=lambda message: ["train", "val", "test"].index(split[message]))
+            lower = min((a, b), key=lambda message: ["newest", "train", "val", "test"].index(split[message]))
             out[lower] = True
+    used = {keys[message] for message in messages if split[message] != "newest" and not out[message]}
+    out |= {m: True for m in messages if split[m] == "newest" and keys[m] in used}
     return {message: (split[message], out[message]) for message in messages}
 
 
-def table(texts, labels=None, copies=None):
+def received(days):
+    """A column of times, from numbers of days or None."""
+    epoch = pd.Timestamp("2026-01-01", tz="UTC")
+    times = [pd.NaT if day is None else epoch + pd.Timedelta(days=day) for day in days]
+    return pd.Series(pd.DatetimeIndex(times, tz="UTC").as_unit("us"))
+
+
+def table(texts, labels=None, copies=None, days=None):
     """Rows as validate writes them, as far as vectorize reads them."""
     return pd.DataFrame(
         {
@@ -71,12 +101,13 @@ def table(texts, labels=None, copies=None):
             "text": texts,
             "label": labels or ["spam" if i % 3 == 0 else "ham" for i in range(len(texts))],
             "copies": copies or [1 + i % 4 for i in range(len(texts))],
+            "received_at": received(days or [None] * len(texts)),
         }
     )
 
 
-def divided(texts, params=PARAMS):
-    rows, _ = vectorize.divide(table(list(texts)), params)
+def divided(texts, params=PARAMS, days=None):
+    rows, _ = vectorize.divide(table(list(texts), days=days), params)
     return {row.text: (row.split, row.left_out) for row in rows.itertuples()}
 
 
@@ -201,9 +232,13 @@ def test_no_kept_message_has_a_near_copy_in_another_split(of_real):
 
 
 def test_only_the_lower_split_loses_a_row():
-    split = np.array(["train", "test", "val", "test", "val", "train"], object)
-    pairs = np.array([[0, 1], [1, 2], [1, 3], [4, 5]])
-    assert vectorize.left_out(split, text.Near(pairs, [])).tolist() == [True, False, True, False, False, True]
+    split = ["train", "test", "val", "test", "val", "train", "newest"]
+    rank = np.array([*(vectorize.RANK[name] for name in split), vectorize.RETIRED])
+    pairs = np.array([[0, 1], [1, 2], [1, 3], [4, 5], [6, 7]])
+    out = vectorize.left_out(rank, text.Near(pairs, []))
+    assert out.tolist() == [True, False, True, False, False, True, False, True]
+    crowd = vectorize.left_out(rank, text.Near(pairs[:0], [np.array([0, 2, 6, 7])]))
+    assert crowd.tolist() == [True, False, False, False, False, False, True, True]
 
 
 def test_the_shares_of_the_default_data_are_near_those_asked_for(of_real):
@@ -265,6 +300,158 @@ def test_a_campaign_of_many_numbers_is_one_wording():
     assert rows["split"].nunique() == 1
     assert near.pairs.shape == (0, 2)
     assert vectorize.random_split_leak(rows, near, 0.7, rows["label"].notna()) == 1
+
+
+# ---- time
+
+DATED = st.lists(  # messages and the days on which they came
+    st.tuples(MESSAGES, st.one_of(st.none(), st.integers(0, 40))),
+    min_size=2,
+    max_size=24,
+    unique_by=lambda row: row[0],
+)
+
+
+@given(DATED)
+@settings(derandomize=True, deadline=None, max_examples=150)
+def test_whenever_messages_came_they_are_split_as_brute_force_says(rows):
+    messages, days = map(list, zip(*rows, strict=True))
+    assert divided(messages, days=days) == slow_split(messages, PARAMS, days)
+
+
+@given(DATED)
+@settings(derandomize=True, deadline=None, max_examples=60)
+def test_no_newest_row_shares_a_campaign_or_a_wording_with_what_was_learned(rows):
+    messages, days = map(list, zip(*rows, strict=True))
+    found, near = vectorize.divide(table(messages, days=days), PARAMS)
+    used = found[~found["left_out"]]
+    newest, learned = used[used["split"] == "newest"], used[used["split"].isin(["train", "val"])]
+    assert not set(newest["campaign_key"]) & set(learned["campaign_key"])
+    shingles = {one: text.shingles(text.mask(one)) for one in messages}
+    for a, b in itertools.product(newest["text"], used["text"][used["split"] != "newest"]):
+        assert text.jaccard(shingles[a], shingles[b]) < text.NEAR
+    assert not vectorize.leaking(found, near).any()
+
+
+@given(DATED, st.data())
+@settings(derandomize=True, deadline=None, max_examples=60)
+def test_rows_of_test_are_test_for_ever_and_a_newest_one_becomes_what_its_key_says(rows, data):
+    """Of any prefix of growing data, whenever its rows came."""
+    messages, days = map(list, zip(*rows, strict=True))
+    of_key = {message: split for message, (split, _) in divided(messages).items()}
+    for end in data.draw(st.lists(st.integers(1, len(messages)), min_size=1, max_size=4)):
+        for message, (split, left_out) in divided(messages[:end], days=days[:end]).items():
+            assert split in (of_key[message], "newest")
+            if of_key[message] == "test":
+                assert (split, left_out) == ("test", False)
+
+
+@given(DATED)
+@settings(derandomize=True, deadline=None, max_examples=60)
+def test_the_newest_span_costs_train_and_val_no_row_but_its_own(rows):
+    messages, days = map(list, zip(*rows, strict=True))
+    found = divided(messages, replace(PARAMS, window_days=100), days)  # in which nothing retires
+    older = [message for message in messages if found[message][0] != "newest"]
+    assert {message: found[message] for message in older} == divided(older)
+
+
+def test_a_newest_row_is_train_or_val_or_test_as_its_key_says_once_a_week_has_passed():
+    messages = templates(120, seed=21)
+    days = [0] * 60 + [20] * 60
+    of_key, now = divided(messages), divided(messages, days=days)
+    late = messages[60:]
+    assert {now[m][0] for m in late} == {"newest", "test"}
+    assert all((now[m][0] == "test") == (of_key[m][0] == "test") for m in late)
+    more = templates(60, seed=22)
+    then = divided([*messages, *more], days=[*days, *[27] * 60])
+    assert {m: then[m][0] for m in late} == {m: of_key[m][0] for m in late}
+
+
+def test_a_clock_that_says_2099_moves_nothing_but_its_own_row():
+    messages = templates(120, seed=21)
+    days = [i // 4 for i in range(120)]  # of 30 days, the last week is newest
+    right, wrong = divided(messages, days=days), divided(messages, days=[*days[:-1], 365 * 73])
+    assert right == wrong
+    assert {split for split, _ in right.values()} == {"train", "val", "test", "newest"}
+    stray, days[3] = messages[3], 365 * 73
+    stopped = divided(messages, days=days)
+    assert stopped[stray][0] in ("newest", "test")
+    moved = {m for m in messages if stopped[m][0] != right[m][0]}
+    assert moved <= {stray}
+
+
+def test_the_reservoir_keeps_its_rows_while_data_grows_but_those_displaced():
+    params = replace(PARAMS, reservoir_rows=40)
+    messages = templates(400, seed=23)
+    days = [i // 20 for i in range(400)]
+    kept, gone = {}, set()
+    for end in range(100, 401, 60):  # the last 17 days are newest, or in the window; 60 rows retire a round
+        later = [*days[:end], *[days[end - 1] + 17] * 20]
+        rows, _ = vectorize.divide(table([*messages[:end], *templates(20, seed=end)], days=later), params)
+        old = rows[(rows["received_at"] <= received([days[end - 1]])[0]) & (rows["split"] != "test")]
+        now = set(old["text"][~old["retired"]])
+        assert len(now) == min(40, len(old))
+        assert not now & gone  # what was displaced does not come back
+        hashes = {key: text.share_of("reservoir", key) for key in old["campaign_key"]}
+        of_text = dict(zip(old["text"], old["campaign_key"].map(hashes), strict=True))
+        displaced = set(kept) - now
+        assert all(of_text[one] >= max(of_text[other] for other in now) for one in displaced)
+        gone |= set(old["text"]) - now
+        kept = now
+        cut = old.groupby("campaign_key")["retired"].nunique().eq(2).sum()
+        assert cut <= 1  # a campaign stays or goes whole, but for the last one
+    assert gone
+
+
+def test_a_near_copy_of_a_retired_row_is_not_left_out_for_it():
+    variants = [f"{CAMPAIGN[:i]}x{CAMPAIGN[i:]}" for i in range(len(CAMPAIGN))]
+    other = next(one for one in variants if len({*text.campaign_keys([CAMPAIGN, one])}) == 2)
+    salted = (replace(PARAMS, reservoir_rows=0, salt=str(salt)) for salt in itertools.count())
+    apart = {CAMPAIGN: ("train", True), other: ("val", False)}
+    params = next(params for params in salted if divided([CAMPAIGN, other], params) == apart)
+    messages = [CAMPAIGN, other, "see you at lunch", "on my way"]
+    for days, expected in {
+        (5, 5, 17, 17): apart,
+        (5, 0, 17, 17): {CAMPAIGN: ("train", False), other: ("val", True)},
+        (17, 0, 17, 17): {CAMPAIGN: ("newest", False), other: ("val", True)},
+        (17, 5, 17, 17): {CAMPAIGN: ("newest", True), other: ("val", False)},
+        (5, 17, 17, 17): {CAMPAIGN: ("train", False), other: ("newest", True)},
+    }.items():
+        found = divided(messages, params, list(days))
+        assert {message: found[message] for message in apart} == expected
+
+
+def test_a_campaign_in_two_times_is_newest_only_where_no_row_of_it_is_learned():
+    """Rows of one wording, which differ in their numbers, of which one is of before the newest span."""
+    texts = [f"Your code is {i:06d}" for i in range(4)]
+    assert divided(texts)[texts[0]][0] in ("train", "val")
+    rows, near = vectorize.divide(table(texts, days=[10, 20, 20, None]), PARAMS)
+    assert rows["wording"].nunique() == 1
+    assert rows["left_out"].tolist() == [False, True, True, False]
+    assert not vectorize.leaking(rows, near).any()
+    assert vectorize.leaking(rows.assign(left_out=False), near).all()
+    late, _ = vectorize.divide(table(texts, days=[20, 20, 20, 20]), PARAMS)
+    assert late["left_out"].tolist() == [False] * 4
+    gone, _ = vectorize.divide(table(texts, days=[0, 20, 20, 20]), replace(PARAMS, reservoir_rows=0))
+    assert gone["left_out"].tolist() == [True, False, False, False]  # nobody learns of the retired one
+
+
+def test_figures_count_what_is_retired_apart_from_what_is_like_another():
+    messages = templates(400, seed=25)
+    days = [i % 40 for i in range(400)]
+    rows, near = vectorize.divide(table(messages, days=days), PARAMS)
+    figures = {name: figure.value for name, figure in vectorize.figures_of(rows, near, PARAMS).items()}
+    expected = slow_split(messages, PARAMS, days)
+    for name in vectorize.RANK:
+        of_split = [out for split, out in expected.values() if split == name]
+        assert figures[f"{name}.rows"] == of_split.count(False)
+        retired = figures.get(f"{name}.retired", 0)
+        assert figures[f"{name}.left_out"] + retired == of_split.count(True)
+    without = vectorize.divide(table(messages, days=days), replace(PARAMS, window_days=100))[0]
+    assert figures["train.retired"] + figures["val.retired"] > 100
+    assert figures["newest.left_out"] > 0
+    assert not without["retired"].any()
+    assert figures["leak"] == 0
 
 
 # ---- the tokenizer
@@ -392,6 +579,9 @@ def project(tmp_path, monkeypatch):
     section = {
         "split": {"train": 0.7, "val": 0.15, "test": 0.15},
         "salt": "2026",
+        "newest_days": 7,
+        "window_days": 10,
+        "reservoir_rows": 3,
         "vocabulary_size": 400,
         "sequence_length": 30,
         "shard_rows": 50,
@@ -494,7 +684,7 @@ def test_equal_messages_are_equal_bytes_whatever_the_hash_seed(tmp_path, project
 def test_a_split_without_both_classes_is_refused_before_anything_is_written(tmp_path, project, keep, line):
     rows, _ = vectorize.divide(table(templates(200, seed=3)), PARAMS)
     with pytest.raises(PipelineError) as refused:
-        project(keep(rows)[["message_id", "text", "label", "copies"]])
+        project(keep(rows)[table([]).columns])
     assert str(refused.value) == f"messages.parquet: {line}; bring more messages"
     assert sorted(outputs(tmp_path)) == ["messages.parquet", "params.yaml"]
 
@@ -507,6 +697,11 @@ def test_a_split_without_both_classes_is_refused_before_anything_is_written(tmp_
             ".split: the shares must be above 0 and add up to 1",
         ),
         ({"split": {"train": 1, "val": 0, "test": 0}}, ".split: the shares must be above 0 and add up to 1"),
+        ({"newest_days": -1}, ": newest_days must be 0 to 36,500 and window_days above 0 and no more"),
+        ({"window_days": 0}, ": newest_days must be 0 to 36,500 and window_days above 0 and no more"),
+        ({"window_days": 36_501}, ": newest_days must be 0 to 36,500 and window_days above 0 and no more"),
+        ({"reservoir_rows": -1}, ": reservoir_rows must be 0 to 1,000,000,000"),
+        ({"reservoir_rows": 10**30}, ": reservoir_rows must be 0 to 1,000,000,000"),
         ({"salt": 2026}, ".salt: input should be a valid string, not 2026"),
         (
             {"vocabulary_size": 200},
@@ -527,3 +722,92 @@ def test_the_tokenizer_file_holds_no_word_that_a_message_could_say_to_it(project
     spec = json.loads(Path("tokenizer.json").read_text(encoding="utf-8"))
     assert spec["added_tokens"] == []
     assert spec["truncation"]["max_length"] == 30
+
+
+# ---- the stage, on messages with dates
+
+
+def growing(count, seed):
+    """Messages of forty days, so that every span has some."""
+    messages = templates(count, seed)
+    return messages, [40 * i // count for i in range(count)]
+
+
+def test_no_newest_row_nor_a_near_copy_of_one_is_among_the_shards(project):
+    messages, days = growing(600, seed=31)
+    project(table(messages, days=days))
+    by_id = {formats.message_id(message): message for message in messages}
+    splits = stage.read_parquet(Path("splits.parquet")).to_pandas()
+    newest = splits[splits["split"] == "newest"]
+    assert len(newest[newest["left_out"]]) > 5
+    assert len(newest[~newest["left_out"]]) > 20
+    learned = [
+        by_id[i]
+        for name in ("train", "val")
+        for i in stage.read_parquet(Path(name))["message_id"].to_pylist()
+    ]
+    used = [by_id[i] for i in newest["message_id"][~newest["left_out"]]]
+    assert not set(learned) & {by_id[i] for i in newest["message_id"]}
+    shingles = {one: text.shingles(text.mask(one)) for one in messages}
+    assert (
+        max(text.jaccard(shingles[a], shingles[b]) for a, b in itertools.product(learned, used)) < text.NEAR
+    )
+    retired = splits["left_out"] & splits["split"].isin(["train", "val"])
+    assert not set(learned) & {by_id[i] for i in splits["message_id"][retired]}
+
+
+def test_the_tokenizer_sees_neither_newest_nor_retired_rows(tmp_path, project):
+    body, days = growing(600, seed=31)
+    word = {True: "newestonlyword", False: "oldestonlyword"}
+    texts = [
+        f"{word[day > 32]} {one}" if not 20 < day <= 32 else one for one, day in zip(body, days, strict=True)
+    ]
+    project(table(texts, days=days), vocabulary_size=5000, reservoir_rows=0)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    for one in word.values():
+        assert len(tokenizer.encode(one).ids) > 4
+    project(table(texts), vocabulary_size=5000)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    for one in word.values():
+        assert len(tokenizer.encode(one).ids) == 2
+
+
+def test_report_and_profile_say_what_is_newest_and_what_has_retired(tmp_path, project, caplog):
+    caplog.set_level("INFO")
+    messages, days = growing(600, seed=31)
+    project(table(messages, days=days))
+    figures = stage.read_json(tmp_path / "report.json")["figures"]
+    rows = {name: figures[f"{name}.rows"]["value"] for name in vectorize.RANK}
+    alike = sum(figures[f"{name}.left_out"]["value"] for name in vectorize.RANK)
+    retired = sum(figures[f"{name}.retired"]["value"] for name in ("train", "val"))
+    assert sum(rows.values()) + alike + retired == 600
+    assert 0 < figures["newest.spam_share"]["value"] < 1
+    assert caplog.messages[-1] == (
+        f"vectorize: train {rows['train']}, val {rows['val']}, test {rows['test']}, newest {rows['newest']}; "
+        f"left out: {alike} like a row of a higher split, {retired} retired"
+    )
+    assert stage.read_json(tmp_path / "profile.json")["figures"]["newest.rows"]["value"] == rows["newest"]
+    assert Path("profile/lengths_newest.csv").exists()
+    project(table(messages))
+    figures = stage.read_json(tmp_path / "report.json")["figures"]
+    assert figures["newest.rows"]["value"] == 0
+    assert figures["newest.spam_share"] == {"value": None, "n": 0}
+    assert not Path("profile/lengths_newest.csv").exists()
+
+
+def test_without_dates_no_setting_of_time_changes_a_byte(tmp_path, project):
+    project(table(templates(150, seed=3)))
+    Path("params.yaml").unlink()
+    before = outputs(tmp_path)
+    project(table(templates(150, seed=3)), newest_days=0, window_days=1, reservoir_rows=0)
+    Path("params.yaml").unlink()
+    assert outputs(tmp_path) == before
+
+
+def test_where_all_rows_are_newest_the_way_out_is_named(project):
+    messages = templates(200, seed=3)
+    with pytest.raises(PipelineError) as refused:
+        project(table(messages, days=[20] * 200))
+    line = "messages.parquet: no ham or no spam in train, val; bring more messages"
+    assert str(refused.value) == f"{line}, or lower vectorize.newest_days"
+    project(table(messages, days=[20] * 200), newest_days=0)
