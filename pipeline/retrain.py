@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import cache, drift, github, ledger, poisoning, registry, restore, stage, tracking
+from pipeline import cache, drift, github, ledger, poisoning, registry, restore, spans, stage, tracking
 from pipeline.formats import MESSAGES
 from pipeline.ledger import LEDGER, Entry
 from pipeline.reasons import Decision, Params, State, decide
@@ -76,8 +76,8 @@ def known_ids(champion: Entry) -> "pd.Series[Any]":
 
 def windows(new: pd.DataFrame, days: float, most: int) -> Iterator[pd.DataFrame]:
     """The messages of the last spans of so many days, the newest last; undated ones are of the newest."""
-    newest = new["received_at"].max()
-    age = ((newest - new["received_at"]) / pd.Timedelta(days=days)).fillna(0)
+    age = (spans.end(new["received_at"]) - new["received_at"]) / pd.Timedelta(days=days)
+    age = age.fillna(0).clip(lower=0)  # what is dated beyond the end is of the newest window too
     for back in reversed(range(most)):
         yield new[(age >= back) & (age < back + 1)].reset_index(drop=True)
 

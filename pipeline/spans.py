@@ -15,14 +15,18 @@ NEWEST = "newest"  # the split of rows of the newest span that will be train or 
 END = 0.999  # quantile of all dates at which time ends: one clock in a thousand may be wrong
 
 
+def end(received_at: "pd.Series[Any]") -> Any:
+    """When time ends: the newest date, but for clocks that are wrong; NaT where there are no dates."""
+    return received_at.quantile(END, interpolation="lower")
+
+
 def ages(received_at: "pd.Series[Any]", newest_days: float, window_days: float) -> tuple[Mask, Mask]:
     """(n,) and (n,): the rows of the newest span, and the old ones, from before the window.
 
     The newest span is the last so many days, and whatever is dated beyond them; the window, so many days
     before it. A row without a date is in neither.
     """
-    end: Any = received_at.quantile(END, interpolation="lower")
-    span = end - pd.Timedelta(days=newest_days)
+    span = end(received_at) - pd.Timedelta(days=newest_days)
     newest = received_at > (span if newest_days else pd.NaT)
     return newest.to_numpy(), (received_at <= span - pd.Timedelta(days=window_days)).to_numpy()
 

@@ -25,13 +25,18 @@ def texts(windows):
 
 
 def test_windows_are_spans_of_equal_length_the_newest_last():
-    new = received(0, 6.9, 7, 13, 14, 30)
-    assert texts(retrain.windows(new, days=7, most=3)) == [["14"], ["7", "13"], ["0", "6.9"]]
+    new = received(0, 0, 6.9, 7, 13, 14, 30)
+    assert texts(retrain.windows(new, days=7, most=3)) == [["14"], ["7", "13"], ["0", "0", "6.9"]]
 
 
 def test_messages_without_a_date_are_of_the_newest_window():
-    assert texts(retrain.windows(received(None, 0, 8), days=7, most=2)) == [["8"], ["None", "0"]]
+    assert texts(retrain.windows(received(None, 0, 0, 8), days=7, most=2)) == [["8"], ["None", "0", "0"]]
     assert texts(retrain.windows(received(None, None), days=7, most=2)) == [[], ["None", "None"]]
+
+
+def test_a_message_of_the_future_moves_no_window():
+    new = received(-30_000, 0, 8)
+    assert texts(retrain.windows(new, days=7, most=2)) == [["8"], ["-30000", "0"]]
 
 
 @pytest.fixture
