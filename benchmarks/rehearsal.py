@@ -7,6 +7,7 @@ and remotes. It prints README's table, and exits with 1 when something did not h
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -80,7 +81,7 @@ class Rehearsal:
     messages: pd.DataFrame  # text and label; those that have arrived are taken off
     network: Mapping[str, Any] = field(default_factory=dict)  # section train, where it is not ours
     now: datetime = START
-    runs: int = 0
+    runs: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.origin, self.desk = self.folder / "origin.git", self.folder / "desk"
@@ -125,8 +126,8 @@ class Rehearsal:
         self.at_desk("git", "pull", "--quiet", "--rebase", "origin", "main")
         self.at_desk("git", "push", "--quiet", "origin", "HEAD:main")
 
-    def merge(self, request: Mapping[str, Any]) -> Result | None:
-        """The person merges a pull request; what its push starts at GitHub."""
+    def merge(self, request: Mapping[str, Any], **more: Any) -> Result | None:
+        """The person merges a pull request; what its push starts at GitHub. `more` is of `played`."""
         self.at_desk("git", "pull", "--quiet", "--rebase", "origin", "main")
         before = self.at_desk("git", "rev-parse", "HEAD").stdout.strip()
         self.at_desk("git", "fetch", "--quiet", "origin", request["head"])
@@ -138,7 +139,7 @@ class Rehearsal:
         gh.write(self.github().record, record)
         changed = self.at_desk("git", "diff", "--name-only", before, "HEAD").stdout.split()
         event = Event("push")
-        return self.played(event) if starts(self.desk / WORKFLOW, event, changed) else None
+        return self.played(event, **more) if starts(self.desk / WORKFLOW, event, changed) else None
 
     # ---- GitHub
 
@@ -161,17 +162,21 @@ class Rehearsal:
             "DVC_NO_ANALYTICS": "true",
         }
         secrets = {"MLFLOW_TRACKING_URI": self.server.address()}
-        wanted = {"secrets": secrets, "environment": environment, **more}
-        return GitHub(self.origin, self.folder / "github", **wanted)
+        environment |= more.pop("environment", {})
+        return GitHub(
+            self.origin, self.folder / "github", **{"secrets": secrets, **more}, environment=environment
+        )
 
     def played(self, event: Event, **more: Any) -> Result:
-        """The workflow, as it stands at origin's main, in a fresh clone; `more` is of `run`, or of GitHub."""
-        self.runs += 1
+        """The workflow, as it stands at origin's main, in a fresh clone.
+
+        more: `watch`, as `run` has it; secrets and the like, as GitHub has them.
+        """
+        folder = self.folder / f"runs/{next(self.runs)}"
         of_run = {name: more.pop(name) for name in ("watch",) if name in more}
-        self.at_desk("git", "fetch", "--quiet", "origin")
-        workflow = self.folder / "workflow" / WORKFLOW.name
+        workflow = folder / WORKFLOW.name
         stage.write_text(workflow, self.at_origin("show", f"main:{WORKFLOW}"))
-        return run(workflow, event, self.github(**more), self.folder / f"runs/{self.runs}", **of_run)
+        return run(workflow, event, self.github(**more), folder / "machines", **of_run)
 
     # ---- how things stand
 
@@ -424,15 +429,19 @@ def table(weeks: Sequence[Told]) -> str:
 
 
 def sms(folder: Path) -> pd.DataFrame:
-    """The SMS messages, each once, in a fixed order that is no order of theirs."""
+    """The SMS messages, as they are to arrive."""
     project = folder / "sms"
     run_there = new_project(project)
     set_params(project, {"ingest": {"sources": ["sms"]}})
     if (ROOT / ".downloads").exists():
         shutil.copytree(ROOT / ".downloads", project / ".downloads")
     run_there("dvc", "repro", "ingest")
-    messages = pd.read_parquet(project / "data/ingested/messages.parquet")[["text", "label"]]
-    messages = messages.drop_duplicates("text").reset_index(drop=True)
+    return shuffled(pd.read_parquet(project / "data/ingested/messages.parquet"))
+
+
+def shuffled(messages: pd.DataFrame) -> pd.DataFrame:
+    """Each text once, with its label, in a fixed order that is no order of theirs."""
+    messages = messages[["text", "label"]].drop_duplicates("text")
     return messages.iloc[np.random.default_rng(1).permutation(len(messages))].reset_index(drop=True)
 
 
