@@ -59,14 +59,14 @@ SETTINGS: dict[str, Any] = {  # of an owner with few messages
     "train": ours("train", "units", "embedding_dim", "epochs", "stop_share"),
     "evaluate": {"lost_ham_budget": 0.01, "resamples": 100},
     "register": {
-        "criteria": {"average_precision": {"min": 0.75}, "ham_blocked_percent": {"max": 3.0}},
+        "criteria": {"average_precision": {"min": 0.5}},
         "duel": dict(OURS["register"]["duel"]),
         "parity": ["DataFrame"],
         "latency_budget": 60_000,  # beside other work a second is no sign
     },
     "retrain": {"new_rows": 400, "drifted": 1, "windows": 4},
 }
-WORSE = {"epochs": 1, "learning_rate": 1e-5, "wide_share": 0.0}  # what somebody thinks a good idea
+WORSE = {"epochs": 1, "wide_share": 0.0}  # what somebody thinks a good idea
 RIVAL = "Try the new Acme phones"
 
 Problems = Iterator[str]
@@ -326,7 +326,7 @@ WEEKS = {
     "drifted": Week(drifted, "retrain", {"promote", "tie", "keep"}),
     "poisoned": Week(poisoned, "blocked", mended=relabelled),
     "a broken file": Week(broken, "refused", mended=whole),
-    "a worse challenger": Week(worse, "retrain", {"keep", "criteria missed"}, mended=undone),
+    "a worse challenger": Week(worse, "retrain", {"keep"}, mended=undone),
     "a better challenger": Week(better, "retrain", {"promote"}),
 }
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline import stage
 from pipeline.stage import PipelineError
 
 LABEL = "retrain"  # of all that is opened here
@@ -27,7 +28,7 @@ def summary(markdown: str) -> None:
 def _append(variable: str, text: str) -> None:
     if path := os.environ.get(variable):
         with Path(path).open("a", encoding="utf-8") as file:
-            file.write(text)
+            file.write(stage.discreet(text))
 
 
 def raw(commit: str, path: str) -> str:
@@ -80,7 +81,7 @@ def _label() -> None:
 def _file(body: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "body.md"
-        path.write_text(body, encoding="utf-8")
+        path.write_text(stage.discreet(body), encoding="utf-8")
         yield str(path)
 
 

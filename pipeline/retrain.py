@@ -156,7 +156,8 @@ def state(request: str, force: bool, params: Params, dry: bool) -> State:
     champion: Entry | None = None
     try:
         if not dry:
-            log.info("ledger: %s", restore.follow())
+            with stage.one_at_a_time():
+                log.info("ledger: %s", restore.follow())
         champion = Entry.of(registry.versions().get(registry.champion() or ""))
         known = known_ids(champion) if champion else known
     except cache.Gone as missing:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 
 import pytest
 
@@ -48,6 +49,15 @@ def test_an_output_is_one_line_and_a_summary_a_paragraph(tmp_path, monkeypatch):
     github.summary("done")
     assert (tmp_path / "output").read_text() == "decision=wait\nsentence=did not retrain: decision=retrain\n"
     assert (tmp_path / "summary").read_text() == "**wait**\n\ndone\n\n"
+
+
+def test_passwords_in_addresses_reach_neither_the_job_nor_an_issue(gh, monkeypatch):
+    monkeypatch.setenv("GITHUB_OUTPUT", str(gh / "output"))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(gh / "summary"))
+    for say in (partial(github.output, "sentence"), github.summary, partial(github.issue, "Down")):
+        say("no answer from https://ada:secret@mlflow.example")
+    for name in ("output", "summary", "bodies.txt"):
+        assert "no answer from https://***@mlflow.example" in (gh / name).read_text()
 
 
 def test_on_a_laptop_nothing_is_written(tmp_path, monkeypatch):
