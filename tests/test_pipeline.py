@@ -120,6 +120,36 @@ def test_score_labels_a_file_with_the_champion(project, tmp_path):
     assert out["probability"].between(0, 1).all()
 
 
+def test_new_messages_are_judged_before_they_are_learned(copied):
+    """A file of this week trains nothing and is what the model is judged on; next week it is learned."""
+    folder, run = copied
+    written = {
+        1: (
+            "Your parcel waits, pay the customs fee at %s.example/fee",
+            "%s casino: 90 free spins, claim now",
+        ),
+        0: ("Did you feed the %s before you left?", "My train is late, meet me by the %s at seven"),
+    }
+    words = "amber", "bottle", "cactus", "donkey", "engine", "ferret"
+    rows = [(kind, one % word) for kind, ones in written.items() for one in ones for word in words]
+    late = pd.DataFrame(rows, columns=["kind", "body"])
+    late.to_csv(folder / "data/inbox/2026-11-20.csv", index=False)
+    assert ran(run("dvc", "repro").stdout) == [stage for stage in STAGES if stage != "train"]
+    figures = json.loads((folder / "reports/evaluate.json").read_text())["figures"]
+    assert figures["newest.f1"]["n"] > 10
+    metrics = client_of(folder).search_runs(["1"])[0].data.metrics
+    assert metrics["newest/f1"] == figures["newest.f1"]["value"]
+    splits = pd.read_parquet(folder / "data/vectorized/splits.parquet")
+    newest = set(splits["message_id"][splits["split"] == "newest"])
+    later = pd.DataFrame(
+        {"kind": [0, 0], "body": ["A line of next week", "Two of them: one might be a clock's"]}
+    )
+    later.to_csv(folder / "data/inbox/20261127.csv", index=False)
+    run("dvc", "repro", "vectorize")
+    learned = pd.concat(pd.read_parquet(folder / "data/vectorized" / name) for name in ("train", "val"))
+    assert len(newest & set(learned["message_id"])) > 5
+
+
 def test_dvc_shows_metrics_and_draws_every_plot(project, tmp_path):
     folder, run = project
     shown = json.loads(run("dvc", "metrics", "show", "--json").stdout)

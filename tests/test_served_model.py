@@ -27,7 +27,7 @@ LONGEST = 40  # tokens, which is sequence_length
 def parts(tmp_path_factory):
     """A folder with the three parts, as MLflow keeps them, and the Keras network that they hold."""
     folder = tmp_path_factory.mktemp("parts")
-    tokenizer = fit_tokenizer(TEXTS, Params(Shares(0.7, 0.15, 0.15), "2026", 400, LONGEST, 10))
+    tokenizer = fit_tokenizer(TEXTS, Params(Shares(0.7, 0.15, 0.15), "2026", 7, 365, 99, 400, LONGEST, 10))
     (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
     keras.utils.set_random_seed(5)
     network = models.MODELS["bilstm_article"](

@@ -159,7 +159,7 @@ SPOKEN = [
 @pytest.fixture(scope="module")
 def tokenizer():
     shares = vectorize.Shares(0.7, 0.15, 0.15)
-    return vectorize.fit_tokenizer(SPOKEN, vectorize.Params(shares, "1", 320, 60, 100))
+    return vectorize.fit_tokenizer(SPOKEN, vectorize.Params(shares, "1", 7, 365, 99, 320, 60, 100))
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def project(store, tmp_path):
         }
     )
     tokenizer = vectorize.fit_tokenizer(
-        rows["text"], vectorize.Params(Shares(0.6, 0.3, 0.1), "s", 300, 50, 90)
+        rows["text"], vectorize.Params(Shares(0.6, 0.3, 0.1), "s", 7, 365, 99, 300, 50, 90)
     )
     (tmp_path / "models").mkdir()
     tokenizer.save(str(tmp_path / tune.TOKENIZER))
