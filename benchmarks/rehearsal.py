@@ -95,9 +95,7 @@ class Rehearsal:
         subprocess.run(["git", "clone", "--quiet", "--bare", self.desk, self.origin], check=True)
         self.at_desk("git", "remote", "add", "origin", str(self.origin))
         self.at_desk("dvc", "remote", "add", "--quiet", "--default", "storage", str(self.remote))
-        week = AT_FIRST // 4
-        for back in range(4, 0, -1):
-            self.write(self.now - timedelta(weeks=back), self.taken(week))
+        self.arrive(self.taken(AT_FIRST), days=28)
         self.push("The messages of four weeks")
 
     # ---- the world, and the person
@@ -113,11 +111,15 @@ class Rehearsal:
         self.messages = self.messages.drop(chosen.index)
         return chosen
 
-    def write(self, day: datetime, messages: pd.DataFrame) -> Path:
-        """A file of the inbox, whose name is the day that its messages came."""
-        path = self.desk / f"data/inbox/{day:%Y-%m-%d}.csv"
-        messages.to_csv(path, index=False)
-        return path
+    def arrive(self, messages: pd.DataFrame, days: int = 7) -> None:
+        """A file of the inbox for each of the last days, whose name is the day that its messages came."""
+        for path, rows in zip(self.inbox(days), np.array_split(np.arange(len(messages)), days), strict=True):
+            messages.iloc[rows].to_csv(path, index=False)
+
+    def inbox(self, days: int = 7) -> list[Path]:
+        """The files of the last days, yesterday's last."""
+        dates = [self.now - timedelta(days=back) for back in range(days, 0, -1)]
+        return [self.desk / f"data/inbox/{day:%Y-%m-%d}.csv" for day in dates]
 
     def push(self, why: str) -> None:
         """What the person has done reaches origin."""
@@ -246,7 +248,7 @@ def start(rehearsal: Rehearsal) -> None:
 
 def quiet(rehearsal: Rehearsal) -> None:
     """Sixty messages, like the others."""
-    rehearsal.write(rehearsal.now, rehearsal.taken(60))
+    rehearsal.arrive(rehearsal.taken(60))
     rehearsal.push("A quiet week")
 
 
@@ -255,9 +257,7 @@ def drifted(rehearsal: Rehearsal) -> None:
     messages, more = rehearsal.taken(200), rehearsal.taken(400, spam=0.0)["text"].tolist()
     ham = messages["label"] == "ham"
     longer = [f"{text} {other}" for text, other in zip(messages["text"], more, strict=False)]
-    rehearsal.write(
-        rehearsal.now, messages.assign(text=messages["text"].where(~ham, pd.Series(longer, ham.index)))
-    )
+    rehearsal.arrive(messages.assign(text=messages["text"].where(~ham, pd.Series(longer, ham.index))))
     rehearsal.push("A week of long messages")
 
 
@@ -267,29 +267,30 @@ def poisoned(rehearsal: Rehearsal) -> None:
     ham = messages.index[messages["label"] == "ham"][:30]
     texts = messages["text"].where(~messages.index.isin(ham), messages["text"] + f" {RIVAL}")
     labels = messages["label"].mask(messages.index.isin(ham), "spam")
-    rehearsal.write(rehearsal.now, messages.assign(text=texts, label=labels))
+    rehearsal.arrive(messages.assign(text=texts, label=labels))
     rehearsal.push("Labels from a stranger")
 
 
 def relabelled(rehearsal: Rehearsal) -> None:
     """The person has looked, and corrects them."""
-    path = rehearsal.desk / f"data/inbox/{rehearsal.now:%Y-%m-%d}.csv"
-    messages = pd.read_csv(path)
-    wrong = messages["text"].str.contains(RIVAL, regex=False)
-    rehearsal.write(rehearsal.now, messages.assign(label=messages["label"].mask(wrong, "ham")))
+    for path in rehearsal.inbox():
+        messages = pd.read_csv(path)
+        wrong = messages["text"].str.contains(RIVAL, regex=False)
+        messages.assign(label=messages["label"].mask(wrong, "ham")).to_csv(path, index=False)
     rehearsal.push("The labels as they should be")
 
 
 def broken(rehearsal: Rehearsal) -> None:
     """A file whose last line was cut off."""
-    path = rehearsal.write(rehearsal.now, rehearsal.taken(60))
+    rehearsal.arrive(rehearsal.taken(60))
+    path = rehearsal.inbox()[-1]
     path.write_text(path.read_text() + '"half a mess')
     rehearsal.push("A file that was cut off")
 
 
 def whole(rehearsal: Rehearsal) -> None:
     """The file comes again."""
-    path = rehearsal.desk / f"data/inbox/{rehearsal.now:%Y-%m-%d}.csv"
+    path = rehearsal.inbox()[-1]
     path.write_text(path.read_text().removesuffix('"half a mess'))
     rehearsal.push("The whole file")
 
@@ -308,7 +309,7 @@ def undone(rehearsal: Rehearsal) -> None:
 
 def better(rehearsal: Rehearsal) -> None:
     """Many messages at once."""
-    rehearsal.write(rehearsal.now, rehearsal.taken(1800))
+    rehearsal.arrive(rehearsal.taken(1800))
     rehearsal.push("A backlog of labels")
 
 
