@@ -68,7 +68,7 @@ def _see_to_the_database() -> None:
     file = Path(address().removeprefix("sqlite:///"))
     if not address().startswith("sqlite:///") or file.exists():
         return
-    if "MLFLOW_TRACKING_URI" in os.environ:
+    if os.environ.get("MLFLOW_TRACKING_URI"):
         raise PipelineError(
             f"MLFLOW_TRACKING_URI: {file} is not there; mend the path, "
             "or make the database with `mlflow experiments search`"

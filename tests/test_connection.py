@@ -61,6 +61,13 @@ def test_database_whose_making_was_interrupted_is_not_there(fresh, monkeypatch):
     assert list(fresh.iterdir()) == []
 
 
+def test_empty_variable_is_none_as_a_job_without_secrets_has_it(fresh, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    with connected():
+        pass
+    assert (fresh / "mlflow.db").exists()
+
+
 def test_database_that_was_to_be_there_is_not_made(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlfow.db")
     with pytest.raises(PipelineError) as refused, connected():

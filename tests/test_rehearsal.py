@@ -54,6 +54,12 @@ def killed_at(words):
     return watch
 
 
+def well(result):
+    """The run, which must have ended well."""
+    assert result.success, log(result)[-3000:]
+    return result
+
+
 def failed(result):
     """The names of the steps that failed."""
     return [step.name for job in result.jobs.values() for step in job.steps if step.outcome == "failure"]
@@ -129,8 +135,7 @@ def test_owner_who_said_so_gets_winners_by_themselves_also_after_a_race(rehearsa
             stage.write_text(rehearsal.desk / "notes.md", "somebody pushes meanwhile")
             rehearsal.push("Notes")
 
-    result = rehearsal.played(DAILY, watch=race)
-    assert result.success
+    well(rehearsal.played(DAILY, watch=race))
     assert rehearsal.branches() == rehearsal.requests() == []
     assert list(rehearsal.flaws()) == []
     assert rehearsal.champion() == "1"
@@ -142,17 +147,16 @@ def test_fork_keeps_its_remote_in_a_cache_and_promotes_nothing_when_that_was_evi
     (rehearsal.desk / ".dvc/config").write_text("[core]\n    analytics = false\n")
     rehearsal.push("No remote of ours")
     nobody = {"secrets": {}}
-    assert rehearsal.played(DAILY, **nobody).success
+    well(rehearsal.played(DAILY, **nobody))
     (request,) = rehearsal.requests()
     rehearsal.merge(request, **nobody)
     quiet(rehearsal)
-    kept = rehearsal.played(DAILY, **nobody)
+    kept = well(rehearsal.played(DAILY, **nobody))
     assert "version 1 is the champion again, in a registry that had none" in log(kept)
     assert "60 new rows of the 400 needed" in decided(kept)["sentence"]
     for cache in rehearsal.github().caches.iterdir():
         cache.unlink()
-    evicted = rehearsal.played(DAILY, **nobody)
-    assert evicted.success
+    evicted = well(rehearsal.played(DAILY, **nobody))
     assert decided(evicted)["decision"] == "wait"
     assert "no champion to compare with: not promoting" in decided(evicted)["sentence"]
 
