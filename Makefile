@@ -25,7 +25,7 @@ retrain: remote ## retrain if there is reason to, and propose the winner, as CI 
 	esac
 
 remote: $(STAMP) ## see that DVC has a remote: yours, or a folder beside its cache
-	@dvc config core.remote >/dev/null || dvc remote add --local --default kept "$(CURDIR)/.dvc/kept"
+	@dvc remote default >/dev/null 2>&1 || dvc remote add --local --default kept "$(CURDIR)/.dvc/kept"
 
 current: $(STAMP) ## see that dvc.lock is what this code and these params make
 	@! dvc repro --dry --allow-missing | grep "^Running stage" | grep -v "'register'"
