@@ -454,7 +454,7 @@ def main() -> None:
         sys.exit(f"error: {reason}")
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = stack.enter_context(servers.mlflow_server(home / "mlflow"))
+        server = stack.enter_context(servers.mlflow_server(home))
         rehearsal = Rehearsal(home, server, sms(home))
         told, flaws = [], 0
         for week, problems in rehearsed(rehearsal, WEEKS):

@@ -8,6 +8,7 @@ branch itself.
 import argparse
 import logging
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ def _before_and_after(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**entry, "x": {str(path): x for path in there}, "y": {str(path): column for path in there}}
 
 
-def words(verdict: str, version: str | None) -> str:
+def words(verdict: str, version: str | None, champion: ledger.Entry | None) -> str:
     """The pull request's text, without its pictures."""
     why = stage.read_json(REPORT)["verdict"] if REPORT.exists() else ""
     offer = (
@@ -71,8 +72,15 @@ def words(verdict: str, version: str | None) -> str:
         if version
         else "The champion stays. There is nothing to merge."
     )
-    tables = [cache.dvc(kind, "diff", "--md", "HEAD").stdout.strip() for kind in ("metrics", "params")]
+    tables = difference("metrics", "HEAD"), difference("params", champion.commit if champion else "HEAD")
     return "\n\n".join([f"**{verdict}**", *filter(None, [why, offer, *tables])])
+
+
+def difference(kind: str, since: str) -> str:
+    """What DVC says has changed since that commit, in Markdown; empty where nothing has."""
+    head, *rows = cache.dvc(kind, "diff", "--md", "--no-path", since).stdout.strip().splitlines() or [""]
+    head = re.sub(r"[^|]+\| *workspace ", " before | now ", head)  # where it has a commit, and the files here
+    return "\n".join([head, *rows]) if len(rows) > 1 else ""
 
 
 # ---- the commit
@@ -124,7 +132,8 @@ def propose() -> None:
     base = os.environ.get("GITHUB_REF_NAME") or _must("rev-parse", "--abbrev-ref", "HEAD").strip()
     drawn = pictures(stage.read_yaml(stage.DEFINITIONS)["plots"])
     subject = f"Retrain: {verdict.partition(' on ')[0]}"[:100]
-    body = words(verdict, winner.version if winner else None)
+    champion = next((entry for entry in reversed(ledger.read()) if entry != winner), None)
+    body = words(verdict, winner.version if winner else None, champion)
     _must("switch", "--quiet", "--detach")  # so that the commit is on no branch of this clone
     made = commit(subject, body, f"{MARK}: {ledger.clock():%Y-%m-%dT%H:%M:%SZ}")
     if winner and params.auto_merge and merge(base):

@@ -111,6 +111,18 @@ def test_pull_request_has_figures_and_pictures_of_its_commit(retrained, monkeypa
         assert origin(retrained, "ls-tree", "--name-only", branch, path) == [path]
 
 
+def test_differences_are_those_since_the_champion_and_none_is_no_table(retrained):
+    retrained("dvc", "init", "--quiet")
+    assert propose.difference("params", "HEAD") == ""
+    set_params(propose.Path("."), {"train": {"units": 7}})
+    retrained("git", "commit", "--quiet", "--message", "Fewer", "--", "params.yaml")
+    before = retrained("git", "rev-parse", "HEAD~1").stdout.strip()
+    assert propose.difference("params", "HEAD") == ""
+    head, _, row = propose.difference("params", before).splitlines()
+    assert [cell.strip() for cell in head.split("|")] == ["", "Param", "before", "now", ""]
+    assert [cell.strip() for cell in row.split("|")] == ["", "train.units", "32", "7", ""]
+
+
 def test_what_is_ignored_and_what_is_the_persons_own_is_not_committed(retrained):
     stage.write_text(propose.Path("data/inbox/secret"), "a message")
     stage.write_text(propose.Path("data/inbox/2026-03-01.csv"), "text,label\n")
