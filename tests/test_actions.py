@@ -3,6 +3,7 @@
 import itertools
 import os
 import select
+import shutil
 import textwrap
 
 import pytest
@@ -267,13 +268,15 @@ def test_a_checkout_is_on_its_branch_shallow_or_whole(do, given, seen):
     assert log(do(CHECKOUT + given + show), 1) == seen
 
 
-def test_a_checkout_needs_an_empty_workspace_and_its_permission(do):
+def test_a_checkout_needs_an_empty_workspace_its_permission_and_its_repository(do, hub):
     with pytest.raises(
         WorkflowError, match="2: Run actions/checkout@abc: a checkout into a workspace that is"
     ):
         do("- run: touch kept\n" + CHECKOUT)
     result = do(jobs=job(CHECKOUT, "    permissions: {issues: write}\n"))
     assert "'contents: read' is missing" in log(result)
+    result = do(CHECKOUT, watch=lambda job, step, line: shutil.rmtree(hub.origin, ignore_errors=True))
+    assert "The process 'git' failed with exit code 128" in log(result)
 
 
 @pytest.mark.parametrize(
