@@ -3,240 +3,107 @@
 Source: https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax
 """
 
-import itertools
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ruamel.yaml
-import ruamel.yaml.error
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.tokens import AliasToken, AnchorToken, TagToken
 
-from benchmarks.actions import expressions, triggers
-from benchmarks.actions.catalogue import ACTIONS
-from benchmarks.actions.expressions import (
-    OPEN,
-    STATUS,
-    Call,
-    Literal,
-    Node,
-    Shape,
-    WorkflowError,
-    at,
-    to_text,
-)
-from benchmarks.actions.triggers import YES_NO
-from benchmarks.actions.values import (
-    Check,
-    entries,
-    file_glob,
-    identifier,
-    keys,
-    mapping,
-    one_of,
-    plain,
-    scalar,
-    text,
-    texts,
-)
+from benchmarks.actions.expressions import WorkflowError, at, parse, template
 
-RUNNERS = ("ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04")
-SCOPES = (  # of the token, in `permissions`
-    *("actions", "attestations", "checks", "contents", "deployments", "discussions", "id-token", "issues"),
-    *("models", "packages", "pages", "pull-requests", "security-events", "statuses"),
+MAIN = "refs/heads/main"
+GITHUB = (  # of the context `github`, and as GITHUB_ACTOR and so on in the environment of a step
+    *("actor", "event_name", "ref", "ref_name", "repository", "run_attempt", "run_id", "server_url", "sha"),
 )
-GITHUB = (  # the properties of the context `github` that are known before a machine is
-    *("actor", "base_ref", "event_name", "head_ref", "ref", "ref_name", "ref_type", "repository"),
-    *("repository_owner", "run_attempt", "run_id", "run_number", "server_url", "sha", "workflow"),
-)
-ON_MACHINE = ("job", "token", "workspace")  # and those that only its steps may use
-VARIABLES = (  # what a step finds in its environment
-    *(f"GITHUB_{name.upper()}" for name in (*GITHUB, "job", "workspace")),
-    *("GITHUB_ACTIONS", "GITHUB_ENV", "GITHUB_EVENT_PATH", "GITHUB_OUTPUT", "GITHUB_PATH"),
-    *("GITHUB_STEP_SUMMARY", "RUNNER_OS", "RUNNER_TEMP", "RUNNER_TRACKING_ID"),
+VARIABLES = (  # which a line of a step may name
+    *(f"GITHUB_{name.upper()}" for name in GITHUB),
+    *("GITHUB_ENV", "GITHUB_OUTPUT", "GITHUB_PATH", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"),
 )
 
 
-def check(path: Path) -> dict[str, Any]:
-    """The workflow in a file, all of which is modelled; nothing is run. Raises: WorkflowError."""
-    with at(path.name):
-        workflow = _yaml(path.read_text(encoding="utf-8"))
-        before = {"github": dict.fromkeys(GITHUB) | {"event": OPEN}, "inputs": OPEN, "vars": OPEN}
-        table: dict[str, Check] = {
-            "name": plain,
-            "on": triggers.check,
-            "permissions": _permissions,
-            "concurrency": partial(_concurrency, shape=before),
-            "env": partial(_env, shape=before | {"secrets": OPEN}),
-            "defaults": partial(keys, table={"run": partial(keys, table={"shell": _shell})}),
-            "jobs": lambda jobs: _jobs(jobs, before, mapping(workflow.get("env"))),
-        }
-        keys(workflow, table, needed=("on", "jobs"))
-    return workflow
+@dataclass(frozen=True)
+class Event:
+    """What happened at GitHub."""
+
+    name: str
+    ref: str = MAIN
+    inputs: Mapping[str, str | bool] = field(default_factory=dict)  # of a workflow_dispatch
+    payload: Mapping[str, Any] = field(default_factory=dict)  # action, client_payload: repository_dispatch
 
 
-def starts(path: Path, event: triggers.Event, changed: Collection[str] = ()) -> bool:
-    """Whether the event starts the workflow; `changed` are the files of a push or of a pull request.
+# ---- what a value must be
 
-    At GitHub, what is pushed or opened with the token of a workflow starts none.
 
-    Raises: WorkflowError.
+def fit(value: Any, schema: Any) -> None:
+    """Refuses what is not as the schema says.
+
+    schema: a type, a tuple of choices, a list of one schema, a function that checks, None for anything, or a
+    mapping: of its keys, those with `?` may be absent, and `*` is any.
     """
-    return triggers.started(check(path)["on"], event, changed)
+    if isinstance(schema, dict):
+        _keys(value, schema)
+    elif isinstance(schema, list):
+        if not isinstance(value, list) or not value:
+            raise WorkflowError(f"a list is needed, not {value!r}")
+        for number, item in enumerate(value, start=1):
+            with at(number):
+                fit(item, schema[0])
+    elif isinstance(schema, tuple):
+        if (type(value), value) not in [(type(choice), choice) for choice in schema]:
+            raise WorkflowError(f"{value!r} is not modelled; choose from {', '.join(map(repr, schema))}")
+    elif isinstance(schema, type):
+        if type(value) is not schema or "${{" in str(value):
+            raise WorkflowError(f"a plain {schema.__name__} is needed, not {value!r}")
+    elif schema:
+        schema(value)
 
 
-def _yaml(written: str) -> dict[str, Any]:
-    """YAML 1.2, in which `on` is a text; without what GitHub refuses, or reads in another way."""
-    yaml = ruamel.yaml.YAML(typ="safe", pure=True)
-    try:
-        for token in yaml.scan(written):
-            line = f"line {token.start_mark.line + 1}"
-            if isinstance(token, ruamel.yaml.TagToken):
-                raise WorkflowError(f"{line}: a tag is not modelled; a text that begins with ! is quoted")
-            if isinstance(token, ruamel.yaml.AnchorToken | ruamel.yaml.AliasToken):
-                raise WorkflowError(f"{line}: an anchor is not modelled")
-            if isinstance(token, ruamel.yaml.ScalarToken) and token.value == "<<":
-                raise WorkflowError(f"{line}: '<<' is not modelled")
-        return mapping(yaml.load(written))
-    except ruamel.yaml.error.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise WorkflowError(f"{line}not YAML: {' '.join(str(error.problem).split())}") from error
+def _keys(value: Any, schema: Mapping[str, Any]) -> None:
+    if value is None and not schema:
+        return
+    if not isinstance(value, Mapping):
+        raise WorkflowError(f"a mapping is needed, not {value!r}")
+    known = {key.rstrip("?"): inner for key, inner in schema.items()}
+    for key, inner in value.items():
+        if key not in known and "*" not in known:
+            choices = ", ".join(known) or "nothing"
+            raise WorkflowError(f"the key '{key}' is not modelled; choose from {choices}")
+        with at(key):
+            fit(inner, known.get(key, known.get("*")))
+    for key in schema:
+        if not key.endswith(("?", "*")) and key not in value:
+            raise WorkflowError(f"the key '{key}' is missing")
 
 
-# ---- values with expressions
+def text(names: Collection[str], value: Any) -> None:
+    """A text, with expressions of these names."""
+    if not isinstance(value, str):
+        raise WorkflowError(f"a text is needed, not {value!r}")
+    template(value, names)
 
 
-def _template(value: Any, shape: Shape, functions: tuple[str, ...] = ()) -> None:
-    for part in expressions.template(scalar(value)):
-        if not isinstance(part, str):
-            _expression(part, shape, functions)
+def condition(names: Collection[str], value: Any) -> None:
+    """An `if:`, without braces."""
+    fit(value, str)
+    parse(value, names)
 
 
-def _condition(value: Any, shape: Shape, functions: tuple[str, ...]) -> None:
-    _expression(expressions.condition(scalar(value)), shape, functions)
+def paths(value: Any) -> None:
+    """Lines of paths, or of names of branches, relative and without patterns."""
+    fit(value, str)
+    for line in lines(value):
+        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", line) or ".." in line.split("/"):
+            raise WorkflowError(f"{line!r} is not modelled; choose a name without patterns, / before or ..")
 
 
-def _expression(node: Node, shape: Shape, functions: tuple[str, ...]) -> None:
-    expressions.check(node, shape, functions)
-    for part in expressions.walk(node):
-        if isinstance(part, Call) and part.function == "hashFiles":
-            for argument in part.arguments:
-                if isinstance(argument, Literal):
-                    file_glob(to_text(argument.value))
-
-
-def _minutes(value: Any, shape: Shape, functions: tuple[str, ...] = ()) -> None:
-    if not isinstance(value, str) and (type(value) is not int or value < 1):
-        raise WorkflowError(f"whole minutes are needed, not '{value}'")
-    _template(value, shape, functions)
-
-
-def _env(value: Any, shape: Shape, functions: tuple[str, ...] = ()) -> None:
-    for name, inner in mapping(value).items():
-        with at(name):
-            if name in VARIABLES:
-                raise WorkflowError("GitHub sets it, and lets nobody else")
-            _template(inner, shape, functions)
-
-
-# ---- the whole file
-
-
-_shell = partial(one_of, choices=("bash",))
-
-
-def _permissions(value: Any) -> None:
-    keys(value, dict.fromkeys(SCOPES, partial(one_of, choices=("read", "write", "none"))))
-
-
-def _concurrency(value: Any, shape: Shape) -> None:
-    group = partial(_template, shape=shape)
-    if isinstance(value, str):
-        group(value)
-    else:
-        keys(value, {"group": group, "cancel-in-progress": YES_NO}, needed=("group",))
-
-
-# ---- jobs
-
-
-def _jobs(value: Any, before: Shape, env: Mapping[str, Any]) -> None:
-    if not mapping(value):
-        raise WorkflowError("there is none")
-    for name in value:
-        with at(f"'{name}'"):
-            identifier(name)
-            _job(mapping(value[name]), value, before, env)
-    order(value)
-
-
-def _job(job: dict[str, Any], jobs: Mapping[str, Any], before: Shape, env: Mapping[str, Any]) -> None:
-    condition = {**before, "needs": _needs(job, jobs)}
-    placed = {**condition, "matrix": dict.fromkeys(_matrix(job))}
-    running: dict[str, Any] = {**placed, "secrets": OPEN, "env": OPEN, "steps": {}}
-    running["github"] = {**before["github"], **dict.fromkeys(ON_MACHINE)}
-    running["runner"] = {"os": None, "temp": None}
-    table: dict[str, Check] = {
-        "name": partial(_template, shape=placed),
-        "runs-on": partial(one_of, choices=RUNNERS),
-        "needs": texts,
-        "if": partial(_condition, shape=condition, functions=STATUS),
-        "permissions": _permissions,
-        "timeout-minutes": partial(_minutes, shape=placed),
-        "env": partial(_env, shape={**placed, "secrets": OPEN}),
-        "strategy": partial(keys, table={"matrix": mapping, "fail-fast": YES_NO}),
-        "steps": lambda steps: _steps(steps, running, {*env, *mapping(job.get("env"))}),
-        "outputs": mapping,
-    }
-    keys(job, table, needed=("runs-on", "steps"))
-    with at("outputs"):  # after the steps, which they may use
-        outputs = mapping(job.get("outputs"))
-        keys(outputs, dict.fromkeys(outputs, partial(_template, shape=running)))
-
-
-def needs(job: Mapping[str, Any]) -> list[str]:
-    """The jobs that must have ended before this one."""
-    return texts(job["needs"]) if "needs" in job else []
-
-
-def _needs(job: Mapping[str, Any], jobs: Mapping[str, Any]) -> Shape:
-    for name in needs(job):
-        if name not in jobs:
-            raise WorkflowError(f"needs: there is no job '{name}'")
-    return {
-        name: {"result": None, "outputs": dict.fromkeys(mapping(jobs[name].get("outputs")))}
-        for name in needs(job)
-    }
-
-
-def order(jobs: Mapping[str, Any]) -> list[str]:
-    """The names of the jobs, each after those that it needs. Raises: WorkflowError where there is no such."""
-    ordered: list[str] = []
-    while left := [name for name in jobs if name not in ordered]:
-        ready = [name for name in left if set(needs(jobs[name])) <= set(ordered)]
-        if not ready:
-            raise WorkflowError(f"{', '.join(left)} need one another")
-        ordered.append(ready[0])
-    return ordered
-
-
-def _matrix(job: Mapping[str, Any]) -> dict[str, list[Any]]:
-    with at("strategy"), at("matrix"):
-        matrix = mapping(mapping(job.get("strategy")).get("matrix"))
-        for name, values in matrix.items():
-            with at(name):
-                if name in ("include", "exclude"):
-                    raise WorkflowError("it is not modelled")
-                for value in entries(values):
-                    _template(value, {})
-        return matrix
-
-
-def combinations(job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The contexts `matrix` of a job, one for each time that it runs."""
-    matrix = _matrix(job)
-    return [dict(zip(matrix, values, strict=True)) for values in itertools.product(*matrix.values())]
+def lines(value: str) -> list[str]:
+    """The lines of an input that takes several."""
+    return [line.strip() for line in value.splitlines() if line.strip()]
 
 
 # ---- steps
@@ -244,64 +111,130 @@ def combinations(job: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def label(step: Mapping[str, Any]) -> str:
     """What a step is called where it is shown."""
-    what = str(step.get("run") or step.get("uses")).strip().splitlines()
-    return str(step.get("name") or f"Run {what[0] if what else ''}")
-
-
-def _steps(value: Any, shape: dict[str, Any], names: Collection[str]) -> None:
-    """Checks them in their order: a step sees only the ids of those before it."""
-    for number, step in enumerate(entries(value), start=1):
-        with at(f"step {number} ({label(mapping(step))})"):
-            _step(step, shape, names)
-            if (name := step.get("id")) in shape["steps"]:
-                raise WorkflowError(f"the id '{name}' is given twice")
-            if name:
-                outputs = dict.fromkeys(ACTIONS[action(step)].outputs) if "uses" in step else OPEN
-                shape["steps"][name] = {"outcome": None, "conclusion": None, "outputs": outputs}
-
-
-def _step(step: dict[str, Any], shape: Shape, names: Collection[str]) -> None:
-    anything = partial(_template, shape=shape, functions=("hashFiles",))
-    without_secrets = {name: below for name, below in shape.items() if name != "secrets"}
-    table: dict[str, Check] = {
-        "name": anything,
-        "id": identifier,
-        "if": partial(_condition, shape=without_secrets, functions=(*STATUS, "hashFiles")),
-        "env": partial(_env, shape=shape, functions=("hashFiles",)),
-        "continue-on-error": lambda value: YES_NO(value) if not isinstance(value, str) else anything(value),
-        "timeout-minutes": partial(_minutes, shape=shape, functions=("hashFiles",)),
-    }
-    if ("run" in step) == ("uses" in step):
-        raise WorkflowError("either 'run' or 'uses' is needed")
-    if "run" in step:
-        names = {*names, *mapping(step.get("env"))}
-        keys(step, table | {"shell": _shell, "run": lambda value: _run(value, anything, names)})
-    else:
-        used = ACTIONS[action(step)]
-        inputs = {name: partial(_input, own=own, template=anything) for name, own in used.inputs.items()}
-        given = partial(keys, table=inputs, needed=used.needed)
-        keys({"with": {}} | step, table | {"uses": plain, "with": given})
-
-
-def _input(value: Any, own: Check, template: Check) -> None:
-    template(value)
-    if "${{" not in scalar(value):
-        own(scalar(value))
+    return f"Run {step.get('run') or step.get('uses')}".splitlines()[0]
 
 
 def action(step: Mapping[str, Any]) -> str:
-    """The owner and name of the action that a step uses. Raises: WorkflowError."""
-    name, _, commit = plain(step["uses"]).partition("@")
-    if name not in ACTIONS:
-        raise WorkflowError(f"the action '{name}' is not modelled; choose from {', '.join(ACTIONS)}")
-    if not re.fullmatch("[0-9a-f]{40}", commit):
-        raise WorkflowError(f"'{name}@{commit}' is not pinned to a commit of 40 hexadecimal digits")
-    return name
+    """The owner and name of the action that a step uses."""
+    return str(step["uses"]).partition("@")[0]
 
 
-def _run(value: Any, check_value: Check, names: Collection[str]) -> None:
-    check_value(text(value))
-    script = "".join(part for part in expressions.template(value) if isinstance(part, str))
-    for name in re.findall(r"\b(?:GITHUB|RUNNER|ACTIONS)_[A-Z_]+", script):
-        if name not in (*VARIABLES, *names):
+def _step(step: Any) -> None:
+    fit(step, {"*": None})
+    common = {"if?": partial(condition, STEP), "env?": {"*": partial(text, (*STEP, "secrets.*"))}}
+    with at(label(step)):
+        if "uses" in step and action(step) not in ACTIONS:
+            raise WorkflowError(f"this action is not modelled; choose from {', '.join(ACTIONS)}")
+        if "uses" in step:
+            fit({"with": {}} | step, common | {"uses": str, "with": ACTIONS[action(step)]})
+        else:
+            fit(step, common | {"id?": str, "run": _run})
+
+
+def _run(value: Any) -> None:
+    fit(value, str)
+    for name in re.findall(r"\b(?:GITHUB|RUNNER|ACTIONS)_[A-Z_]+", value):
+        if name not in VARIABLES:
             raise WorkflowError(f"the variable '{name}' is not modelled")
+
+
+# ---- the schema of a workflow
+
+BEFORE = (*(f"github.{name}" for name in GITHUB), "github.event.client_payload.*", "inputs.*")
+STEP = (*BEFORE, "github.token", "env.*", "matrix.*", "steps.*.outputs.*")
+PERMISSIONS = dict.fromkeys(("contents?", "issues?", "pull-requests?"), ("read", "write"))
+ACTIONS = {
+    "actions/cache": {"path": paths, "key": partial(text, STEP), "restore-keys": paths},
+    "actions/checkout": {"fetch-depth?": (0, 1), "persist-credentials?": bool},
+    "actions/setup-python": {
+        "python-version": partial(text, STEP),
+        "cache": ("pip",),
+        "cache-dependency-path": paths,
+    },
+    "actions/upload-artifact": {"name": paths, "path": paths, "retention-days": int},
+}
+TYPES = {"string": str, "boolean": bool}
+INPUT = {"description?": str, "type": tuple(TYPES), "default": None}
+JOB = {
+    "if?": partial(condition, BEFORE),
+    "runs-on": ("ubuntu-24.04",),
+    "timeout-minutes?": int,
+    "permissions?": PERMISSIONS,
+    "strategy?": {"fail-fast": bool, "matrix": {"*": [str]}},
+    "steps": [_step],
+}
+SCHEMA = {
+    "name?": str,
+    "on": {
+        "schedule?": [{"cron": str}],
+        "workflow_dispatch?": {"inputs": {"*": INPUT}},
+        "repository_dispatch?": {"types": [paths]},
+        "push?": {"branches": [paths], "paths?": [paths]},
+        "pull_request?": {},
+    },
+    "permissions": PERMISSIONS,
+    "concurrency?": {"group": partial(text, BEFORE), "cancel-in-progress": bool},
+    "env?": {"*": partial(text, (*BEFORE, "secrets.*"))},
+    "jobs": {"*": JOB},
+}
+
+
+def check(path: Path) -> Mapping[str, Any]:
+    """The workflow in a file, all of which is modelled; nothing is run. Raises: WorkflowError."""
+    with at(path.name):
+        workflow: Mapping[str, Any] = _yaml(path.read_text(encoding="utf-8"))
+        fit(workflow, SCHEMA)
+    return workflow
+
+
+def _yaml(written: str) -> Any:
+    """YAML 1.2, in which `on` is a text; without what GitHub refuses, or reads in another way."""
+    yaml = ruamel.yaml.YAML(typ="safe", pure=True)
+    try:
+        for token in yaml.scan(written):
+            if isinstance(token, AliasToken | AnchorToken | TagToken) or getattr(token, "value", "") == "<<":
+                line = token.start_mark.line + 1
+                raise WorkflowError(f"line {line}: anchors, << and tags are not modelled; quote what is none")
+        return yaml.load(written)
+    except MarkedYAMLError as error:
+        raise WorkflowError(f"not YAML: {' '.join(str(error).split())}") from error
+
+
+# ---- what starts it
+
+
+def starts(path: Path, event: Event, changed: Collection[str] = ()) -> bool:
+    """Whether the event starts the workflow; `changed` are the files of a push.
+
+    At GitHub, what is pushed or opened with the token of a workflow starts none.
+
+    Raises: WorkflowError.
+    """
+    return started(check(path)["on"], event, changed)
+
+
+def started(on: Mapping[str, Any], event: Event, changed: Collection[str] | None = None) -> bool:
+    """As `starts`; where it is not known what has changed, a push has changed what it should."""
+    if event.name not in on:
+        return False
+    narrowed = on[event.name]
+    if event.name == "repository_dispatch":
+        return event.payload.get("action") in narrowed["types"]
+    if event.name == "push":
+        touched = changed is None or "paths" not in narrowed or {*narrowed["paths"]} & {*changed}
+        return event.ref.removeprefix("refs/heads/") in narrowed["branches"] and bool(touched)
+    return True
+
+
+def chosen(on: Mapping[str, Any], event: Event) -> dict[str, str | bool]:
+    """The context `inputs`: what a person chose, and defaults; empty where nobody was asked.
+
+    Raises: WorkflowError where GitHub would not take what was chosen.
+    """
+    if event.name != "workflow_dispatch":
+        return {}
+    declared = on["workflow_dispatch"]["inputs"]
+    values = {name: entry["default"] for name, entry in declared.items()} | dict(event.inputs)
+    with at("inputs"):
+        fit(values, {name: TYPES[entry["type"]] for name, entry in declared.items()})
+    return values
