@@ -59,14 +59,15 @@ SETTINGS: dict[str, Any] = {  # of an owner with few messages
     "train": ours("train", "units", "embedding_dim", "epochs", "stop_share"),
     "evaluate": {"lost_ham_budget": 0.01, "resamples": 100},
     "register": {
-        "criteria": {"average_precision": {"min": 0.5}},
+        "criteria": {"average_precision": {"min": 0.2}},
         "duel": dict(OURS["register"]["duel"]),
         "parity": ["DataFrame"],
         "latency_budget": 60_000,  # beside other work a second is no sign
     },
     "retrain": {"new_rows": 400, "drifted": 1, "windows": 4},
 }
-WORSE = {"epochs": 1, "wide_share": 0.0}  # what somebody thinks a good idea
+HASTY = {"epochs": 4, "wide_share": 0.0}  # how the owner begins
+WORSE = {"epochs": 1}  # what somebody thinks a good idea
 RIVAL = "Try the new Acme phones"
 
 Problems = Iterator[str]
@@ -308,9 +309,10 @@ def undone(rehearsal: Rehearsal) -> None:
 
 
 def better(rehearsal: Rehearsal) -> None:
-    """Many messages at once."""
+    """Many messages at once, and the whole network."""
+    set_params(rehearsal.desk, {"train": ours("train", *HASTY)})
     rehearsal.arrive(rehearsal.taken(1800))
-    rehearsal.push("A backlog of labels")
+    rehearsal.push("A backlog of labels, and time to learn from them")
 
 
 @dataclass(frozen=True)
@@ -455,7 +457,7 @@ def main() -> None:
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(servers.mlflow_server(home))
-        rehearsal = Rehearsal(home, server, sms(home))
+        rehearsal = Rehearsal(home, server, sms(home), HASTY)
         told, flaws = [], 0
         for week, problems in rehearsed(rehearsal, WEEKS):
             told.append(week)
