@@ -17,7 +17,7 @@ repro: $(STAMP) ## run the pipeline: whatever changed since the last run, and re
 
 retrain: export WHY := $(value REASON)
 retrain: remote ## retrain if there is reason to, and propose the winner, as CI does each day; REASON='...' is one
-	@code=0; python -m pipeline.retrain decide --request "$$WHY" $(if $(FORCE),--force) || code=$$?; \
+	@code=0; python -m pipeline.retrain decide --request="$$WHY" $(if $(FORCE),--force) || code=$$?; \
 	case $$code in \
 	  0) python -m pipeline.retrain run && dvc push && python -m pipeline.propose ;; \
 	  3 | 4 | 5) ;; \
@@ -28,7 +28,7 @@ remote: $(STAMP) ## see that DVC has a remote: yours, or a folder beside its cac
 	@dvc remote default >/dev/null 2>&1 || dvc remote add --local --default kept "$(CURDIR)/.dvc/kept"
 
 current: $(STAMP) ## see that dvc.lock is what this code and these params make
-	@! dvc repro --dry --allow-missing | grep "^Running stage" | grep -v "'register'"
+	@said=$$(dvc repro --dry --allow-missing) && ! echo "$$said" | grep "^Running stage" | grep -v "'register'"
 
 predict: export MESSAGE := $(value TEXT)
 predict: $(STAMP) ## ask the champion about one message: make predict TEXT='WIN a prize now'

@@ -36,7 +36,7 @@ from pipeline.connection import NAME
 
 WORKFLOW = Path(".github/workflows/retrain.yml")
 START = datetime(2026, 1, 5, 6, tzinfo=UTC)
-AT_FIRST = 1200  # messages, of the four weeks before
+AT_FIRST = 700  # messages, of the four weeks before
 OURS = stage.read_yaml(ROOT / "params.yaml")
 
 
@@ -55,19 +55,18 @@ SETTINGS: dict[str, Any] = {  # of an owner with few messages
             "encoding": "utf-8",
         },
     },
-    "validate": {"row_count": [500, 100_000], **ours("validate", "spam_share", "median_length")},
+    "validate": {"row_count": [300, 100_000], **ours("validate", "spam_share", "median_length")},
     "train": ours("train", "units", "embedding_dim", "epochs", "stop_share"),
-    "evaluate": {"lost_ham_budget": 0.01, "resamples": 100},
+    "evaluate": {"lost_ham_budget": 0.02, "resamples": 100},
     "register": {
-        "criteria": {"average_precision": {"min": 0.2}},
+        "criteria": {"ham_blocked_percent": {"max": 10.0}},
         "duel": dict(OURS["register"]["duel"]),
         "parity": ["DataFrame"],
         "latency_budget": 60_000,  # beside other work a second is no sign
     },
     "retrain": {"new_rows": 400, "drifted": 1, "windows": 4},
 }
-HASTY = {"epochs": 4, "wide_share": 0.0}  # how the owner begins
-WORSE = {"epochs": 1}  # what somebody thinks a good idea
+WORSE = {"epochs": 1, "wide_share": 0.0}  # what somebody thinks a good idea
 RIVAL = "Try the new Acme phones"
 
 Problems = Iterator[str]
@@ -309,10 +308,9 @@ def undone(rehearsal: Rehearsal) -> None:
 
 
 def better(rehearsal: Rehearsal) -> None:
-    """Many messages at once, and the whole network."""
-    set_params(rehearsal.desk, {"train": ours("train", *HASTY)})
-    rehearsal.arrive(rehearsal.taken(1800))
-    rehearsal.push("A backlog of labels, and time to learn from them")
+    """Many messages at once."""
+    rehearsal.arrive(rehearsal.taken(2400))
+    rehearsal.push("A backlog of labels")
 
 
 @dataclass(frozen=True)
@@ -457,7 +455,7 @@ def main() -> None:
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(servers.mlflow_server(home))
-        rehearsal = Rehearsal(home, server, sms(home), HASTY)
+        rehearsal = Rehearsal(home, server, sms(home))
         told, flaws = [], 0
         for week, problems in rehearsed(rehearsal, WEEKS):
             told.append(week)

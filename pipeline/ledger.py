@@ -102,6 +102,16 @@ def read() -> list[Entry]:
     return sorted(entries.values(), key=lambda entry: entry.time)
 
 
+def merged() -> list[Entry]:
+    """The entries that are on this branch where others see it: at its remote, else as committed here."""
+    for ref in ("@{upstream}", "HEAD"):
+        done = subprocess.run(["git", "show", f"{ref}:{LEDGER}"], capture_output=True)
+        if done.returncode == 0:
+            lines = done.stdout.decode("utf-8", "replace").split("\n")
+            return sorted(_entries(lines), key=lambda entry: entry.time)
+    return []
+
+
 def _entries(lines: Sequence[str]) -> Iterator[Entry]:
     for number, line in enumerate(lines, 1):
         if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):

@@ -29,7 +29,8 @@ SHOWN = (
     "roc",
     "calibration",
 )  # of the plots in dvc.yaml: the champion's and the challenger's
-MADE = ("dvc.lock", "reports", "ledger.jsonl", "data/sources.lock.json", "data/inbox", "data/inbox.dvc")
+INBOX = "data/inbox"
+MADE = ("dvc.lock", "reports", "ledger.jsonl", "data/sources.lock.json", INBOX, "data/inbox.dvc")
 TRIES = 3  # of a push that lost a race
 
 
@@ -86,36 +87,51 @@ def difference(kind: str, since: str) -> str:
 # ---- the commit
 
 
-def pending() -> ledger.Entry | None:
-    """The line that the last commit does not have: the winner's."""
-    told = git("show", f"HEAD:{ledger.LEDGER}") or ""
-    added = [entry for entry in ledger.read() if entry.line() not in told.splitlines()]
-    return added[-1] if added else None
+def winner_of(verdict: str) -> ledger.Entry | None:
+    """The line that register wrote with this verdict, and that the last commit does not have."""
+    told = (git("show", f"HEAD:{ledger.LEDGER}") or "").splitlines()
+    added = (entry for entry in ledger.read() if entry.line() not in told)
+    return next((entry for entry in added if f"{entry.verdict}: {entry.reason}" == verdict), None)
 
 
 def commit(*paragraphs: str) -> str:
-    """Commits what a retraining makes, and nothing else; its hash. Raises: PipelineError."""
-    message = [word for paragraph in paragraphs for word in ("--message", paragraph)]
+    """A commit of what a retraining makes, on no branch; its hash. Files and branch here stay as they are.
+
+    Raises: PipelineError.
+    """
     there = [path for path in MADE if Path(path).exists() and git("check-ignore", "--quiet", path) is None]
-    _must("add", "--all", "--", *there)
-    _must("commit", "--quiet", "--allow-empty", *message, "--", *there)
-    return _must("rev-parse", "HEAD").strip()
+    if set((git("ls-files", INBOX) or "").split()) <= {f"{INBOX}/.gitkeep"}:
+        there = [path for path in there if path != INBOX]  # no message goes to a Git that has none yet
+    with tempfile.TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": f"{folder}/index"}
+        _must("read-tree", "HEAD", **index)
+        _must("add", "--all", "--", *there, **index)
+        tree = _must("write-tree", **index).strip()
+    return _commit(tree, "HEAD", "\n\n".join(paragraphs))
 
 
-def merge(branch: str) -> bool:
-    """Puts the commit on that branch at origin; False where what came meanwhile cannot be joined with it."""
+def _commit(tree: str, parent: str, message: str) -> str:
+    return _must("commit-tree", tree, "-p", parent, "-m", message).strip()
+
+
+def merge(made: str, branch: str) -> bool:
+    """Puts a commit on that branch at origin; False where what came meanwhile cannot be joined with it."""
+    message = _must("log", "-1", "--format=%B", made)
     for _ in range(TRIES):
-        if git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}") is not None:
+        if git("push", "--quiet", "origin", f"{made}:refs/heads/{branch}") is not None:
             return True
         _must("fetch", "--quiet", "origin", branch)
-        if git("rebase", "--autostash", "--quiet", "FETCH_HEAD") is None:
-            git("rebase", "--abort")
+        tree = git("merge-tree", "--write-tree", "FETCH_HEAD", made)
+        if tree is None:
             return False
+        made = _commit(tree.split()[0], "FETCH_HEAD", message.strip())
     return False
 
 
-def _must(*command: str) -> str:
-    done = subprocess.run(["git", *command], capture_output=True, text=True)
+def _must(*command: str, **environment: str) -> str:
+    done = subprocess.run(
+        ["git", *command], capture_output=True, text=True, env={**os.environ, **environment}
+    )
     if done.returncode:
         said = " ".join(done.stderr.split())[-300:]
         raise PipelineError(f"git {command[0]}: {said}; nothing was promoted, run it again")
@@ -128,28 +144,26 @@ def _must(*command: str) -> str:
 def propose() -> None:
     """Commits, pushes, and asks a person, or merges where the owner said so. Raises: PipelineError."""
     params = stage.read_params(Params, "retrain")
-    verdict, winner = stage.read_json(REGISTERED)["verdict"], pending()
+    verdict = stage.read_json(REGISTERED)["verdict"]
+    winner = winner_of(verdict)
     base = os.environ.get("GITHUB_REF_NAME") or _must("rev-parse", "--abbrev-ref", "HEAD").strip()
     drawn = pictures(stage.read_yaml(stage.DEFINITIONS)["plots"])
     subject = f"Retrain: {verdict.partition(' on ')[0]}"[:100]
     champion = next((entry for entry in reversed(ledger.read()) if entry != winner), None)
     body = words(verdict, winner.version if winner else None, champion)
-    _must("switch", "--quiet", "--detach")  # so that the commit is on no branch of this clone
     made = commit(subject, body, f"{MARK}: {ledger.clock():%Y-%m-%dT%H:%M:%SZ}")
-    if winner and params.auto_merge and merge(base):
-        log.info("propose: %s is on %s; %s", subject, base, restore.follow())
-        git("switch", "--quiet", base)
-        git("merge", "--quiet", "--ff-only", "@{-1}")
+    if winner and params.auto_merge and merge(made, base):
+        with stage.one_at_a_time():
+            log.info("propose: %s is on %s; %s", subject, base, restore.follow())
         return
     branch = f"retrain/{ledger.clock():%Y-%m-%d}-{made[:8]}"
-    _must("push", "--quiet", "--force", "origin", f"HEAD:refs/heads/{branch}")
+    _must("push", "--quiet", "--force", "origin", f"{made}:refs/heads/{branch}")
     log.info("propose: %s: branch %s", subject, branch)
     if winner and github.there():
         shown = [f"![{path.stem}]({github.raw(made, str(path))})" for path in drawn]
         github.pull_request(branch, base, subject, "\n\n".join([body, *shown]))
     elif winner:
         log.info("propose: without `gh` and GH_TOKEN: open the pull request of that branch yourself")
-    git("switch", "--quiet", base)
 
 
 def issue() -> None:

@@ -150,19 +150,26 @@ def _yaml_at(commit: str, path: Path) -> dict[str, Any] | None:
         return stage.read_yaml(copy)
 
 
-def state(request: str, force: bool, params: Params, dry: bool) -> State:
+def follow() -> str:
+    """Makes the registry follow the ledger; why it cannot, where the champion's files are gone."""
+    try:
+        with stage.one_at_a_time():
+            log.info("ledger: %s", restore.follow())
+    except cache.Gone as missing:
+        return str(missing)
+    return ""
+
+
+def state(request: str, force: bool, params: Params, gone: str) -> State:
     """How things stand now."""
-    gone, known = "", pd.Series([], dtype="str")
+    known = pd.Series([], dtype="str")
     champion: Entry | None = None
     try:
-        if not dry:
-            with stage.one_at_a_time():
-                log.info("ledger: %s", restore.follow())
         champion = Entry.of(registry.versions().get(registry.champion() or ""))
         known = known_ids(champion) if champion else known
     except cache.Gone as missing:
-        gone = str(missing)
-    if champion is None and not gone and ledger.read():
+        gone = gone or str(missing)
+    if champion is None and not gone and ledger.merged():
         gone = f"{LEDGER} names one, and the registry has none"
     messages = stage.read_parquet(VALIDATED, MESSAGES.names).to_pandas()
     old = messages["message_id"].isin(known)
@@ -191,12 +198,14 @@ def state(request: str, force: bool, params: Params, dry: bool) -> State:
 def decision(request: str, force: bool, dry: bool) -> Decision:
     """What to do. Raises: PipelineError."""
     params = stage.read_params(Params, "retrain")
-    if not dry:
-        REFUSED.unlink(missing_ok=True)
-    if not dry and (refused := prepare()):
+    if dry:
+        return decide(state(request, force, params, gone=""), params)
+    gone = follow()
+    REFUSED.unlink(missing_ok=True)
+    if refused := prepare():
         stage.write_text(REFUSED, "".join(f"{line}\n" for line in refused))
         return Decision("refused", f"did not retrain: the guard refuses the data: {refused[0]}", {})
-    return decide(state(request, force, params, dry), params)
+    return decide(state(request, force, params, gone), params)
 
 
 def tell(made: Decision, dry: bool) -> None:

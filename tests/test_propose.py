@@ -12,6 +12,7 @@ from pipeline.stage import Figure, PipelineError
 
 SHORT = "promote: f1 +0.0200 [+0.0050, +0.0350] against the champion's 0.9500"
 VERDICT = f"{SHORT} on 711 messages that neither has seen"
+WINNER = replace(SECOND, reason=VERDICT.removeprefix("promote: "))
 CURVES = {
     "precision_recall": ("recall,precision,threshold", "1,0.9,0.1", "0.5,1,0.8"),
     "roc": ("ham_lost,spam_caught,threshold", "0,0.5,0.8", "0.1,1,0.1"),
@@ -49,7 +50,7 @@ def retrained(tmp_path, monkeypatch):
     )
     stage.write_report(clone / "reports/register.json", 711, {"f1": Figure(0.97)}, VERDICT)
     stage.write_report(clone / "reports/retrain.json", 300, {}, "retrains: 300 new rows of the 200 needed")
-    (clone / "ledger.jsonl").write_text(f"{FIRST.line()}\n{SECOND.line()}\n")
+    (clone / "ledger.jsonl").write_text(f"{FIRST.line()}\n{WINNER.line()}\n")
     (clone / "notes.txt").write_text("a person's own")
     return run
 
@@ -65,6 +66,7 @@ def test_winner_is_one_commit_on_a_branch_of_its_own(retrained):
     assert branch.startswith("retrain/2026-03-02-")
     assert retrained("git", "rev-parse", "main", "origin/main").stdout.split() == main.split() * 2
     assert retrained("git", "rev-parse", "--abbrev-ref", "HEAD").stdout.strip() == "main"
+    assert len(propose.ledger.read()) == 2  # files here stay as they were
     changed = origin(retrained, "diff", "--name-only", "main", branch)
     assert sorted(changed) == [
         "ledger.jsonl",
@@ -85,7 +87,8 @@ def test_winner_is_one_commit_on_a_branch_of_its_own(retrained):
 
 
 def test_a_loser_is_a_branch_too_and_asks_nobody(retrained, monkeypatch, caplog):
-    (propose.ledger.LEDGER).write_text(f"{FIRST.line()}\n")
+    verdict = VERDICT.replace("promote", "tie")
+    stage.write_report(propose.REGISTERED, 711, {"f1": Figure(0.97)}, verdict)  # and a line that settle wrote
     monkeypatch.setattr(propose.github, "there", lambda: True)
     monkeypatch.setattr(propose.github, "pull_request", lambda *_: pytest.fail("asked"))
     propose.main([])
@@ -123,13 +126,31 @@ def test_differences_are_those_since_the_champion_and_none_is_no_table(retrained
     assert [cell.strip() for cell in row.split("|")] == ["", "train.units", "32", "7", ""]
 
 
+def committed(run):
+    """What the newest proposal has of data and of the person's own, besides what is at origin's main."""
+    newest = origin(
+        run, "branch", "--list", "retrain/*", "--sort=-committerdate", "--format=%(refname:short)"
+    )[0]
+    return origin(run, "diff", "--name-only", "main", newest, "--", "data", "notes.txt")
+
+
 def test_what_is_ignored_and_what_is_the_persons_own_is_not_committed(retrained):
-    stage.write_text(propose.Path("data/inbox/secret"), "a message")
-    stage.write_text(propose.Path("data/inbox/2026-03-01.csv"), "text,label\n")
+    new = propose.Path("data/inbox/2026-03-01.csv")
+    for path in (new, propose.Path("data/inbox/secret")):
+        stage.write_text(path, "text,label\n")
     propose.main([])
-    assert origin(retrained, "log", "-1", "--all", "--name-only", "--format=", "--", "data", "notes.txt") == [
-        "data/inbox/2026-03-01.csv"
-    ]
+    assert committed(retrained) == []
+
+
+def test_messages_go_where_messages_are_already_and_stay_here_too(retrained, monkeypatch):
+    known, new = propose.Path("data/inbox/2026-02-28.csv"), propose.Path("data/inbox/2026-03-01.csv")
+    for path in (known, new):
+        stage.write_text(path, "text,label\n")
+    retrained("git", "add", str(known))
+    retrained("git", "commit", "--quiet", "--message", "Messages", "--", str(known))
+    propose.main([])
+    assert committed(retrained) == [str(known), str(new)]
+    assert new.exists()
 
 
 @pytest.fixture
@@ -147,7 +168,7 @@ def test_where_the_owner_said_so_the_alias_follows_after_the_push(automatic):
     run, followed = automatic
     propose.main([])
     assert followed == [origin(run, "rev-parse", "main")]
-    assert run("git", "rev-parse", "main").stdout.split() == followed[0]
+    assert run("git", "rev-parse", "origin/main").stdout.split() == followed[0]
     assert origin(run, "branch", "--format=%(refname:short)") == ["main"]
 
 
@@ -175,7 +196,7 @@ def test_a_ledger_that_another_branch_wrote_to_is_joined(automatic, tmp_path):
     elsewhere(tmp_path, "ledger.jsonl", f"{FIRST.line()}\n{line}\n")
     propose.main([])
     assert len(followed) == 1
-    assert run("git", "show", "main:ledger.jsonl").stdout.count("\n") == 3
+    assert run("git", "show", "origin/main:ledger.jsonl").stdout.count("\n") == 3
 
 
 def elsewhere(folder, path, content):
