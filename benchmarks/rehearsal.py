@@ -319,8 +319,10 @@ class Week:
     decision: str
     verdicts: Collection[str] = ()  # of which one must come of it
     mended: Callable[[Rehearsal], None] | None = None  # what the person does afterwards
+    event: Event = Event("schedule")
 
 
+BY_HAND = Event("workflow_dispatch", inputs={"reason": "a backlog that I have looked at", "force": True})
 WEEKS = {
     "the first run": Week(start, "retrain", {"first"}),
     "quiet": Week(quiet, "wait"),
@@ -328,7 +330,7 @@ WEEKS = {
     "poisoned": Week(poisoned, "blocked", mended=relabelled),
     "a broken file": Week(broken, "refused", mended=whole),
     "a worse challenger": Week(worse, "retrain", {"keep"}, mended=undone),
-    "a better challenger": Week(better, "retrain", {"promote"}),
+    "a better challenger": Week(better, "retrain", {"promote"}, event=BY_HAND),
 }
 
 
@@ -363,7 +365,7 @@ def lived(rehearsal: Rehearsal, name: str, week: Week) -> tuple[Told, list[str]]
     week.happens(rehearsal)
     branches, issues = set(rehearsal.branches()), len(rehearsal.issues())
     main = rehearsal.at_origin("rev-parse", "main")
-    result = rehearsal.played(Event("schedule"))
+    result = rehearsal.played(week.event)
     problems = [
         f"{step.name}: {step.log[-500:]}"
         for job in result.jobs.values()
