@@ -313,16 +313,19 @@ def better(rehearsal: Rehearsal) -> None:
     rehearsal.push("A backlog of labels")
 
 
+DAILY = Event("schedule")
+BY_HAND = Event("workflow_dispatch", inputs={"reason": "a backlog that I have looked at", "force": True})
+
+
 @dataclass(frozen=True)
 class Week:
     happens: Callable[[Rehearsal], None]
     decision: str
     verdicts: Collection[str] = ()  # of which one must come of it
     mended: Callable[[Rehearsal], None] | None = None  # what the person does afterwards
-    event: Event = Event("schedule")
+    event: Event = DAILY
 
 
-BY_HAND = Event("workflow_dispatch", inputs={"reason": "a backlog that I have looked at", "force": True})
 WEEKS = {
     "the first run": Week(start, "retrain", {"first"}),
     "quiet": Week(quiet, "wait"),

@@ -4,14 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from benchmarks.actions import Event
 from benchmarks.registry import SETTINGS, TRAIN
-from benchmarks.rehearsal import WEEKS, Rehearsal, decided, locked, quiet, rehearsed, shuffled, table
+from benchmarks.rehearsal import DAILY, WEEKS, Rehearsal, decided, locked, quiet, rehearsed, shuffled, table
 from pipeline import stage
 
 NETWORK = {**SETTINGS["train"], **TRAIN}  # one that trains in seconds
 SHORT = ("the first run", "quiet", "poisoned", "a broken file")
-DAILY = Event("schedule")
 
 
 @pytest.fixture
