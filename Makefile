@@ -20,7 +20,7 @@ retrain: remote ## retrain if there is reason to, and propose the winner, as CI 
 	@code=0; python -m pipeline.retrain decide --request="$$WHY" $(if $(FORCE),--force) || code=$$?; \
 	case $$code in \
 	  0) python -m pipeline.retrain run && dvc push && python -m pipeline.propose ;; \
-	  3 | 4 | 5) ;; \
+	  3 | 4 | 5) python -m pipeline.propose ;; \
 	  *) exit $$code ;; \
 	esac
 

@@ -132,12 +132,12 @@ class Rehearsal:
         """The person merges a pull request; what its push starts at GitHub. `more` is of `played`."""
         self.at_desk("git", "pull", "--quiet", "--rebase", "origin", "main")
         before = self.at_desk("git", "rev-parse", "HEAD").stdout.strip()
-        self.at_desk("git", "fetch", "--quiet", "origin", request["head"])
+        self.at_desk("git", "fetch", "--quiet", "origin", request["headRefName"])
         self.at_desk("git", "merge", "--quiet", "--no-ff", "FETCH_HEAD", "--message", request["title"])
         self.at_desk("git", "push", "--quiet", "origin", "HEAD:main")
         record = gh.read(self.github().record)
         for one in record.pull_requests:
-            one["state"] = "merged" if one["number"] == request["number"] else one["state"]
+            one["state"] = "MERGED" if one["number"] == request["number"] else one["state"]
         gh.write(self.github().record, record)
         changed = self.at_desk("git", "diff", "--name-only", before, "HEAD").stdout.split()
         event = Event("push")
@@ -196,7 +196,7 @@ class Rehearsal:
     def requests(self) -> list[dict[str, Any]]:
         """Open pull requests."""
         found = gh.read(self.github().record).pull_requests
-        return [one for one in found if one["state"] == "open"]
+        return [one for one in found if one["state"] == "OPEN"]
 
     def issues(self) -> list[dict[str, Any]]:
         return gh.read(self.github().record).issues

@@ -1,16 +1,20 @@
 """What GitHub is told: a step's outputs, a job's summary, pull requests and issues."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import stage
 from pipeline.stage import PipelineError
+
+log = logging.getLogger(__name__)
 
 LABEL = "retrain"  # of all that is opened here
 
@@ -49,21 +53,50 @@ def there() -> bool:
     return bool(shutil.which("gh") and os.environ.get("GH_TOKEN"))
 
 
+@dataclass(frozen=True)
+class PullRequest:
+    """One that was opened here, whatever has become of it."""
+
+    number: int
+    branch: str
+    open: bool
+
+
+def pull_requests() -> list[PullRequest]:
+    """The newest first. Raises: PipelineError."""
+    fields = "number,headRefName,state"
+    told = _gh("pr", "list", "--label", LABEL, "--state", "all", "--limit", "100", "--json", fields)
+    return [
+        PullRequest(one["number"], one["headRefName"], one["state"] == "OPEN") for one in json.loads(told)
+    ]
+
+
 def pull_request(branch: str, base: str, title: str, body: str) -> None:
-    """Opens a pull request for the branch, or renews the one that is open. Raises: PipelineError."""
-    known = json.loads(_gh("pr", "list", "--head", branch, "--state", "open", "--json", "number"))
+    """Opens a pull request for the branch. Raises: PipelineError."""
+    _label()
     with _file(body) as path:
-        if known:
-            _gh("pr", "edit", str(known[0]["number"]), "--title", title, "--body-file", path)
-            return
-        _label()
         wanted = ("--title", title, "--body-file", path, "--label", LABEL)
         _gh("pr", "create", "--head", branch, "--base", base, *wanted)
 
 
+def close_pull_request(number: int, why: str) -> None:
+    """Closes it with a comment. Raises: PipelineError."""
+    _gh("pr", "close", str(number), "--comment", why)
+
+
 def issue(title: str, body: str) -> None:
-    """Opens an issue, or says it below the one of this title that is open. Raises: PipelineError."""
-    known = json.loads(_gh("issue", "list", "--state", "open", "--label", LABEL, "--json", "number,title"))
+    """Opens an issue, or says it below the one of this title that is open; in a fork issues may be off.
+
+    Raises: PipelineError.
+    """
+    try:
+        listed = _gh("issue", "list", "--state", "open", "--label", LABEL, "--json", "number,title")
+    except PipelineError as error:
+        if "has disabled issues" not in str(error):
+            raise
+        log.warning("warning: issues are off in this repository, so nobody is told: %s", title)
+        return
+    known = json.loads(listed)
     number = next((str(one["number"]) for one in known if one["title"] == title), None)
     with _file(body) as path:
         if number:

@@ -104,12 +104,14 @@ def read() -> list[Entry]:
 
 def merged() -> list[Entry]:
     """The entries that are on this branch where others see it: at its remote, else as committed here."""
-    for ref in ("@{upstream}", "HEAD"):
-        done = subprocess.run(["git", "show", f"{ref}:{LEDGER}"], capture_output=True)
-        if done.returncode == 0:
-            lines = done.stdout.decode("utf-8", "replace").split("\n")
-            return sorted(_entries(lines), key=lambda entry: entry.time)
-    return []
+    return at("@{upstream}") or at("HEAD")
+
+
+def at(ref: str) -> list[Entry]:
+    """The entries of a commit, by time; none where it has no ledger, or is not here."""
+    done = subprocess.run(["git", "show", f"{ref}:{LEDGER}"], capture_output=True)
+    lines = done.stdout.decode("utf-8", "replace").split("\n")
+    return sorted(_entries(lines), key=lambda entry: entry.time)
 
 
 def _entries(lines: Sequence[str]) -> Iterator[Entry]:

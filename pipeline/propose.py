@@ -1,8 +1,8 @@
-"""Brings a retraining to a person: a commit on a branch, and a pull request with figures and pictures.
+"""Brings to a person what `python -m pipeline.retrain` has left, by its report.
 
-`python -m pipeline.propose` follows `python -m pipeline.retrain run`; with `--issue` it opens an issue about
-data that the guard refused, or that looks tampered with. `retrain.auto_merge` puts a winner on the default
-branch itself.
+A retraining becomes a commit on a branch of its own, and a winner a pull request with figures and pictures,
+also later where it could not be opened at once; `retrain.auto_merge` puts a winner on the default branch
+itself. Data that the guard refused, or that looks tampered with, becomes an issue.
 """
 
 import argparse
@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import cache, github, ledger, plots, restore, stage
+from pipeline import cache, github, ledger, plots, restore, retrain, stage
+from pipeline.ledger import Entry
 from pipeline.reasons import Params
-from pipeline.retrain import MARK, REFUSED, REPORT, git
+from pipeline.retrain import ACTIONS, MARK, REFUSED, REPORT, REVIEWED, git
 from pipeline.stage import PipelineError
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ SHOWN = (
 )  # of the plots in dvc.yaml: the champion's and the challenger's
 INBOX = "data/inbox"
 MADE = ("dvc.lock", "reports", "ledger.jsonl", "data/sources.lock.json", INBOX, "data/inbox.dvc")
+BRANCHES = "retrain"  # the folder of all branches of proposals
 TRIES = 3  # of a push that lost a race
 
 
@@ -65,7 +67,7 @@ def _before_and_after(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**entry, "x": {str(path): x for path in there}, "y": {str(path): column for path in there}}
 
 
-def words(verdict: str, version: str | None, champion: ledger.Entry | None) -> str:
+def words(verdict: str, version: str | None, champion: Entry | None) -> str:
     """The pull request's text, without its pictures."""
     why = stage.read_json(REPORT)["verdict"] if REPORT.exists() else ""
     offer = (
@@ -87,10 +89,10 @@ def difference(kind: str, since: str) -> str:
 # ---- the commit
 
 
-def winner_of(verdict: str) -> ledger.Entry | None:
-    """The line that register wrote with this verdict, and that the last commit does not have."""
-    told = (git("show", f"HEAD:{ledger.LEDGER}") or "").splitlines()
-    added = (entry for entry in ledger.read() if entry.line() not in told)
+def winner_of(verdict: str, entries: Sequence[Entry]) -> Entry | None:
+    """The line that register wrote with this verdict, and that is not merged yet."""
+    told = ledger.merged()
+    added = (entry for entry in entries if entry not in told)
     return next((entry for entry in added if f"{entry.verdict}: {entry.reason}" == verdict), None)
 
 
@@ -111,21 +113,31 @@ def commit(*paragraphs: str) -> str:
 
 
 def _commit(tree: str, parent: str, message: str) -> str:
-    return _must("commit-tree", tree, "-p", parent, "-m", message).strip()
+    return _must("commit-tree", tree, "-p", parent, "-m", stage.discreet(message)).strip()
 
 
-def merge(made: str, branch: str) -> bool:
-    """Puts a commit on that branch at origin; False where what came meanwhile cannot be joined with it."""
+def merge(made: str, winner: Entry, branch: str) -> bool:
+    """Puts a winner's commit on that branch at origin.
+
+    False where what came meanwhile cannot be joined with it, or has another champion than it was judged by.
+    """
     message = _must("log", "-1", "--format=%B", made)
     for _ in range(TRIES):
         if git("push", "--quiet", "origin", f"{made}:refs/heads/{branch}") is not None:
             return True
         _must("fetch", "--quiet", "origin", branch)
+        if not _next(winner, ledger.at("FETCH_HEAD")):
+            return False
         tree = git("merge-tree", "--write-tree", "FETCH_HEAD", made)
         if tree is None:
             return False
         made = _commit(tree.split()[0], "FETCH_HEAD", message.strip())
     return False
+
+
+def _next(winner: Entry, entries: Sequence[Entry]) -> bool:
+    """Whether it was judged by the champion of these entries."""
+    return winner.previous == (entries[-1].version if entries else None)
 
 
 def _must(*command: str, **environment: str) -> str:
@@ -138,52 +150,92 @@ def _must(*command: str, **environment: str) -> str:
     return done.stdout
 
 
-# ---- the commands
+# ---- what reaches a person
 
 
-def propose() -> None:
-    """Commits, pushes, and asks a person, or merges where the owner said so. Raises: PipelineError."""
-    params = stage.read_params(Params, "retrain")
-    verdict = stage.read_json(REGISTERED)["verdict"]
-    winner = winner_of(verdict)
-    base = os.environ.get("GITHUB_REF_NAME") or _must("rev-parse", "--abbrev-ref", "HEAD").strip()
-    drawn = pictures(stage.read_yaml(stage.DEFINITIONS)["plots"])
+def propose(base: str) -> None:
+    """Commits a retraining and pushes it: to a branch, or a winner to `base` where the owner said so.
+
+    Raises: PipelineError.
+    """
+    verdict, entries = stage.read_json(REGISTERED)["verdict"], ledger.read()
+    winner = winner_of(verdict, entries)
+    champion = next((entry for entry in reversed(entries) if entry != winner), None)
+    pictures(stage.read_yaml(stage.DEFINITIONS)["plots"])
     subject = f"Retrain: {verdict.partition(' on ')[0]}"[:100]
-    champion = next((entry for entry in reversed(ledger.read()) if entry != winner), None)
     body = words(verdict, winner.version if winner else None, champion)
     made = commit(subject, body, f"{MARK}: {ledger.clock():%Y-%m-%dT%H:%M:%SZ}")
-    if winner and params.auto_merge and merge(made, base):
+    if winner and stage.read_params(Params, "retrain").auto_merge and merge(made, winner, base):
         with stage.one_at_a_time():
             log.info("propose: %s is on %s; %s", subject, base, restore.follow())
         return
-    branch = f"retrain/{ledger.clock():%Y-%m-%d}-{made[:8]}"
+    branch = f"{BRANCHES}/{ledger.clock():%Y-%m-%d}-{made[:8]}"
     _must("push", "--quiet", "--force", "origin", f"{made}:refs/heads/{branch}")
     log.info("propose: %s: branch %s", subject, branch)
-    if winner and github.there():
-        shown = [f"![{path.stem}]({github.raw(made, str(path))})" for path in drawn]
-        github.pull_request(branch, base, subject, "\n\n".join([body, *shown]))
-    elif winner:
+    if winner and not github.there():
         log.info("propose: without `gh` and GH_TOKEN: open the pull request of that branch yourself")
+
+
+def offer(base: str) -> None:
+    """Opens the pull request of the newest winner that waits, if it has had none, and closes older ones.
+
+    Raises: PipelineError.
+    """
+    if not (github.there() and (branches := waiting())):
+        return
+    newest, known = branches[-1], github.pull_requests()
+    if newest not in {one.branch for one in known}:
+        github.pull_request(newest, base, *asked(f"origin/{newest}"))
+    elif newest not in {one.branch for one in known if one.open}:
+        return  # a person has closed it
+    for one in known:
+        if one.open and one.branch.startswith(f"{BRANCHES}/") and one.branch != newest:
+            github.close_pull_request(one.number, f"{newest} is newer.")
+
+
+def asked(ref: str) -> tuple[str, str]:
+    """The title and the text of the pull request for a commit, with its pictures."""
+    title, words = (_must("log", "-1", f"--format={part}", ref).strip() for part in ("%s", "%b"))
+    tip = _must("rev-parse", ref).strip()
+    drawn = map(Path, _must("ls-tree", "--name-only", tip, f"{PICTURES}/").split())
+    shown = [f"![{path.stem}]({github.raw(tip, str(path))})" for path in drawn]
+    return title, "\n\n".join([words.partition(f"{MARK}: ")[0].strip(), *shown])
+
+
+def waiting() -> list[str]:
+    """The branches at origin whose winner waits, if it was judged by the champion of now; the newest last."""
+    there = f"refs/remotes/origin/{BRANCHES}/"
+    _must("fetch", "--quiet", "--prune", "origin", f"+refs/heads/{BRANCHES}/*:{there}*")
+    listed = _must("for-each-ref", "--sort=committerdate", "--format=%(refname:lstrip=3)", there)
+    found, told = [], ledger.merged()
+    for branch in listed.split():
+        report, entries = retrain.at(f"origin/{branch}", REGISTERED), ledger.at(f"origin/{branch}")
+        winner = winner_of((report or {}).get("verdict", ""), entries)
+        if winner and _next(winner, told):
+            found.append(branch)
+    return found
 
 
 def issue() -> None:
     """Opens an issue, or adds to the one that is open, about what decide was stopped by."""
     told = stage.read_json(REPORT)["verdict"]
-    refused = REFUSED.read_text(encoding="utf-8").splitlines() if REFUSED.exists() else []
-    body = "\n".join([told, "", *(f"- `{line}`" for line in refused), "", github.run()])
+    refused = REFUSED.read_text(encoding="utf-8") if REFUSED.exists() else ""
     if not github.there():
         log.info("propose: without `gh` and GH_TOKEN no issue is opened: %s", told)
         return
+    body = "\n\n".join(filter(None, [told, refused and f"```\n{refused}```", github.run()]))
     github.issue("The guard refuses the data" if refused else "New labels look tampered with", body)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--issue", action="store_true", help="about data that a person must look at")
-    if parser.parse_args(argv).issue:
+    argparse.ArgumentParser(description=__doc__).parse_args(argv)
+    code = stage.read_json(REPORT)["figures"]["exit_code"]["value"]
+    base = os.environ.get("GITHUB_REF_NAME") or _must("symbolic-ref", "--short", "HEAD").strip()
+    if code in {ACTIONS[action] for action in REVIEWED}:
         issue()
-    else:
-        propose()
+    if code == ACTIONS["retrain"]:
+        propose(base)
+    offer(base)
 
 
 if __name__ == "__main__":

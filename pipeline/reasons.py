@@ -1,4 +1,4 @@
-"""Why to retrain, and why not: one question each about what has happened since the champion was judged."""
+"""Why to retrain, and why not: one question each about what is new since champion and last run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from pipeline.stage import Figure
 
 @dataclass(frozen=True)
 class Params:
-    new_rows: int  # labelled messages since the champion that are a reason
+    new_rows: int  # labelled messages that are a reason
     drifted: int  # of the last `windows`, so many and the newest must have drifted
     windows: int
     window_days: float
-    oldest_days: float  # age of the champion that is a reason
+    oldest_days: float  # since the last training that are a reason
     cool_down_hours: float  # after a run; a person's request does not wait
-    runs_a_week: int  # at most; a person's request is over and above them
+    runs_a_week: int  # at most; a person's request counts, and needs none left
     auto_merge: bool  # whether a winner goes to the default branch by itself
 
     def __post_init__(self) -> None:
@@ -32,11 +32,11 @@ class State:
 
     champion: str | None  # its version
     gone: str  # why there is none to compare with, where the ledger names one
-    days: float  # since it was judged
-    new_rows: int  # labelled messages that it does not know
+    days: float  # since it was judged, or since the last run if that is later
+    new_rows: int  # labelled messages that neither it nor the last run knows
     drifted: Sequence[bool]  # windows with messages enough, the newest last
     poisoned: str  # the checks that alarm, if any
-    changed: Sequence[str]  # code and params that a model depends on
+    changed: Sequence[str]  # code and params that a model depends on, other than its and the last run's
     hours: float | None  # since the last run; None where there was none
     runs: int  # in the last seven days
     same: bool  # whether the last run had the data, code and params of now
@@ -71,7 +71,7 @@ def request(state: State, params: Params) -> Answer:
 
 
 def new_rows(state: State, params: Params) -> Answer:
-    """Labelled messages that the champion does not know."""
+    """Labelled messages that no training has seen."""
     said = f"{state.new_rows:,} new rows of the {params.new_rows:,} needed"
     return Answer(state.new_rows >= params.new_rows, said, state.new_rows)
 
@@ -85,13 +85,13 @@ def drift(state: State, params: Params) -> Answer:
 
 
 def age(state: State, params: Params) -> Answer:
-    """The champion is old."""
-    said = f"the champion is {state.days:.0f} days old, of {params.oldest_days:.0f}"
+    """The last training was long ago."""
+    said = f"the last training was {state.days:.0f} of {params.oldest_days:.0f} days ago"
     return Answer(state.champion is not None and state.days >= params.oldest_days, said, state.days)
 
 
 def changed(state: State, params: Params) -> Answer:
-    """Code or params that a model depends on are others now."""
+    """Code or params that a model depends on are others now than the champion's and the last run's."""
     named = ", ".join([*state.changed[:3], *(["…"] if len(state.changed) > 3 else [])])
     return Answer(bool(named), f"changed: {named}" if named else "", len(state.changed))
 

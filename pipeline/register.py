@@ -117,8 +117,11 @@ def last_judgement(case: Case) -> Entry | None:
         return None
     if case.in_service:
         return known
-    carried_out = known.verdict in PROMOTIONS and known in ledger.read()[:-1]  # and it has moved on since
-    return known if known.previous == case.in_place and not carried_out else None
+    lines = ledger.read()
+    moved_on = known in lines[:-1] or any(line.time > known.time for line in lines)
+    if known.verdict in PROMOTIONS and moved_on:
+        return None
+    return known if known.previous == case.in_place else None
 
 
 def judge(case: Case) -> Outcome:

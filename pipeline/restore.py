@@ -41,16 +41,18 @@ def restore(entries: Sequence[Entry], numbers: Collection[str | None] = ()) -> N
     for number, reason in rolled_back(entries).items():
         if number in wanted:
             registry.tag(number, {ledger.ROLLED_BACK: reason})
+    before = entries[-1].previous
     registry.point(CHAMPION, entries[-1].version)
-    registry.tidy(entries[-1].version, entries[-1].previous)
+    registry.tidy(entries[-1].version, before if before in wanted else None)
     log.info("restore: %d versions; %s is the champion", len(wanted), entries[-1].version)
 
 
 def follow() -> str:
     """Makes the registry as the ledger says, and says what was done.
 
-    A line that came with a merge promotes its version, a line that is here alone does not; an empty registry
-    gets the champion, and the one before it, back. Raises: Gone, where bytes are nowhere; PipelineError.
+    A line that came with a merge promotes its version, a line that is here alone does not; of two that were
+    merged in either order the later judged serves. An empty registry gets the champion back, and the one
+    before it where its files are still there. Raises: Gone, where the champion's are nowhere; PipelineError.
     """
     entries, champion, versions = ledger.merged(), registry.champion(), registry.versions()
     if not entries:
@@ -64,11 +66,15 @@ def follow() -> str:
     if held and held.time > last.time:  # promoted or rolled back where the line has not come from yet
         ledger.settle()
         return f"version {champion} is the champion, which took the alias after the last line"
-    if known and champion == last.previous:
+    if known and (champion == last.previous or champion in {entry.version for entry in entries}):
         registry.promote(last.version, {ledger.TAG: last.line(), ledger.ROLLED_BACK: ""}, after=champion)
         return f"version {last.version} is the champion now, as its line is here"
     if champion is None:
-        restore(entries, {last.version, last.previous})
+        try:
+            restore(entries, {last.version, last.previous})
+        except cache.Gone as missing:
+            log.warning("warning: %s", missing)
+            restore(entries, {last.version})
         return f"version {last.version} is the champion again, in a registry that had none"
     log.warning("warning: version %s was to take over from version %s: retrain", last.version, last.previous)
     return f"version {champion} stays the champion"

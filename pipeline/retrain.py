@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,15 @@ log = logging.getLogger(__name__)
 
 REPORT = Path("reports/retrain.json")
 REVIEW = Path("data/review")  # pages for a person
+GUARDED = "data/inbox", "data/ingested", ".downloads"  # where a line of the guard begins: the data's places
 REFUSED = REVIEW / "refused.txt"  # what the guard said, a line each
 VALIDATED = Path("data/validated/messages.parquet")
+SPLITS = Path("data/vectorized/splits.parquet")
 LOCK = Path("dvc.lock")
 MARK = "Retrained-at"  # the trailer of the commits that retraining leaves; a squash keeps it
 ACTIONS = {"retrain": 0, "wait": 3, "blocked": 4, "refused": 5}  # and the exit code of `decide`
+NOBODY = pd.Series([], dtype="str")  # no message_id
+REVIEWED = "blocked", "refused"  # those that a person must look at
 JUDGED = ("ingest", "validate", "vectorize", "train", "evaluate")  # stages that a model depends on
 
 
@@ -42,17 +48,29 @@ JUDGED = ("ingest", "validate", "vectorize", "train", "evaluate")  # stages that
 
 
 def prepare() -> list[str]:
-    """Brings what is new and holds it to the guard; the lines in which the guard refuses it, if it does."""
+    """Brings what is new and holds it to the guard; the lines in which the guard refuses it, if it does.
+
+    Raises: PipelineError, where it is not the data that is at fault.
+    """
     done = subprocess.run([sys.executable, "-m", "pipeline.fetch", "--update"])
     if done.returncode:
         raise PipelineError("retrain: a source could not be fetched, as said above; nothing was decided")
-    return repro("validate")
+    said = repro("validate")
+    if others := [line for line in said if not of_data(line)]:
+        raise PipelineError(f"{others[0]}; nothing was decided")
+    return said
+
+
+def of_data(line: str) -> bool:
+    """Whether an error is about the messages, and not about params, pins or this machine."""
+    machine = any(os.strerror(number) in line for number in stage.MACHINE)
+    return line.startswith(GUARDED) and not machine
 
 
 def repro(*targets: str, **environment: str) -> list[str]:
     """Runs `dvc repro`, and shows what it says; the lines that begin with `error:`, where it fails.
 
-    Raises: PipelineError, where it fails for another reason.
+    Raises: PipelineError, where it fails without a word.
     """
     command = [sys.executable, "-m", "dvc", "repro", *targets]
     with subprocess.Popen(
@@ -68,9 +86,9 @@ def repro(*targets: str, **environment: str) -> list[str]:
     return errors if done.returncode else []
 
 
-def known_ids(champion: Entry) -> "pd.Series[Any]":
-    """message_id of all that the champion was made of and judged by. Raises: Gone."""
-    with cache.files({"splits.parquet": champion.files["splits"]}) as folder:
+def known_ids(splits: str) -> "pd.Series[Any]":
+    """message_id of all that a model was made of and judged by; splits: its file's MD5. Raises: Gone."""
+    with cache.files({"splits.parquet": splits}) as folder:
         return stage.read_parquet(folder / "splits.parquet", ["message_id"]).to_pandas()["message_id"]
 
 
@@ -82,21 +100,21 @@ def windows(new: pd.DataFrame, days: float, most: int) -> Iterator[pd.DataFrame]
         yield new[(age >= back) & (age < back + 1)].reset_index(drop=True)
 
 
-def drifted(known: pd.DataFrame, new: pd.DataFrame, params: Params) -> list[bool]:
+def drifted(known: pd.DataFrame, new: pd.DataFrame, params: Params, pages: Path) -> list[bool]:
     """Of each window with messages enough, whether it drifted from what the champion knows."""
     by = stage.read_params(drift.Params, "drift")
     if len(known) < by.fewest_rows:
         return []
     large = [one for one in windows(new, params.window_days, params.windows) if len(one) >= by.fewest_rows]
-    return [any(check.alarm for check in drift.ask(known, one, REVIEW, by)) for one in large]
+    return [any(check.alarm for check in drift.ask(known, one, pages, by)) for one in large]
 
 
-def poisoned(known: pd.DataFrame, new: pd.DataFrame) -> str:
+def poisoned(known: pd.DataFrame, new: pd.DataFrame, pages: Path) -> str:
     """What in the new labels looks tampered with; empty where nothing does, or too few are there to ask."""
     by = stage.read_params(poisoning.Params, "poisoning")
     if not (poisoning.enough(known, by) and poisoning.enough(new, by)):
         return ""
-    checks = poisoning.ask(poisoning.judge_by_reference(known, new), new, REVIEW, by)
+    checks = poisoning.ask(poisoning.judge_by_reference(known, new), new, pages, by)
     return ", ".join(f"{check.name} (p {check.corrected:.0e})" for check in checks if check.alarm)
 
 
@@ -104,7 +122,7 @@ def changed(commit: str) -> list[str]:
     """Code and params that a model depends on and that are others than at that commit."""
     stages = stage.read_yaml(stage.DEFINITIONS)["stages"]
     code = sorted({path for name in JUDGED for path in stages[name]["deps"] if path.endswith(".py")})
-    if (before := _yaml_at(commit, stage.PARAMS_FILE)) is None:
+    if (before := at(commit, stage.PARAMS_FILE)) is None:
         log.warning("retrain: commit %s is not in this clone: no word about changes", commit[:8] or "?")
         return []
     old, now = ({name: params.get(name, {}) for name in JUDGED} for params in (before, stage.read_yaml()))
@@ -113,24 +131,51 @@ def changed(commit: str) -> list[str]:
     return [*(git("diff", "--name-only", commit, "--", *code) or "").split(), *keys]
 
 
-def same(commit: str) -> bool:
-    """Whether the retraining that left this commit had the data, code and params of now."""
-    before = _yaml_at(commit, LOCK)
-    return before is not None and _data(before) == _data(stage.read_yaml(LOCK)) and not changed(commit)
+@dataclass(frozen=True)
+class Run:
+    """A retraining that has been, as the commit that it left on some branch tells of it."""
+
+    time: datetime
+    commit: str
+
+    @property
+    def lock(self) -> dict[str, Any]:
+        return at(self.commit, LOCK) or {}
+
+    @property
+    def same(self) -> bool:
+        """Whether it had the data, code and params of now."""
+        before = _md5(self.lock, VALIDATED)
+        return (
+            before is not None
+            and before == _md5(stage.read_yaml(LOCK), VALIDATED)
+            and not changed(self.commit)
+        )
+
+    def known_ids(self) -> "pd.Series[Any]":
+        """message_id of all that it was about; none where its files are nowhere any more."""
+        try:
+            splits = _md5(self.lock, SPLITS)
+            return known_ids(splits) if splits else NOBODY
+        except cache.Gone:
+            return NOBODY
 
 
-def _data(lock: dict[str, Any]) -> str:
-    """The hash of the validated messages."""
-    outs = {out["path"]: out["md5"] for out in lock["stages"]["validate"]["outs"]}
-    return str(outs[str(VALIDATED)])
+def _md5(lock: dict[str, Any], path: Path) -> str | None:
+    """The hash of an output, where the lock has it."""
+    outs = [out for one in lock.get("stages", {}).values() for out in one.get("outs", [])]
+    return next((str(out["md5"]) for out in outs if out["path"] == str(path)), None)
 
 
-def runs() -> list[tuple[datetime, str]]:
-    """When retraining has run, and a commit that it left on any branch, the newest last."""
+def runs() -> list[Run]:
+    """The retrainings that have left a commit on any branch, the newest last; a copy of one is no second."""
     trailer = f"%(trailers:key={MARK},valueonly,separator=%x20)"
-    told = map(str.split, (git("log", "--all", f"--format=%H {trailer}") or "").splitlines())
-    found = {line[1]: line[0] for line in told if len(line) == 2}
-    return sorted((datetime.fromisoformat(time), commit) for time, commit in found.items())
+    found = {}
+    for line in (git("log", "--all", f"--format=%H {trailer}") or "").splitlines():
+        commit, _, told = line.partition(" ")
+        with suppress(ValueError):  # a commit without the trailer, or with one that is no time
+            found[datetime.fromisoformat(told).astimezone(UTC)] = commit
+    return [Run(time, commit) for time, commit in sorted(found.items())]
 
 
 def git(*command: str) -> str | None:
@@ -139,7 +184,7 @@ def git(*command: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _yaml_at(commit: str, path: Path) -> dict[str, Any] | None:
+def at(commit: str, path: Path) -> dict[str, Any] | None:
     """A file of a commit; None where this clone has no such commit or file."""
     content = git("show", f"{commit}:{path}") if commit else None
     if content is None:
@@ -160,13 +205,12 @@ def follow() -> str:
     return ""
 
 
-def state(request: str, force: bool, params: Params, gone: str) -> State:
-    """How things stand now."""
-    known = pd.Series([], dtype="str")
-    champion: Entry | None = None
+def state(request: str, force: bool, params: Params, gone: str, pages: Path) -> State:
+    """How things stand now; the pages of the checks go to that folder."""
+    known, champion = NOBODY, None
     try:
         champion = Entry.of(registry.versions().get(registry.champion() or ""))
-        known = known_ids(champion) if champion else known
+        known = known_ids(champion.files["splits"]) if champion else known
     except cache.Gone as missing:
         gone = gone or str(missing)
     if champion is None and not gone and ledger.merged():
@@ -175,18 +219,21 @@ def state(request: str, force: bool, params: Params, gone: str) -> State:
     old = messages["message_id"].isin(known)
     reference, new = messages[old].reset_index(drop=True), messages[~old].reset_index(drop=True)
     now, ran = ledger.clock(), runs()
-    last, of_it = ran[-1] if ran else (None, "")
+    last = ran[-1] if ran else None
+    hours = (now - last.time) / timedelta(hours=1) if last else None
+    days = (now - datetime.fromisoformat(champion.time)) / timedelta(days=1) if champion else 0.0
+    others = changed(champion.commit) if champion else []
     return State(
         champion=champion.version if champion else None,
         gone=gone,
-        days=(now - datetime.fromisoformat(champion.time)) / timedelta(days=1) if champion else 0.0,
-        new_rows=len(new),
-        drifted=drifted(reference, new, params) if champion else [],
-        poisoned=poisoned(reference, new) if champion else "",
-        changed=changed(champion.commit) if champion else [],
-        hours=(now - last) / timedelta(hours=1) if last else None,
-        runs=sum(now - time < timedelta(days=7) for time, _ in ran),
-        same=bool(of_it) and same(of_it),
+        days=days if hours is None else min(days, hours / 24),
+        new_rows=int((~new["message_id"].isin(last.known_ids() if last else NOBODY)).sum()),
+        drifted=drifted(reference, new, params, pages) if champion else [],
+        poisoned=poisoned(reference, new, pages) if champion else "",
+        changed=[name for name in others if name in changed(last.commit)] if last and others else others,
+        hours=hours,
+        runs=sum(now - one.time < timedelta(days=7) for one in ran),
+        same=last is not None and last.same,
         request=request,
         force=force,
     )
@@ -199,23 +246,25 @@ def decision(request: str, force: bool, dry: bool) -> Decision:
     """What to do. Raises: PipelineError."""
     params = stage.read_params(Params, "retrain")
     if dry:
-        return decide(state(request, force, params, gone=""), params)
+        with tempfile.TemporaryDirectory() as pages:
+            return decide(state(request, force, params, "", Path(pages)), params)
     gone = follow()
     REFUSED.unlink(missing_ok=True)
     if refused := prepare():
         stage.write_text(REFUSED, "".join(f"{line}\n" for line in refused))
         return Decision("refused", f"did not retrain: the guard refuses the data: {refused[0]}", {})
-    return decide(state(request, force, params, gone), params)
+    return decide(state(request, force, params, gone, REVIEW), params)
 
 
 def tell(made: Decision, dry: bool) -> None:
     """Says it to the person, to programs, and to GitHub."""
-    rows = made.answers.get("new_rows")
     log.info("retrain: %s", made.sentence)
-    if not dry:
-        figures = made.figures() | {"exit_code": Figure(ACTIONS[made.action])}
-        stage.write_report(REPORT, int(rows.value or 0) if rows else 0, figures, made.sentence)
+    if dry:
+        return
+    rows, figures = made.answers.get("new_rows"), made.figures() | {"exit_code": Figure(ACTIONS[made.action])}
+    stage.write_report(REPORT, int(rows.value or 0) if rows else 0, figures, made.sentence)
     github.output("decision", made.action)
+    github.output("review", "yes" if made.action in REVIEWED else "no")
     github.output("sentence", made.sentence)
     listed = [f"| {name} | {answer.sentence} |" for name, answer in made.answers.items() if answer.sentence]
     github.summary("\n".join([f"**{made.sentence}**", "", "| | |", "|---|---|", *listed]))

@@ -10,7 +10,18 @@ from benchmarks.actions import gh
 
 ALL = {"pull-requests": "write", "issues": "write"}
 CREATE = ("pr", "create", "--title", "T", "--body-file", "body", "--label", "l", "--head", "new", "--base")
-LIST = ("pr", "list", "--head", "new", "--state", "open", "--json", "number")
+LIST = (
+    "pr",
+    "list",
+    "--label",
+    "l",
+    "--state",
+    "all",
+    "--limit",
+    "100",
+    "--json",
+    "number,headRefName,state",
+)
 TELL = ("issue", "create", "--title", "T", "--body-file", "body", "--label", "l")
 LABEL = ("label", "create", "l", "--force")
 
@@ -42,15 +53,17 @@ def refused(done):
     return done.stderr
 
 
-def test_a_pull_request_is_made_listed_and_edited(asked):
+def test_a_pull_request_is_made_listed_and_closed(asked):
     assert asked(*LIST).stdout == "[]\n"
     asked(*LABEL)
     assert asked(*CREATE, "main").returncode == 0
-    assert json.loads(asked(*LIST).stdout) == [{"number": 1}]
-    assert asked("pr", "edit", "1", "--title", "New", "--body-file", "body").returncode == 0
-    words = {"title": "New", "body": "The body, with `code`.\n", "labels": ["l"], "comments": []}
-    branches = {"head": "new", "base": "main"}
-    assert asked.record().pull_requests == [{"number": 1, "state": "open"} | words | branches]
+    assert json.loads(asked(*LIST).stdout) == [{"number": 1, "headRefName": "new", "state": "OPEN"}]
+    assert asked("pr", "close", "1", "--comment", "No.").returncode == 0
+    assert json.loads(asked(*LIST).stdout) == [{"number": 1, "headRefName": "new", "state": "CLOSED"}]
+    assert json.loads(asked(*LIST[:2], "--label", "other", *LIST[4:]).stdout) == []
+    words = {"title": "T", "body": "The body, with `code`.\n", "labels": ["l"], "comments": ["No."]}
+    branches = {"headRefName": "new", "baseRefName": "main"}
+    assert asked.record().pull_requests == [{"number": 1, "state": "CLOSED"} | words | branches]
 
 
 def test_issues_are_made_listed_and_commented_and_numbered_with_pull_requests(asked, tmp_path):
@@ -61,7 +74,7 @@ def test_issues_are_made_listed_and_commented_and_numbered_with_pull_requests(as
     assert asked("issue", "comment", "2", "--body-file", "body").returncode == 0
     record = asked.record()
     assert [issue["comments"] for issue in record.issues] == [["The body, with `code`.\n"], []]
-    record.issues[1]["state"] = "closed"
+    record.issues[1]["state"] = "CLOSED"
     gh.write(tmp_path / "github.json", record)
     assert json.loads(asked(*listed).stdout) == [{"number": 2, "title": "T"}]
 
@@ -86,13 +99,13 @@ def test_what_gh_refuses_is_refused(asked, given, problem):
 @pytest.mark.parametrize(
     ("given", "choices"),
     [
-        (("pr", "merge", "1"), "pr list, pr create, pr edit, "),
+        (("pr", "merge", "1"), "pr list, pr create, pr close, "),
         ((*TELL, "--draft", ""), "--title --body-file --label"),
         ((*TELL, "--label", "other"), "--title --body-file --label"),
         (TELL[:-2], "--title --body-file --label"),
-        ((*LIST[:-1], "url"), "--head --state --json"),
-        ((*LIST[:4], "--state", "all", "--json", "number"), "--head --state --json"),
-        (("pr", "list", "new", *LIST[4:]), "--head --state --json"),
+        ((*LIST[:-1], "url"), "--label --state --limit --json"),
+        ((*LIST[:4], "--state", "closed", *LIST[6:]), "--label --state --limit --json"),
+        (("pr", "list", "new", *LIST[4:]), "--label --state --limit --json"),
     ],
 )
 def test_what_is_not_modelled_is_refused_and_noted(asked, given, choices):

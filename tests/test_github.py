@@ -16,7 +16,7 @@ for word in "$@"; do
   before=$word
 done
 if [ "$2" = list ]; then cat known.json; fi
-if [ -e broken ]; then echo "HTTP 401: Bad credentials" >&2; exit 1; fi
+if [ -e broken ]; then cat broken >&2; exit 1; fi
 """
 
 
@@ -87,20 +87,25 @@ def test_pull_requests_need_gh_and_a_token(gh, monkeypatch):
     assert not github.there()
 
 
-def test_a_branch_gets_one_pull_request(gh):
+def test_a_pull_request_has_the_label_by_which_it_is_found(gh):
     github.pull_request("retrain/x", "main", "Retrain: promote", "**better**")
+    known = [
+        {"number": n, "headRefName": f"retrain/{n}", "state": state}
+        for n, state in ((2, "OPEN"), (1, "MERGED"))
+    ]
+    (gh / "known.json").write_text(json.dumps(known))
+    assert github.pull_requests() == [
+        github.PullRequest(2, "retrain/2", open=True),
+        github.PullRequest(1, "retrain/1", open=False),
+    ]
+    github.close_pull_request(2, "retrain/3 is newer.")
     assert calls(gh) == [
-        "pr list --head retrain/x --state open --json number",
         "label create retrain --force",
         "pr create --head retrain/x --base main --title Retrain: promote --body-file --label retrain",
+        "pr list --label retrain --state all --limit 100 --json number,headRefName,state",
+        "pr close 2 --comment retrain/3 is newer.",
     ]
     assert (gh / "bodies.txt").read_text() == "**better**"
-
-
-def test_an_open_pull_request_is_renewed(gh):
-    (gh / "known.json").write_text(json.dumps([{"number": 12}]))
-    github.pull_request("retrain/x", "main", "Retrain: promote", "**better**")
-    assert calls(gh)[1:] == ["pr edit 12 --title Retrain: promote --body-file"]
 
 
 def test_an_issue_that_is_open_gets_a_comment_and_no_twin(gh):
@@ -116,9 +121,17 @@ def test_an_issue_that_is_open_gets_a_comment_and_no_twin(gh):
 
 
 def test_what_gh_refuses_is_one_line(gh):
-    (gh / "broken").touch()
+    (gh / "broken").write_text("HTTP 401: Bad credentials")
     with pytest.raises(PipelineError) as refused:
         github.issue("The guard refuses the data", "row 91")
     assert str(refused.value) == (
         "gh issue list: HTTP 401: Bad credentials; see the job's permissions and token"
     )
+
+
+def test_in_a_fork_without_issues_nobody_is_told_and_nothing_fails(gh, caplog):
+    (gh / "broken").write_text("the 'ada/spam' repository has disabled issues")
+    github.issue("The guard refuses the data", "row 91")
+    assert caplog.messages == [
+        "warning: issues are off in this repository, so nobody is told: The guard refuses the data"
+    ]

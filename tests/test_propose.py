@@ -8,6 +8,7 @@ from conftest import ROOT, runner, set_params
 from test_ledger import FIRST, SECOND
 
 from pipeline import propose, restore, stage
+from pipeline.github import PullRequest
 from pipeline.stage import Figure, PipelineError
 
 SHORT = "promote: f1 +0.0200 [+0.0050, +0.0350] against the champion's 0.9500"
@@ -49,10 +50,15 @@ def retrained(tmp_path, monkeypatch):
         clone / "reports/plots/roc.csv", "ham_lost,spam_caught,threshold\n0,0.7,0.8\n0.1,1,0.1\n"
     )
     stage.write_report(clone / "reports/register.json", 711, {"f1": Figure(0.97)}, VERDICT)
-    stage.write_report(clone / "reports/retrain.json", 300, {}, "retrains: 300 new rows of the 200 needed")
+    decided("retrain", "retrains: 300 new rows of the 200 needed")
     (clone / "ledger.jsonl").write_text(f"{FIRST.line()}\n{WINNER.line()}\n")
     (clone / "notes.txt").write_text("a person's own")
     return run
+
+
+def decided(action, sentence):
+    """The report that decide leaves."""
+    stage.write_report(propose.REPORT, 300, {"exit_code": Figure(propose.ACTIONS[action])}, sentence)
 
 
 def origin(run, *command):
@@ -62,7 +68,7 @@ def origin(run, *command):
 def test_winner_is_one_commit_on_a_branch_of_its_own(retrained):
     main = retrained("git", "rev-parse", "main").stdout
     propose.main([])
-    (branch,) = [name for name in origin(retrained, "branch", "--format=%(refname:short)") if name != "main"]
+    (branch,) = branches(retrained)
     assert branch.startswith("retrain/2026-03-02-")
     assert retrained("git", "rev-parse", "main", "origin/main").stdout.split() == main.split() * 2
     assert retrained("git", "rev-parse", "--abbrev-ref", "HEAD").stdout.strip() == "main"
@@ -86,32 +92,137 @@ def test_winner_is_one_commit_on_a_branch_of_its_own(retrained):
     assert told.strip().endswith("\n\nRetrained-at: 2026-03-02T06:00:00Z")
 
 
-def test_a_loser_is_a_branch_too_and_asks_nobody(retrained, monkeypatch, caplog):
+class Hub:
+    """What GitHub is asked for, and what it shows of it."""
+
+    def __init__(self):
+        self.requests, self.texts, self.comments = [], [], {}
+
+    def pull_requests(self):
+        return self.requests[::-1]
+
+    def pull_request(self, branch, base, title, body):
+        self.requests.append(PullRequest(len(self.requests) + 1, branch, open=True))
+        self.texts.append((base, title, body))
+
+    def close_pull_request(self, number, why="by hand"):
+        self.requests[number - 1] = replace(self.requests[number - 1], open=False)
+        self.comments[number] = why
+
+    def open(self):
+        return [one.branch for one in self.requests if one.open]
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    hub = Hub()
+    monkeypatch.setattr(propose.github, "there", lambda: True)
+    for name in ("pull_requests", "pull_request", "close_pull_request"):
+        monkeypatch.setattr(propose.github, name, getattr(hub, name))
+    return hub
+
+
+def branches(run):
+    return [name for name in origin(run, "branch", "--format=%(refname:short)") if name != "main"]
+
+
+def test_a_loser_is_a_branch_too_and_asks_nobody(retrained, hub):
     verdict = VERDICT.replace("promote", "tie")
     stage.write_report(propose.REGISTERED, 711, {"f1": Figure(0.97)}, verdict)  # and a line that settle wrote
-    monkeypatch.setattr(propose.github, "there", lambda: True)
-    monkeypatch.setattr(propose.github, "pull_request", lambda *_: pytest.fail("asked"))
     propose.main([])
-    (branch,) = [name for name in origin(retrained, "branch", "--format=%(refname:short)") if name != "main"]
+    assert hub.requests == []
+    (branch,) = branches(retrained)
     told = retrained("git", "log", "-1", "--format=%B", f"origin/{branch}").stdout
     assert "The champion stays. There is nothing to merge." in told
 
 
-def test_pull_request_has_figures_and_pictures_of_its_commit(retrained, monkeypatch):
-    asked = []
-    monkeypatch.setattr(propose.github, "there", lambda: True)
-    monkeypatch.setattr(propose.github, "pull_request", lambda *told: asked.append(told))
+def test_pull_request_has_figures_and_pictures_of_its_commit(retrained, hub, monkeypatch):
     monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
     monkeypatch.setenv("GITHUB_REPOSITORY", "ada/spam")
     propose.main([])
-    ((branch, base, title, body),) = asked
-    assert base == "main"
-    assert title == f"Retrain: {SHORT}"
-    (commit,) = origin(retrained, "rev-parse", branch)
+    ((base, title, body),) = hub.texts
+    assert (base, title) == ("main", f"Retrain: {SHORT}")
+    assert "Merging this makes version 2 the champion." in body
+    assert propose.MARK not in body
+    (commit,) = origin(retrained, "rev-parse", *hub.open())
     for name in ("precision_recall", "roc", "calibration"):
         path = f"reports/retrain/{name}.png"
         assert f"![{name}](https://github.com/ada/spam/raw/{commit}/{path})" in body
-        assert origin(retrained, "ls-tree", "--name-only", branch, path) == [path]
+        assert origin(retrained, "ls-tree", "--name-only", commit, path) == [path]
+
+
+def test_pull_request_that_could_not_be_opened_is_opened_by_the_next_run(retrained, hub, monkeypatch):
+    def down(*_):
+        raise PipelineError("gh pr create: HTTP 502")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(propose.github, "pull_request", down)
+        with pytest.raises(PipelineError, match="HTTP 502"):
+            propose.main([])
+    decided("wait", "did not retrain: nothing has changed since the last run")
+    propose.main([])
+    assert hub.open() == branches(retrained)
+    propose.main([])
+    assert len(hub.requests) == 1
+
+
+def again(monkeypatch, version="3", day=1):
+    """Some days later another retraining has ended, with a version of its own."""
+    monkeypatch.setenv("GIT_COMMITTER_DATE", f"2030-01-0{day}T00:00:00Z")
+    verdict = VERDICT.replace("0.0200", f"0.0{day}00")
+    winner = replace(WINNER, version=version, reason=verdict.removeprefix("promote: "))
+    stage.write_report(propose.REGISTERED, 711, {"f1": Figure(0.98)}, verdict)
+    propose.ledger.LEDGER.write_text(f"{FIRST.line()}\n{winner.line()}\n")
+    propose.main([])
+
+
+def test_of_two_proposals_the_newer_is_open(retrained, hub, monkeypatch):
+    propose.main([])
+    (older,) = hub.open()
+    again(monkeypatch)
+    (newer,) = hub.open()
+    assert {older, newer} == set(branches(retrained))
+    assert hub.comments == {1: f"{newer} is newer."}
+
+
+def test_a_proposal_that_a_person_closed_stays_closed_and_closes_none(retrained, hub, monkeypatch):
+    propose.main([])
+    again(monkeypatch)
+    hub.close_pull_request(2)
+    hub.requests[0] = replace(hub.requests[0], open=True)  # which a person has opened again
+    before = hub.open()
+    decided("wait", "did not retrain: nothing has changed since the last run")
+    propose.main([])
+    assert hub.open() == before
+
+
+@pytest.mark.parametrize("merged", [WINNER, replace(WINNER, version="7", time="2026-02-03T08:00:00+00:00")])
+def test_what_is_merged_or_was_judged_by_another_champion_is_no_proposal(retrained, hub, monkeypatch, merged):
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(propose.github, "there", lambda: False)
+        propose.main([])
+    propose.ledger.LEDGER.write_text(f"{FIRST.line()}\n{merged.line()}\n")
+    retrained("git", "commit", "--quiet", "--message", "Merged", "--", "ledger.jsonl")
+    retrained("git", "push", "--quiet", "origin", "main")
+    decided("wait", "did not retrain: nothing has changed since the last run")
+    propose.main([])
+    assert hub.requests == []
+    assert len(branches(retrained)) == 1
+
+
+def test_no_password_reaches_a_commit(retrained):
+    decided("retrain", "retrains: asked for: https://ada:secret@data.example")
+    propose.main([])
+    (branch,) = branches(retrained)
+    told = retrained("git", "log", "-1", "--format=%B", f"origin/{branch}").stdout
+    assert "asked for: https://***@data.example" in told
+
+
+def test_outside_a_branch_nobody_knows_where_a_proposal_goes(retrained):
+    retrained("git", "switch", "--quiet", "--detach")
+    with pytest.raises(PipelineError, match=r"^git symbolic-ref: .*HEAD is not a symbolic ref; nothing was"):
+        propose.main([])
+    assert branches(retrained) == []
 
 
 def test_differences_are_those_since_the_champion_and_none_is_no_table(retrained):
@@ -187,16 +298,17 @@ def test_a_race_that_cannot_be_joined_becomes_a_proposal(automatic, tmp_path):
     propose.main([])
     assert followed == []
     assert origin(run, "rev-parse", "main") == other
-    assert any(name.startswith("retrain/") for name in origin(run, "branch", "--format=%(refname:short)"))
+    assert len(branches(run)) == 1
 
 
-def test_a_ledger_that_another_branch_wrote_to_is_joined(automatic, tmp_path):
+def test_a_winner_that_was_judged_by_another_champion_becomes_a_proposal(automatic, tmp_path):
     run, followed = automatic
     line = replace(SECOND, version="3", time="2026-02-03T08:00:00+00:00").line()
-    elsewhere(tmp_path, "ledger.jsonl", f"{FIRST.line()}\n{line}\n")
+    other = elsewhere(tmp_path, "ledger.jsonl", f"{FIRST.line()}\n{line}\n")
     propose.main([])
-    assert len(followed) == 1
-    assert run("git", "show", "origin/main:ledger.jsonl").stdout.count("\n") == 3
+    assert followed == []
+    assert origin(run, "rev-parse", "main") == other
+    assert len(branches(run)) == 1
 
 
 def elsewhere(folder, path, content):
@@ -224,13 +336,15 @@ def test_an_issue_has_what_the_guard_said(retrained, monkeypatch):
     monkeypatch.setattr(propose.github, "there", lambda: True)
     monkeypatch.setattr(propose.github, "issue", lambda *told: asked.append(told))
     verdict = "did not retrain: the guard refuses the data: a.csv: row 91: torn"
-    stage.write_report(propose.REPORT, 0, {}, verdict)
-    stage.write_text(propose.REFUSED, "a.csv: row 91: torn\nlabel_is_known: 4 of 94 rows break it\n")
-    propose.main(["--issue"])
+    decided("refused", verdict)
+    stage.write_text(propose.REFUSED, "a.csv: row 91: torn\nlabel_is_known: see `--review`\n")
+    propose.main([])
     propose.REFUSED.unlink()
-    propose.main(["--issue"])
+    decided("blocked", "did not retrain: poisoning")
+    propose.main([])
     (title, body), (other, _) = asked
     assert title == "The guard refuses the data"
     assert other == "New labels look tampered with"
     assert body.splitlines()[0] == verdict
-    assert "- `label_is_known: 4 of 94 rows break it`" in body
+    assert "\n```\na.csv: row 91: torn\nlabel_is_known: see `--review`\n```" in body
+    assert branches(retrained) == []

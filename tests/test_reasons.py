@@ -41,7 +41,7 @@ FOR_IT = {  # what makes each reason hold, and what it says then
         replace(QUIET, drifted=[True, False, True]),
         "drift in 2 of 3 windows",
     ),
-    "age": (replace(QUIET, days=90.0), "the champion is 90 days old, of 90"),
+    "age": (replace(QUIET, days=90.0), "the last training was 90 of 90 days ago"),
     "changed": (
         replace(QUIET, changed=["pipeline/train.py", "train.units", "train.epochs", "train.seed"]),
         "changed: pipeline/train.py, train.units, train.epochs, …",
@@ -75,7 +75,7 @@ def test_quiet_week_says_how_far_each_reason_is():
     assert made.action == "wait"
     assert made.sentence == (
         "did not retrain: 41 new rows of the 200 needed; drift in 1 of 3 windows; "
-        "the champion is 12 days old, of 90"
+        "the last training was 12 of 90 days ago"
     )
     assert [name for name, answer in made.answers.items() if answer.so] == []
 

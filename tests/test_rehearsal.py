@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from benchmarks.actions import Event, run
 from benchmarks.registry import SETTINGS, TRAIN
 from benchmarks.rehearsal import DAILY, WEEKS, Rehearsal, decided, locked, quiet, rehearsed, shuffled, table
 from pipeline import stage
@@ -27,6 +28,8 @@ def test_weeks_end_as_they_should_and_begin_with_nothing_but_origin_and_remotes(
     assert [week.verdict for week in told] == ["first", "", "", ""]
     assert [line["verdict"] for line in rehearsal.lines()] == ["first"]
     assert len(rehearsal.branches()) == 1
+    pages = rehearsal.github().folder.glob("artifacts/*/review/review/*.html")
+    assert {page.name for page in pages} >= {"drift.html", "poisoning.html"}
     assert [issue["title"] for issue in rehearsal.issues()] == [
         "New labels look tampered with",
         "The guard refuses the data",
@@ -78,9 +81,9 @@ def test_whatever_dies_in_between_leaves_origin_and_registry_at_one_and_a_later_
     rehearsal.server.start()
     untouched()
 
-    # the machine is lost while register is at work
+    # the machine is lost when the registry has the version, and nobody else knows
     with pytest.raises(KilledError):
-        rehearsal.played(DAILY, watch=killed_at("Running stage 'register'"))
+        rehearsal.played(DAILY, watch=killed_at("is proposed"))
     untouched()
 
     # DVC's remote takes some files, and then no more
@@ -108,12 +111,12 @@ def test_whatever_dies_in_between_leaves_origin_and_registry_at_one_and_a_later_
         runs = [both.submit(rehearsal.played, DAILY) for _ in range(2)]
     assert [run.result().success for run in runs].count(True) >= 1
     assert list(rehearsal.flaws()) == []
-    request = rehearsal.requests()[0]
 
-    # the registry is away when its pull request is merged
+    # the registry is away when their pull requests are merged, all that are open
     rehearsal.server.stop()
-    merged = rehearsal.merge(request, environment={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"})
-    assert failed(merged) == ["Run python -m pipeline.ledger follow"]
+    for request in rehearsal.requests():
+        merged = rehearsal.merge(request, environment={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"})
+        assert failed(merged) == ["Run python -m pipeline.ledger follow"]
     rehearsal.server.start()
     assert rehearsal.champion() is None
     quiet(rehearsal)
@@ -145,9 +148,13 @@ def test_fork_keeps_its_remote_in_a_cache_and_promotes_nothing_when_that_was_evi
     (rehearsal.desk / ".dvc/config").write_text("[core]\n    analytics = false\n")
     rehearsal.push("No remote of ours")
     nobody = {"secrets": {}}
-    well(rehearsal.played(DAILY, **nobody))
+    with pytest.raises(KilledError):  # when its branch is at origin, and no pull request is open
+        rehearsal.played(DAILY, watch=killed_at("branch retrain/"), **nobody)
+    assert rehearsal.requests() == []
+    assert decided(well(rehearsal.played(DAILY, **nobody)))["decision"] == "wait"
     (request,) = rehearsal.requests()
     rehearsal.merge(request, **nobody)
+    assert "register: first: " in log(well(pipeline_of_ci(rehearsal)))
     quiet(rehearsal)
     kept = well(rehearsal.played(DAILY, **nobody))
     assert "version 1 is the champion again, in a registry that had none" in log(kept)
@@ -157,6 +164,14 @@ def test_fork_keeps_its_remote_in_a_cache_and_promotes_nothing_when_that_was_evi
     evicted = well(rehearsal.played(DAILY, **nobody))
     assert decided(evicted)["decision"] == "wait"
     assert "no champion to compare with: not promoting" in decided(evicted)["sentence"]
+
+
+def pipeline_of_ci(rehearsal):
+    """How the job of ci.yml ends that runs the whole pipeline, on what is at origin now."""
+    workflow = rehearsal.folder / "ci.yml"
+    loaded = stage.read_yaml(rehearsal.desk / ".github/workflows/ci.yml")
+    stage.write_json(workflow, loaded | {"jobs": {"pipeline": loaded["jobs"]["pipeline"]}})  # JSON is YAML
+    return run(workflow, Event("push"), rehearsal.github(secrets={}), rehearsal.folder / "ci")
 
 
 def log(result):

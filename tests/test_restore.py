@@ -208,9 +208,30 @@ def test_rollback_whose_line_has_not_come_yet_is_not_undone(proposed, caplog):
 
 
 @pytest.mark.slow
-def test_line_that_took_over_from_another_champion_promotes_nothing(proposed, caplog):
-    whole = (proposed.folder / "ledger.jsonl").read_text()
-    (proposed.folder / "ledger.jsonl").write_text(whole.replace('"previous": "1"', '"previous": "7"'))
+def test_of_two_that_were_merged_the_later_judged_serves(proposed, monkeypatch):
+    """Version 3 and version 4 were both judged by version 1, and a person merges both."""
+    project, line = proposed, proposed.folder / "ledger.jsonl"
+    first, third = ledger.read()
+    line.write_text(f"{first.line()}\n")
+    monkeypatch.setenv(register.PROPOSES, "1")
+    project.decide(-1.0)
+    project.register()
+    monkeypatch.delenv(register.PROPOSES)
+    fourth = replace(ledger.read()[-1], time=f"{int(third.time[:4]) + 1}{third.time[4:]}")
+    for order in ([third, fourth], [fourth, third]):
+        registry.point("champion", "1")
+        line.write_text(f"{first.line()}\n")
+        for entry in order:
+            line.write_text(f"{line.read_text()}{entry.line()}\n")
+            project.committed()
+            restore.follow()
+        assert project.aliases()["champion"] == fourth.version
+
+
+@pytest.mark.slow
+def test_line_that_took_over_in_another_registry_promotes_nothing(proposed, caplog):
+    last = replace(ledger.read()[-1], previous="7")
+    ledger.LEDGER.write_text(f"{replace(FIRST, version='7').line()}\n{last.line()}\n")
     proposed.committed()
     assert restore.follow() == "version 1 stays the champion"
     assert caplog.messages[-1] == "warning: version 3 was to take over from version 7: retrain"
@@ -223,6 +244,18 @@ def test_registry_that_was_lost_gets_champion_and_the_one_before_it(lost):
     assert project.aliases() == {"champion": "1", "previous": "3"}
     model, _ = registry.load_champion()
     pd.testing.assert_frame_equal(model.predict(TEXTS), answer)
+
+
+@pytest.mark.slow
+def test_registry_that_was_lost_gets_its_champion_also_where_the_one_before_is_gone(lost, caplog):
+    project, _ = lost
+    _, second, back = ledger.read()
+    second = replace(second, files=dict.fromkeys(second.files, "0" * 32))
+    ledger.LEDGER.write_text(f"{second.line()}\n{back.line()}\n")
+    committed(runner(project.folder))
+    ledger.main(["follow"])
+    assert project.aliases() == {"champion": "1"}
+    assert "tokenizer.json 00000000000000000000000000000000: neither in DVC's cache" in caplog.text
 
 
 @pytest.mark.slow

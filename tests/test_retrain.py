@@ -96,20 +96,59 @@ def test_runs_are_known_by_their_commits_on_any_branch(repository, tmp_path):
     repository("git", "switch", "--quiet", "main")
     repository("git", "merge", "--quiet", "--no-ff", "retrain/a", "--message", "Retrain: tie: f1 +0.0")
     repository(*commit, "Retrained-at: 2026-03-01T06:00:00Z")  # the other, squashed
-    assert [time for time, _ in retrain.runs()] == [datetime(2026, 3, day, 6, tzinfo=UTC) for day in (1, 3)]
+    repository(*commit, "Retrained-at: yesterday")  # by hand
+    assert [one.time for one in retrain.runs()] == [datetime(2026, 3, day, 6, tzinfo=UTC) for day in (1, 3)]
+
+
+def a_run(commit="HEAD"):
+    return retrain.Run(datetime(2026, 3, 1, tzinfo=UTC), commit)
 
 
 def test_a_run_had_the_same_if_data_code_and_params_are_what_they_were(repository, tmp_path):
-    assert retrain.same("HEAD")
+    assert a_run().same
     set_params(tmp_path, {"train": {"units": 7}})
-    assert not retrain.same("HEAD")
+    assert not a_run().same
     repository("git", "checkout", "--quiet", "params.yaml")
-    assert retrain.same("HEAD")
+    assert a_run().same
     lock = tmp_path / "dvc.lock"
-    data = retrain._data(stage.read_yaml(lock))
+    data = retrain._md5(stage.read_yaml(lock), retrain.VALIDATED)
     lock.write_text(lock.read_text().replace(data, "0" * 32))
-    assert not retrain.same("HEAD")
-    assert not retrain.same("0" * 40)
+    assert not a_run().same
+    assert not a_run("0" * 40).same
+
+
+def test_a_run_whose_files_are_nowhere_knew_nobody(repository):
+    repository("dvc", "init", "--quiet")
+    assert a_run().known_ids().tolist() == []
+    assert a_run("0" * 40).known_ids().tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "so"),
+    [
+        ("data/inbox/a.csv: row 91: 1 columns, not 2; mend the row", True),
+        ("data/ingested/messages.parquet: label_is_known: 4 of 94 rows (4.3 %) break it", True),
+        (".downloads/a1: '../data.csv': leads out of the archive", True),
+        ("params.yaml: ingest.sources: unknown 'smss'; choose from files, feedback, sms", False),
+        ("data/sources.lock.json: missing; `git checkout data/sources.lock.json` brings it back", False),
+        ("data/ingested/messages.parquet: No space left on device; free space, then run it again", False),
+        ("data/inbox/a.csv: Permission denied; give permission, then run it again", False),
+    ],
+)
+def test_errors_about_the_messages_are_the_guards_and_others_are_not(line, so):
+    assert retrain.of_data(line) is so
+
+
+def test_where_it_is_not_the_data_nothing_is_decided(monkeypatch):
+    monkeypatch.setattr(retrain.subprocess, "run", lambda *_: subprocess.CompletedProcess([], 0))
+    for said in (["data/inbox/a.csv: row 91: torn"], []):
+        monkeypatch.setattr(retrain, "repro", lambda _, said=said: said)
+        assert retrain.prepare() == said
+    monkeypatch.setattr(retrain, "repro", lambda _: ["params.yaml: ingest: source: unknown key"])
+    with pytest.raises(
+        PipelineError, match=r"^params.yaml: ingest: source: unknown key; nothing was decided$"
+    ):
+        retrain.prepare()
 
 
 def test_what_dvc_says_against_the_data_is_told_and_all_else_is_an_error(repository, tmp_path):

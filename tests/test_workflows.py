@@ -7,6 +7,8 @@ import pytest
 import ruamel.yaml
 from conftest import ROOT
 
+from benchmarks.actions.expressions import evaluate, parse
+
 FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
 WORKFLOWS = {file.stem: ruamel.yaml.YAML(typ="safe").load(file) for file in FILES}
 STEPS = [
@@ -55,7 +57,7 @@ def test_targets_modules_and_commands_of_a_run_line_exist(line):
 @pytest.mark.parametrize("step", STEPS)
 def test_an_action_is_pinned_to_a_commit_whose_version_is_named(step):
     if uses := step.get("uses"):
-        assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", uses)
+        assert re.fullmatch(r"actions/[\w/-]+@[0-9a-f]{40}", uses)
         texts = "\n".join(file.read_text(encoding="utf-8") for file in FILES)
         assert re.findall(rf"{uses}(.*)", texts) == [f" # {named}" for named in _versions(texts, uses)]
 
@@ -80,6 +82,18 @@ def test_no_retraining_is_cancelled_by_another():
     assert WORKFLOWS["retrain"]["concurrency"] == {"group": "retrain", "cancel-in-progress": False}
 
 
+@pytest.mark.parametrize(
+    ("review", "repository", "uploads"),
+    [("yes", {"visibility": "private"}, True), ("yes", {"visibility": "public"}, False), ("no", {}, False)],
+)
+def test_pages_that_hold_messages_are_kept_where_not_everybody_reads_them(review, repository, uploads):
+    steps = WORKFLOWS["retrain"]["jobs"]["retrain"]["steps"]
+    (condition,) = [step["if"] for step in steps if "upload-artifact" in step.get("uses", "")]
+    decided = {"decide": {"outputs": {"review": review}}}
+    contexts = {"steps": decided, "github": {"event": {"repository": repository}}}
+    assert bool(evaluate(parse(condition), contexts)) is uploads
+
+
 def test_ci_tests_every_python_that_is_supported():
     declared = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'requires-python = ">=3.11,<3.14"' in declared
@@ -100,7 +114,7 @@ def test_every_path_in_a_workflow_exists_or_is_ignored():
     paths = [
         path for file in FILES for path in re.findall(r"^ +(\.?[\w-]+/[\w./-]+)$", file.read_text(), re.M)
     ]
-    assert paths == [".dvc/kept", "data/docs", "data/review"]
+    assert paths == [".dvc/kept", ".dvc/kept", "data/docs", "data/review"]
     folders = [f"{path}/" for path in (*paths, ".downloads")]  # which a fresh clone does not have
     ignored = subprocess.run(["git", "check-ignore", *folders], cwd=ROOT, capture_output=True, text=True)
     assert ignored.stdout.split() == folders

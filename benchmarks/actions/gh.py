@@ -18,15 +18,19 @@ from typing import Any
 import filelock
 
 COMMANDS = {  # the permission that each needs, and its flags: all are given, and no other
-    "pr list": ("pull-requests: read", "--head --state --json"),
+    "pr list": ("pull-requests: read", "--label --state --limit --json"),
     "pr create": ("pull-requests: write", "--head --base --title --body-file --label"),
-    "pr edit": ("pull-requests: write", "argument --title --body-file"),
+    "pr close": ("pull-requests: write", "argument --comment"),
     "issue list": ("issues: read", "--state --label --json"),
     "issue create": ("issues: write", "--title --body-file --label"),
     "issue comment": ("issues: write", "argument --body-file"),
     "label create": ("issues: write", "argument --force"),
 }
-VALUES = {"--state": ("open",), "--json": ("number", "number,title")}  # of which no other is modelled
+VALUES = {  # of which no other is modelled
+    "--state": ("all", "open"),
+    "--json": ("number,headRefName,state", "number,title"),
+    "--limit": ("100",),
+}
 UNMODELLED = "unmodelled"  # a file beside the program
 
 Item = dict[str, Any]
@@ -61,19 +65,19 @@ def write(path: Path, record: Record) -> None:
 def _carried_out(what: str, given: Given, record: Record, origin: str) -> str:
     """Changes the record; what `gh` prints, but for the addresses of what it makes."""
     items = record.pull_requests if what.startswith("pr") else record.issues
-    open_ones = [item for item in items if item["state"] == "open"]
+    open_ones = [item for item in items if item["state"] == "OPEN"]
     match what:
-        case "pr list":
-            return _shown([item for item in open_ones if item["head"] == given["--head"]], given)
-        case "issue list":
-            return _shown([item for item in open_ones if given["--label"] in item["labels"]], given)
+        case "pr list" | "issue list":
+            return _shown(open_ones if given["--state"] == "open" else items, given)
         case "pr create":
             _merges(open_ones, given["--head"], given["--base"], origin)
-            items.append(_new(record, given) | {"head": given["--head"], "base": given["--base"]})
+            branches = {"headRefName": given["--head"], "baseRefName": given["--base"]}
+            items.append(_new(record, given) | branches)
+        case "pr close":
+            _numbered(items, given)["comments"].append(given["--comment"])
+            _numbered(items, given)["state"] = "CLOSED"
         case "issue create":
             items.append(_new(record, given))
-        case "pr edit":
-            _numbered(items, given).update(title=given["--title"], body=_body(given))
         case "issue comment":
             _numbered(items, given)["comments"].append(_body(given))
         case "label create":
@@ -82,13 +86,14 @@ def _carried_out(what: str, given: Given, record: Record, origin: str) -> str:
 
 
 def _shown(items: list[Item], given: Given) -> str:
-    """The newest first, in the fields that were asked for."""
-    return json.dumps([{name: item[name] for name in given["--json"].split(",")} for item in reversed(items)])
+    """Those of the label, the newest first, in the fields that were asked for."""
+    found = [item for item in reversed(items) if given["--label"] in item["labels"]]
+    return json.dumps([{name: item[name] for name in given["--json"].split(",")} for item in found])
 
 
 def _merges(open_ones: list[Item], head: str, base: str, origin: str) -> None:
     """Raises: Refusal where no pull request can be made of a branch."""
-    if head in [item["head"] for item in open_ones]:
+    if head in [item["headRefName"] for item in open_ones]:
         raise Refusal(f'a pull request for branch "{head}" into branch "{base}" already exists')
     command = ["git", f"--git-dir={origin}", "rev-list", f"refs/heads/{base}..refs/heads/{head}", "--"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -103,7 +108,7 @@ def _new(record: Record, given: Given) -> Item:
     if label not in record.labels:
         raise Refusal(f"could not add label: '{label}' not found")
     words = {"title": given["--title"], "body": _body(given), "labels": [label]}
-    return {"number": number, "state": "open", "comments": []} | words
+    return {"number": number, "state": "OPEN", "comments": []} | words
 
 
 def _numbered(items: list[Item], given: Given) -> Item:

@@ -32,6 +32,7 @@ class GitHub:
     folder: Path  # caches, artifacts, pull requests and issues lie in it
     secrets: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)  # of every machine, as PATH; HOME is its own
+    visibility: str = "private"  # of the repository
 
     @property
     def caches(self) -> Path:
@@ -61,7 +62,6 @@ class Machine:
     log: list[str] = field(default_factory=list)  # of the step that runs
     exported: dict[str, str] = field(default_factory=dict)  # through GITHUB_ENV
     path: list[str] = field(default_factory=list)  # through GITHUB_PATH, what came last first
-    later: list[Callable[[], None]] = field(default_factory=list)  # when the job succeeds
 
     def __post_init__(self) -> None:
         names = ("workspace", "home", "temp", "tools")

@@ -1,4 +1,4 @@
-"""Stands in for the four actions of GitHub's own that the workflows use, in their versions of 2025.
+"""Stands in for the five actions of GitHub's own that the workflows use, in their versions of 2025.
 
 Each takes the machine and what stands in `with:`, and raises a StepError where the real one fails.
 """
@@ -55,32 +55,36 @@ def setup_python(machine: Machine, given: Given) -> None:
         raise StepError(f"No file matched to [{' or '.join(files)}], make sure you have checked out")
 
 
-def cache(machine: Machine, given: Given) -> None:
-    """Restores what is nearest to the key; saves at the end of a job that succeeds, but for an exact hit."""
-    paths = lines(given["path"])
-    version = hashlib.sha256("\n".join(paths).encode()).hexdigest()[:16]  # other paths are another cache
+def cache_restore(machine: Machine, given: Given) -> None:
+    """Restores what is nearest to the key."""
     keys = (given["key"], *lines(given["restore-keys"]))
-    wanted = [f"{version}-{quote(key, safe='')}" for key in keys]
-    found = next(filter(None, (_nearest(machine.hub.caches, name) for name in wanted)), None)
+    found = next(filter(None, (_nearest(machine.hub.caches, _name(given, key)) for key in keys)), None)
     if found:
         subprocess.run(["tar", "-C", machine.workspace, "-xf", found], check=True)
     machine.say(f"Cache {'restored' if found else 'not found'} for input keys: {', '.join(keys)}")
-    machine.later.append(partial(_save, machine, machine.hub.caches / f"{wanted[0]}.tar", paths))
+
+
+def cache_save(machine: Machine, given: Given) -> None:
+    """Saves what is there, unless the key is taken."""
+    archive = machine.hub.caches / f"{_name(given, given['key'])}.tar"
+    there = [path for path in lines(given["path"]) if (machine.workspace / path).exists()]
+    if there and not archive.exists():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = archive.with_suffix(".part")  # a run beside this one looks for caches too
+        subprocess.run(["tar", "-C", machine.workspace, "-cf", unfinished, "--", *there], check=True)
+        unfinished.rename(archive)
+
+
+def _name(given: Given, key: str) -> str:
+    """Of a cache: other paths are another one."""
+    paths = "\n".join(lines(given["path"]))
+    return f"{hashlib.sha256(paths.encode()).hexdigest()[:16]}-{quote(key, safe='')}"
 
 
 def _nearest(caches: Path, name: str) -> Path | None:
     """The cache of that name, or the newest that begins with it."""
     alike = [path for path in caches.glob("*.tar") if path.stem.startswith(name)]
     return max(alike, key=lambda path: (path.stem == name, path.stat().st_mtime_ns), default=None)
-
-
-def _save(machine: Machine, archive: Path, paths: list[str]) -> None:
-    there = [path for path in paths if (machine.workspace / path).exists()]
-    if there and not archive.exists():
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = archive.with_suffix(".part")  # a run beside this one looks for caches too
-        subprocess.run(["tar", "-C", machine.workspace, "-cf", unfinished, "--", *there], check=True)
-        unfinished.rename(archive)
 
 
 def upload_artifact(machine: Machine, given: Given) -> None:
@@ -106,7 +110,8 @@ def _hidden(path: Path) -> bool:
 
 
 RUN: dict[str, Callable[[Machine, Given], None]] = {
-    "actions/cache": cache,
+    "actions/cache/restore": cache_restore,
+    "actions/cache/save": cache_save,
     "actions/checkout": checkout,
     "actions/setup-python": setup_python,
     "actions/upload-artifact": upload_artifact,

@@ -140,11 +140,13 @@ def _run(value: Any) -> None:
 
 # ---- the schema of a workflow
 
-BEFORE = (*(f"github.{name}" for name in GITHUB), "github.event.client_payload.*", "inputs.*")
+EVENT = ("github.event.client_payload.*", "github.event.repository.visibility")
+BEFORE = (*(f"github.{name}" for name in GITHUB), *EVENT, "inputs.*")
 STEP = (*BEFORE, "github.token", "env.*", "matrix.*", "steps.*.outputs.*")
 PERMISSIONS = dict.fromkeys(("contents?", "issues?", "pull-requests?"), ("read", "write"))
 ACTIONS = {
-    "actions/cache": {"path": paths, "key": partial(text, STEP), "restore-keys": paths},
+    "actions/cache/restore": {"path": paths, "key": partial(text, STEP), "restore-keys": paths},
+    "actions/cache/save": {"path": paths, "key": partial(text, STEP)},
     "actions/checkout": {"fetch-depth?": (0, 1), "persist-credentials?": bool},
     "actions/setup-python": {
         "python-version": partial(text, STEP),
