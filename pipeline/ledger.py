@@ -17,7 +17,7 @@ import pandas as pd
 
 from pipeline import cache, elsewhere, registry, stage
 from pipeline.elsewhere import Unscorable
-from pipeline.registry import CHAMPION, PREVIOUS, Version
+from pipeline.registry import CHALLENGER, CHAMPION, PREVIOUS, Version
 from pipeline.stage import PipelineError
 
 log = logging.getLogger(__name__)
@@ -103,8 +103,17 @@ def read() -> list[Entry]:
 
 
 def merged() -> list[Entry]:
-    """The entries that are on this branch where others see it: at its remote, else as committed here."""
-    return at("@{upstream}") or at("HEAD")
+    """The entries that are where others see them: on origin's default branch, as of the last fetch.
+
+    Where that is not known it is the branch that this one follows, and else this one.
+    """
+    for ref in ("refs/remotes/origin/HEAD", "@{upstream}", "HEAD"):
+        if (
+            subprocess.run(["git", "rev-parse", "--quiet", "--verify", ref], capture_output=True).returncode
+            == 0
+        ):
+            return at(ref)
+    return []
 
 
 def at(ref: str) -> list[Entry]:
@@ -130,7 +139,18 @@ def write(entry: Entry) -> None:
     entries = read()
     if entry in entries or (entries and _same_model(entries[-1], entry)):
         return
-    stage.write_text(LEDGER, "".join(f"{known.line()}\n" for known in [*entries, entry]))
+    stage.write_text(LEDGER, text([*entries, entry]))
+
+
+def text(entries: Sequence[Entry]) -> str:
+    """The file that these entries are."""
+    return "".join(f"{entry.line()}\n" for entry in entries)
+
+
+def proposed() -> Entry | None:
+    """The judgement of the model that was judged last, where it wins and waits for a person."""
+    entry = Entry.of(registry.versions().get(registry.aliases().get(CHALLENGER, "")))
+    return entry if entry and entry.verdict in PROMOTIONS else None
 
 
 def _same_model(a: Entry, b: Entry) -> bool:
@@ -226,11 +246,15 @@ def branches(entries: Sequence[Entry]) -> Iterator[str]:
             )
 
 
+class Otherwise(PipelineError):  # noqa: N818 (it is an answer that it speaks of)
+    """A version does not answer as it did when it was judged."""
+
+
 def check(entry: Entry, answers: pd.DataFrame) -> None:
-    """Raises: PipelineError, when a version does not answer as it did when it was judged."""
+    """Raises: Otherwise."""
     for text, before, today in zip(registry.EXAMPLES, entry.answers, answers["probability"], strict=True):
         if abs(before - today) > TOLERANCE:
-            raise PipelineError(
+            raise Otherwise(
                 f"version {entry.version}: {today:.4f} for {text!r}, where it said {before:.4f}: the code or "
                 f"the libraries are others now; run it at commit {entry.commit[:8]}"
             )

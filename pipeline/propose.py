@@ -31,7 +31,7 @@ SHOWN = (
     "calibration",
 )  # of the plots in dvc.yaml: the champion's and the challenger's
 INBOX = "data/inbox"
-MADE = ("dvc.lock", "reports", "ledger.jsonl", "data/sources.lock.json", INBOX, "data/inbox.dvc")
+MADE = ("dvc.lock", "reports", "data/sources.lock.json", INBOX, "data/inbox.dvc")  # besides the ledger
 BRANCHES = "retrain"  # the folder of all branches of proposals
 TRIES = 3  # of a push that lost a race
 
@@ -67,12 +67,12 @@ def _before_and_after(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**entry, "x": {str(path): x for path in there}, "y": {str(path): column for path in there}}
 
 
-def words(verdict: str, version: str | None, champion: Entry | None) -> str:
+def words(verdict: str, winner: Entry | None, champion: Entry | None) -> str:
     """The pull request's text, without its pictures."""
-    why = stage.read_json(REPORT)["verdict"] if REPORT.exists() else ""
+    why = stage.read_json(REPORT)["verdict"]
     offer = (
-        f"Merging this makes version {version} the champion. Closing it changes nothing."
-        if version
+        f"Merging this makes version {winner.version} the champion. Closing it changes nothing."
+        if winner
         else "The champion stays. There is nothing to merge."
     )
     tables = difference("metrics", "HEAD"), difference("params", champion.commit if champion else "HEAD")
@@ -90,14 +90,14 @@ def difference(kind: str, since: str) -> str:
 
 
 def winner_of(verdict: str, entries: Sequence[Entry]) -> Entry | None:
-    """The line that register wrote with this verdict, and that is not merged yet."""
+    """The line that register made with this verdict, and that is not merged yet."""
     told = ledger.merged()
     added = (entry for entry in entries if entry not in told)
     return next((entry for entry in added if f"{entry.verdict}: {entry.reason}" == verdict), None)
 
 
-def commit(*paragraphs: str) -> str:
-    """A commit of what a retraining makes, on no branch; its hash. Files and branch here stay as they are.
+def tree_of(entries: Sequence[Entry]) -> str:
+    """The last commit's tree, with what a retraining makes and with this ledger; files here stay as they are.
 
     Raises: PipelineError.
     """
@@ -108,11 +108,16 @@ def commit(*paragraphs: str) -> str:
         index = {"GIT_INDEX_FILE": f"{folder}/index"}
         _must("read-tree", "HEAD", **index)
         _must("add", "--all", "--", *there, **index)
-        tree = _must("write-tree", **index).strip()
-    return _commit(tree, "HEAD", "\n\n".join(paragraphs))
+        if entries:
+            copy = Path(folder) / ledger.LEDGER.name
+            stage.write_text(copy, ledger.text(entries))
+            blob = _must("hash-object", "-w", str(copy)).strip()
+            _must("update-index", "--add", "--cacheinfo", f"100644,{blob},{ledger.LEDGER}", **index)
+        return _must("write-tree", **index).strip()
 
 
-def _commit(tree: str, parent: str, message: str) -> str:
+def commit(tree: str, parent: str, message: str) -> str:
+    """A commit, on no branch; its hash. Raises: PipelineError."""
     return _must("commit-tree", tree, "-p", parent, "-m", stage.discreet(message)).strip()
 
 
@@ -121,17 +126,17 @@ def merge(made: str, winner: Entry, branch: str) -> bool:
 
     False where what came meanwhile cannot be joined with it, or has another champion than it was judged by.
     """
-    message = _must("log", "-1", "--format=%B", made)
+    message = _must("log", "-1", "--format=%B", made).strip()
     for _ in range(TRIES):
+        if not _next(winner, ledger.at(f"origin/{branch}")):
+            return False
         if git("push", "--quiet", "origin", f"{made}:refs/heads/{branch}") is not None:
             return True
         _must("fetch", "--quiet", "origin", branch)
-        if not _next(winner, ledger.at("FETCH_HEAD")):
-            return False
-        tree = git("merge-tree", "--write-tree", "FETCH_HEAD", made)
+        tree = git("merge-tree", "--write-tree", f"origin/{branch}", made)
         if tree is None:
             return False
-        made = _commit(tree.split()[0], "FETCH_HEAD", message.strip())
+        made = commit(tree.split()[0], f"origin/{branch}", message)
     return False
 
 
@@ -145,8 +150,7 @@ def _must(*command: str, **environment: str) -> str:
         ["git", *command], capture_output=True, text=True, env={**os.environ, **environment}
     )
     if done.returncode:
-        said = " ".join(done.stderr.split())[-300:]
-        raise PipelineError(f"git {command[0]}: {said}; nothing was promoted, run it again")
+        raise PipelineError(f"git {command[0]}: {' '.join(done.stderr.split())[-300:]}")
     return done.stdout
 
 
@@ -156,15 +160,22 @@ def _must(*command: str, **environment: str) -> str:
 def propose(base: str) -> None:
     """Commits a retraining and pushes it: to a branch, or a winner to `base` where the owner said so.
 
-    Raises: PipelineError.
+    One that is at origin already is not pushed again. Raises: PipelineError.
     """
+    if git("merge-base", "--is-ancestor", "HEAD", f"origin/{base}") is None:
+        raise PipelineError(
+            f"propose: origin's {base} lacks commits that are here; push them, and run it again"
+        )
     verdict, entries = stage.read_json(REGISTERED)["verdict"], ledger.read()
-    winner = winner_of(verdict, entries)
-    champion = next((entry for entry in reversed(entries) if entry != winner), None)
+    winner = winner_of(verdict, list(filter(None, [ledger.proposed()])))
     pictures(stage.read_yaml(stage.DEFINITIONS)["plots"])
+    tree = tree_of([*entries, winner] if winner else entries)
+    if tree in _must("log", "--format=%T", f"origin/{base}", *branches()).split():
+        log.info("propose: this retraining is at origin already")
+        return
     subject = f"Retrain: {verdict.partition(' on ')[0]}"[:100]
-    body = words(verdict, winner.version if winner else None, champion)
-    made = commit(subject, body, f"{MARK}: {ledger.clock():%Y-%m-%dT%H:%M:%SZ}")
+    body = words(verdict, winner, entries[-1] if entries else None)
+    made = commit(tree, "HEAD", "\n\n".join([subject, body, retrain.told()]))
     if winner and stage.read_params(Params, "retrain").auto_merge and merge(made, winner, base):
         with stage.one_at_a_time():
             log.info("propose: %s is on %s; %s", subject, base, restore.follow())
@@ -172,8 +183,28 @@ def propose(base: str) -> None:
     branch = f"{BRANCHES}/{ledger.clock():%Y-%m-%d}-{made[:8]}"
     _must("push", "--quiet", "--force", "origin", f"{made}:refs/heads/{branch}")
     log.info("propose: %s: branch %s", subject, branch)
-    if winner and not github.there():
+    if winner and not _next(winner, ledger.merged()):
+        log.warning("warning: the champion that it was judged by is not on %s: push its line", base)
+    elif winner and not github.there():
         log.info("propose: without `gh` and GH_TOKEN: open the pull request of that branch yourself")
+
+
+def branches() -> list[str]:
+    """All proposals at origin, as this clone names them; the newest last."""
+    there = f"refs/remotes/origin/{BRANCHES}/"
+    _must("fetch", "--quiet", "--prune", "origin", f"+refs/heads/{BRANCHES}/*:{there}*")
+    return _must("for-each-ref", "--sort=committerdate", "--format=%(refname:lstrip=2)", there).split()
+
+
+def waiting() -> list[str]:
+    """The proposals whose winner waits, if it was judged by the champion of now; the newest last."""
+    found, told = [], ledger.merged()
+    for branch in branches():
+        report, entries = retrain.at(branch, REGISTERED), ledger.at(branch)
+        winner = winner_of((report or {}).get("verdict", ""), entries)
+        if winner and _next(winner, told):
+            found.append(branch)
+    return found
 
 
 def offer(base: str) -> None:
@@ -181,11 +212,11 @@ def offer(base: str) -> None:
 
     Raises: PipelineError.
     """
-    if not (github.there() and (branches := waiting())):
+    if not (github.there() and (found := waiting())):
         return
-    newest, known = branches[-1], github.pull_requests()
+    newest, known = found[-1].removeprefix("origin/"), github.pull_requests()
     if newest not in {one.branch for one in known}:
-        github.pull_request(newest, base, *asked(f"origin/{newest}"))
+        github.pull_request(newest, base, *asked(found[-1]))
     elif newest not in {one.branch for one in known if one.open}:
         return  # a person has closed it
     for one in known:
@@ -202,20 +233,6 @@ def asked(ref: str) -> tuple[str, str]:
     return title, "\n\n".join([words.partition(f"{MARK}: ")[0].strip(), *shown])
 
 
-def waiting() -> list[str]:
-    """The branches at origin whose winner waits, if it was judged by the champion of now; the newest last."""
-    there = f"refs/remotes/origin/{BRANCHES}/"
-    _must("fetch", "--quiet", "--prune", "origin", f"+refs/heads/{BRANCHES}/*:{there}*")
-    listed = _must("for-each-ref", "--sort=committerdate", "--format=%(refname:lstrip=3)", there)
-    found, told = [], ledger.merged()
-    for branch in listed.split():
-        report, entries = retrain.at(f"origin/{branch}", REGISTERED), ledger.at(f"origin/{branch}")
-        winner = winner_of((report or {}).get("verdict", ""), entries)
-        if winner and _next(winner, told):
-            found.append(branch)
-    return found
-
-
 def issue() -> None:
     """Opens an issue, or adds to the one that is open, about what decide was stopped by."""
     told = stage.read_json(REPORT)["verdict"]
@@ -227,10 +244,18 @@ def issue() -> None:
     github.issue("The guard refuses the data" if refused else "New labels look tampered with", body)
 
 
+def default_branch() -> str:
+    """Origin's, where proposals go; else the one that this clone is on."""
+    told = git("symbolic-ref", "--short", "refs/remotes/origin/HEAD") or _must(
+        "symbolic-ref", "--short", "HEAD"
+    )
+    return os.environ.get("GITHUB_REF_NAME") or told.strip().removeprefix("origin/")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     argparse.ArgumentParser(description=__doc__).parse_args(argv)
     code = stage.read_json(REPORT)["figures"]["exit_code"]["value"]
-    base = os.environ.get("GITHUB_REF_NAME") or _must("symbolic-ref", "--short", "HEAD").strip()
+    base = default_branch()
     if code in {ACTIONS[action] for action in REVIEWED}:
         issue()
     if code == ACTIONS["retrain"]:

@@ -26,7 +26,7 @@ from pipeline.stage import Figure, PipelineError
 log = logging.getLogger(__name__)
 
 PASSING = "nothing new", "champion unscorable"  # verdicts that are asked for anew each time
-PROPOSES = "REGISTER_PROPOSES"  # set in the environment: the line is written, and the alias waits for it
+PROPOSES = "REGISTER_PROPOSES"  # set in the environment: a winner waits for a person
 
 
 @dataclass(frozen=True)
@@ -226,24 +226,22 @@ def conclude(
 def carry_out(entry: Entry, case: Case, params: Params) -> None:
     """Notes the judgement at the version, and moves the alias if that is the judgement.
 
-    Where PROPOSES is set the alias stays: `python -m pipeline.ledger follow` moves it once a person, or the
-    owner's rule, has put the line on the default branch.
+    Where PROPOSES is set alias and line wait: `python -m pipeline.propose` brings the line to a person, and
+    `python -m pipeline.ledger follow` moves the alias once it is on the default branch.
     """
-    if entry.verdict not in PROMOTIONS:
-        if entry.verdict not in PASSING:
-            registry.tag(entry.version, {TAG: entry.line()})
-        registry.point(CHALLENGER, entry.version)
-        return
-    check_parity(entry.version, case, params)
-    if os.environ.get(PROPOSES):
-        registry.tag(entry.version, {TAG: entry.line()})
-        registry.point(CHALLENGER, entry.version)
+    wins, waits = entry.verdict in PROMOTIONS, bool(os.environ.get(PROPOSES))
+    if wins:
+        check_parity(entry.version, case, params)
+    if wins and not waits:
+        registry.promote(entry.version, {TAG: entry.line(), ROLLED_BACK: ""}, after=case.in_place)
         ledger.write(entry)
-        log.info("register: version %s is proposed", entry.version)
+        log.info("register: version %s is the champion now", entry.version)
         return
-    registry.promote(entry.version, {TAG: entry.line(), ROLLED_BACK: ""}, after=case.in_place)
-    ledger.write(entry)
-    log.info("register: version %s is the champion now", entry.version)
+    if entry.verdict not in PASSING:
+        registry.tag(entry.version, {TAG: entry.line()})
+    registry.point(CHALLENGER, entry.version)
+    if wins:
+        log.info("register: version %s is proposed", entry.version)
 
 
 def _figures(entry: Entry) -> dict[str, Figure]:

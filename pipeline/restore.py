@@ -16,9 +16,10 @@ NAMES = {"tokenizer": "tokenizer.json", "network": "model.keras", "decision": "d
 
 
 def restore(entries: Sequence[Entry], numbers: Collection[str | None] = ()) -> None:
-    """Every version that was ever in service, or those of `numbers`, and the aliases; killed, it goes on.
+    """Every version that was ever in service, and the aliases; killed, it goes on.
 
-    Raises: PipelineError, where the registry holds anything else, or bytes are nowhere.
+    numbers: where given, only these, and of them those alone whose files are there, besides the champion.
+    Raises: PipelineError, where the registry holds anything else; Gone, where bytes are nowhere.
     """
     if not entries:
         raise PipelineError(f"{ledger.LEDGER}: no entry, so there is nothing to restore")
@@ -36,8 +37,15 @@ def restore(entries: Sequence[Entry], numbers: Collection[str | None] = ()) -> N
                 f"version {number} of the registry is not of {ledger.LEDGER}; restore needs an empty one"
             )
     for number in tqdm(sorted(wanted, key=int), unit="version", disable=None):
-        if number not in there:
+        if number in there:
+            continue
+        try:
             rebuild(wanted[number])
+        except cache.Gone as missing:
+            if not numbers or number == entries[-1].version:
+                raise
+            log.warning("warning: version %s: %s", number, missing)
+            del wanted[number]
     for number, reason in rolled_back(entries).items():
         if number in wanted:
             registry.tag(number, {ledger.ROLLED_BACK: reason})
@@ -70,11 +78,7 @@ def follow() -> str:
         registry.promote(last.version, {ledger.TAG: last.line(), ledger.ROLLED_BACK: ""}, after=champion)
         return f"version {last.version} is the champion now, as its line is here"
     if champion is None:
-        try:
-            restore(entries, {last.version, last.previous})
-        except cache.Gone as missing:
-            log.warning("warning: %s", missing)
-            restore(entries, {last.version})
+        restore(entries, {last.version, last.previous})
         return f"version {last.version} is the champion again, in a registry that had none"
     log.warning("warning: version %s was to take over from version %s: retrain", last.version, last.previous)
     return f"version {champion} stays the champion"

@@ -1,7 +1,7 @@
 """Retrains when there is a reason: `python -m pipeline.retrain decide`, then `run`.
 
 decide brings what is new, holds it to the guard, and says in reports/retrain.json whether to retrain and why;
-run retrains, and leaves a winner proposed: a line of the ledger, whose version serves once it is merged.
+run retrains, and leaves a winner proposed: it serves once a line of the ledger that says so is merged.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ REFUSED = REVIEW / "refused.txt"  # what the guard said, a line each
 VALIDATED = Path("data/validated/messages.parquet")
 SPLITS = Path("data/vectorized/splits.parquet")
 LOCK = Path("dvc.lock")
-MARK = "Retrained-at"  # the trailer of the commits that retraining leaves; a squash keeps it
+MARK = "Retrained-at"  # the trailer of what retraining leaves, which a squash keeps: a time, and a commit
 ACTIONS = {"retrain": 0, "wait": 3, "blocked": 4, "refused": 5}  # and the exit code of `decide`
 NOBODY = pd.Series([], dtype="str")  # no message_id
 REVIEWED = "blocked", "refused"  # those that a person must look at
@@ -131,26 +132,28 @@ def changed(commit: str) -> list[str]:
     return [*(git("diff", "--name-only", commit, "--", *code) or "").split(), *keys]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A retraining that has been, as the commit that it left on some branch tells of it."""
 
     time: datetime
-    commit: str
+    commit: str  # that it left
+    source: str  # that it started from
 
     @property
     def lock(self) -> dict[str, Any]:
         return at(self.commit, LOCK) or {}
 
+    @cached_property
+    def changed(self) -> list[str]:
+        """Code and params that are others than its own."""
+        return changed(self.source)
+
     @property
     def same(self) -> bool:
         """Whether it had the data, code and params of now."""
-        before = _md5(self.lock, VALIDATED)
-        return (
-            before is not None
-            and before == _md5(stage.read_yaml(LOCK), VALIDATED)
-            and not changed(self.commit)
-        )
+        before, now = (_md5(lock, VALIDATED) for lock in (self.lock, stage.read_yaml(LOCK)))
+        return before is not None and before == now and not self.changed
 
     def known_ids(self) -> "pd.Series[Any]":
         """message_id of all that it was about; none where its files are nowhere any more."""
@@ -172,10 +175,16 @@ def runs() -> list[Run]:
     trailer = f"%(trailers:key={MARK},valueonly,separator=%x20)"
     found = {}
     for line in (git("log", "--all", f"--format=%H {trailer}") or "").splitlines():
-        commit, _, told = line.partition(" ")
-        with suppress(ValueError):  # a commit without the trailer, or with one that is no time
-            found[datetime.fromisoformat(told).astimezone(UTC)] = commit
-    return [Run(time, commit) for time, commit in sorted(found.items())]
+        commit, *told = line.split()
+        with suppress(ValueError):  # a commit without the trailer, or with another one
+            time, source = told
+            found[datetime.fromisoformat(time).astimezone(UTC)] = commit, source
+    return [Run(time, *commits) for time, commits in sorted(found.items())]
+
+
+def told() -> str:
+    """The trailer for the run of now, as `runs` reads it."""
+    return f"{MARK}: {ledger.clock():%Y-%m-%dT%H:%M:%SZ} {(git('rev-parse', 'HEAD') or '').strip()}"
 
 
 def git(*command: str) -> str | None:
@@ -196,11 +205,11 @@ def at(commit: str, path: Path) -> dict[str, Any] | None:
 
 
 def follow() -> str:
-    """Makes the registry follow the ledger; why it cannot, where the champion's files are gone."""
+    """Makes the registry follow the ledger; why it cannot, where the champion cannot be rebuilt as it was."""
     try:
         with stage.one_at_a_time():
             log.info("ledger: %s", restore.follow())
-    except cache.Gone as missing:
+    except (cache.Gone, ledger.Otherwise) as missing:
         return str(missing)
     return ""
 
@@ -215,22 +224,23 @@ def state(request: str, force: bool, params: Params, gone: str, pages: Path) -> 
         gone = gone or str(missing)
     if champion is None and not gone and ledger.merged():
         gone = f"{LEDGER} names one, and the registry has none"
-    messages = stage.read_parquet(VALIDATED, MESSAGES.names).to_pandas()
-    old = messages["message_id"].isin(known)
-    reference, new = messages[old].reset_index(drop=True), messages[~old].reset_index(drop=True)
     now, ran = ledger.clock(), runs()
     last = ran[-1] if ran else None
     hours = (now - last.time) / timedelta(hours=1) if last else None
     days = (now - datetime.fromisoformat(champion.time)) / timedelta(days=1) if champion else 0.0
+    messages = stage.read_parquet(VALIDATED, MESSAGES.names).to_pandas()
+    old = messages["message_id"].isin(known)
+    tried = messages["message_id"].isin(last.known_ids() if last else NOBODY)
+    reference, new, untried = (messages[rows].reset_index(drop=True) for rows in (old, ~old, ~(old | tried)))
     others = changed(champion.commit) if champion else []
     return State(
         champion=champion.version if champion else None,
         gone=gone,
         days=days if hours is None else min(days, hours / 24),
-        new_rows=int((~new["message_id"].isin(last.known_ids() if last else NOBODY)).sum()),
+        new_rows=len(untried),
         drifted=drifted(reference, new, params, pages) if champion else [],
-        poisoned=poisoned(reference, new, pages) if champion else "",
-        changed=[name for name in others if name in changed(last.commit)] if last and others else others,
+        poisoned=poisoned(reference, untried, pages) if champion else "",
+        changed=[name for name in others if last is None or name in last.changed],
         hours=hours,
         runs=sum(now - one.time < timedelta(days=7) for one in ran),
         same=last is not None and last.same,
@@ -278,7 +288,6 @@ def run(dry: bool) -> None:
     if said := repro(**{PROPOSES: "1"}):
         raise PipelineError(f"retrain: nothing was retrained: {said[0]}")
     verdict = stage.read_json(Path("reports/register.json"))["verdict"]
-    github.output("verdict", verdict.partition(":")[0])
     github.summary(f"**{verdict}**")
     log.info("retrain: %s", verdict)
 
@@ -294,7 +303,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     asks.add_argument("--force", action="store_true", help="somebody has looked at what blocks")
     runs_it = commands.add_parser("run", help="retrains, and leaves a winner proposed")
     for one, dry in (
-        (asks, "looks at what is here, and writes nothing"),
+        (asks, "looks at what is here as it is, and tells nobody else"),
         (runs_it, "says which stages would run"),
     ):
         one.add_argument("--dry-run", action="store_true", help=dry)

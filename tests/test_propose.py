@@ -23,7 +23,7 @@ CURVES = {
 
 @pytest.fixture
 def retrained(tmp_path, monkeypatch):
-    """A clone of `origin.git` in which a retraining has just ended, with a line for its winner."""
+    """A clone of `origin.git` in which a retraining has just ended, whose winner waits."""
     run, clone = runner(tmp_path), tmp_path / "clone"
     run("git", "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
     run("git", "clone", "--quiet", "origin.git", "clone")
@@ -51,9 +51,14 @@ def retrained(tmp_path, monkeypatch):
     )
     stage.write_report(clone / "reports/register.json", 711, {"f1": Figure(0.97)}, VERDICT)
     decided("retrain", "retrains: 300 new rows of the 200 needed")
-    (clone / "ledger.jsonl").write_text(f"{FIRST.line()}\n{WINNER.line()}\n")
+    proposed(monkeypatch, WINNER)
     (clone / "notes.txt").write_text("a person's own")
     return run
+
+
+def proposed(monkeypatch, winner):
+    """What register has left at the registry's challenger."""
+    monkeypatch.setattr(propose.ledger, "proposed", lambda: winner)
 
 
 def decided(action, sentence):
@@ -72,7 +77,8 @@ def test_winner_is_one_commit_on_a_branch_of_its_own(retrained):
     assert branch.startswith("retrain/2026-03-02-")
     assert retrained("git", "rev-parse", "main", "origin/main").stdout.split() == main.split() * 2
     assert retrained("git", "rev-parse", "--abbrev-ref", "HEAD").stdout.strip() == "main"
-    assert len(propose.ledger.read()) == 2  # files here stay as they were
+    assert propose.ledger.read() == [FIRST]  # files here stay as they were
+    assert propose.ledger.at(f"origin/{branch}") == [FIRST, WINNER]
     changed = origin(retrained, "diff", "--name-only", "main", branch)
     assert sorted(changed) == [
         "ledger.jsonl",
@@ -89,7 +95,7 @@ def test_winner_is_one_commit_on_a_branch_of_its_own(retrained):
     )
     assert "Merging this makes version 2 the champion. Closing it changes nothing." in told
     assert "retrains: 300 new rows of the 200 needed" in told
-    assert told.strip().endswith("\n\nRetrained-at: 2026-03-02T06:00:00Z")
+    assert told.strip().endswith(f"\n\nRetrained-at: 2026-03-02T06:00:00Z {main.strip()}")
 
 
 class Hub:
@@ -128,7 +134,7 @@ def branches(run):
 
 def test_a_loser_is_a_branch_too_and_asks_nobody(retrained, hub):
     verdict = VERDICT.replace("promote", "tie")
-    stage.write_report(propose.REGISTERED, 711, {"f1": Figure(0.97)}, verdict)  # and a line that settle wrote
+    stage.write_report(propose.REGISTERED, 711, {"f1": Figure(0.97)}, verdict)  # another proposal waits still
     propose.main([])
     assert hub.requests == []
     (branch,) = branches(retrained)
@@ -172,8 +178,44 @@ def again(monkeypatch, version="3", day=1):
     verdict = VERDICT.replace("0.0200", f"0.0{day}00")
     winner = replace(WINNER, version=version, reason=verdict.removeprefix("promote: "))
     stage.write_report(propose.REGISTERED, 711, {"f1": Figure(0.98)}, verdict)
-    propose.ledger.LEDGER.write_text(f"{FIRST.line()}\n{winner.line()}\n")
+    proposed(monkeypatch, winner)
     propose.main([])
+
+
+def test_what_is_at_origin_already_is_not_pushed_again(retrained, hub, caplog):
+    caplog.set_level("INFO", logger="pipeline")
+    propose.main([])
+    before = origin(retrained, "for-each-ref")
+    propose.main([])
+    assert caplog.messages[-1] == "propose: this retraining is at origin already"
+    assert origin(retrained, "for-each-ref") == before
+    assert len(hub.requests) == 1
+
+
+def test_a_winner_whose_champion_only_the_registry_knows_is_a_branch_and_said(
+    retrained, hub, monkeypatch, caplog
+):
+    proposed(monkeypatch, replace(WINNER, previous="9"))
+    propose.main([])
+    assert len(branches(retrained)) == 1
+    assert hub.requests == []
+    assert caplog.messages == ["warning: the champion that it was judged by is not on main: push its line"]
+
+
+def test_what_was_not_pushed_is_not_published(retrained):
+    retrained("git", "commit", "--quiet", "--allow-empty", "--message", "Not ready")
+    with pytest.raises(
+        PipelineError, match=r"^propose: origin's main lacks commits that are here; push them"
+    ):
+        propose.main([])
+    assert branches(retrained) == []
+
+
+def test_a_proposal_from_another_branch_goes_to_origins_default_one(retrained, hub):
+    retrained("git", "remote", "set-head", "origin", "main")
+    retrained("git", "switch", "--quiet", "--create", "other")
+    propose.main([])
+    assert [base for base, _, _ in hub.texts] == ["main"]
 
 
 def test_of_two_proposals_the_newer_is_open(retrained, hub, monkeypatch):
@@ -220,7 +262,7 @@ def test_no_password_reaches_a_commit(retrained):
 
 def test_outside_a_branch_nobody_knows_where_a_proposal_goes(retrained):
     retrained("git", "switch", "--quiet", "--detach")
-    with pytest.raises(PipelineError, match=r"^git symbolic-ref: .*HEAD is not a symbolic ref; nothing was"):
+    with pytest.raises(PipelineError, match=r"^git symbolic-ref: .*HEAD is not a symbolic ref$"):
         propose.main([])
     assert branches(retrained) == []
 
@@ -259,8 +301,9 @@ def test_messages_go_where_messages_are_already_and_stay_here_too(retrained, mon
         stage.write_text(path, "text,label\n")
     retrained("git", "add", str(known))
     retrained("git", "commit", "--quiet", "--message", "Messages", "--", str(known))
+    retrained("git", "push", "--quiet", "origin", "main")
     propose.main([])
-    assert committed(retrained) == [str(known), str(new)]
+    assert committed(retrained) == [str(new)]
     assert new.exists()
 
 
@@ -326,7 +369,7 @@ def elsewhere(folder, path, content):
 def test_a_push_that_is_refused_is_one_line_and_leaves_origin_as_it_was(retrained):
     before = origin(retrained, "for-each-ref")
     retrained("git", "remote", "set-url", "origin", "../nowhere.git")
-    with pytest.raises(PipelineError, match=r"^git push: .*nowhere.*; nothing was promoted, run it again$"):
+    with pytest.raises(PipelineError, match=r"^git fetch: .*nowhere"):
         propose.main([])
     assert origin(retrained, "for-each-ref") == before
 

@@ -147,13 +147,11 @@ def committed(run):
 @pytest.mark.slow
 def test_proposed_version_serves_once_its_line_is_here(proposed, caplog):
     caplog.set_level("INFO", logger="pipeline")
-    line, before = proposed.folder / "ledger.jsonl", proposed.aliases()
+    before = proposed.aliases()
     assert before == {"champion": "1", "challenger": "3"}
-    assert proposed.entries() == [("first", "1", None), ("promote", "3", "1")]
-    whole = line.read_text()
-    line.write_text(whole.splitlines(keepends=True)[0])
+    assert proposed.entries() == [("first", "1", None)]
     proposed.committed()
-    line.write_text(whole)  # here, and not on main
+    ledger.write(ledger.proposed())  # here, and not on main
     ledger.main(["follow"])
     assert caplog.messages[-1] == "ledger: version 1 is the champion"
     assert proposed.aliases() == before
@@ -168,14 +166,14 @@ def test_proposed_version_serves_once_its_line_is_here(proposed, caplog):
 
 @pytest.mark.slow
 def test_proposal_that_is_run_again_stays_one_line_with_its_time(proposed, monkeypatch):
-    whole = (proposed.folder / "ledger.jsonl").read_text()
+    before = ledger.proposed()
     monkeypatch.setenv(register.PROPOSES, "1")
     proposed.register()
-    assert (proposed.folder / "ledger.jsonl").read_text() == whole
-    assert ledger.Entry.of(registry.versions()["3"]) == ledger.read()[-1]
+    assert ledger.proposed() == before
+    ledger.write(before)
     monkeypatch.delenv(register.PROPOSES)
     proposed.register()  # by a person, on the branch
-    assert (proposed.folder / "ledger.jsonl").read_text() == whole
+    assert ledger.read()[1:] == [before]
     assert proposed.aliases() == {"champion": "3", "previous": "1"}
 
 
@@ -188,6 +186,7 @@ def test_first_version_of_all_may_be_proposed_too(store, tmp_path, monkeypatch):
     assert project.aliases() == {"challenger": "1"}
     run = runner(tmp_path)
     run("git", "init", "--quiet")
+    ledger.write(ledger.proposed())
     committed(run)
     ledger.main(["follow"])
     assert project.aliases() == {"champion": "1"}
@@ -196,6 +195,7 @@ def test_first_version_of_all_may_be_proposed_too(store, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_rollback_whose_line_has_not_come_yet_is_not_undone(proposed, caplog):
     caplog.set_level("INFO", logger="pipeline")
+    ledger.write(ledger.proposed())
     proposed.committed()
     ledger.main(["follow"])
     before = (proposed.folder / "ledger.jsonl").read_text()
@@ -210,28 +210,43 @@ def test_rollback_whose_line_has_not_come_yet_is_not_undone(proposed, caplog):
 @pytest.mark.slow
 def test_of_two_that_were_merged_the_later_judged_serves(proposed, monkeypatch):
     """Version 3 and version 4 were both judged by version 1, and a person merges both."""
-    project, line = proposed, proposed.folder / "ledger.jsonl"
-    first, third = ledger.read()
-    line.write_text(f"{first.line()}\n")
+    project, (first,), third = proposed, ledger.read(), ledger.proposed()
     monkeypatch.setenv(register.PROPOSES, "1")
     project.decide(-1.0)
     project.register()
     monkeypatch.delenv(register.PROPOSES)
-    fourth = replace(ledger.read()[-1], time=f"{int(third.time[:4]) + 1}{third.time[4:]}")
+    fourth = replace(ledger.proposed(), time=years_later(third))
     for order in ([third, fourth], [fourth, third]):
         registry.point("champion", "1")
-        line.write_text(f"{first.line()}\n")
+        merged = [first]
         for entry in order:
-            line.write_text(f"{line.read_text()}{entry.line()}\n")
+            merged.append(entry)
+            ledger.LEDGER.write_text(ledger.text(merged))
             project.committed()
             restore.follow()
         assert project.aliases()["champion"] == fourth.version
 
 
+def years_later(entry):
+    return f"{int(entry.time[:4]) + 2}{entry.time[4:]}"
+
+
+@pytest.mark.slow
+def test_proposal_that_came_to_nothing_is_judged_anew_after_a_later_line(proposed, monkeypatch):
+    """Another was promoted and rolled back since, so that its old line would be of the past."""
+    first, before = *ledger.read(), ledger.proposed()
+    back = replace(first, verdict="rollback", previous="2", time=years_later(before))
+    registry.tag("1", {ledger.TAG: back.line()})
+    ledger.LEDGER.write_text(ledger.text([first, back]))
+    monkeypatch.setenv(register.PROPOSES, "1")
+    proposed.register()
+    assert ledger.proposed() == replace(before, time=back.time)
+
+
 @pytest.mark.slow
 def test_line_that_took_over_in_another_registry_promotes_nothing(proposed, caplog):
-    last = replace(ledger.read()[-1], previous="7")
-    ledger.LEDGER.write_text(f"{replace(FIRST, version='7').line()}\n{last.line()}\n")
+    last = replace(ledger.proposed(), previous="7")
+    ledger.LEDGER.write_text(ledger.text([replace(FIRST, version="7"), last]))
     proposed.committed()
     assert restore.follow() == "version 1 stays the champion"
     assert caplog.messages[-1] == "warning: version 3 was to take over from version 7: retrain"
@@ -251,11 +266,25 @@ def test_registry_that_was_lost_gets_its_champion_also_where_the_one_before_is_g
     project, _ = lost
     _, second, back = ledger.read()
     second = replace(second, files=dict.fromkeys(second.files, "0" * 32))
-    ledger.LEDGER.write_text(f"{second.line()}\n{back.line()}\n")
+    ledger.LEDGER.write_text(ledger.text([second, back]))
     committed(runner(project.folder))
     ledger.main(["follow"])
     assert project.aliases() == {"champion": "1"}
-    assert "tokenizer.json 00000000000000000000000000000000: neither in DVC's cache" in caplog.text
+    assert f"warning: version 3: tokenizer.json {'0' * 32}: neither in DVC's cache" in caplog.text
+
+
+@pytest.mark.slow
+def test_registry_stays_without_a_champion_where_its_files_are_gone_and_says_so_each_time(lost):
+    project, _ = lost
+    first, second, back = ledger.read()
+    back = replace(back, files=dict.fromkeys(back.files, "0" * 32), version="4", model_hash="4")
+    ledger.LEDGER.write_text(ledger.text([first, second, back]))
+    committed(runner(project.folder))
+    for _ in range(2):
+        with pytest.raises(cache.Gone, match=r"^tokenizer.json 0+: neither in DVC's cache nor in its remote"):
+            restore.follow()
+        assert project.aliases() == {}
+    assert project.versions() == ["3"]  # the one before it
 
 
 @pytest.mark.slow

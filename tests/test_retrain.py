@@ -1,13 +1,19 @@
 """decide sees what has happened since the champion, and run leaves a proposal."""
 
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from conftest import ROOT, runner, set_params
+from test_ledger import FIRST
 
-from pipeline import retrain, stage
+from pipeline import ledger, registry, retrain, stage
+from pipeline.formats import MESSAGES
+from pipeline.ledger import TAG
+from pipeline.registry import Version
 from pipeline.stage import PipelineError
 
 DAY = pd.Timedelta(days=1)
@@ -92,16 +98,28 @@ def test_runs_are_known_by_their_commits_on_any_branch(repository, tmp_path):
     commit = ("git", "commit", "--quiet", "--allow-empty", "--message", "Retrain: tie: f1 +0.0", "--message")
     for day, branch in ((3, "retrain/a"), (1, "retrain/b")):
         repository("git", "switch", "--quiet", "--create", branch, "main")
-        repository(*commit, f"Retrained-at: 2026-03-0{day}T06:00:00Z")
+        repository(*commit, f"Retrained-at: 2026-03-0{day}T06:00:00Z {day:040}")
     repository("git", "switch", "--quiet", "main")
     repository("git", "merge", "--quiet", "--no-ff", "retrain/a", "--message", "Retrain: tie: f1 +0.0")
-    repository(*commit, "Retrained-at: 2026-03-01T06:00:00Z")  # the other, squashed
-    repository(*commit, "Retrained-at: yesterday")  # by hand
-    assert [one.time for one in retrain.runs()] == [datetime(2026, 3, day, 6, tzinfo=UTC) for day in (1, 3)]
+    repository(*commit, f"Retrained-at: 2026-03-01T06:00:00Z {1:040}")  # the other, squashed
+    for by_hand in ("yesterday", "2026-03-01T06:00:00Z"):
+        repository(*commit, f"Retrained-at: {by_hand}")
+    found = [(one.time, one.source) for one in retrain.runs()]
+    assert found == [(datetime(2026, 3, day, 6, tzinfo=UTC), f"{day:040}") for day in (1, 3)]
 
 
-def a_run(commit="HEAD"):
-    return retrain.Run(datetime(2026, 3, 1, tzinfo=UTC), commit)
+def test_the_run_of_now_is_told_as_it_is_read(repository, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772431200")
+    head = repository("git", "rev-parse", "HEAD").stdout.strip()
+    repository(
+        "git", "commit", "--quiet", "--allow-empty", "--message", "Retrain", "--message", retrain.told()
+    )
+    (run,) = retrain.runs()
+    assert (run.time, run.source) == (datetime(2026, 3, 2, 6, tzinfo=UTC), head)
+
+
+def a_run(commit="HEAD", source="HEAD"):
+    return retrain.Run(datetime(2026, 3, 1, tzinfo=UTC), commit, source)
 
 
 def test_a_run_had_the_same_if_data_code_and_params_are_what_they_were(repository, tmp_path):
@@ -115,6 +133,14 @@ def test_a_run_had_the_same_if_data_code_and_params_are_what_they_were(repositor
     lock.write_text(lock.read_text().replace(data, "0" * 32))
     assert not a_run().same
     assert not a_run("0" * 40).same
+
+
+def test_code_that_came_to_main_before_a_proposal_was_squashed_is_new_to_its_run(repository, tmp_path):
+    before = repository("git", "rev-parse", "HEAD").stdout.strip()
+    (tmp_path / "pipeline/train.py").write_text("second\n")
+    repository("git", "commit", "--quiet", "--all", "--message", "Squashed on top of other code")
+    assert not a_run(source=before).same
+    assert a_run(source=before).changed == ["pipeline/train.py"]
 
 
 def test_a_run_whose_files_are_nowhere_knew_nobody(repository):
@@ -149,6 +175,78 @@ def test_where_it_is_not_the_data_nothing_is_decided(monkeypatch):
         PipelineError, match=r"^params.yaml: ingest: source: unknown key; nothing was decided$"
     ):
         retrain.prepare()
+
+
+# ---- how things stand
+
+
+@pytest.fixture
+def standing(repository, tmp_path, monkeypatch):
+    """The champion of 5 January knows a and b; a run of 2 March, a tie, knew c and d too; e is new.
+
+    Returns what tells how things stand on 4 March.
+    """
+    champion = replace(FIRST, commit=repository("git", "rev-parse", "HEAD").stdout.strip())
+    of_run = retrain._md5(stage.read_yaml(tmp_path / "dvc.lock"), retrain.SPLITS)
+    known = {champion.files["splits"]: ["a", "b"], of_run: ["a", "b", "c", "d"]}
+    monkeypatch.setattr(retrain, "known_ids", lambda md5: pd.Series(known[md5]))
+    monkeypatch.setattr(registry, "versions", lambda: {"1": Version("1", {TAG: champion.line()})})
+    monkeypatch.setattr(registry, "champion", lambda: "1")
+    monkeypatch.setattr(retrain, "drifted", lambda known, new, *_: ["".join(new["message_id"])])
+    monkeypatch.setattr(retrain, "poisoned", lambda known, new, _: "".join(new["message_id"]))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772604000")  # 2026-03-04T06:00
+    messages = pd.DataFrame({"message_id": [*"abcde"], "text": "", "label": "ham", "source": "s", "row": 1})
+    table = pa.Table.from_pandas(messages.assign(received_at=None), MESSAGES, preserve_index=False)
+    stage.write_parquet(tmp_path / retrain.VALIDATED, table.to_batches(), MESSAGES)
+    params = stage.read_params(retrain.Params, "retrain")
+
+    def ran(date, source):
+        told = f"{retrain.MARK}: 2026-{date}T06:00:00Z {source}"
+        repository(
+            "git", "commit", "--quiet", "--all", "--allow-empty", "--message", "Tie", "--message", told
+        )
+
+    def state():
+        return retrain.state("", False, params, "", tmp_path)
+
+    state.ran, state.head = ran, champion.commit
+    return state
+
+
+def test_without_a_run_all_is_new_since_the_champion(standing, tmp_path):
+    set_params(tmp_path, {"train": {"units": 7}})
+    found = standing()
+    assert (found.champion, found.new_rows, found.changed, found.hours) == ("1", 3, ["train.units"], None)
+    assert found.days == pytest.approx(57.9, abs=0.1)
+    assert (found.drifted, found.poisoned, found.runs) == (["cde"], "cde", 0)
+
+
+def test_after_a_tie_only_what_it_did_not_know_is_new(standing, tmp_path, repository):
+    set_params(tmp_path, {"train": {"units": 7}})
+    repository("git", "commit", "--quiet", "--all", "--message", "Fewer")
+    standing.ran("03-02", repository("git", "rev-parse", "HEAD").stdout.strip())
+    found = standing()
+    assert (found.new_rows, found.changed, found.hours, found.days) == (1, [], 48, 2)
+    assert (found.drifted, found.poisoned, found.same) == (["cde"], "e", True)
+    set_params(tmp_path, {"train": {"units": 9, "seed": 2}})
+    assert standing().changed == ["train.seed", "train.units"]
+    repository("git", "checkout", "--quiet", standing.head, "--", "params.yaml")
+    assert standing().changed == []  # others than the run's, and the champion's own
+
+
+def test_runs_of_more_than_a_week_ago_do_not_count(standing):
+    for date in ("02-24", "02-26", "03-01"):
+        standing.ran(date, standing.head)
+    assert standing().runs == 2
+
+
+def test_a_ledger_that_names_a_champion_where_the_registry_has_none_is_one_that_is_gone(
+    standing, monkeypatch
+):
+    monkeypatch.setattr(registry, "champion", lambda: None)
+    assert standing().gone == ""
+    monkeypatch.setattr(ledger, "merged", lambda: [FIRST])
+    assert standing().gone == "ledger.jsonl names one, and the registry has none"
 
 
 def test_what_dvc_says_against_the_data_is_told_and_all_else_is_an_error(repository, tmp_path):

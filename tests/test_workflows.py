@@ -84,7 +84,12 @@ def test_no_retraining_is_cancelled_by_another():
 
 @pytest.mark.parametrize(
     ("review", "repository", "uploads"),
-    [("yes", {"visibility": "private"}, True), ("yes", {"visibility": "public"}, False), ("no", {}, False)],
+    [
+        ("yes", {"private": True}, True),
+        ("yes", {"private": False}, False),
+        ("yes", {}, False),
+        ("no", {}, False),
+    ],
 )
 def test_pages_that_hold_messages_are_kept_where_not_everybody_reads_them(review, repository, uploads):
     steps = WORKFLOWS["retrain"]["jobs"]["retrain"]["steps"]
@@ -114,8 +119,8 @@ def test_every_path_in_a_workflow_exists_or_is_ignored():
     paths = [
         path for file in FILES for path in re.findall(r"^ +(\.?[\w-]+/[\w./-]+)$", file.read_text(), re.M)
     ]
-    assert paths == [".dvc/kept", ".dvc/kept", "data/docs", "data/review"]
-    folders = [f"{path}/" for path in (*paths, ".downloads")]  # which a fresh clone does not have
+    assert paths == ["data/docs", "data/review"]
+    folders = [f"{path}/" for path in (*paths, ".dvc/kept")]  # which a fresh clone does not have
     ignored = subprocess.run(["git", "check-ignore", *folders], cwd=ROOT, capture_output=True, text=True)
     assert ignored.stdout.split() == folders
     assert (ROOT / WORKFLOWS["ci"]["jobs"]["lint"]["steps"][1]["with"]["cache-dependency-path"]).exists()

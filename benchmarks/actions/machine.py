@@ -32,7 +32,7 @@ class GitHub:
     folder: Path  # caches, artifacts, pull requests and issues lie in it
     secrets: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)  # of every machine, as PATH; HOME is its own
-    visibility: str = "private"  # of the repository
+    private: bool = True  # the repository, which not everybody may read
 
     @property
     def caches(self) -> Path:

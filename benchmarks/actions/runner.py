@@ -94,7 +94,7 @@ def _contexts(workflow: Mapping[str, Any], event: Event, github: GitHub) -> dict
     command = ["git", f"--git-dir={github.origin}", "rev-parse", "--verify", MAIN]
     known = {
         "actor": "octocat",
-        "event": {"repository": {"visibility": github.visibility}, **event.payload},
+        "event": {"repository": {"private": github.private}, **event.payload},
         "event_name": event.name,
         "ref": MAIN,
         "ref_name": MAIN.removeprefix("refs/heads/"),

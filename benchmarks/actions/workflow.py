@@ -140,7 +140,7 @@ def _run(value: Any) -> None:
 
 # ---- the schema of a workflow
 
-EVENT = ("github.event.client_payload.*", "github.event.repository.visibility")
+EVENT = ("github.event.client_payload.*", "github.event.repository.private")
 BEFORE = (*(f"github.{name}" for name in GITHUB), *EVENT, "inputs.*")
 STEP = (*BEFORE, "github.token", "env.*", "matrix.*", "steps.*.outputs.*")
 PERMISSIONS = dict.fromkeys(("contents?", "issues?", "pull-requests?"), ("read", "write"))
