@@ -16,8 +16,8 @@ def test_the_workflows_of_this_project_are_modelled():
     assert list(check(OURS / "ci.yml")["jobs"]) == ["lint", "test", "pipeline"]
 
 
-ON, SCHEDULED = "github.event_name != 'push' && github.ref == 'refs/heads/main'"
-JOB = "on:\n", "    runs-on: ubuntu-24.04\n"
+ON, JOB = "on:\n", "    runs-on: ubuntu-24.04\n"
+SCHEDULED = "github.event_name != 'push' && github.ref == 'refs/heads/main'"
 STEP, SECRET = "      - run: make remote\n", "${{ secrets.AWS_ACCESS_KEY_ID }}"
 
 
