@@ -175,7 +175,7 @@ def propose(base: str) -> None:
         return
     subject = f"Retrain: {verdict.partition(' on ')[0]}"[:100]
     body = words(verdict, winner, entries[-1] if entries else None)
-    made = commit(tree, "HEAD", "\n\n".join([subject, body, retrain.told()]))
+    made = commit(tree, "HEAD", "\n\n".join([subject, body, retrain.trailer()]))
     if winner and stage.read_params(Params, "retrain").auto_merge and merge(made, winner, base):
         with stage.one_at_a_time():
             log.info("propose: %s is on %s; %s", subject, base, restore.follow())

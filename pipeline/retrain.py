@@ -172,17 +172,17 @@ def _md5(lock: dict[str, Any], path: Path) -> str | None:
 
 def runs() -> list[Run]:
     """The retrainings that have left a commit on any branch, the newest last; a copy of one is no second."""
-    trailer = f"%(trailers:key={MARK},valueonly,separator=%x20)"
+    shown = f"%H %(trailers:key={MARK},valueonly,separator=%x20)"
     found = {}
-    for line in (git("log", "--all", f"--format=%H {trailer}") or "").splitlines():
-        commit, *told = line.split()
+    for line in (git("log", "--all", f"--format={shown}") or "").splitlines():
+        commit, *words = line.split()
         with suppress(ValueError):  # a commit without the trailer, or with another one
-            time, source = told
+            time, source = words
             found[datetime.fromisoformat(time).astimezone(UTC)] = commit, source
     return [Run(time, *commits) for time, commits in sorted(found.items())]
 
 
-def told() -> str:
+def trailer() -> str:
     """The trailer for the run of now, as `runs` reads it."""
     return f"{MARK}: {ledger.clock():%Y-%m-%dT%H:%M:%SZ} {(git('rev-parse', 'HEAD') or '').strip()}"
 

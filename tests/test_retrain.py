@@ -112,7 +112,7 @@ def test_the_run_of_now_is_told_as_it_is_read(repository, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772431200")
     head = repository("git", "rev-parse", "HEAD").stdout.strip()
     repository(
-        "git", "commit", "--quiet", "--allow-empty", "--message", "Retrain", "--message", retrain.told()
+        "git", "commit", "--quiet", "--allow-empty", "--message", "Retrain", "--message", retrain.trailer()
     )
     (run,) = retrain.runs()
     assert (run.time, run.source) == (datetime(2026, 3, 2, 6, tzinfo=UTC), head)
