@@ -410,7 +410,7 @@ def lived(rehearsal: Rehearsal, name: str, week: Week) -> tuple[Told, list[str]]
 
 
 def duel_of(figures: Mapping[str, Any]) -> str:
-    """The challenger's log loss and the champion's, on the ground that decided: the newest days, else test."""
+    """The log loss of challenger and champion on the ground that decided: the newest days, else test."""
     where = "duel.newest" if f"duel.newest.difference.{CRITERION}" in figures else "duel"
     pair = [figures.get(f"{where}.{who}.{CRITERION}", {}).get("value") for who in ("challenger", "champion")]
     return " / ".join(f"{value:.4f}" for value in pair if value is not None)
