@@ -310,7 +310,7 @@ def undone(rehearsal: Rehearsal) -> None:
 
 def better(rehearsal: Rehearsal) -> None:
     """Many messages at once."""
-    rehearsal.arrive(rehearsal.taken(2400))
+    rehearsal.arrive(rehearsal.taken(3400))
     rehearsal.push("A backlog of labels")
 
 
