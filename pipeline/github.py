@@ -55,7 +55,7 @@ def there() -> bool:
 
 @dataclass(frozen=True)
 class PullRequest:
-    """One that was opened here, whatever has become of it."""
+    """One that was opened once, whatever has become of it."""
 
     number: int
     branch: str
@@ -63,12 +63,11 @@ class PullRequest:
 
 
 def pull_requests() -> list[PullRequest]:
-    """The newest first. Raises: PipelineError."""
-    fields = "number,headRefName,state"
-    told = _gh("pr", "list", "--label", LABEL, "--state", "all", "--limit", "100", "--json", fields)
-    return [
-        PullRequest(one["number"], one["headRefName"], one["state"] == "OPEN") for one in json.loads(told)
-    ]
+    """All of this repository's own branches, by whomever, the newest first. Raises: PipelineError."""
+    fields = "number,headRefName,state,isCrossRepository"
+    told = json.loads(_gh("pr", "list", "--state", "all", "--limit", "1000", "--json", fields))
+    ours = (one for one in told if not one["isCrossRepository"])
+    return [PullRequest(one["number"], one["headRefName"], one["state"] == "OPEN") for one in ours]
 
 
 def pull_request(branch: str, base: str, title: str, body: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from pipeline import cache, github, ledger, plots, restore, retrain, stage
 from pipeline.ledger import Entry
 from pipeline.reasons import Params
-from pipeline.retrain import ACTIONS, MARK, REFUSED, REPORT, REVIEWED, git
+from pipeline.retrain import ACTIONS, INBOX, MADE, MARK, REFUSED, REPORT, REVIEWED, git
 from pipeline.stage import PipelineError
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,6 @@ SHOWN = (
     "roc",
     "calibration",
 )  # of the plots in dvc.yaml: the champion's and the challenger's
-INBOX = "data/inbox"
-MADE = ("dvc.lock", "reports", "data/sources.lock.json", INBOX, "data/inbox.dvc")  # besides the ledger
 BRANCHES = "retrain"  # the folder of all branches of proposals
 TRIES = 3  # of a push that lost a race
 
@@ -93,7 +91,12 @@ def winner_of(verdict: str, entries: Sequence[Entry]) -> Entry | None:
     """The line that register made with this verdict, and that is not merged yet."""
     told = ledger.merged()
     added = (entry for entry in entries if entry not in told)
-    return next((entry for entry in added if f"{entry.verdict}: {entry.reason}" == verdict), None)
+    return next((entry for entry in added if told_by(entry) == verdict), None)
+
+
+def told_by(entry: Entry) -> str:
+    """The verdict as register's report has it."""
+    return f"{entry.verdict}: {entry.reason}"
 
 
 def tree_of(entries: Sequence[Entry]) -> str:
@@ -141,8 +144,10 @@ def merge(made: str, winner: Entry, branch: str) -> bool:
 
 
 def _next(winner: Entry, entries: Sequence[Entry]) -> bool:
-    """Whether it was judged by the champion of these entries."""
-    return winner.previous == (entries[-1].version if entries else None)
+    """Whether it was judged by the champion of these entries, and since that is it."""
+    if not entries:
+        return winner.previous is None
+    return winner.previous == entries[-1].version and winner.time >= entries[-1].time
 
 
 def _must(*command: str, **environment: str) -> str:
@@ -162,66 +167,74 @@ def propose(base: str) -> None:
 
     One that is at origin already is not pushed again. Raises: PipelineError.
     """
-    if git("merge-base", "--is-ancestor", "HEAD", f"origin/{base}") is None:
-        raise PipelineError(
-            f"propose: origin's {base} lacks commits that are here; push them, and run it again"
-        )
-    verdict, entries = stage.read_json(REGISTERED)["verdict"], ledger.read()
+    retrain.see_that_it_is_published(base)
+    verdict, entries, fetched = stage.read_json(REGISTERED)["verdict"], ledger.read(), branches(base)
+    if verdict in map(told_by, ledger.merged()):
+        log.info("propose: this winner is on %s already; %s", base, followed())
+        return
     winner = winner_of(verdict, list(filter(None, [ledger.proposed()])))
     pictures(stage.read_yaml(stage.DEFINITIONS)["plots"])
     tree = tree_of([*entries, winner] if winner else entries)
-    if tree in _must("log", "--format=%T", f"origin/{base}", *branches()).split():
+    if tree in _must("log", "--format=%T", f"origin/{base}", *fetched).split():
         log.info("propose: this retraining is at origin already")
         return
     subject = f"Retrain: {verdict.partition(' on ')[0]}"[:100]
     body = words(verdict, winner, entries[-1] if entries else None)
     made = commit(tree, "HEAD", "\n\n".join([subject, body, retrain.trailer()]))
     if winner and stage.read_params(Params, "retrain").auto_merge and merge(made, winner, base):
-        with stage.one_at_a_time():
-            log.info("propose: %s is on %s; %s", subject, base, restore.follow())
+        log.info("propose: %s is on %s; %s", subject, base, followed())
         return
     branch = f"{BRANCHES}/{ledger.clock():%Y-%m-%d}-{made[:8]}"
     _must("push", "--quiet", "--force", "origin", f"{made}:refs/heads/{branch}")
     log.info("propose: %s: branch %s", subject, branch)
     if winner and not _next(winner, ledger.merged()):
-        log.warning("warning: the champion that it was judged by is not on %s: push its line", base)
+        log.warning("warning: it was not judged by the champion that %s names: it stays a branch", base)
     elif winner and not github.there():
         log.info("propose: without `gh` and GH_TOKEN: open the pull request of that branch yourself")
 
 
-def branches() -> list[str]:
-    """All proposals at origin, as this clone names them; the newest last."""
+def followed() -> str:
+    """Makes the registry follow what is on the default branch now, and says what was done."""
+    with stage.one_at_a_time():
+        return restore.follow()
+
+
+def branches(base: str) -> list[str]:
+    """All proposals at origin, as this clone names them, the newest last; `base` is fetched too."""
     there = f"refs/remotes/origin/{BRANCHES}/"
-    _must("fetch", "--quiet", "--prune", "origin", f"+refs/heads/{BRANCHES}/*:{there}*")
+    tips = f"+refs/heads/{base}:refs/remotes/origin/{base}", f"+refs/heads/{BRANCHES}/*:{there}*"
+    _must("fetch", "--quiet", "--prune", "origin", *tips)
     return _must("for-each-ref", "--sort=committerdate", "--format=%(refname:lstrip=2)", there).split()
 
 
-def waiting() -> list[str]:
+def waiting(base: str) -> list[str]:
     """The proposals whose winner waits, if it was judged by the champion of now; the newest last."""
     found, told = [], ledger.merged()
-    for branch in branches():
+    for branch in branches(base):
         report, entries = retrain.at(branch, REGISTERED), ledger.at(branch)
         winner = winner_of((report or {}).get("verdict", ""), entries)
         if winner and _next(winner, told):
-            found.append(branch)
+            found.append(branch.removeprefix("origin/"))
     return found
 
 
 def offer(base: str) -> None:
-    """Opens the pull request of the newest winner that waits, if it has had none, and closes older ones.
+    """Opens the pull request of the newest winner that waits, and closes those that it or others overtook.
 
-    Raises: PipelineError.
+    One that a person has closed is not opened again, and closes none. Raises: PipelineError.
     """
-    if not (github.there() and (found := waiting())):
+    if not github.there():
         return
-    newest, known = found[-1].removeprefix("origin/"), github.pull_requests()
-    if newest not in {one.branch for one in known}:
-        github.pull_request(newest, base, *asked(found[-1]))
-    elif newest not in {one.branch for one in known if one.open}:
-        return  # a person has closed it
+    found = waiting(base)
+    known = [one for one in github.pull_requests() if one.branch.startswith(f"{BRANCHES}/")]
+    if found and found[-1] not in {one.branch for one in known}:
+        github.pull_request(found[-1], base, *asked(f"origin/{found[-1]}"))
+    rejected = bool(found) and found[-1] in {one.branch for one in known if not one.open}
     for one in known:
-        if one.open and one.branch.startswith(f"{BRANCHES}/") and one.branch != newest:
-            github.close_pull_request(one.number, f"{newest} is newer.")
+        if one.open and one.branch not in found:
+            github.close_pull_request(one.number, "Another champion serves by now.")
+        elif one.open and one.branch != found[-1] and not rejected:
+            github.close_pull_request(one.number, f"{found[-1]} is newer.")
 
 
 def asked(ref: str) -> tuple[str, str]:
@@ -244,18 +257,10 @@ def issue() -> None:
     github.issue("The guard refuses the data" if refused else "New labels look tampered with", body)
 
 
-def default_branch() -> str:
-    """Origin's, where proposals go; else the one that this clone is on."""
-    told = git("symbolic-ref", "--short", "refs/remotes/origin/HEAD") or _must(
-        "symbolic-ref", "--short", "HEAD"
-    )
-    return os.environ.get("GITHUB_REF_NAME") or told.strip().removeprefix("origin/")
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     argparse.ArgumentParser(description=__doc__).parse_args(argv)
     code = stage.read_json(REPORT)["figures"]["exit_code"]["value"]
-    base = default_branch()
+    base = retrain.default_branch()
     if code in {ACTIONS[action] for action in REVIEWED}:
         issue()
     if code == ACTIONS["retrain"]:

@@ -18,8 +18,8 @@ NAMES = {"tokenizer": "tokenizer.json", "network": "model.keras", "decision": "d
 def restore(entries: Sequence[Entry], numbers: Collection[str | None] = ()) -> None:
     """Every version that was ever in service, and the aliases; killed, it goes on.
 
-    numbers: where given, only these, and of them those alone whose files are there, besides the champion.
-    Raises: PipelineError, where the registry holds anything else; Gone, where bytes are nowhere.
+    numbers: where given, only these, and of them those alone that can be rebuilt, besides the champion.
+    Raises: PipelineError, where the registry holds anything else; Gone, where bytes are nowhere; Otherwise.
     """
     if not entries:
         raise PipelineError(f"{ledger.LEDGER}: no entry, so there is nothing to restore")
@@ -41,7 +41,7 @@ def restore(entries: Sequence[Entry], numbers: Collection[str | None] = ()) -> N
             continue
         try:
             rebuild(wanted[number])
-        except cache.Gone as missing:
+        except (cache.Gone, ledger.Otherwise) as missing:
             if not numbers or number == entries[-1].version:
                 raise
             log.warning("warning: version %s: %s", number, missing)

@@ -38,6 +38,8 @@ REFUSED = REVIEW / "refused.txt"  # what the guard said, a line each
 VALIDATED = Path("data/validated/messages.parquet")
 SPLITS = Path("data/vectorized/splits.parquet")
 LOCK = Path("dvc.lock")
+INBOX = "data/inbox"
+MADE = ("dvc.lock", "reports", "data/sources.lock.json", INBOX, "data/inbox.dvc")  # besides the ledger
 MARK = "Retrained-at"  # the trailer of what retraining leaves, which a squash keeps: a time, and a commit
 ACTIONS = {"retrain": 0, "wait": 3, "blocked": 4, "refused": 5}  # and the exit code of `decide`
 NOBODY = pd.Series([], dtype="str")  # no message_id
@@ -110,9 +112,10 @@ def drifted(known: pd.DataFrame, new: pd.DataFrame, params: Params, pages: Path)
     return [any(check.alarm for check in drift.ask(known, one, pages, by)) for one in large]
 
 
-def poisoned(known: pd.DataFrame, new: pd.DataFrame, pages: Path) -> str:
+def poisoned(known: pd.DataFrame, new: pd.DataFrame, untried: pd.DataFrame, pages: Path) -> str:
     """What in the new labels looks tampered with; empty where nothing does, or too few are there to ask."""
     by = stage.read_params(poisoning.Params, "poisoning")
+    new = untried if poisoning.enough(untried, by) else new  # small portions are asked about together
     if not (poisoning.enough(known, by) and poisoning.enough(new, by)):
         return ""
     checks = poisoning.ask(poisoning.judge_by_reference(known, new), new, pages, by)
@@ -193,6 +196,28 @@ def git(*command: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
+def default_branch() -> str:
+    """Origin's, where proposals go; else the one that this clone is on. Raises: PipelineError."""
+    names = (git("symbolic-ref", "--short", name) for name in ("refs/remotes/origin/HEAD", "HEAD"))
+    told = next(filter(None, [os.environ.get("GITHUB_REF_NAME"), *names]), None)
+    if told is None:
+        raise PipelineError("retrain: this clone is on no branch; `git switch` to the one where proposals go")
+    return told.strip().removeprefix("origin/")
+
+
+def see_that_it_is_published(base: str) -> None:
+    """Raises: PipelineError, where origin's `base` lacks what a retraining here would come from."""
+    if git("merge-base", "--is-ancestor", "HEAD", f"origin/{base}") is None:
+        raise PipelineError(
+            f"retrain: origin's {base} lacks commits that are here; push them, and run it again"
+        )
+    others = [f":(exclude){path}" for path in (*MADE, LEDGER)]
+    if mine := git("diff", "--name-only", "HEAD", "--", ".", *others):
+        raise PipelineError(
+            f"retrain: {mine.split()[0]}: not as in the last commit; commit it, and run it again"
+        )
+
+
 def at(commit: str, path: Path) -> dict[str, Any] | None:
     """A file of a commit; None where this clone has no such commit or file."""
     content = git("show", f"{commit}:{path}") if commit else None
@@ -239,7 +264,7 @@ def state(request: str, force: bool, params: Params, gone: str, pages: Path) -> 
         days=days if hours is None else min(days, hours / 24),
         new_rows=len(untried),
         drifted=drifted(reference, new, params, pages) if champion else [],
-        poisoned=poisoned(reference, untried, pages) if champion else "",
+        poisoned=poisoned(reference, new, untried, pages) if champion else "",
         changed=[name for name in others if last is None or name in last.changed],
         hours=hours,
         runs=sum(now - one.time < timedelta(days=7) for one in ran),
@@ -285,6 +310,7 @@ def run(dry: bool) -> None:
     if dry:
         print(cache.dvc("repro", "--dry", "--allow-missing").stdout, end="")
         return
+    see_that_it_is_published(default_branch())
     if said := repro(**{PROPOSES: "1"}):
         raise PipelineError(f"retrain: nothing was retrained: {said[0]}")
     verdict = stage.read_json(Path("reports/register.json"))["verdict"]

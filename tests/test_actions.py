@@ -357,7 +357,7 @@ def test_an_artifact_has_what_is_not_hidden_below_what_its_paths_share_and_is_wr
 def test_gh_has_the_permissions_of_the_job_and_what_it_does_not_model_ends_the_run(do, hub):
     token = '  env: {GH_TOKEN: "${{ github.token }}"}\n'
     ask, label = (
-        "gh pr list --label l --state open --limit 100 --json number,title",
+        "gh pr list --state open --limit 1000 --json number,title",
         "gh label create retrain --force",
     )
     result = do(f"- run: {ask}\n{token}- run: {label}\n{token}")

@@ -87,11 +87,11 @@ def test_pull_requests_need_gh_and_a_token(gh, monkeypatch):
     assert not github.there()
 
 
-def test_a_pull_request_has_the_label_by_which_it_is_found(gh):
+def test_a_pull_request_is_opened_found_and_closed_and_those_from_forks_are_not(gh):
     github.pull_request("retrain/x", "main", "Retrain: promote", "**better**")
     known = [
-        {"number": n, "headRefName": f"retrain/{n}", "state": state}
-        for n, state in ((2, "OPEN"), (1, "MERGED"))
+        {"number": n, "headRefName": f"retrain/{n}", "state": state, "isCrossRepository": n == 3}
+        for n, state in ((3, "OPEN"), (2, "OPEN"), (1, "MERGED"))
     ]
     (gh / "known.json").write_text(json.dumps(known))
     assert github.pull_requests() == [
@@ -102,7 +102,7 @@ def test_a_pull_request_has_the_label_by_which_it_is_found(gh):
     assert calls(gh) == [
         "label create retrain --force",
         "pr create --head retrain/x --base main --title Retrain: promote --body-file --label retrain",
-        "pr list --label retrain --state all --limit 100 --json number,headRefName,state",
+        "pr list --state all --limit 1000 --json number,headRefName,state,isCrossRepository",
         "pr close 2 --comment retrain/3 is newer.",
     ]
     assert (gh / "bodies.txt").read_text() == "**better**"

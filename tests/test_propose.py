@@ -199,13 +199,14 @@ def test_a_winner_whose_champion_only_the_registry_knows_is_a_branch_and_said(
     propose.main([])
     assert len(branches(retrained)) == 1
     assert hub.requests == []
-    assert caplog.messages == ["warning: the champion that it was judged by is not on main: push its line"]
+    said = "warning: it was not judged by the champion that main names: it stays a branch"
+    assert caplog.messages == [said]
 
 
 def test_what_was_not_pushed_is_not_published(retrained):
     retrained("git", "commit", "--quiet", "--allow-empty", "--message", "Not ready")
     with pytest.raises(
-        PipelineError, match=r"^propose: origin's main lacks commits that are here; push them"
+        PipelineError, match=r"^retrain: origin's main lacks commits that are here; push them"
     ):
         propose.main([])
     assert branches(retrained) == []
@@ -238,14 +239,35 @@ def test_a_proposal_that_a_person_closed_stays_closed_and_closes_none(retrained,
     assert hub.open() == before
 
 
-@pytest.mark.parametrize("merged", [WINNER, replace(WINNER, version="7", time="2026-02-03T08:00:00+00:00")])
-def test_what_is_merged_or_was_judged_by_another_champion_is_no_proposal(retrained, hub, monkeypatch, merged):
+@pytest.mark.parametrize(
+    "later",
+    [
+        replace(WINNER, version="7", reason="better", time="2026-02-03T08:00:00+00:00"),
+        replace(FIRST, verdict="rollback", previous="2", time="2026-02-03T08:00:00+00:00"),
+    ],
+)
+def test_a_proposal_that_a_later_line_overtook_is_closed(retrained, hub, later):
+    propose.main([])
+    merged(retrained, FIRST, later)
+    decided("wait", "did not retrain: nothing has changed since the last run")
+    propose.main([])
+    assert hub.open() == []
+    assert hub.comments == {1: "Another champion serves by now."}
+
+
+def merged(run, *entries):
+    """These lines are on main, also at origin."""
+    propose.ledger.LEDGER.write_text(propose.ledger.text(entries))
+    run("git", "commit", "--quiet", "--message", "Merged", "--", "ledger.jsonl")
+    run("git", "push", "--quiet", "origin", "main")
+
+
+@pytest.mark.parametrize("line", [WINNER, replace(WINNER, version="7", time="2026-02-03T08:00:00+00:00")])
+def test_what_is_merged_or_was_judged_by_another_champion_is_no_proposal(retrained, hub, monkeypatch, line):
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(propose.github, "there", lambda: False)
         propose.main([])
-    propose.ledger.LEDGER.write_text(f"{FIRST.line()}\n{merged.line()}\n")
-    retrained("git", "commit", "--quiet", "--message", "Merged", "--", "ledger.jsonl")
-    retrained("git", "push", "--quiet", "origin", "main")
+    merged(retrained, FIRST, line)
     decided("wait", "did not retrain: nothing has changed since the last run")
     propose.main([])
     assert hub.requests == []
@@ -262,7 +284,7 @@ def test_no_password_reaches_a_commit(retrained):
 
 def test_outside_a_branch_nobody_knows_where_a_proposal_goes(retrained):
     retrained("git", "switch", "--quiet", "--detach")
-    with pytest.raises(PipelineError, match=r"^git symbolic-ref: .*HEAD is not a symbolic ref$"):
+    with pytest.raises(PipelineError, match=r"^retrain: this clone is on no branch; `git switch` to"):
         propose.main([])
     assert branches(retrained) == []
 
@@ -323,7 +345,10 @@ def test_where_the_owner_said_so_the_alias_follows_after_the_push(automatic):
     propose.main([])
     assert followed == [origin(run, "rev-parse", "main")]
     assert run("git", "rev-parse", "origin/main").stdout.split() == followed[0]
-    assert origin(run, "branch", "--format=%(refname:short)") == ["main"]
+    assert branches(run) == []
+    propose.main([])  # by hand, as after a kill
+    assert followed == [origin(run, "rev-parse", "main")] * 2
+    assert branches(run) == []
 
 
 def test_a_push_that_lost_the_race_is_tried_again_on_top_of_what_came(automatic, tmp_path):
@@ -374,9 +399,8 @@ def test_a_push_that_is_refused_is_one_line_and_leaves_origin_as_it_was(retraine
     assert origin(retrained, "for-each-ref") == before
 
 
-def test_an_issue_has_what_the_guard_said(retrained, monkeypatch):
+def test_an_issue_has_what_the_guard_said(retrained, hub, monkeypatch):
     asked = []
-    monkeypatch.setattr(propose.github, "there", lambda: True)
     monkeypatch.setattr(propose.github, "issue", lambda *told: asked.append(told))
     verdict = "did not retrain: the guard refuses the data: a.csv: row 91: torn"
     decided("refused", verdict)

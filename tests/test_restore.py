@@ -274,6 +274,17 @@ def test_registry_that_was_lost_gets_its_champion_also_where_the_one_before_is_g
 
 
 @pytest.mark.slow
+def test_registry_that_was_lost_gets_its_champion_also_where_the_one_before_answers_otherwise(lost, caplog):
+    project, _ = lost
+    first, second, back = ledger.read()
+    ledger.LEDGER.write_text(ledger.text([first, replace(second, answers=[0.5, 0.123456]), back]))
+    committed(runner(project.folder))
+    ledger.main(["follow"])
+    assert project.aliases() == {"champion": "1"}
+    assert "warning: version 3: version 3: 0." in caplog.text
+
+
+@pytest.mark.slow
 def test_registry_stays_without_a_champion_where_its_files_are_gone_and_says_so_each_time(lost):
     project, _ = lost
     first, second, back = ledger.read()

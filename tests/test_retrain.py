@@ -177,6 +177,37 @@ def test_where_it_is_not_the_data_nothing_is_decided(monkeypatch):
         retrain.prepare()
 
 
+def test_what_is_not_at_origin_is_not_retrained(repository, tmp_path):
+    repository("git", "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
+    repository("git", "remote", "add", "origin", "origin.git")
+    with pytest.raises(
+        PipelineError, match=r"^retrain: origin's main lacks commits that are here; push them, "
+    ):
+        retrain.run(dry=False)
+    repository("git", "push", "--quiet", "origin", "main")
+    repository("git", "switch", "--quiet", "--detach")
+    repository("git", "remote", "set-head", "origin", "main")
+    assert retrain.default_branch() == "main"
+    (tmp_path / "dvc.lock").write_text("what a retraining makes")
+    retrain.see_that_it_is_published("main")
+    set_params(tmp_path, {"train": {"seed": 7}})
+    with pytest.raises(
+        PipelineError, match=r"^retrain: params.yaml: not as in the last commit; commit it, and"
+    ):
+        retrain.run(dry=False)
+
+
+@pytest.mark.parametrize(("few", "asked"), [(True, 9), (False, 3)])
+def test_new_labels_in_small_portions_are_asked_about_together(few, asked, monkeypatch, tmp_path):
+    found = []
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(retrain.poisoning, "enough", lambda messages, _: not few or len(messages) > 3)
+    monkeypatch.setattr(retrain.poisoning, "judge_by_reference", lambda known, new: found.append(len(new)))
+    monkeypatch.setattr(retrain.poisoning, "ask", lambda *_: [])
+    retrain.poisoned(*(pd.DataFrame(index=range(rows)) for rows in (5, 9, 3)), tmp_path)
+    assert found == [asked]
+
+
 # ---- how things stand
 
 
@@ -193,7 +224,7 @@ def standing(repository, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "versions", lambda: {"1": Version("1", {TAG: champion.line()})})
     monkeypatch.setattr(registry, "champion", lambda: "1")
     monkeypatch.setattr(retrain, "drifted", lambda known, new, *_: ["".join(new["message_id"])])
-    monkeypatch.setattr(retrain, "poisoned", lambda known, new, _: "".join(new["message_id"]))
+    monkeypatch.setattr(retrain, "poisoned", lambda known, new, untried, _: "".join(untried["message_id"]))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772604000")  # 2026-03-04T06:00
     messages = pd.DataFrame({"message_id": [*"abcde"], "text": "", "label": "ham", "source": "s", "row": 1})
     table = pa.Table.from_pandas(messages.assign(received_at=None), MESSAGES, preserve_index=False)

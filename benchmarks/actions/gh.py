@@ -18,7 +18,7 @@ from typing import Any
 import filelock
 
 COMMANDS = {  # the permission that each needs, and its flags: all are given, and no other
-    "pr list": ("pull-requests: read", "--label --state --limit --json"),
+    "pr list": ("pull-requests: read", "--state --limit --json"),
     "pr create": ("pull-requests: write", "--head --base --title --body-file --label"),
     "pr close": ("pull-requests: write", "argument --comment"),
     "issue list": ("issues: read", "--state --label --json"),
@@ -28,8 +28,8 @@ COMMANDS = {  # the permission that each needs, and its flags: all are given, an
 }
 VALUES = {  # of which no other is modelled
     "--state": ("all", "open"),
-    "--json": ("number,headRefName,state", "number,title"),
-    "--limit": ("100",),
+    "--json": ("number,headRefName,state,isCrossRepository", "number,title"),
+    "--limit": ("1000",),
 }
 UNMODELLED = "unmodelled"  # a file beside the program
 
@@ -72,6 +72,7 @@ def _carried_out(what: str, given: Given, record: Record, origin: str) -> str:
         case "pr create":
             _merges(open_ones, given["--head"], given["--base"], origin)
             branches = {"headRefName": given["--head"], "baseRefName": given["--base"]}
+            branches |= {"isCrossRepository": False}
             items.append(_new(record, given) | branches)
         case "pr close":
             _numbered(items, given)["comments"].append(given["--comment"])
@@ -86,8 +87,8 @@ def _carried_out(what: str, given: Given, record: Record, origin: str) -> str:
 
 
 def _shown(items: list[Item], given: Given) -> str:
-    """Those of the label, the newest first, in the fields that were asked for."""
-    found = [item for item in reversed(items) if given["--label"] in item["labels"]]
+    """Those of the label, if one was given, the newest first, in the fields that were asked for."""
+    found = [item for item in reversed(items) if given.get("--label") in (None, *item["labels"])]
     return json.dumps([{name: item[name] for name in given["--json"].split(",")} for item in found])
 
 
