@@ -52,10 +52,10 @@ screenshots: $(STAMP) ## take the pictures of docs/screenshots again, of what `m
 	python -m benchmarks.screenshots
 
 test: $(STAMP) ## every test that needs nothing but the lock
-	python -m pytest -n 2 --dist loadfile -m "not network and not server and not browser"
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not network and not server and not browser"
 
 test-all: $(STAMP) ## also those that need the SMS messages, PostgreSQL or Chromium, skipped with the reason where missing
-	python -m pytest -n 2 --dist loadfile -rs
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -rs
 
 lint: $(STAMP) ## style, formatting and types
 	ruff check .
