@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import keras
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -45,6 +46,7 @@ class Project:
             stage.write_parquet(folder / f"{name}.parquet", batches, schema)
         tokenizer = fit_tokenizer(rows["body"], Params(Shares(0.4, 0.3, 0.3), "s", 7, 365, 99, 400, 30, 10))
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+        keras.utils.set_random_seed(1)
         size = models.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0)
         models.save(models.MODELS["dense"](size), folder / "model.keras")
         self.decide(threshold=0.5)

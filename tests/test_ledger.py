@@ -272,7 +272,7 @@ def test_rollback_that_cannot_be_is_refused_and_moves_nothing(project):
             call("rollback", *arguments)
         assert str(refused.value) == line
     decision = project.artifacts("1") / "decision.json"
-    decision.write_text(decision.read_text().replace('"slope": 1.0', '"slope": 3.0'))
+    decision.write_text(decision.read_text().replace('"slope": 1.0', '"slope": 999.0'))
     with pytest.raises(PipelineError, match=r"^version 1: 0\.\d+ for 'WIN .*, where it said 0\.\d+: "):
         call("rollback", "--reason", "because")
     (project.artifacts("1") / "network" / "saved_model.pb").unlink()
