@@ -55,6 +55,11 @@ class Entry:
             return None
         return parsed(version.tags[TAG], f"version {version.number}: its tag {TAG}")
 
+    @property
+    def told(self) -> str:
+        """The verdict as register's report has it."""
+        return f"{self.verdict}: {self.reason}"
+
     def line(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False)
 

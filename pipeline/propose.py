@@ -91,12 +91,7 @@ def winner_of(verdict: str, entries: Sequence[Entry]) -> Entry | None:
     """The line that register made with this verdict, and that is not merged yet."""
     told = ledger.merged()
     added = (entry for entry in entries if entry not in told)
-    return next((entry for entry in added if told_by(entry) == verdict), None)
-
-
-def told_by(entry: Entry) -> str:
-    """The verdict as register's report has it."""
-    return f"{entry.verdict}: {entry.reason}"
+    return next((entry for entry in added if entry.told == verdict), None)
 
 
 def tree_of(entries: Sequence[Entry]) -> str:
@@ -169,7 +164,7 @@ def propose(base: str) -> None:
     """
     retrain.see_that_it_is_published(base)
     verdict, entries, fetched = stage.read_json(REGISTERED)["verdict"], ledger.read(), branches(base)
-    if verdict in map(told_by, ledger.merged()):
+    if verdict in {entry.told for entry in ledger.merged()}:
         log.info("propose: this winner is on %s already; %s", base, followed())
         return
     winner = winner_of(verdict, list(filter(None, [ledger.proposed()])))

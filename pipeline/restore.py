@@ -100,7 +100,7 @@ def _tags(entry: Entry) -> Mapping[str, str]:
         "model_hash": entry.model_hash,
         "data_hash": entry.data_hash,
         "git_commit": entry.commit,
-        "verdict": f"{entry.verdict}: {entry.reason}",
+        "verdict": entry.told,
         ledger.TAG: entry.line(),
     }
 
