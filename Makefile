@@ -17,10 +17,10 @@ repro: $(STAMP) ## run the pipeline: whatever changed since the last run, and re
 
 retrain: export WHY := $(value REASON)
 retrain: remote ## retrain if there is reason to, and propose the winner, as CI does each day; REASON='...' is one
-	@code=0; python -m pipeline.retrain decide --request="$$WHY" $(if $(FORCE),--force) || code=$$?; \
+	@code=0; python -m pipeline retrain decide --request="$$WHY" $(if $(FORCE),--force) || code=$$?; \
 	case $$code in \
-	  0) python -m pipeline.retrain run && dvc push && python -m pipeline.propose ;; \
-	  3 | 4 | 5) python -m pipeline.propose ;; \
+	  0) python -m pipeline retrain run && dvc push && python -m pipeline propose ;; \
+	  3 | 4 | 5) python -m pipeline propose ;; \
 	  *) exit $$code ;; \
 	esac
 
@@ -32,10 +32,10 @@ current: $(STAMP) ## see that dvc.lock is what this code and these params make
 
 predict: export MESSAGE := $(value TEXT)
 predict: $(STAMP) ## ask the champion about one message: make predict TEXT='WIN a prize now'
-	@printf '%s\n' "$$MESSAGE" | python -m pipeline.score - -
+	@printf '%s\n' "$$MESSAGE" | python -m pipeline score - -
 
 serve: $(STAMP) ## the champion answers on http://127.0.0.1:5001/invocations, until Ctrl-C; PORT for another port
-	@exec python -m pipeline.serve --port "$${PORT:-5001}"
+	@exec python -m pipeline serve --port "$${PORT:-5001}"
 
 ui: $(STAMP) ## browse runs, models and versions on http://127.0.0.1:5000, or say where they are
 	@case "$$MLFLOW_TRACKING_URI" in \

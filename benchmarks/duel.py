@@ -15,14 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from pipeline import duel, metrics, register, stage
-from pipeline.stage import PipelineError
+from pipeline.core.cli import run_stage
+from pipeline.core.errors import PipelineError
+from pipeline.core.params import read_params, read_yaml
+from pipeline.core.tables import read_csv
+from pipeline.evaluation import bootstrap, champion_challenger
+from pipeline.registry import promotion
 
 Flags = NDArray[np.bool_]  # (duels, messages)
 Pair = tuple[Flags, Flags]  # labelled spam by the champion and by the challenger
 
 CONFUSION = Path("reports/plots/confusion.csv")
-TRUTHS = {"equal": 0.0, "better by 0.02": 0.02, "worse by 0.01": -0.01}  # of F1 at the fixed threshold
+TRUTHS = {
+    "equal": 0.0,
+    "better by 0.02": 0.02,
+    "worse by 0.01": -0.01,
+}  # of F1 at the fixed threshold
 SIZES = (1, 2, 3, 4)  # times our test set
 VERDICTS = ("promote", "tie", "keep")
 POPULATION = 2_000_000  # messages of a class, by which the true figures are taken
@@ -46,7 +54,9 @@ class Kind:
         within = self.hard_share * self.hard[1] ** 2 + (1 - self.hard_share) * self.easy[1] ** 2
         return float(np.sqrt(apart + within))
 
-    def logits(self, rng: np.random.Generator, size: tuple[int, ...], correlation: float) -> NDArray:
+    def logits(
+        self, rng: np.random.Generator, size: tuple[int, ...], correlation: float
+    ) -> NDArray:
         """(2, *size): of two models; `correlation` is that of the two."""
         hard = rng.random(size) < self.hard_share
         own = np.where(hard, rng.normal(*self.hard, size), rng.normal(*self.easy, size)) - self.mean
@@ -77,7 +87,9 @@ class World:
     shift: float  # of the challenger's spam logits, which makes it better or worse
 
     @classmethod
-    def of(cls, correlations: tuple[float, float], budget: float, spam_share: float, apart: float) -> "World":
+    def of(
+        cls, correlations: tuple[float, float], budget: float, spam_share: float, apart: float
+    ) -> "World":
         """That in which the challenger's F1 is `apart` from the champion's, who loses `budget` of the ham."""
         rng = np.random.default_rng(0)
         ham = HAM.logits(rng, (POPULATION,), correlations[0])
@@ -102,23 +114,32 @@ class World:
 # ---- the duel, many at a time
 
 
-def verdicts(challengers: Flags, champions: Flags, ham: int, rule: duel.Rule) -> NDArray[np.str_]:
+def verdicts(
+    challengers: Flags, champions: Flags, ham: int, rule: champion_challenger.Rule
+) -> NDArray[np.str_]:
     """(duels,): what `duel.compared` says of each by F1, on the same resamples. Of the rows, ham come first.
 
     A resample depends on the rows' labels alone: counted once, it serves all duels, by a product of matrices.
     """
     rows = champions.shape[1]
-    draws = metrics._resampled(np.arange(rows) >= ham, rule.resamples, rule.seed)
+    draws = bootstrap._resampled(np.arange(rows) >= ham, rule.resamples, rule.seed)
     times = np.array([np.bincount(index, minlength=rows) for index in draws], np.float32)
 
-    def f1(flags: Flags) -> NDArray[np.float64]:  # (resamples, duels); whole numbers are exact in float32
+    def f1(
+        flags: Flags,
+    ) -> NDArray[np.float64]:  # (resamples, duels); whole numbers are exact in float32
         flagged = (times @ flags.T.astype(np.float32)).astype(np.float64)
         caught = (times[:, ham:] @ flags[:, ham:].T.astype(np.float32)).astype(np.float64)
         return 2 * caught / (flagged + rows - ham)
 
     apart = f1(challengers) - f1(champions)
-    better, worse = np.mean(apart > rule.margin, axis=0), np.mean(apart < min(rule.margin, 0), axis=0)
-    return np.where(better >= rule.confidence, "promote", np.where(worse >= rule.confidence, "keep", "tie"))
+    better, worse = (
+        np.mean(apart > rule.margin, axis=0),
+        np.mean(apart < min(rule.margin, 0), axis=0),
+    )
+    return np.where(
+        better >= rule.confidence, "promote", np.where(worse >= rule.confidence, "keep", "tie")
+    )
 
 
 # ---- the table
@@ -130,7 +151,9 @@ def share(k: int, n: int) -> str:
     return f"{100 * k / n:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
-def lines(duels: int, ham: int, spam: int, budget: float, rule: duel.Rule) -> Iterator[str]:
+def lines(
+    duels: int, ham: int, spam: int, budget: float, rule: champion_challenger.Rule
+) -> Iterator[str]:
     """The table, a line for each pair of models and size of the test set."""
     yield f"| errors | champion's F1 | challenger | messages | {' | '.join(f'{v}, %' for v in VERDICTS)} |"
     yield "|---" * 7 + "|"
@@ -138,24 +161,32 @@ def lines(duels: int, ham: int, spam: int, budget: float, rule: duel.Rule) -> It
         for truth, apart in TRUTHS.items():
             world = World.of(correlations, budget, spam / (ham + spam), apart)
             for times in SIZES:
-                pair = world.labelled(np.random.default_rng(times), duels, times * ham, times * spam)
+                pair = world.labelled(
+                    np.random.default_rng(times), duels, times * ham, times * spam
+                )
                 said = verdicts(pair[1], pair[0], times * ham, rule)
-                shares = " | ".join(share(int(np.sum(said == verdict)), duels) for verdict in VERDICTS)
+                shares = " | ".join(
+                    share(int(np.sum(said == verdict)), duels) for verdict in VERDICTS
+                )
                 yield f"| {errors} | {world.f1:.3f} | {truth} | {times * (ham + spam):,} | {shares} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.duel", description=__doc__.splitlines()[0])
-    parser.add_argument("--duels", type=int, default=500, help="of each line of the table (default: 500)")
+    parser.add_argument(
+        "--duels", type=int, default=500, help="of each line of the table (default: 500)"
+    )
     duels = parser.parse_args().duels
-    rule = stage.read_params(register.Params, "register").duel
+    rule = read_params(promotion.Params, "register").duel
     if rule.criterion != "f1":
-        raise PipelineError(f"params.yaml: register.duel.criterion: {rule.criterion}; this table is of f1")
-    budget = stage.read_yaml()["evaluate"]["lost_ham_budget"]
-    actual = stage.read_csv(CONFUSION)["actual"]
+        raise PipelineError(
+            f"params.yaml: register.duel.criterion: {rule.criterion}; this table is of f1"
+        )
+    budget = read_yaml()["evaluate"]["lost_ham_budget"]
+    actual = read_csv(CONFUSION)["actual"]
     for line in lines(duels, actual.count("ham"), actual.count("spam"), budget, rule):
         print(line, flush=True)
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    run_stage(main)

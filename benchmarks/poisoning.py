@@ -16,7 +16,11 @@ import pandas as pd
 from scipy import stats
 from tqdm import tqdm
 
-from pipeline import baseline, poisoning, stage, text
+from pipeline.core.params import read_params
+from pipeline.core.tables import read_parquet
+from pipeline.models import baseline
+from pipeline.monitoring import poisoning
+from pipeline.preprocessing import near_duplicates
 
 MESSAGES = Path("data/validated/messages.parquet")
 NEW, WORKERS = 1000, 2
@@ -104,15 +108,17 @@ def parted(messages: pd.DataFrame, rng: np.random.Generator) -> tuple[pd.DataFra
     return messages[~chosen], new.assign(source=np.where(new.index < len(new) // 2, *SOURCES))
 
 
-def alarms_of(seed: int, messages: pd.DataFrame, settings: dict[str, Tamper]) -> dict[str, list[str]]:
+def alarms_of(
+    seed: int, messages: pd.DataFrame, settings: dict[str, Tamper]
+) -> dict[str, list[str]]:
     """By setting, the checks that alarm; the model of the reference is fitted once."""
     rng = np.random.default_rng(seed)
     reference, new = parted(messages, rng)
     known, spam = reference["text"].tolist(), (reference["label"] == "spam").to_numpy()
-    folds = baseline.out_of_fold_scores(known, spam, text.campaign_keys(known))
+    folds = baseline.out_of_fold_scores(known, spam, near_duplicates.campaign_keys(known))
     tampered = {name: tamper(new, rng) for name, tamper in settings.items()}
     score = baseline.baseline_scorer(known, spam)
-    params = stage.read_params(poisoning.Params, "poisoning")
+    params = read_params(poisoning.Params, "poisoning")
     found = {}
     for name, rows in tampered.items():
         called = score(rows["text"].tolist()) > 0.5
@@ -132,11 +138,15 @@ def main() -> None:
     parser.add_argument("--clean", type=int, default=20)
     parser.add_argument("--messages", type=Path, default=MESSAGES)
     arguments = parser.parse_args()
-    messages = stage.read_parquet(arguments.messages).to_pandas()
+    messages = read_parquet(arguments.messages).to_pandas()
     names = list(SETTINGS)
     draws = max(arguments.seeds, arguments.clean)
     work = [
-        (seed, messages, names[seed >= arguments.clean : len(names) if seed < arguments.seeds else 1])
+        (
+            seed,
+            messages,
+            names[seed >= arguments.clean : len(names) if seed < arguments.seeds else 1],
+        )
         for seed in range(draws)
     ]
     with ProcessPoolExecutor(WORKERS) as pool:

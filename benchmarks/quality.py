@@ -32,27 +32,49 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 from tqdm import tqdm
 
-from pipeline import (
+from pipeline import evaluate, train, vectorize
+from pipeline.core.cli import run_stage
+from pipeline.core.files import write_json
+from pipeline.core.hashing import share_of
+from pipeline.core.params import read_params, read_yaml
+from pipeline.core.tables import read_parquet
+from pipeline.evaluation.attacks import Score
+from pipeline.evaluation.metrics import METRICS, Scored, ladder
+from pipeline.models import (
+    architectures,
+    augmentation,
     baseline,
-    checkpoint,
-    corruption,
-    decision,
-    evaluate,
-    models,
-    stage,
-    text,
-    train,
-    vectorize,
+    calibration,
+    checkpoints,
+    keras_files,
+    training,
 )
-from pipeline.attacks import Score
-from pipeline.metrics import METRICS, Scored, ladder
+from pipeline.preprocessing import normalize
+from pipeline.preprocessing.params import Params
+from pipeline.preprocessing.splits import RANK, assign_splits, left_out_mask
+from pipeline.preprocessing.tokenizer import fit_tokenizer, shards
 
 MESSAGES = Path("data/validated/messages.parquet")
 RESULTS = Path("reports/benchmarks")
-SALTS = {"val": "choosing", "test": "final"}  # split n is that of the salt "choosing n" or "final n"
-ATTACKED = [("leet", 15), ("homoglyphs", 15), ("zero_width", 15), ("spaced_letters", 15), ("typos", 15)]
+SALTS = {
+    "val": "choosing",
+    "test": "final",
+}  # split n is that of the salt "choosing n" or "final n"
+ATTACKED = [
+    ("leet", 15),
+    ("homoglyphs", 15),
+    ("zero_width", 15),
+    ("spaced_letters", 15),
+    ("typos", 15),
+]
 ATTACKED += [("good_words", 8), ("link_shuffling", 100)]
-ARTICLE = {"embedding_dim": 64, "units": 64, "learning_rate": 0.001, "batch_size": 32, "corruptions": []}
+ARTICLE = {
+    "embedding_dim": 64,
+    "units": 64,
+    "learning_rate": 0.001,
+    "batch_size": 32,
+    "corruptions": [],
+}
 ARTICLE |= {"epochs": 10, "patience": 4}
 ARTICLE_VOCABULARY = 2000
 OURS = "bilstm"
@@ -73,7 +95,13 @@ SHOWN = {  # figures of the table, and how they are called
     "adaptive": "spam caught under the adaptive attack, %",
     "seconds": "training, seconds",
 }
-COMPARED = ("f1", "average_precision", "log_loss", "brier", "adaptive")  # of these, paired differences
+COMPARED = (
+    "f1",
+    "average_precision",
+    "log_loss",
+    "brier",
+    "adaptive",
+)  # of these, paired differences
 
 # ---- ours, and the other networks
 
@@ -81,19 +109,22 @@ COMPARED = ("f1", "average_precision", "log_loss", "brier", "adaptive")  # of th
 def network(name: str, rows: pd.DataFrame, **changes: object) -> Score:
     """Tokenizer and network of the stages vectorize and train, by the names of MODELS."""
     of_vectorize, of_train = (
-        stage.read_params(m.Params, n) for m, n in ((vectorize, "vectorize"), (train, "train"))
+        read_params(m.Params, n) for m, n in ((vectorize, "vectorize"), (train, "train"))
     )
     if name != OURS:
-        of_vectorize, changes = replace(of_vectorize, vocabulary_size=ARTICLE_VOCABULARY), ARTICLE | changes
+        of_vectorize, changes = (
+            replace(of_vectorize, vocabulary_size=ARTICLE_VOCABULARY),
+            ARTICLE | changes,
+        )
     params = replace(of_train, model=name, **changes)
-    tokenizer = vectorize.fit_tokenizer(rows["text"], of_vectorize)
-    shard = pa.concat_tables(vectorize.shards(rows, tokenizer, len(rows))).to_pandas()
+    tokenizer = fit_tokenizer(rows["text"], of_vectorize)
+    shard = pa.concat_tables(shards(rows, tokenizer, len(rows))).to_pandas()
     spec = json.loads(tokenizer.to_str())
-    model, _ = train.fit(*train.parted(shard, params), spec, params, len)
+    model, _ = training.fit(*training.split_rows(shard, params), spec, params, len)
     with tempfile.TemporaryDirectory() as folder:
         file, saved = Path(folder) / "tokenizer.json", Path(folder) / "model.keras"
         tokenizer.save(str(file))
-        models.save(model, saved)
+        keras_files.save(model, saved)
         return evaluate.network_scorer(file, saved)
 
 
@@ -114,20 +145,23 @@ def logistic_regression(rows: pd.DataFrame) -> Score:
 
 def corrupted_logistic_regression(rows: pd.DataFrame) -> Score:
     """On characters, canonicalised, and trained with the corruptions that ours trains with."""
-    of_train, spam = stage.read_params(train.Params, "train"), _spam(rows)
+    of_train, spam = read_params(training.Params, "train"), _spam(rows)
     texts, random = rows["text"].tolist(), Random(of_train.seed)
     ham = (
-        word for message, is_spam in zip(texts, spam, strict=True) if not is_spam for word in message.split()
+        word
+        for message, is_spam in zip(texts, spam, strict=True)
+        if not is_spam
+        for word in message.split()
     )
-    words = [word for word in ham if corruption.may_train(word)]
+    words = [word for word in ham if augmentation.may_train(word)]
     names = of_train.corruptions
     copies = of_train.copies if names else 0
-    edited = [corruption.corrupted(m, names, random, words) for _ in range(copies) for m in texts]
+    edited = [augmentation.corrupted(m, names, random, words) for _ in range(copies) for m in texts]
     reader = TfidfVectorizer(
         ngram_range=(2, 5),
         sublinear_tf=True,
         analyzer="char",
-        preprocessor=lambda m: text.canonicalise(m).lower(),
+        preprocessor=lambda m: normalize.canonicalise(m).lower(),
     )
     model = make_pipeline(reader, LogisticRegression(C=50, max_iter=1000))
     return _probability(model, texts + edited, np.tile(spam, 1 + copies))
@@ -136,7 +170,9 @@ def corrupted_logistic_regression(rows: pd.DataFrame) -> Score:
 def naive_bayes(rows: pd.DataFrame) -> Score:
     """Multinomial, on words."""
     return _probability(
-        make_pipeline(CountVectorizer(), MultinomialNB(alpha=0.1)), rows["text"].tolist(), _spam(rows)
+        make_pipeline(CountVectorizer(), MultinomialNB(alpha=0.1)),
+        rows["text"].tolist(),
+        _spam(rows),
     )
 
 
@@ -146,15 +182,26 @@ def fasttext(rows: pd.DataFrame) -> Score:
 
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
         for message, label in zip(rows["text"], rows["label"], strict=True):
-            file.write(f"__label__{label} {text.fold(message)}\n")
+            file.write(f"__label__{label} {normalize.fold(message)}\n")
         file.flush()
         model = library.train_supervised(
-            file.name, epoch=25, lr=0.5, wordNgrams=2, minn=2, maxn=5, dim=50, thread=1, seed=1, verbose=0
+            file.name,
+            epoch=25,
+            lr=0.5,
+            wordNgrams=2,
+            minn=2,
+            maxn=5,
+            dim=50,
+            thread=1,
+            seed=1,
+            verbose=0,
         )
 
     def score(texts: Sequence[str]) -> np.ndarray:
-        found = model.predict([text.fold(message) for message in texts], k=2)
-        return np.array([dict(zip(*one, strict=True))["__label__spam"] for one in zip(*found, strict=True)])
+        found = model.predict([normalize.fold(message) for message in texts], k=2)
+        return np.array(
+            [dict(zip(*one, strict=True))["__label__spam"] for one in zip(*found, strict=True)]
+        )
 
     return score
 
@@ -191,7 +238,9 @@ def _spam(rows: pd.DataFrame) -> np.ndarray:
 
 
 PEERS: dict[str, Callable[[pd.DataFrame], Score]] = {
-    **{name: partial(network, name) for name in [OURS, *sorted(set(models.MODELS) - {OURS})]},
+    **{
+        name: partial(network, name) for name in [OURS, *sorted(set(architectures.MODELS) - {OURS})]
+    },
     "linear SVM": linear_svm,
     "logistic regression": logistic_regression,
     "logistic regression, corrupted": corrupted_logistic_regression,
@@ -207,9 +256,9 @@ ABLATIONS: dict[str, Callable[[pd.DataFrame], Score]] = {  # ours without one pa
     "no corrupted copies": partial(network, OURS, copies=0),
     **{
         f"without {name}": partial(
-            network, OURS, corruptions=[n for n in corruption.CORRUPTIONS if n != name]
+            network, OURS, corruptions=[n for n in augmentation.CORRUPTIONS if n != name]
         )
-        for name in corruption.CORRUPTIONS
+        for name in augmentation.CORRUPTIONS
     },
 }
 MODELS = PEERS | ABLATIONS
@@ -217,15 +266,19 @@ MODELS = PEERS | ABLATIONS
 # ---- the same rules for all
 
 
-def judged(score: Score, decides: pd.DataFrame, rows: pd.DataFrame, budget: float) -> dict[str, tuple]:
+def judged(
+    score: Score, decides: pd.DataFrame, rows: pd.DataFrame, budget: float
+) -> dict[str, tuple]:
     """Calibrated and cut on some rows, scored on others: by the budget of ham, and by the largest F1."""
     truth = _spam(decides), _spam(rows)
     scores = score(decides["text"].tolist()), score(rows["text"].tolist())
     by_budget = evaluate.judge(truth, scores, budget)
-    calibrated = decision.calibrate(scores[0], by_budget.decision)
-    cut = replace(by_budget.decision, threshold=decision.largest_f1_threshold(truth[0], calibrated))
+    calibrated = calibration.calibrate(scores[0], by_budget.decision)
+    cut = replace(
+        by_budget.decision, threshold=calibration.largest_f1_threshold(truth[0], calibrated)
+    )
     y_score = by_budget.test.y_score
-    by_f1 = Scored(truth[1], y_score, decision.label(y_score, cut))
+    by_f1 = Scored(truth[1], y_score, calibration.label(y_score, cut))
     attacked = evaluate.under_attack(score, cut, rows, seed=1, tried=ATTACKED)
     return {"budget": by_budget.test, "f1": by_f1, "attacked": attacked}
 
@@ -241,15 +294,21 @@ def figures_of(sides: Sequence[dict]) -> dict[str, float]:
         )
         for which in ("budget", "f1")
     )
-    found = {name: METRICS[name](by_f1) for name in ("f1", "average_precision", "log_loss", "brier")}
-    found |= {name: METRICS[name](budget) for name in ("spam_caught_percent", "ham_blocked_percent")}
+    found = {
+        name: METRICS[name](by_f1) for name in ("f1", "average_precision", "log_loss", "brier")
+    }
+    found |= {
+        name: METRICS[name](budget) for name in ("spam_caught_percent", "ham_blocked_percent")
+    }
     logit = np.log(np.clip(by_f1.y_score, 1e-12, 1) / np.clip(1 - by_f1.y_score, 1e-12, 1))
     slope = LogisticRegression(C=np.inf, max_iter=1000).fit(logit[:, None], by_f1.y_true)
     found["calibration_slope"] = float(slope.coef_[0, 0])
 
     def mean(name: str) -> float:
         figures = [side["attacked"][name] for side in sides]
-        return sum(figure.value * figure.n for figure in figures) / sum(figure.n for figure in figures)
+        return sum(figure.value * figure.n for figure in figures) / sum(
+            figure.n for figure in figures
+        )
 
     clean = METRICS["spam_caught_percent"](by_f1)
     for name, strength in ATTACKED:
@@ -262,13 +321,13 @@ def figures_of(sides: Sequence[dict]) -> dict[str, float]:
 
 def measured(name: str, messages: pd.DataFrame, on: str, number: int) -> dict[str, float]:
     """One model on one split."""
-    params = replace(stage.read_params(vectorize.Params, "vectorize"), salt=f"{SALTS[on]} {number}")
-    budget = stage.read_params(evaluate.Params, "evaluate").lost_ham_budget
+    params = replace(read_params(Params, "vectorize"), salt=f"{SALTS[on]} {number}")
+    budget = read_params(evaluate.Params, "evaluate").lost_ham_budget
     if on == "val":  # what the committed run is judged on must not be chosen on
-        committed, _ = vectorize.divide(messages, stage.read_params(vectorize.Params, "vectorize"))
+        committed, _ = assign_splits(messages, read_params(Params, "vectorize"))
         messages = messages[(committed["split"] != "test").to_numpy()]
-    rows, _ = vectorize.divide(messages, params)
-    part = {split: rows[(rows["split"] == split) & ~rows["left_out"]] for split in vectorize.RANK}
+    rows, _ = assign_splits(messages, params)
+    part = {split: rows[(rows["split"] == split) & ~rows["left_out"]] for split in RANK}
     start = time.perf_counter()
     score = MODELS[name](part["train"])
     seconds = time.perf_counter() - start
@@ -276,7 +335,7 @@ def measured(name: str, messages: pd.DataFrame, on: str, number: int) -> dict[st
         sides = [judged(score, part["val"], part["test"], budget)]
     else:
         val = part["val"]
-        fold = np.array([int(FOLDS * text.share_of("fold", key)) for key in val["campaign_key"]])
+        fold = np.array([int(FOLDS * share_of("fold", key)) for key in val["campaign_key"]])
         parts = [(val[fold != n], val[fold == n]) for n in range(FOLDS)]
         sides = [judged(score, decides, rows, borne(decides, budget)) for decides, rows in parts]
     return figures_of(sides) | {"seconds": seconds}
@@ -289,14 +348,16 @@ def borne(decides: pd.DataFrame, budget: float) -> float:
 
 def folded(name: str, messages: pd.DataFrame, number: int) -> dict[str, float]:
     """Scores of one tenth of the messages, by a model that saw neither them nor a near-copy of theirs."""
-    rows, near = vectorize.divide(messages, stage.read_params(vectorize.Params, "vectorize"))
+    rows, near = assign_splits(messages, read_params(Params, "vectorize"))
     held = np.array(
-        [int(TENTHS * text.share_of("out of fold", key)) == number for key in rows["campaign_key"]]
+        [int(TENTHS * share_of("out of fold", key)) == number for key in rows["campaign_key"]]
     )
     rank_of_wording = held.astype(np.int64)[np.unique(rows["wording"], return_index=True)[1]]
-    near_held = vectorize.left_out(rank_of_wording, near)[rows["wording"]]
+    near_held = left_out_mask(rank_of_wording, near)[rows["wording"]]
     score = MODELS[name](rows[~held & ~near_held])
-    return dict(zip(rows["message_id"][held], map(float, score(rows["text"][held].tolist())), strict=True))
+    return dict(
+        zip(rows["message_id"][held], map(float, score(rows["text"][held].tolist())), strict=True)
+    )
 
 
 def recall_within(y_true: np.ndarray, y_score: np.ndarray, budget: float) -> float:
@@ -325,7 +386,8 @@ def corrected_interval(differences: Sequence[float]) -> tuple[float, float]:
 def tables(done: dict[str, dict[str, float]], names: Sequence[str], splits: int) -> str:
     """Means and deviations of every model, and ours less each other one, as Markdown."""
     by_model = {
-        name: {n: done[f"{name} {n}"] for n in range(splits) if f"{name} {n}" in done} for name in names
+        name: {n: done[f"{name} {n}"] for n in range(splits) if f"{name} {n}" in done}
+        for name in names
     }
     by_model = {name: found for name, found in by_model.items() if found}
     lines = [
@@ -350,10 +412,13 @@ def tables(done: dict[str, dict[str, float]], names: Sequence[str], splits: int)
 
 def pooled(done: dict[str, dict[str, float]], names: Sequence[str], messages: pd.DataFrame) -> str:
     """Recall within the budget of ham on the scores of all tenths together, as Markdown, with bootstraps."""
-    budget = stage.read_params(evaluate.Params, "evaluate").lost_ham_budget
+    budget = read_params(evaluate.Params, "evaluate").lost_ham_budget
     y_true, random = _spam(messages), np.random.default_rng(1)
     classes = np.flatnonzero(y_true), np.flatnonzero(~y_true)
-    draws = [np.concatenate([random.choice(rows, len(rows)) for rows in classes]) for _ in range(RESAMPLES)]
+    draws = [
+        np.concatenate([random.choice(rows, len(rows)) for rows in classes])
+        for _ in range(RESAMPLES)
+    ]
     lines = [
         "| out of fold, all tenths together | spam caught within the budget, % | ours less it |",
         "|---|---|---|",
@@ -363,7 +428,10 @@ def pooled(done: dict[str, dict[str, float]], names: Sequence[str], messages: pd
         of_message = {k: v for n in range(TENTHS) for k, v in done.get(f"{name} {n}", {}).items()}
         if len(of_message) == len(messages):
             scores = messages["message_id"].map(of_message).to_numpy()
-            values = [recall_within(y_true[i], scores[i], budget) for i in [np.arange(len(y_true)), *draws]]
+            values = [
+                recall_within(y_true[i], scores[i], budget)
+                for i in [np.arange(len(y_true)), *draws]
+            ]
             found[name] = np.array(values)
     for name, values in found.items():
         less = found[OURS] - values if OURS in found else np.full_like(values, math.nan)
@@ -391,9 +459,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.quality", description=__doc__.splitlines()[0])
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--on", choices=["val"], help="judge val, for choosing")
-    which.add_argument("--final", action="store_true", help="judge test; add a line to benchmarks/NOTES.md")
     which.add_argument(
-        "--out-of-fold", action="store_true", help="judge all messages; add a line to benchmarks/NOTES.md"
+        "--final", action="store_true", help="judge test; add a line to benchmarks/NOTES.md"
+    )
+    which.add_argument(
+        "--out-of-fold",
+        action="store_true",
+        help="judge all messages; add a line to benchmarks/NOTES.md",
     )
     parser.add_argument("--splits", type=int, default=20, help="how many (default: 20)")
     parser.add_argument(
@@ -405,16 +477,20 @@ def main() -> None:
         help=", ".join(MODELS),
     )
     parser.add_argument(
-        "--budget", type=float, default=math.inf, metavar="MINUTES", help="start nothing new after that"
+        "--budget",
+        type=float,
+        default=math.inf,
+        metavar="MINUTES",
+        help="start nothing new after that",
     )
     chosen = parser.parse_args()
-    messages = stage.read_parquet(MESSAGES).to_pandas()
+    messages = read_parquet(MESSAGES).to_pandas()
     on, splits, measure = "out_of_fold", TENTHS, folded
     if not chosen.out_of_fold:
         on, splits = "test" if chosen.final else "val", chosen.splits
         measure = partial(measured, on=on)
     path = RESULTS / f"quality_{on}.json"
-    key = checkpoint.key_of(stage.read_yaml(), MESSAGES, *sorted(Path("pipeline").glob("*.py")))
+    key = checkpoints.key_of(read_yaml(), MESSAGES, *sorted(Path("pipeline").glob("*.py")))
     saved = json.loads(path.read_text()) if path.exists() else {}
     done = saved["figures"] if saved.get("key") == key else {}
     names = [name for name in chosen.models if name != "bogofilter" or shutil.which("bogofilter")]
@@ -424,9 +500,9 @@ def main() -> None:
         if time.monotonic() > end:
             break
         done[f"{name} {n}"] = measure(name, messages, number=n)
-        stage.write_json(path, {"key": key, "figures": done})
+        write_json(path, {"key": key, "figures": done})
     print(pooled(done, names, messages) if chosen.out_of_fold else tables(done, names, splits))
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    run_stage(main)

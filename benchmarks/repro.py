@@ -24,8 +24,12 @@ ROOT = Path(__file__).parent.parent
 STAGES = ["ingest", "validate", "vectorize", "train", "evaluate", "register"]
 CHANGES: dict[str, Callable[[dict], None]] = {  # one param of each stage
     "ingest": lambda p: p["ingest"]["files"].update(encoding="latin-1"),
-    "validate": lambda p: p["validate"]["text_length"].__setitem__(1, p["validate"]["text_length"][1] + 1),
-    "vectorize": lambda p: p["vectorize"].update(vocabulary_size=p["vectorize"]["vocabulary_size"] + 1),
+    "validate": lambda p: p["validate"]["text_length"].__setitem__(
+        1, p["validate"]["text_length"][1] + 1
+    ),
+    "vectorize": lambda p: p["vectorize"].update(
+        vocabulary_size=p["vectorize"]["vocabulary_size"] + 1
+    ),
     "train": lambda p: p["train"].update(seed=p["train"]["seed"] + 1),
     "evaluate": lambda p: p["evaluate"].update(resamples=p["evaluate"]["resamples"] + 1),
     "register": lambda p: p["register"]["criteria"].update(f1={"min": 0.0}),
@@ -39,7 +43,12 @@ def timed(folder: Path, *command: str) -> Seconds:
     environment = {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
     start = time.perf_counter()
     with subprocess.Popen(
-        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     ) as process:
         marks, output = [("start", start)], []
         for line in process.stdout or ():

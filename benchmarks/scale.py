@@ -22,12 +22,19 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from benchmarks.project import ROOT, set_params
-from pipeline import connection, stage
+from pipeline.core.params import read_yaml
+from pipeline.core.tables import read_parquet
+from pipeline.tracking import mlflow_client
+from tests.harness.small_project import ROOT, set_params
 
 MESSAGES = Path("data/validated/messages.parquet")
-STAGES = ("ingest", "validate", "vectorize", "score")  # in this order, though score needs none of them
-SCORE = ["-m", "pipeline.score", "new.csv", "labelled.csv"]
+STAGES = (
+    "ingest",
+    "validate",
+    "vectorize",
+    "score",
+)  # in this order, though score needs none of them
+SCORE = ["-m", "pipeline", "score", "new.csv", "labelled.csv"]
 START = 1_000  # rows of the run that tells what starting costs
 COPIES, CAMPAIGNS, NOISE = 0.07, 0.20, 0.004  # shares of rows; the rest are strangers
 LARGEST = 0.01  # of the rows, the first campaign; the k-th has a k-th of that
@@ -107,25 +114,35 @@ def _variant(template: str, pieces: list[list[str]], rng: random.Random) -> str:
 
 def new_project(folder: Path, rows: int, messages: pd.DataFrame) -> None:
     """A folder in which the three stages run on a corpus as CSV, with bounds for so many rows."""
-    for path in [ROOT / "params.yaml", ROOT / "data" / "reviewed.csv", ROOT / "data" / "sources.lock.json"]:
+    for path in [
+        ROOT / "params.yaml",
+        ROOT / "data" / "reviewed.csv",
+        ROOT / "data" / "sources.lock.json",
+    ]:
         (folder / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, folder / path.relative_to(ROOT))
     bounds = {"row_count": [1, 10**9], "spam_share": [0.01, 0.9], "median_length": [1, 1000]}
     set_params(folder, {"ingest": {"sources": ["files"]}, "validate": bounds})
     (folder / "data" / "inbox").mkdir(parents=True)
-    with (folder / "data" / "inbox" / "messages.csv").open("w", encoding="utf-8", newline="") as file:
+    with (folder / "data" / "inbox" / "messages.csv").open(
+        "w", encoding="utf-8", newline=""
+    ) as file:
         out = csv.writer(file)
         out.writerow(("text", "label"))
         out.writerows(corpus(rows, messages))
-    pd.read_csv(folder / "data" / "inbox" / "messages.csv")[["text"]].to_csv(folder / "new.csv", index=False)
+    pd.read_csv(folder / "data" / "inbox" / "messages.csv")[["text"]].to_csv(
+        folder / "new.csv", index=False
+    )
 
 
 def measured(folder: Path, name: str) -> tuple[float, float]:
     """A stage's seconds of processor time, which other work does not stretch, and its peak bytes."""
-    stages = stage.read_yaml(ROOT / "dvc.yaml")["stages"]
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
     command = SCORE if name == "score" else stages[name]["cmd"].split()[1:]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": connection.address()}
-    with subprocess.Popen([sys.executable, *command], cwd=folder, env=env, stderr=subprocess.PIPE) as process:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": mlflow_client.address()}
+    with subprocess.Popen(
+        [sys.executable, *command], cwd=folder, env=env, stderr=subprocess.PIPE
+    ) as process:
         said = process.stderr.read() if process.stderr else b""
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -152,12 +169,14 @@ def main() -> None:
     parser.add_argument("--messages", type=Path, default=MESSAGES)
     parser.add_argument("--only", nargs="+", choices=STAGES, default=STAGES, metavar="STAGE")
     arguments = parser.parse_args()
-    messages = stage.read_parquet(arguments.messages).to_pandas()
+    messages = read_parquet(arguments.messages).to_pandas()
     sizes = [START, *sorted(arguments.rows)]
     bar = tqdm(sizes, unit="corpus", disable=None)
     found = {rows: measured_stages(rows, messages, arguments.only) for rows in bar}
 
-    print("| rows | stage | seconds | rows a second | peak, MB | bytes a row |\n|---|---|---|---|---|---|")
+    print(
+        "| rows | stage | seconds | rows a second | peak, MB | bytes a row |\n|---|---|---|---|---|---|"
+    )
     for rows in sizes[1:]:
         for name in arguments.only:
             (seconds, peak), (_, base) = found[rows][name], found[START][name]
@@ -166,7 +185,8 @@ def main() -> None:
             print(f"| {rows:,} | {name} | {cells} |")
     few, many = sizes[-2:]
     print(
-        f"\nFrom {few:,} to {many:,} rows, starting left out, seconds grow with rows to the power of", end=""
+        f"\nFrom {few:,} to {many:,} rows, starting left out, seconds grow with rows to the power of",
+        end="",
     )
     for name in arguments.only:
         shorter, longer = (found[rows][name][0] - found[START][name][0] for rows in (few, many))

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
 
-from benchmarks.project import ROOT, runner, set_params
+from tests.harness.small_project import ROOT, runner, set_params
 
 MODEL = "spam-detector"
 WINDOW = {"width": 1280, "height": 800}  # pixels
@@ -66,13 +66,18 @@ def watched(browser: Browser) -> tuple[Page, list[str]]:
             problems.append(f"{said.text} ({said.location['url']})")
 
     def see(url: str) -> None:
-        if urlsplit(url).scheme in ("http", "https", "ws", "wss") and urlsplit(url).hostname != "127.0.0.1":
+        if (
+            urlsplit(url).scheme in ("http", "https", "ws", "wss")
+            and urlsplit(url).hostname != "127.0.0.1"
+        ):
             problems.append(url)
 
     page.on("console", hear)
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("request", lambda request: see(request.url))
-    page.add_init_script(WITHOUT_ASSISTANT)  # a panel of MLflow's, which takes a third of the window
+    page.add_init_script(
+        WITHOUT_ASSISTANT
+    )  # a panel of MLflow's, which takes a third of the window
     return page, problems
 
 
@@ -91,7 +96,12 @@ def mlflow_ui(project: Path) -> Iterator[str]:
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(
-            (*MAKE, "ui"), cwd=project, env=environment, stdout=log, stderr=log, start_new_session=True
+            (*MAKE, "ui"),
+            cwd=project,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         ) as process,
     ):
         try:
@@ -99,7 +109,9 @@ def mlflow_ui(project: Path) -> Iterator[str]:
             while not _answers(port):
                 if process.poll() is not None or time.monotonic() > give_up:
                     log.seek(0)
-                    raise RuntimeError(f"no answer from `make ui`: {log.read().decode(errors='replace')}")
+                    raise RuntimeError(
+                        f"no answer from `make ui`: {log.read().decode(errors='replace')}"
+                    )
                 time.sleep(0.2)
             yield f"http://127.0.0.1:{port}"
         finally:
@@ -128,7 +140,9 @@ def break_labels(project: Path, clone: Path) -> str:
     Returns what `dvc repro` says as it stops.
     """
     subprocess.run(["git", "clone", "--quiet", str(project), str(clone)], check=True)
-    messages = pd.read_parquet(project / "data" / "ingested" / "messages.parquet", columns=["text", "label"])
+    messages = pd.read_parquet(
+        project / "data" / "ingested" / "messages.parquet", columns=["text", "label"]
+    )
     messages.loc[::20, "label"] = "?"
     messages.to_csv(clone / "data" / "inbox" / "broken.csv", index=False)
     files = {
@@ -183,7 +197,9 @@ def show_suites(page: Page, project: Path) -> None:
 def show_broken_suite(page: Page, project: Path) -> None:
     """Data Docs: from the index to the first suite that something broke."""
     show_suites(page, project)
-    page.get_by_role("row").filter(has=page.locator(".text-danger")).get_by_role("link").first.click()
+    page.get_by_role("row").filter(has=page.locator(".text-danger")).get_by_role(
+        "link"
+    ).first.click()
 
 
 def show_plots(page: Page, project: Path) -> None:

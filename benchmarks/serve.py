@@ -17,8 +17,10 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import quality
-from pipeline import child, stage
-from pipeline.stage import PipelineError
+from pipeline.core.cli import project_root, run_command
+from pipeline.core.errors import PipelineError
+from pipeline.core.tables import read_parquet
+from pipeline.registry import subprocesses
 
 CLIENTS = (1, 8, 64)
 REQUESTS = 1024  # of each number of clients, a round
@@ -33,7 +35,9 @@ async def milliseconds(address: str, texts: list[str], clients: int) -> tuple[li
         for text in pending:
             start = time.perf_counter()
             body = {"dataframe_records": [{"text": text}]}
-            async with session.post(f"{address}/invocations", json=body, raise_for_status=True) as response:
+            async with session.post(
+                f"{address}/invocations", json=body, raise_for_status=True
+            ) as response:
                 await response.read()
             taken.append(1000 * (time.perf_counter() - start))
 
@@ -59,17 +63,19 @@ def table(rounds: dict[int, list[tuple[float, float, float]]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.serve", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="of each number of clients (default: 5)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="of each number of clients (default: 5)"
+    )
     count = parser.parse_args().rounds
     if count < 1:
         raise PipelineError(f"--rounds: {count} is not at least 1")
-    messages = stage.read_parquet(quality.MESSAGES, ["text"]).to_pandas()["text"].tolist()
+    messages = read_parquet(quality.MESSAGES, ["text"]).to_pandas()["text"].tolist()
     texts = (messages * (REQUESTS // len(messages) + 1))[:REQUESTS]
     rounds: dict[int, list[tuple[float, float, float]]] = {clients: [] for clients in CLIENTS}
-    here = {"PYTHONPATH": str(Path.cwd()), "DVC_ROOT": str(stage.root().resolve())}
-    with child.serving([sys.executable, "-m", "pipeline.serve"], here) as server:
+    here = {"PYTHONPATH": str(Path.cwd()), "DVC_ROOT": str(project_root().resolve())}
+    with subprocesses.serving([sys.executable, "-m", "pipeline", "serve"], here) as server:
         if not server.is_up(START_SECONDS):
-            raise PipelineError(child.last_line(server.folder).removeprefix("error: "))
+            raise PipelineError(subprocesses.last_line(server.folder).removeprefix("error: "))
         asyncio.run(milliseconds(server.address, texts, max(CLIENTS)))  # compiles
         for _ in tqdm(range(count), "rounds", disable=None):
             for clients, measured in rounds.items():
@@ -78,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.command(main)
+    run_command(main)

@@ -16,8 +16,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks import quality
-from pipeline import baseline, evaluate, stage
-from pipeline.stage import PipelineError
+from pipeline import evaluate
+from pipeline.core.cli import run_stage
+from pipeline.core.errors import PipelineError
+from pipeline.core.tables import read_parquet
+from pipeline.models import baseline
 
 SPLITS = Path("data/vectorized/splits.parquet")
 TOKENIZER, NETWORK = Path("models/tokenizer.json"), Path("models/model.keras")
@@ -32,13 +35,15 @@ def seconds(call: Callable[[], object]) -> float:
 
 def process(*arguments: str) -> Callable[[], object]:
     """Runs Python with these arguments, in silence."""
-    return lambda: subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return lambda: subprocess.run(
+        [sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL
+    )
 
 
 def train_ours() -> None:
     """Tokenizer and network, from the texts of train."""
-    messages = stage.read_parquet(quality.MESSAGES).to_pandas()
-    rows = messages.merge(stage.read_parquet(SPLITS).to_pandas(), on="message_id")
+    messages = read_parquet(quality.MESSAGES).to_pandas()
+    rows = messages.merge(read_parquet(SPLITS).to_pandas(), on="message_id")
     quality.network(quality.OURS, rows[(rows["split"] == "train") & ~rows["left_out"]])
 
 
@@ -52,18 +57,23 @@ def table(taken: dict[str, list[float]], messages: int) -> str:
         "raw messages scored a second; the peer is the linear SVM": rates,
     }
     lines = [
-        f"| {name} | {ours:,.0f} | {peer:,.0f} | {ours / peer:.1f} |" for name, (ours, peer) in rows.items()
+        f"| {name} | {ours:,.0f} | {peer:,.0f} | {ours / peer:.1f} |"
+        for name, (ours, peer) in rows.items()
     ]
-    return "\n".join(["| on this machine | ours | peer | times the peer's |", "|---|---|---|---|", *lines])
+    return "\n".join(
+        ["| on this machine | ours | peer | times the peer's |", "|---|---|---|---|", *lines]
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.speed", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="of all four, interleaved (default: 5)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="of all four, interleaved (default: 5)"
+    )
     rounds = parser.parse_args().rounds
     if rounds < 1:
         raise PipelineError(f"--rounds: {rounds} is not at least 1")
-    messages = stage.read_parquet(quality.MESSAGES).to_pandas()
+    messages = read_parquet(quality.MESSAGES).to_pandas()
     texts, spam = messages["text"].tolist(), (messages["label"] == "spam").to_numpy()
     ours, svm = evaluate.network_scorer(TOKENIZER, NETWORK), baseline.baseline_scorer(texts, spam)
     ours(texts)  # compiles
@@ -81,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    run_stage(main)

@@ -2,22 +2,29 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline import attacks, behaviour, decision, formats, metrics, models, spans, stage
-from pipeline.baseline import baseline_scorer
-from pipeline.metrics import Scored
-from pipeline.served_model import SpamDetector
-from pipeline.slices import slices
-from pipeline.stage import Figure
+from pipeline.core.cli import parse_paths, run_stage
+from pipeline.core.files import read_json, write_json
+from pipeline.core.params import read_params
+from pipeline.core.reports import Figure, write_report
+from pipeline.core.schemas import MESSAGES, MISTAKES
+from pipeline.core.tables import read_parquet, write_parquet
+from pipeline.evaluation import attacks, behavioural_tests, bootstrap, metrics
+from pipeline.evaluation.curves import write_plots
+from pipeline.evaluation.metrics import Scored
+from pipeline.evaluation.slices import slices
+from pipeline.models import calibration, keras_files
+from pipeline.models.baseline import baseline_scorer
+from pipeline.models.served_model import SpamDetector
+from pipeline.preprocessing import time_windows
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +33,6 @@ SLICE_METRICS = "spam_caught_percent", "ham_blocked_percent", "average_precision
 # Of the newest span.
 NEWEST_METRICS = "f1", "average_precision", "spam_caught_percent", "ham_blocked_percent"
 WORST = 50  # mistakes kept for a person to read
-MISTAKES = formats.MESSAGES.append(pa.field("probability", pa.float64())).append(
-    pa.field("wrong", pa.bool_())
-)
 
 
 @dataclass(frozen=True)
@@ -46,41 +50,45 @@ class Params:
 class Judged:
     """A model's decision from val, and what it says of test."""
 
-    decision: decision.Decision
+    decision: calibration.Decision
     test: Scored
 
 
 def judge(
-    truth: tuple[metrics.Labels, metrics.Labels], scores: Sequence[decision.Scores], budget: float
+    truth: tuple[metrics.Labels, metrics.Labels],
+    scores: Sequence[calibration.Scores],
+    budget: float,
 ) -> Judged:
     """The same rule for every model, from (val, test): calibrated and cut on val, labelled on test."""
-    chosen = decision.fit(truth[0], scores[0], budget)
-    probability = decision.calibrate(scores[1], chosen)
-    return Judged(chosen, Scored(truth[1], probability, decision.label(probability, chosen)))
+    chosen = calibration.fit(truth[0], scores[0], budget)
+    probability = calibration.calibrate(scores[1], chosen)
+    return Judged(chosen, Scored(truth[1], probability, calibration.label(probability, chosen)))
 
 
 def network_scorer(tokenizer: Path, network: Path) -> attacks.Score:
     """Scores texts through the served path: the same code and SavedModel that MLflow serves."""
     with tempfile.TemporaryDirectory() as folder:
-        models.export(models.load(network), Path(folder))
+        keras_files.export(keras_files.load(network), Path(folder))
         detector = SpamDetector().load(tokenizer, Path(folder))
     return lambda texts: detector.scores(list(texts))
 
 
-def calibrated(score: attacks.Score, chosen: decision.Decision) -> behaviour.Probability:
+def calibrated(score: attacks.Score, chosen: calibration.Decision) -> behavioural_tests.Probability:
     """The probability of spam, of texts."""
-    return lambda texts: decision.calibrate(score(texts), chosen)
+    return lambda texts: calibration.calibrate(score(texts), chosen)
 
 
-def scored(score: attacks.Score, chosen: decision.Decision, rows: pd.DataFrame) -> Scored:
+def scored(score: attacks.Score, chosen: calibration.Decision, rows: pd.DataFrame) -> Scored:
     """What a model says of other rows than those of test, by the decision that val made."""
     probability = calibrated(score, chosen)(rows["text"].tolist())
-    return Scored((rows["label"] == "spam").to_numpy(), probability, decision.label(probability, chosen))
+    return Scored(
+        (rows["label"] == "spam").to_numpy(), probability, calibration.label(probability, chosen)
+    )
 
 
 def under_attack(
     score: attacks.Score,
-    chosen: decision.Decision,
+    chosen: calibration.Decision,
     test: pd.DataFrame,
     seed: int,
     tried: Sequence[tuple[str, int]] = attacks.EVERY,
@@ -91,8 +99,10 @@ def under_attack(
     figures, probability = {}, calibrated(score, chosen)
 
     def caught(texts: Sequence[str], among: NDArray[np.bool_]) -> Figure:
-        labelled = decision.label(probability(texts), chosen)
-        return Figure(100 * float(labelled[among].mean()) if among.any() else None, n=int(among.sum()))
+        labelled = calibration.label(probability(texts), chosen)
+        return Figure(
+            100 * float(labelled[among].mean()) if among.any() else None, n=int(among.sum())
+        )
 
     for name, strength in tried:
         edited = attacks.attacked(messages, attacks.ATTACKS[name], strength, seed)
@@ -104,15 +114,19 @@ def under_attack(
     return figures
 
 
-def figures_of(ours: Judged, baseline: Judged, test: pd.DataFrame, params: Params) -> dict[str, Figure]:
+def figures_of(
+    ours: Judged, baseline: Judged, test: pd.DataFrame, params: Params
+) -> dict[str, Figure]:
     """Every metric with its interval: ours, the baseline's, the paired difference, and ours by slice."""
     how = {"resamples": params.resamples, "seed": params.seed}
-    figures = metrics.measure(ours.test, **how)
-    figures |= prefixed("baseline", metrics.measure(baseline.test, **how))
-    figures |= prefixed("difference", metrics.compare(ours.test, baseline.test, **how))
+    figures = bootstrap.measure(ours.test, **how)
+    figures |= prefixed("baseline", bootstrap.measure(baseline.test, **how))
+    figures |= prefixed("difference", bootstrap.compare(ours.test, baseline.test, **how))
     for name, mask in slices(test):
-        measured = metrics.measure(ours.test.take(mask), **how)
-        figures |= prefixed(f"slices.{name}", {metric: measured[metric] for metric in SLICE_METRICS})
+        measured = bootstrap.measure(ours.test.take(mask), **how)
+        figures |= prefixed(
+            f"slices.{name}", {metric: measured[metric] for metric in SLICE_METRICS}
+        )
     val = ours.decision
     figures["threshold"] = Figure(val.threshold)
     lost = val.ham_lost / val.ham
@@ -127,9 +141,9 @@ def newest_figures(ours: Scored, baseline: Scored, params: Params) -> dict[str, 
     """
     how = {"resamples": params.resamples, "seed": params.seed}
     measured = {
-        "newest": metrics.measure(ours, **how),
-        "baseline.newest": metrics.measure(baseline, **how),
-        "difference.newest": metrics.compare(ours, baseline, **how),
+        "newest": bootstrap.measure(ours, **how),
+        "baseline.newest": bootstrap.measure(baseline, **how),
+        "difference.newest": bootstrap.compare(ours, baseline, **how),
     }
     undefined = {} if ours.spam else {"f1": Figure(None, n=len(ours.y_true))}
     return {
@@ -146,41 +160,10 @@ def prefixed(prefix: str, figures: dict[str, Figure]) -> dict[str, Figure]:
 def worst_mistakes(test: pd.DataFrame, scored: Scored) -> pd.DataFrame:
     """The rows on which the model was most sure of the wrong label, worst first."""
     of_truth = np.where(scored.y_true, scored.y_score, 1 - scored.y_score)
-    table = test.assign(probability=scored.y_score, wrong=scored.y_pred != scored.y_true, of_truth=of_truth)
+    table = test.assign(
+        probability=scored.y_score, wrong=scored.y_pred != scored.y_true, of_truth=of_truth
+    )
     return table.sort_values(["of_truth", "message_id"]).head(WORST)[MISTAKES.names]
-
-
-# ---- plots
-
-
-Table = tuple[tuple[str, ...], list[Any]]  # column names, rows
-
-
-def _curve_table(names: tuple[str, ...], curve: Callable[[Scored], list[Any]]) -> Callable[[Scored], Table]:
-    return lambda scored: (names, curve(scored))
-
-
-def confusion(scored: Scored) -> Table:
-    """One row a message: what it is, what it was called."""
-    called = np.where(scored.y_pred, "spam", "ham"), np.where(scored.y_true, "spam", "ham")
-    return ("predicted", "actual"), list(zip(*called, strict=True))
-
-
-PLOTS: dict[str, Callable[[Scored], Table]] = {
-    "precision_recall": _curve_table(("recall", "precision", "threshold"), metrics.precision_recall),
-    "roc": _curve_table(("ham_lost", "spam_caught", "threshold"), metrics.roc),
-    "calibration": _curve_table(("probability", "spam_share", "rows"), metrics.reliability),
-    "scores": _curve_table(("probability", "ham", "spam"), metrics.histogram),
-    "confusion": confusion,
-}
-
-
-def write_plots(folder: Path, ours: Scored, baseline: Scored) -> None:
-    """Each of PLOTS as `NAME.csv`, and the baseline's as `NAME_baseline.csv`."""
-    with stage.replacing(folder) as temporary:
-        for name, plot in PLOTS.items():
-            stage.write_csv(temporary / f"{name}.csv", *plot(ours))
-            stage.write_csv(temporary / f"{name}_baseline.csv", *plot(baseline))
 
 
 def sentence(figures: dict[str, Figure]) -> str:
@@ -188,7 +171,8 @@ def sentence(figures: dict[str, Figure]) -> str:
 
     def told(prefix: str) -> str:
         f1, caught, lost = (
-            figures[f"{prefix}{name}"].value for name in ("f1", "spam_caught_percent", "ham_blocked_percent")
+            figures[f"{prefix}{name}"].value
+            for name in ("f1", "spam_caught_percent", "ham_blocked_percent")
         )
         if None in (f1, caught, lost):
             return ""
@@ -199,45 +183,62 @@ def sentence(figures: dict[str, Figure]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    names = "messages", "splits", "tokenizer", "network", "decision", "mistakes", "report", "metrics", "plots"
-    messages, splits, tokenizer, network, chosen, mistakes, report, flat, plots = stage.paths(
-        argv, __doc__, *names
+    names = (
+        "messages",
+        "splits",
+        "tokenizer",
+        "network",
+        "decision",
+        "mistakes",
+        "report",
+        "metrics",
+        "plots",
     )
-    params = stage.read_params(Params, "evaluate")
+    messages, splits, tokenizer, network, chosen, mistakes, report, flat, plots = vars(
+        parse_paths(argv, __doc__, *names)
+    ).values()
+    params = read_params(Params, "evaluate")
 
-    rows = stage.read_parquet(messages, formats.MESSAGES.names).to_pandas()
-    of_split = stage.read_parquet(splits, ["message_id", "split", "left_out"]).to_pandas()
+    rows = read_parquet(messages, MESSAGES.names).to_pandas()
+    of_split = read_parquet(splits, ["message_id", "split", "left_out"]).to_pandas()
     rows = rows.merge(of_split, on="message_id")
-    stage.read_json(tokenizer)  # refuses in one line what the tokenizer's own reader raises as it likes
-    parts = {name: part.reset_index(drop=True) for name, part in rows[~rows["left_out"]].groupby("split")}
+    read_json(tokenizer)  # refuses in one line what the tokenizer's own reader raises as it likes
+    parts = {
+        name: part.reset_index(drop=True) for name, part in rows[~rows["left_out"]].groupby("split")
+    }
     texts = {name: part["text"].tolist() for name, part in parts.items()}
     spam = {name: (part["label"] == "spam").to_numpy() for name, part in parts.items()}
     truth = spam["val"], spam["test"]
 
     scorers = network_scorer(tokenizer, network), baseline_scorer(texts["train"], spam["train"])
     ours, baseline = (
-        judge(truth, [score(texts["val"]), score(texts["test"])], params.lost_ham_budget) for score in scorers
+        judge(truth, [score(texts["val"]), score(texts["test"])], params.lost_ham_budget)
+        for score in scorers
     )
     figures = figures_of(ours, baseline, parts["test"], params)
-    newest = rows[spans.newest(rows) & ~rows["left_out"]]
+    newest = rows[time_windows.newest(rows) & ~rows["left_out"]]
     said = [scored(s, of.decision, newest) for s, of in zip(scorers, (ours, baseline), strict=True)]
     figures |= newest_figures(said[0], said[1], params)
     for prefix, score, judged in zip(("", "baseline."), scorers, (ours, baseline), strict=True):
         chosen_of, test = judged.decision, parts["test"]
         figures |= prefixed(f"{prefix}attacks", under_attack(score, chosen_of, test, params.seed))
-        held = behaviour.measure(calibrated(score, chosen_of), chosen_of.threshold, texts["test"])
+        held = behavioural_tests.measure(
+            calibrated(score, chosen_of), chosen_of.threshold, texts["test"]
+        )
         figures |= prefixed(f"{prefix}behaviours", held)
 
-    stage.write_json(chosen, asdict(ours.decision))
-    worst = pa.Table.from_pandas(worst_mistakes(parts["test"], ours.test), MISTAKES, preserve_index=False)
-    stage.write_parquet(mistakes, worst.to_batches(), MISTAKES)
+    write_json(chosen, asdict(ours.decision))
+    worst = pa.Table.from_pandas(
+        worst_mistakes(parts["test"], ours.test), MISTAKES, preserve_index=False
+    )
+    write_parquet(mistakes, worst.to_batches(), MISTAKES)
     write_plots(plots, ours.test, baseline.test)
     verdict = sentence(figures)
-    stage.write_report(report, len(parts["test"]), figures, verdict)
-    written = stage.read_json(report)["figures"]
-    stage.write_json(flat, {name: written[name]["value"] for name in metrics.METRICS})
+    write_report(report, len(parts["test"]), figures, verdict)
+    written = read_json(report)["figures"]
+    write_json(flat, {name: written[name]["value"] for name in metrics.METRICS})
     log.info("evaluate: %s", verdict)
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    run_stage(main)

@@ -11,14 +11,22 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline import archive, fetch, formats, landing, stage
-from pipeline.formats import File, Files, Reading
-from pipeline.stage import Figure, PipelineError
+from pipeline.core.cli import parse_paths, project_root, run_stage
+from pipeline.core.errors import PipelineError
+from pipeline.core.params import read_params
+from pipeline.core.reports import Figure, write_report
+from pipeline.core.schemas import FEEDBACK, MESSAGES
+from pipeline.core.tables import write_parquet
+from pipeline.sources import archives, fetch, readers
+from pipeline.sources.inbox import checked
+from pipeline.sources.readers import File, Files, Reading
 
 log = logging.getLogger(__name__)
 
 POLICIES = ("stop", "quarantine")
-DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)([-/]?)(\d\d)\2(\d\d)(?!\d)")  # 2026-11-20, 2026/11/20, 20261120
+DAY = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)([-/]?)(\d\d)\2(\d\d)(?!\d)"
+)  # 2026-11-20, 2026/11/20, 20261120
 
 
 @dataclass(frozen=True)
@@ -29,10 +37,14 @@ class Params:
 
     def __post_init__(self) -> None:
         if not self.sources:
-            raise ValueError(f"sources is empty; choose from {', '.join(SOURCES)} or data/sources.yaml")
+            raise ValueError(
+                f"sources is empty; choose from {', '.join(SOURCES)} or data/sources.yaml"
+            )
         if self.on_broken_file not in POLICIES:
             choices = ", ".join(POLICIES)
-            raise ValueError(f"on_broken_file: unknown {self.on_broken_file!r}; choose from {choices}")
+            raise ValueError(
+                f"on_broken_file: unknown {self.on_broken_file!r}; choose from {choices}"
+            )
 
 
 @dataclass(frozen=True)
@@ -56,30 +68,34 @@ def files(params: Params, places: Places) -> Iterator[Found]:
     A row without received_at has the day that its file's path holds.
     """
     try:
-        found = sorted(path for path in places.inbox.glob(params.files.glob) if _is_data(path, places.inbox))
+        found = sorted(
+            path for path in places.inbox.glob(params.files.glob) if _is_data(path, places.inbox)
+        )
     except (ValueError, NotImplementedError) as error:
         raise PipelineError(
             f"params.yaml: ingest.files.glob: {error}; it is a pattern in {places.inbox}"
         ) from None
-    others = {formats.FEEDBACK, *params.sources}  # have folders of their own
+    others = {FEEDBACK, *params.sources}  # have folders of their own
     found = [path for path in found if path.relative_to(places.inbox).parts[0] not in others]
     if not found:
         raise PipelineError(
             f"{places.inbox}: no file matches ingest.files.glob {params.files.glob!r}; "
-            f"put a {', '.join(formats.FORMATS)} file there, or take 'files' out of ingest.sources"
+            f"put a {', '.join(readers.FORMATS)} file there, or take 'files' out of ingest.sources"
         )
     for path in found:
         name = path.relative_to(places.inbox).as_posix()
-        yield nullcontext(File(path, f"files/{name}", params.files, str(path), received_at=day_of(name)))
+        yield nullcontext(
+            File(path, f"files/{name}", params.files, str(path), received_at=day_of(name))
+        )
 
 
 def feedback(params: Params, places: Places) -> Iterator[Found]:
     """What people said of messages, in `data/inbox/feedback/`: files by name, the latest day last."""
-    folder = places.inbox / formats.FEEDBACK
+    folder = places.inbox / FEEDBACK
     found = (path for path in folder.rglob("*") if _is_data(path, folder))
     for path in sorted(found, key=lambda path: (path.name, path)):
         name = path.relative_to(folder).as_posix()
-        yield nullcontext(File(path, f"{formats.FEEDBACK}/{name}", params.files, str(path)))
+        yield nullcontext(File(path, f"{FEEDBACK}/{name}", params.files, str(path)))
 
 
 def day_of(path: str) -> datetime | None:
@@ -97,18 +113,18 @@ SOURCES: dict[str, Callable[[Params, Places], Iterator[Found]]] = {  # all other
 
 
 def pinned(name: str, places: Places) -> Iterator[Found]:
-    """What `python -m pipeline.fetch` brought, as the lock says. Raises: PipelineError."""
+    """What `python -m pipeline fetch` brought, as the lock says. Raises: PipelineError."""
     pins = fetch.read_pins(places.lock)
     if name not in pins:
         choices = ", ".join([*SOURCES, *pins])
         raise PipelineError(
             f"params.yaml: ingest.sources: unknown {name!r}; choose from {choices}, "
-            f"or declare it in {fetch.SOURCES} and run `python -m pipeline.fetch`"
+            f"or declare it in {fetch.SOURCES} and run `python -m pipeline fetch`"
         )
     if pins[name].files is None:
         yield _downloaded(name, pins[name], places)
         return
-    for path in landing.checked(places.inbox, pins[name].files or {}):
+    for path in checked(places.inbox, pins[name].files or {}):
         yield nullcontext(File(places.inbox / path, path, Reading(), str(places.inbox / path)))
 
 
@@ -117,13 +133,15 @@ def _downloaded(name: str, pin: fetch.Pin, places: Places) -> Iterator[File]:
     _, declared = fetch.declaration(name, pin.declared, str(places.lock))
     path = fetch.fetched(pin, name, places.downloads)
     settings = f"{places.lock}: {name}.read"
-    with archive.member(path, declared.member, f"{places.lock}: {name}.member") as file:
+    with archives.member(path, declared.member, f"{places.lock}: {name}.member") as file:
         yield File(file, name, declared.read, f"{path}: {declared.member or name}", settings)
 
 
 def _is_data(path: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    there = path.is_file() or not path.exists()  # a link that leads nowhere is refused when it is read
+    there = (
+        path.is_file() or not path.exists()
+    )  # a link that leads nowhere is refused when it is read
     return there and not hidden and path.suffix != ".dvc"
 
 
@@ -144,13 +162,13 @@ def messages(params: Params, places: Places, broken: dict[str, str]) -> Iterator
                     log.warning("warning: left out: %s", reason)
                     broken[file.source] = reason
                 else:
-                    yield from formats.read(file)
+                    yield from readers.read(file)
 
 
 def _why_broken(file: File) -> str | None:
     """What is wrong with a file, read to its end, so that none of its rows come in before it is known."""
     try:
-        for _ in formats.read(file):
+        for _ in readers.read(file):
             pass
     except PipelineError as error:
         return str(error)
@@ -158,9 +176,9 @@ def _why_broken(file: File) -> str | None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    lock, inbox, table, report = stage.paths(argv, __doc__, "lock", "inbox", "messages", "report")
-    params = stage.read_params(Params, "ingest")
-    places = Places(lock, inbox, stage.root() / fetch.DOWNLOADS)
+    paths = parse_paths(argv, __doc__, "sources-lock", "inbox", "messages", "report")
+    params = read_params(Params, "ingest")
+    places = Places(paths.sources_lock, paths.inbox, project_root() / fetch.DOWNLOADS)
     labels, sources, broken = Counter[str](ham=0, spam=0, other=0), Counter[str](), dict[str, str]()
 
     def counted() -> Iterator[pa.RecordBatch]:
@@ -169,18 +187,18 @@ def main(argv: list[str] | None = None) -> None:
             sources.update(batch.column("source").to_pylist())
             yield batch
         if broken and not sources:
-            raise PipelineError(f"{inbox}: no file can be read: {'; '.join(broken.values())}")
+            raise PipelineError(f"{paths.inbox}: no file can be read: {'; '.join(broken.values())}")
 
-    rows = stage.write_parquet(table, counted(), formats.MESSAGES)
+    rows = write_parquet(paths.messages, counted(), MESSAGES)
     figures = {f"label.{label}": Figure(n) for label, n in labels.items()}
     figures |= {f"source.{source}": Figure(n) for source, n in sources.items()}
     figures |= {f"broken.{source}": Figure(1) for source in broken}
     verdict = f"{rows:,} rows from {', '.join(params.sources)}, as they came"
     if broken:
         verdict += f"; left out, as they cannot be read: {', '.join(broken)}"
-    stage.write_report(report, rows, figures, verdict)
+    write_report(paths.report, rows, figures, verdict)
     log.info("ingest: %s", verdict)
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    run_stage(main)

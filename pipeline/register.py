@@ -1,255 +1,26 @@
 """Records run and version in MLflow, and gives the alias to a model that wins the duel with the champion."""
 
 import argparse
-import hashlib
-import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
-
-from pipeline import checkpoint, duel, elsewhere, ledger, record, registry, spans, stage, tracking
-from pipeline.connection import NAME
-from pipeline.duel import Outcome
-from pipeline.elsewhere import Unscorable
-from pipeline.ledger import PROMOTIONS, ROLLED_BACK, TAG, Entry
-from pipeline.metrics import Scored
-from pipeline.package import SEEN, Package, packaged
-from pipeline.record import Inputs
-from pipeline.registry import CHALLENGER, Version
-from pipeline.stage import Figure, PipelineError
+from pipeline.core.cli import parse_paths, run_stage
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import REBUILD_HINT, read_json
+from pipeline.core.params import DVC_FILE, read_params, read_yaml
+from pipeline.core.reports import Figure, write_report
+from pipeline.evaluation.champion_challenger import Outcome
+from pipeline.models import checkpoints
+from pipeline.registry import ledger
+from pipeline.registry.model_package import packaged
+from pipeline.registry.promotion import Case, Params, conclude, missed, told
+from pipeline.registry.versions import all_versions, champion_number, version_of
+from pipeline.tracking import run_contents, runs
+from pipeline.tracking.run_contents import Inputs
 
 log = logging.getLogger(__name__)
-
-PASSING = "nothing new", "champion unscorable"  # verdicts that are asked for anew each time
-PROPOSES = "REGISTER_PROPOSES"  # set in the environment: a winner waits for a person
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A criterion: the figure must not lie beyond."""
-
-    min: float | None = None
-    max: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.min is None) == (self.max is None):
-            raise ValueError("a criterion has either min or max")
-
-
-@dataclass(frozen=True)
-class Params:
-    criteria: dict[str, Bound]  # by the name of a figure in reports/evaluate.json
-    duel: duel.Rule
-    parity: list[str]  # of WAYS in elsewhere.py: they must agree before the alias moves
-    latency_budget: float  # milliseconds for one message over HTTP
-
-    def __post_init__(self) -> None:
-        for way in self.parity:
-            if way not in elsewhere.WAYS:
-                raise ValueError(f"parity: unknown {way!r}; choose from {', '.join(elsewhere.WAYS)}")
-
-
-def missed(criteria: Mapping[str, Bound], figures: Mapping[str, Any]) -> list[str]:
-    """What stands against the model, a phrase each. Raises: PipelineError on an unknown figure."""
-    reasons = []
-    for name, bound in criteria.items():
-        value = stage.choose(figures, name, "params.yaml: register.criteria")["value"]
-        if value is None:
-            reasons.append(f"{name} is undefined on this test set")
-        elif bound.min is not None and value < bound.min:
-            reasons.append(f"{name} {value:g} is below {bound.min:g}")
-        elif bound.max is not None and value > bound.max:
-            reasons.append(f"{name} {value:g} is above {bound.max:g}")
-    return reasons
-
-
-# ---- the verdict
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is judged, and how things stand in the registry."""
-
-    package: Package
-    rows: pd.DataFrame  # of all splits: message_id, text, label, received_at, split, campaign_key, left_out
-    missed: Sequence[str]  # criteria
-    rule: duel.Rule
-    own: Version | None  # the model's, if it has one
-    champion: Version | None
-
-    @property
-    def ground(self) -> pd.DataFrame:
-        """Rows that the model has not seen: test and the newest span; `newest` says which are in the span."""
-        rows = self.rows.assign(newest=spans.newest(self.rows))
-        unlearned = rows["newest"] | (rows["split"] == "test")
-        return rows[unlearned & ~rows["left_out"]].reset_index(drop=True)
-
-    @property
-    def in_service(self) -> bool:
-        return self.own is not None and self.own.number == self.in_place
-
-    @property
-    def in_place(self) -> str | None:
-        """The champion's number."""
-        return self.champion.number if self.champion else None
-
-    @property
-    def rolled_back(self) -> str:
-        """Why a person took this model out of service, if one did."""
-        return self.own.tags.get(ROLLED_BACK, "") if self.own else ""
-
-    def key(self) -> str:
-        """Of all that the verdict depends on but the two models."""
-        ground = self.ground[["message_id", "label", "split", "newest"]].to_csv(index=False)
-        by = json.dumps([ground, list(self.missed), asdict(self.rule)])
-        return hashlib.sha256(by.encode()).hexdigest()
-
-
-def last_judgement(case: Case) -> Entry | None:
-    """The model's last one, if it was by these rows and rules, against this champion, and is not past."""
-    known = Entry.of(case.own)
-    if known is None or known.key != case.key() or case.rolled_back:
-        return None
-    if case.in_service:
-        return known
-    lines = ledger.read()
-    moved_on = known in lines[:-1] or any(line.time > known.time for line in lines)
-    if known.verdict in PROMOTIONS and moved_on:
-        return None
-    return known if known.previous == case.in_place else None
-
-
-def judge(case: Case) -> Outcome:
-    """The verdict on a model that is not settled: one of those that README lists."""
-    if reasons := "; ".join(case.missed):
-        return Outcome("criteria missed", reasons, {})
-    if case.in_service:
-        return Outcome("nothing new", "this model is the champion already", {})
-    if case.rolled_back:
-        return Outcome("nothing new", f"this model was rolled back: {case.rolled_back}", {})
-    if case.champion is None:
-        return Outcome("first", "it meets the criteria, and there is no champion", {})
-    try:
-        return duel_with(case.champion, case)
-    except Unscorable as unscorable:
-        said = f"version {case.champion.number}: {unscorable}; it stays, unless --force replaces it"
-        return Outcome("champion unscorable", said, {})
-
-
-def duel_with(holder: Version, case: Case) -> Outcome:
-    """The challenger against the champion, each by its own code, on rows that neither has seen.
-
-    Raises: Unscorable.
-    """
-    with registry.downloaded(holder.number) as folder:
-        ground = case.ground
-        rows = ground[duel.unseen(ground, case.rows, seen_by(folder))]
-        if rows.empty:
-            return Outcome("tie", "there is no test message that neither has seen", {})
-        texts, spam = rows["text"].tolist(), (rows["label"] == "spam").to_numpy()
-        theirs = elsewhere.answers(str(folder), texts)
-    challenger, champion = (
-        Scored(spam, said["probability"].to_numpy(), (said["label"] == "spam").to_numpy())
-        for said in (case.package.answers(texts), theirs)
-    )
-    newest, test = rows["newest"].to_numpy(), (rows["split"] == "test").to_numpy()
-    return duel.fight(challenger, champion, newest, test, case.rule)
-
-
-def seen_by(folder: Path) -> pd.DataFrame:
-    """message_id and campaign_key of what a version has seen, from its MLflow model. Raises: Unscorable."""
-    try:
-        return stage.read_parquet(folder / "artifacts" / "seen.parquet", SEEN).to_pandas()
-    except PipelineError:
-        raise Unscorable("it does not say what it has seen") from None
-
-
-# ---- its effects
-
-
-def entry_of(outcome: Outcome, case: Case, number: str, shown: tracking.Record) -> Entry:
-    """The judgement as it stands at the version, and in the ledger if it moves the alias."""
-    answers = case.package.answers(registry.EXAMPLES)["probability"]
-    return Entry(
-        time=ledger.now(),
-        verdict=outcome.verdict,
-        version=number,
-        previous=case.in_place,
-        reason=outcome.sentence,
-        figures=stage.rounded(outcome.figures),
-        actor=ledger.actor(),
-        commit=shown.tags["git_commit"],
-        data_hash=shown.tags["data_hash"],
-        model_hash=case.package.model_hash,
-        files=dict(case.package.md5s()),
-        answers=[round(float(p), stage.DECIMALS) for p in answers],
-        key=case.key(),
-    )
-
-
-def check_parity(number: str, case: Case, params: Params) -> None:
-    """Raises: PipelineError, when the registry's version answers otherwise than the model here."""
-    texts = elsewhere.batch(case.ground["text"].tolist())
-    uri, expected = f"models:/{NAME}/{number}", case.package.answers(texts)
-    if found := elsewhere.disagreements(uri, texts, expected, params.parity, params.latency_budget):
-        raise PipelineError("\nerror: ".join(f"{uri}: {said}; the alias stays" for said in found))
-
-
-def conclude(
-    inputs: Inputs, case: Case, params: Params, figures: Mapping[str, Figure], force: str
-) -> Outcome:
-    """Judges the model, records run and version, and moves the alias if the verdict, or a person, says so."""
-    known = last_judgement(case)
-    outcome = Outcome(known.verdict, known.reason, _figures(known)) if known else judge(case)
-    if force and not case.in_service:
-        against = f"{force} ({outcome.verdict}: {outcome.sentence})"
-        known, outcome = None, Outcome("forced", against, outcome.figures)
-    outcome = Outcome(outcome.verdict, outcome.sentence, {**figures, **outcome.figures})
-    shown = record.record_of(inputs, told(outcome))
-    run_id, own = tracking.record(shown), case.own
-    if own is None:
-        threshold = str(stage.read_json(inputs.decision)["threshold"])
-        own = registry.add_version(run_id, case.package.files(), {**shown.tags, "threshold": threshold})
-    if not case.in_service:
-        carry_out(known or entry_of(outcome, case, own.number, shown), case, params)
-    registry.tag(own.number, {"verdict": told(outcome)})
-    registry.describe(own.number, shown.description)
-    tracking.tell(run_id, told(outcome), shown.description)
-    return outcome
-
-
-def carry_out(entry: Entry, case: Case, params: Params) -> None:
-    """Notes the judgement at the version, and moves the alias if that is the judgement.
-
-    Where PROPOSES is set alias and line wait: `python -m pipeline.propose` brings the line to a person, and
-    `python -m pipeline.ledger follow` moves the alias once it is on the default branch.
-    """
-    wins, waits = entry.verdict in PROMOTIONS, bool(os.environ.get(PROPOSES))
-    if wins:
-        check_parity(entry.version, case, params)
-    if wins and not waits:
-        registry.promote(entry.version, {TAG: entry.line(), ROLLED_BACK: ""}, after=case.in_place)
-        ledger.write(entry)
-        log.info("register: version %s is the champion now", entry.version)
-        return
-    if entry.verdict not in PASSING:
-        registry.tag(entry.version, {TAG: entry.line()})
-    registry.point(CHALLENGER, entry.version)
-    if wins:
-        log.info("register: version %s is proposed", entry.version)
-
-
-def _figures(entry: Entry) -> dict[str, Figure]:
-    return {name: Figure(**figure) for name, figure in entry.figures.items()}
-
-
-def told(outcome: Outcome) -> str:
-    return f"{outcome.verdict}: {outcome.sentence}"
 
 
 def experiment(reasons: Sequence[str]) -> Outcome:
@@ -267,35 +38,39 @@ def _parsed(argv: Sequence[str] | None) -> tuple[list[Any], str]:
     flags, paths = parser.parse_known_args(argv)
     if flags.force != bool(flags.reason.strip()):
         raise PipelineError('register: --force and --reason "..." go together')
-    written = paths or stage.read_yaml(stage.DEFINITIONS)["stages"]["register"]["cmd"].split()[3:]
-    return stage.paths(written, __doc__, *Inputs.__annotations__, "report"), flags.reason.strip()
+    written = paths or read_yaml(DVC_FILE)["stages"]["register"]["cmd"].split()[3:]
+    names = "dvc-file", *list(Inputs.__annotations__)[1:-1], "data-docs", "report"
+    return list(vars(parse_paths(written, __doc__, *names)).values()), flags.reason.strip()
 
 
 def main(argv: list[str] | None = None) -> None:
     (*files, report), force = _parsed(argv)
     inputs = Inputs(*files)
-    params = stage.read_params(Params, "register")
+    params = read_params(Params, "register")
 
-    stage.read_json(inputs.tokenizer)  # refuses in one line what its own reader raises as it likes
-    if "threshold" not in stage.read_json(inputs.decision):
-        raise PipelineError(f"{inputs.decision}: no threshold; {stage.MAKE}")
-    evaluation = stage.read_json(inputs.evaluation)
+    read_json(inputs.tokenizer)  # refuses in one line what its own reader raises as it likes
+    if "threshold" not in read_json(inputs.decision):
+        raise PipelineError(f"{inputs.decision}: no threshold; {REBUILD_HINT}")
+    evaluation = read_json(inputs.evaluation)
     reasons = missed(params.criteria, evaluation["figures"])
     figures = {name: Figure(**evaluation["figures"][name]) for name in params.criteria}
     if os.environ.get("DVC_EXP_NAME"):
         outcome = experiment(reasons)
-        tracking.record(record.record_of(inputs, told(outcome)))
+        runs.record_run(run_contents.run_contents(inputs, told(outcome)))
     else:
         with packaged(inputs.tokenizer, inputs.network, inputs.decision, inputs.splits) as package:
             ledger.settle(package.model_hash)
-            versions, champion = registry.versions(), registry.champion()
-            own, rows = registry.version_of(package.model_hash), record.rows(inputs.messages, inputs.splits)
+            versions, champion = all_versions(), champion_number()
+            own, rows = (
+                version_of(package.model_hash),
+                run_contents.rows_with_splits(inputs.messages, inputs.splits),
+            )
             case = Case(package, rows, reasons, params.duel, own, versions.get(champion or ""))
             outcome = conclude(inputs, case, params, figures, force)
-    stage.write_report(report, evaluation["rows"], {**figures, **outcome.figures}, told(outcome))
-    checkpoint.drop_finished()
+    write_report(report, evaluation["rows"], {**figures, **outcome.figures}, told(outcome))
+    checkpoints.drop_finished()
     log.info("register: %s", told(outcome))
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    run_stage(main)

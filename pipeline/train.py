@@ -1,342 +1,27 @@
 """Trains the network on token ids, stops early on campaigns it never trained on, keeps the best weights."""
 
-import json
 import logging
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from random import Random
-from typing import Any
 
 import keras
-import numpy as np
-import pandas as pd
-import tensorflow as tf
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
-from tqdm import tqdm
 
-from pipeline import checkpoint, corruption, models, stage, text, tracking, wide
-from pipeline.checkpoint import Checkpoint, State
-from pipeline.metrics import METRICS, Scored
-from pipeline.stage import Figure, PipelineError
+from pipeline.core.cli import parse_paths, run_stage
+from pipeline.core.files import read_json
+from pipeline.core.hashing import sha256_of_files
+from pipeline.core.params import read_params, read_yaml
+from pipeline.core.reports import Figure, write_report
+from pipeline.core.tables import read_parquet, write_csv
+from pipeline.models import checkpoints, keras_files
+from pipeline.models.batches import Rows
+from pipeline.models.checkpoints import Checkpoint
+from pipeline.models.training import Epoch, Params, best_epoch, fit, split_rows
+from pipeline.tracking import runs
 
 log = logging.getLogger(__name__)
 
-TokenIds = NDArray[np.int32]  # (n, t), padded on the right with 0
-Labels = NDArray[np.float32]  # (n,), spam is 1
-Batch = tuple[TokenIds, Labels]
-Score = Callable[[TokenIds], tf.Tensor]  # of token ids (n, t), P(spam) (n,)
-THREADS = 2  # fixed, so that a machine with more cores adds up in the same order
-CHUNK = 256  # messages whose n-grams are counted together
-WINDOW = 40  # batches whose messages are sorted by length together; larger pads less, shuffles less
 
-tf.config.threading.set_intra_op_parallelism_threads(
-    THREADS
-)  # here, as TensorFlow refuses once it has computed
-tf.config.threading.set_inter_op_parallelism_threads(THREADS)
-
-
-@dataclass(frozen=True)
-class Params:
-    model: str  # of MODELS in pipeline/models.py
-    embedding_dim: int
-    units: int  # of the recurrent layer, in each direction
-    dropout: float  # share of inputs, in [0, 1)
-    token_dropout: float  # share of tokens, in [0, 1)
-    wide_share: float  # of the logit, in [0, 1]: the wide path's, the rest is the deep one's
-    corruptions: list[str]  # of CORRUPTIONS in pipeline/corruption.py
-    corrupted: float  # share of messages that are corrupted anew in each epoch, in [0, 1]
-    copies: int  # corrupted ones of each message, for the wide path
-    learning_rate: float  # Adam's at first; it falls to 0 along a cosine
-    batch_size: int  # messages
-    epochs: int  # at most
-    patience: int  # epochs without a better average precision before it stops
-    stop_share: float  # of train's campaigns, kept aside to decide when to stop
-    seed: int  # of weights, order and dropout
-
-    def __post_init__(self) -> None:
-        stage.choose(models.MODELS, self.model, "params.yaml: train.model")
-        for name in self.corruptions:
-            stage.choose(corruption.CORRUPTIONS, name, "params.yaml: train.corruptions")
-        if not (0 < self.stop_share < 1 and 0 <= self.dropout < 1 and 0 <= self.token_dropout < 1):
-            raise ValueError("stop_share must lie in (0, 1), dropout and token_dropout in [0, 1)")
-        if not (0 <= self.wide_share <= 1 and 0 <= self.corrupted <= 1 and 0 <= self.copies <= 100):
-            raise ValueError("wide_share and corrupted must lie in [0, 1], copies in 0 to 100")
-        if min(self.epochs, self.patience, self.batch_size, self.units, self.embedding_dim) < 1:
-            raise ValueError("epochs, patience, batch_size, units and embedding_dim must be at least 1")
-        if self.learning_rate <= 0 or self.seed < 0:
-            raise ValueError("learning_rate must be above 0 and seed at least 0")
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Messages as the network sees them."""
-
-    token_ids: list[NDArray[np.int32]]  # n arrays of 1 to sequence_length ids
-    labels: Labels
-
-    def take(self, index: NDArray[np.int64]) -> "Rows":
-        return Rows([self.token_ids[i] for i in index], self.labels[index])
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the rows came to: one point of every training curve."""
-
-    epoch: int  # from 1
-    loss: float  # binary cross-entropy on the rows trained on
-    accuracy: float
-    stop_loss: float  # on the campaigns kept aside
-    stop_accuracy: float
-    stop_average_precision: float
-
-
-# ---- batches
-
-
-def hold_out(table: pd.DataFrame, share: float, seed: int) -> NDArray[np.bool_]:
-    """(n,): the rows of a share of the campaigns; a campaign is held out whole."""
-    return np.array([text.share_of(f"stop:{seed}", key) < share for key in table["campaign_key"]], np.bool_)
-
-
-def pad(token_ids: list[NDArray[np.int32]]) -> TokenIds:
-    """The rows as one rectangle as wide as the longest, filled with 0 on the right."""
-    rectangle = np.full((len(token_ids), max(map(len, token_ids))), models.PAD, np.int32)
-    for row, ids in zip(rectangle, token_ids, strict=True):
-        row[: len(ids)] = ids
-    return rectangle
-
-
-def batches(rows: Rows, size: int, seed: tuple[int, int]) -> Iterator[Batch]:
-    """All rows once, in an order that (seed, epoch) decides, batched with others of their length.
-
-    Padding all to the longest would waste three quarters of the work.
-    """
-    random = np.random.default_rng(seed)
-    order = random.permutation(len(rows.labels))
-    lengths = np.array([len(ids) for ids in rows.token_ids])
-    windows = [order[i : i + size * WINDOW] for i in range(0, len(order), size * WINDOW)]
-    by_length = [window[np.argsort(lengths[window], kind="stable")] for window in windows]
-    parts = [window[i : i + size] for window in by_length for i in range(0, len(window), size)]
-    for i in random.permutation(len(parts)):
-        part = rows.take(parts[i])
-        yield pad(part.token_ids), part.labels
-
-
-def chunks(rows: Rows, size: int) -> Iterator[Batch]:
-    """All rows once, in order of their length."""
-    order = by_length(rows)
-    for start in range(0, len(order), size):
-        part = rows.take(order[start : start + size])
-        yield pad(part.token_ids), part.labels
-
-
-def by_length(rows: Rows) -> NDArray[np.int64]:
-    """(n,): the rows' numbers, the shortest first."""
-    return np.argsort([len(ids) for ids in rows.token_ids], kind="stable")
-
-
-# ---- corruption
-
-Vary = Callable[[tuple[int, int], float], Rows]  # the rows, a share of them corrupted as a seed decides
-
-
-def corrupter(rows: Rows, tokenizer: Tokenizer, names: Sequence[str]) -> Vary:
-    """Corrupts rows: back to text, edited, and tokenized again, as an edited message will be."""
-    if not names:
-        return lambda seed, share: rows
-    texts = [tokenizer.decode(ids[1:].tolist())[1:] for ids in rows.token_ids]  # without [START] and a space
-    words = [
-        word for text_, spam in zip(texts, rows.labels, strict=True) if not spam for word in text_.split()
-    ]
-    words = [word for word in words if corruption.may_train(word)]
-
-    def vary(seed: tuple[int, int], share: float) -> Rows:
-        random = Random(repr(seed))
-        chosen = [i for i in range(len(texts)) if random.random() < share]
-        edited = [corruption.corrupted(texts[i], names, random, words) for i in chosen]
-        token_ids = list(rows.token_ids)
-        for i, encoding in zip(chosen, tokenizer.encode_batch_fast(edited), strict=True):
-            token_ids[i] = np.array(encoding.ids, np.int32)
-        return Rows(token_ids, rows.labels)
-
-    return vary
-
-
-def fit_wide(model: keras.Model, vary: Vary, params: Params) -> None:
-    """Fits the wide path, if there is one, on the rows and their corrupted copies."""
-    copies = range(params.copies + 1 if params.corruptions else 1)  # the first is the rows as they are
-    varied = (vary((params.seed, -1 - copy), float(copy > 0)) for copy in copies)
-    wide.fit(model, (batch for rows in varied for batch in chunks(rows, CHUNK)))
-
-
-# ---- the loop
-
-
-def train(
-    rows: Rows,
-    stop: Rows,
-    model: keras.Model,
-    params: Params,
-    report: Callable[[list[Epoch]], None],
-    saved: Checkpoint | None = None,
-    vary: Vary | None = None,
-) -> list[Epoch]:
-    """Trains `model` in place and leaves the weights of its best epoch in it. Returns the curves.
-
-    With a checkpoint it goes on after the last epoch that was saved there, to the same weights, bit for bit.
-    """
-    steps = math.ceil(len(rows.labels) / params.batch_size)
-    falling = keras.optimizers.schedules.CosineDecay(params.learning_rate, params.epochs * steps)
-    optimizer = keras.optimizers.Adam(falling)
-    step = _training_step(model, optimizer)
-    score = scorer(model)
-    curves: list[Epoch] = []
-    best_weights = model.get_weights()
-    variables = [*model.weights, *optimizer.variables]
-    if state := saved and saved.load():
-        curves, best_weights = [Epoch(int(n), *rest) for n, *rest in state.curves], state.best_weights
-        for variable, value in zip(variables, state.variables, strict=True):
-            variable.assign(value)
-        log.info("resumed after epoch %d", len(curves))
-        report(curves)
-    while not is_over(curves, params):
-        number, loss, right = len(curves) + 1, 0.0, 0.0
-        seed_dropout(model, (params.seed, number))
-        varied = vary((params.seed, number), params.corrupted) if vary else rows
-        order = batches(varied, params.batch_size, (params.seed, number))
-        for ids, labels in _progress(order, steps, number):
-            batch_loss, batch_right = step(tf.constant(ids), tf.constant(labels))
-            loss, right = loss + float(batch_loss), right + float(batch_right)
-        n = len(rows.labels)
-        curves.append(Epoch(number, loss / n, right / n, *_judge(stop, score, params.batch_size)))
-        if best_epoch(curves) is curves[-1]:
-            best_weights = model.get_weights()
-        if saved:
-            points = [tuple(vars(epoch).values()) for epoch in curves]
-            saved.save(State(points, [v.numpy() for v in variables], best_weights))
-        report(curves)
-    model.set_weights(best_weights)
-    return curves
-
-
-def is_over(curves: list[Epoch], params: Params) -> bool:
-    """Whether the epochs are used up, or the last `patience` of them were no better."""
-    waited = len(curves) - best_epoch(curves).epoch if curves else 0
-    return len(curves) >= params.epochs or waited >= params.patience
-
-
-def seed_dropout(model: keras.Model, seed: tuple[int, int]) -> None:
-    """What each layer drops follows from (seed, epoch), not from what was dropped before."""
-    random = np.random.default_rng(seed)
-    for variable in model.variables:
-        if variable.path.endswith("seed_generator_state"):
-            variable.assign(random.integers(2**32, size=2, dtype=np.uint32))
-
-
-def best_epoch(curves: list[Epoch]) -> Epoch:
-    """The one with the best average precision on the held-out campaigns; of equals, the least loss there."""
-    return max(curves, key=lambda epoch: (epoch.stop_average_precision, -epoch.stop_loss))
-
-
-def _training_step(
-    model: keras.Model, optimizer: keras.Optimizer
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-    optimizer.build(model.trainable_variables)
-
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.float32)])
-    def step(token_ids: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One batch: the sum of its losses, and how many it had right."""
-        with tf.GradientTape() as tape:
-            probability = model(token_ids, training=True)[:, 0]
-            losses = keras.losses.binary_crossentropy(labels[:, None], probability[:, None])
-            loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply(gradients, model.trainable_variables)
-        right = tf.reduce_sum(tf.cast((probability >= 0.5) == (labels >= 0.5), tf.float32))
-        return tf.reduce_sum(losses), right
-
-    return step
-
-
-def scorer(model: keras.Model) -> Score:
-    """The network as one compiled function."""
-    return tf.function(lambda ids: model(ids, training=False)[:, 0], reduce_retracing=True)
-
-
-def scored(rows: Rows, score: Score, size: int) -> Scored:
-    """The rows with the network's scores, spam from 0.5."""
-    y_score = np.empty(len(rows.labels))
-    y_score[by_length(rows)] = np.concatenate([score(ids).numpy() for ids, _ in chunks(rows, size)])
-    return Scored(rows.labels > 0, y_score, y_score >= 0.5)
-
-
-def _judge(stop: Rows, score: Score, size: int) -> tuple[float, float, float]:
-    """Loss, accuracy and average precision on the campaigns kept aside."""
-    found = scored(stop, score, size)
-    names = "log_loss", "accuracy", "average_precision"
-    loss, accuracy, precision = (METRICS[name](found) for name in names)
-    return loss, accuracy, precision
-
-
-def _progress(order: Iterator[Batch], total: int, epoch: int) -> Iterable[Batch]:
-    """A bar in a terminal, nothing elsewhere."""
-    return tqdm(order, f"epoch {epoch}", total, leave=False, unit="batch", disable=None)
-
-
-def read_rows(table: pd.DataFrame) -> Rows:
-    """The shards' rows as the network's."""
-    return Rows(list(table["token_ids"]), table["label"].to_numpy(np.float32))
-
-
-def be_repeatable(seed: int) -> None:
-    """The same seed, data and machine give the same weights, bit for bit; a network before is forgotten."""
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-
-
-def size_of(spec: dict[str, Any], params: Params) -> models.Size:
-    """What the builders need, of a tokenizer's JSON and the params."""
-    tokens = sorted(spec["model"]["vocab"], key=spec["model"]["vocab"].__getitem__)
-    sizes = params.embedding_dim, params.units, params.dropout, params.token_dropout, params.wide_share
-    return models.Size(tokens, *sizes)
-
-
-def parted(table: pd.DataFrame, params: Params) -> tuple[Rows, Rows]:
-    """The shards' rows to train on, and those to stop by. Raises: PipelineError where one has one class."""
-    aside = hold_out(table, params.stop_share, params.seed)
-    rows, stop = read_rows(table[~aside]), read_rows(table[aside])
-    for part, place, way_out in ((stop, "in", "raise"), (rows, "outside of", "lower")):
-        if len(np.unique(part.labels)) < 2:
-            problem = f"no ham or no spam {place} it; {way_out} it or bring more messages"
-            raise PipelineError(f"params.yaml: train.stop_share: {problem}")
-    return rows, stop
-
-
-def fit(
-    rows: Rows,
-    stop: Rows,
-    spec: dict[str, Any],
-    params: Params,
-    report: Callable[[list[Epoch]], None],
-    saved: Checkpoint | None = None,
-) -> tuple[keras.Model, list[Epoch]]:
-    """The network of these params, and its curves: those of the deep path, which is trained first, alone.
-
-    The wide path, if there is one, is then fitted on all rows: it needs none to stop by.
-    """
-    be_repeatable(params.seed)
-    model = models.MODELS[params.model](size_of(spec, params))
-    tokenizer = Tokenizer.from_str(json.dumps(spec))
-    curves = train(rows, stop, model, params, report, saved, corrupter(rows, tokenizer, params.corruptions))
-    every = Rows(rows.token_ids + stop.token_ids, np.concatenate([rows.labels, stop.labels]))
-    fit_wide(model, corrupter(every, tokenizer, params.corruptions), params)
-    return model, curves
-
-
-def figures_of(curves: list[Epoch], model: keras.Model, rows: Rows, stop: Rows) -> dict[str, Figure]:
+def figures_of(
+    curves: list[Epoch], model: keras.Model, rows: Rows, stop: Rows
+) -> dict[str, Figure]:
     best = best_epoch(curves)
     return {
         "epochs": Figure(len(curves)),
@@ -350,38 +35,45 @@ def figures_of(curves: list[Epoch], model: keras.Model, rows: Rows, stop: Rows) 
 
 def main(argv: list[str] | None = None) -> None:
     names = "tokenizer", "shards", "network", "curves", "report"
-    tokenizer, shards, network, curves_path, report = stage.paths(argv, __doc__, *names)
-    params = stage.read_params(Params, "train")
+    tokenizer, shards, network, curves_path, report = vars(
+        parse_paths(argv, __doc__, *names)
+    ).values()
+    params = read_params(Params, "train")
 
-    table = stage.read_parquet(shards).to_pandas()
-    rows, stop = parted(table, params)
-    spec = stage.read_json(tokenizer)
-    as_written = {"train": stage.read_yaml()["train"]}  # 0, where params say 0.0: register logs it again
-    key = checkpoint.key_of(as_written, tokenizer, *sorted(shards.iterdir()))
+    table = read_parquet(shards).to_pandas()
+    rows, stop = split_rows(table, params)
+    spec = read_json(tokenizer)
+    as_written = {"train": read_yaml()["train"]}  # 0, where params say 0.0: register logs it again
+    key = checkpoints.key_of(as_written, tokenizer, *sorted(shards.iterdir()))
     saved = Checkpoint(key)
-    with tracking.live_run(params.model, as_written, key) as live:
+    with runs.live_run(params.model, as_written, key) as live:
 
         def told(curves: list[Epoch]) -> None:
             live.log_curves([vars(epoch) for epoch in curves])
             log.info(
                 "epoch %d: loss %.4f, accuracy %.4f, held out: average precision %.4f",
-                *(curves[-1].epoch, curves[-1].loss, curves[-1].accuracy, curves[-1].stop_average_precision),
+                *(
+                    curves[-1].epoch,
+                    curves[-1].loss,
+                    curves[-1].accuracy,
+                    curves[-1].stop_average_precision,
+                ),
             )
 
         model, curves = fit(rows, stop, spec, params, told, saved)
-        models.save(model, network)
-        live.finish(stage.sha256(network))
+        keras_files.save(model, network)
+        live.finish(sha256_of_files(network))
 
-    stage.write_csv(curves_path, list(Epoch.__annotations__), [tuple(vars(e).values()) for e in curves])
+    write_csv(curves_path, list(Epoch.__annotations__), [tuple(vars(e).values()) for e in curves])
     best = best_epoch(curves)
     verdict = (
         f"{params.model}: epoch {best.epoch} of {len(curves)} is the best, "
         f"average precision {best.stop_average_precision:.4f} on {len(stop.labels)} held-out messages"
     )
-    stage.write_report(report, len(table), figures_of(curves, model, rows, stop), verdict)
+    write_report(report, len(table), figures_of(curves, model, rows, stop), verdict)
     saved.finish()
     log.info("train: %s", verdict)
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    run_stage(main)

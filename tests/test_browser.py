@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 import ruamel.yaml
-from conftest import ROOT
 
-from pipeline import stage
+from pipeline.core.files import read_json
+from tests.harness.small_project import ROOT
 
 shots = pytest.importorskip("benchmarks.screenshots", reason="Playwright is not installed")
 pytestmark = [
@@ -65,7 +65,7 @@ def test_the_champions_run_shows_the_curves_of_its_training(page, mlflow, projec
 def test_the_f1_of_the_champions_run_is_that_of_the_report(page, mlflow, project):
     shots.show_run(page, mlflow)
     row = page.get_by_role("row").filter(has=page.get_by_text("test/f1", exact=True))
-    f1 = stage.read_json(project[0] / "reports" / "evaluate.json")["figures"]["f1"]["value"]
+    f1 = read_json(project[0] / "reports" / "evaluate.json")["figures"]["f1"]["value"]
     assert float(row.inner_text().split()[1]) == f1
 
 
@@ -73,7 +73,7 @@ def test_the_registered_model_has_a_version_with_the_alias(page, mlflow, project
     shots.show_version(page, mlflow)
     assert page.get_by_role("heading", name="Version 1", exact=True).is_visible()
     assert page.get_by_text("@ champion").is_visible()
-    verdict = stage.read_json(project[0] / "reports" / "register.json")["verdict"]
+    verdict = read_json(project[0] / "reports" / "register.json")["verdict"]
     assert page.get_by_text(verdict).first.is_visible()
 
 
@@ -144,14 +144,17 @@ def test_every_plot_is_drawn(page, plotted, name):
     assert PLOTS[name]["title"] in plot.text_content()
     if PLOTS[name]["template"] == "confusion":
         counts = plot.locator(".mark-text.role-mark text").all_text_contents()
-        rows = stage.read_json(plotted / "reports" / "evaluate.json")["rows"]
+        rows = read_json(plotted / "reports" / "evaluate.json")["rows"]
         assert sum(map(int, counts)) == rows
     elif PLOTS[name]["template"] == "bars":
         assert plot.locator(".mark-rect.role-mark path").count() >= 1
     elif PLOTS[name]["template"] == "by_reason":  # of the small project, one month and one reason
         assert plot.locator(".mark-symbol.role-mark path").count() >= 1
     else:
-        lines = sum(len(columns) if isinstance(columns, list) else 1 for columns in PLOTS[name]["y"].values())
+        lines = sum(
+            len(columns) if isinstance(columns, list) else 1
+            for columns in PLOTS[name]["y"].values()
+        )
         drawn = plot.locator(".mark-line.role-mark path").all()
         assert len(drawn) == lines
         assert all(line.get_attribute("d").count("L") >= 1 for line in drawn)

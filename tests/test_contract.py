@@ -15,7 +15,11 @@ PIPELINE = ROOT / "pipeline"
 DVC = ruamel.yaml.YAML(typ="safe").load(ROOT / "dvc.yaml")
 PARAMS = ruamel.yaml.YAML(typ="safe").load(ROOT / "params.yaml")
 STAGES = DVC["stages"]
-BESIDE = ["drift", "poisoning", "retrain"]  # commands outside the stages that have a section of params.yaml
+BESIDE = [
+    "drift",
+    "poisoning",
+    "retrain",
+]  # commands outside the stages that have a section of params.yaml
 MODULES = sorted(path.stem for path in PIPELINE.glob("*.py") if path.stem != "__init__")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -54,7 +58,9 @@ def imports(module: str) -> set[str]:
 
 def code_of(module: str, seen: frozenset[str] = frozenset()) -> set[str]:
     """The module and all modules of the pipeline that it needs, directly or through others."""
-    needed = {name.removeprefix("pipeline.") for name in imports(module) if name.startswith("pipeline.")}
+    needed = {
+        name.removeprefix("pipeline.") for name in imports(module) if name.startswith("pipeline.")
+    }
     return {module}.union(*(code_of(name, seen | {module}) for name in needed - seen))
 
 
@@ -102,7 +108,9 @@ def test_what_is_small_is_in_git_and_what_is_large_is_not():
     for entry in STAGES.values():
         for out in entry.get("outs", []) + entry.get("metrics", []):
             path = paths([out])[0]
-            assert path.startswith("reports/") == (not isinstance(out, str) and out[path]["cache"] is False)
+            assert path.startswith("reports/") == (
+                not isinstance(out, str) and out[path]["cache"] is False
+            )
 
 
 def test_each_stage_reads_what_an_earlier_one_made():
@@ -163,15 +171,23 @@ def test_every_direct_import_is_declared_in_pyproject():
     declared = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.ruff]")[0]
     package = {"sklearn": "scikit-learn", "ruamel": "ruamel.yaml"}
     for module in MODULES:
-        for name in {name.split(".")[0] for name in imports(module)} - sys.stdlib_module_names - {"pipeline"}:
-            assert f'"{package.get(name, name.replace("_", "-"))}' in declared, f"{module} imports {name}"
+        for name in (
+            {name.split(".")[0] for name in imports(module)}
+            - sys.stdlib_module_names
+            - {"pipeline"}
+        ):
+            assert f'"{package.get(name, name.replace("_", "-"))}' in declared, (
+                f"{module} imports {name}"
+            )
 
 
 # ---- the README
 
 
 def test_the_readme_names_every_stage_section_module_and_target_that_exists():
-    targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(
+        r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
     for target in targets:
         assert f"make {target}" in README, target
     for stage in STAGES:
@@ -180,7 +196,9 @@ def test_the_readme_names_every_stage_section_module_and_target_that_exists():
 
 
 def test_everything_that_the_readme_names_exists():
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(
+        r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert set(re.findall(r"\bmake ([a-z][a-z-]*)", README)) <= set(targets)
     for module in re.findall(r"python -m pipeline\.(\w+)", README):
         assert module in MODULES

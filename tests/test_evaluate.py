@@ -9,15 +9,24 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import MESSAGES, ROOT, set_params
 
-from pipeline import attacks, behaviour, decision, evaluate, formats, models, stage
-from pipeline.evaluate import MISTAKES, NEWEST_METRICS, PLOTS, SLICE_METRICS, WORST, Params, figures_of, judge
-from pipeline.metrics import METRICS, Scored
-from pipeline.slices import SLICES
-from pipeline.stage import Figure, PipelineError
-from pipeline.vectorize import SPLITS, Shares, fit_tokenizer
-from pipeline.vectorize import Params as VectorizeParams
+from pipeline import evaluate
+from pipeline.core import schemas
+from pipeline.core.errors import PipelineError
+from pipeline.core.params import read_params
+from pipeline.core.reports import Figure
+from pipeline.core.schemas import MISTAKES, SPLITS
+from pipeline.core.tables import write_parquet
+from pipeline.evaluate import NEWEST_METRICS, SLICE_METRICS, WORST, Params, figures_of, judge
+from pipeline.evaluation import attacks, behavioural_tests, curves
+from pipeline.evaluation.curves import PLOTS
+from pipeline.evaluation.metrics import METRICS, Scored
+from pipeline.evaluation.slices import SLICES
+from pipeline.models import architectures, calibration, keras_files
+from pipeline.preprocessing import params
+from pipeline.preprocessing.params import Shares
+from pipeline.preprocessing.tokenizer import fit_tokenizer
+from tests.harness.small_project import MESSAGES, ROOT, set_params, stage_arguments
 
 PARAMS = Params(lost_ham_budget=0.05, resamples=7, seed=1)
 
@@ -52,7 +61,7 @@ def table(n, seed=0):
 def test_decision_is_vals_alone():
     (val, val_score), (test, test_score) = drawn(1), drawn(2, ham=43, spam=17)
     judged = judge((val, test), (val_score, test_score), 0.05)
-    assert judged.decision == decision.fit(val, val_score, 0.05)
+    assert judged.decision == calibration.fit(val, val_score, 0.05)
     assert judge((val, ~test), (val_score, 1 - test_score), 0.05).decision == judged.decision
     assert judge((~val, test), (val_score, test_score), 0.05).decision != judged.decision
 
@@ -61,8 +70,12 @@ def test_test_is_calibrated_and_cut_as_val_decided():
     (val, val_score), (test, test_score) = drawn(1), drawn(2, ham=43, spam=17)
     judged = judge((val, test), (val_score, test_score), 0.05)
     assert judged.test.y_true.tolist() == test.tolist()
-    assert judged.test.y_score.tolist() == decision.calibrate(test_score, judged.decision).tolist()
-    assert judged.test.y_pred.tolist() == (judged.test.y_score >= judged.decision.threshold).tolist()
+    assert (
+        judged.test.y_score.tolist() == calibration.calibrate(test_score, judged.decision).tolist()
+    )
+    assert (
+        judged.test.y_pred.tolist() == (judged.test.y_score >= judged.decision.threshold).tolist()
+    )
 
 
 # ---- the figures
@@ -74,7 +87,10 @@ def two_models():
     worse, worse_test = (
         drawn(seed, ham, spam, noise=0.4)[1] for seed, ham, spam in ((1, 61, 29), (2, 43, 17))
     )
-    return [judge((val, test), scores, 0.05) for scores in ((val_score, test_score), (worse, worse_test))]
+    return [
+        judge((val, test), scores, 0.05)
+        for scores in ((val_score, test_score), (worse, worse_test))
+    ]
 
 
 def test_figures_have_every_metric_of_ours_the_baseline_the_difference_and_each_slice(two_models):
@@ -96,7 +112,9 @@ def test_figures_are_the_metrics_on_test_each_with_an_interval(two_models):
     for name, metric in METRICS.items():
         assert figures[name].value == pytest.approx(metric(ours.test))
         assert figures[f"baseline.{name}"].value == pytest.approx(metric(baseline.test))
-        assert figures[f"difference.{name}"].value == pytest.approx(metric(ours.test) - metric(baseline.test))
+        assert figures[f"difference.{name}"].value == pytest.approx(
+            metric(ours.test) - metric(baseline.test)
+        )
         for prefix in ("", "baseline.", "difference."):
             figure = figures[prefix + name]
             assert figure.low <= figure.high
@@ -150,7 +168,10 @@ def of_rows(y_true, y_pred):
 
 
 def test_newest_figures_are_ours_the_baselines_and_the_difference():
-    ours, theirs = of_rows([1, 1, 1, 0, 0], [1, 1, 0, 0, 0]), of_rows([1, 1, 1, 0, 0], [1, 0, 0, 1, 0])
+    ours, theirs = (
+        of_rows([1, 1, 1, 0, 0], [1, 1, 0, 0, 0]),
+        of_rows([1, 1, 1, 0, 0], [1, 0, 0, 1, 0]),
+    )
     figures = evaluate.newest_figures(ours, theirs, PARAMS)
     prefixes = "newest", "baseline.newest", "difference.newest"
     assert list(figures) == [f"{prefix}.{name}" for prefix in prefixes for name in NEWEST_METRICS]
@@ -159,7 +180,9 @@ def test_newest_figures_are_ours_the_baselines_and_the_difference():
     assert figures["baseline.newest.f1"].value == pytest.approx(0.4)
     assert figures["baseline.newest.ham_blocked_percent"].value == pytest.approx(50)
     assert figures["difference.newest.f1"].value == pytest.approx(0.4)
-    assert all(figure.low <= figure.value <= figure.high and figure.n == 5 for figure in figures.values())
+    assert all(
+        figure.low <= figure.value <= figure.high and figure.n == 5 for figure in figures.values()
+    )
 
 
 def test_what_the_newest_rows_do_not_define_is_null():
@@ -180,7 +203,13 @@ def test_worst_mistakes_are_those_that_the_model_was_surest_of():
     spam = np.array([True, True, False, False, True])
     score = np.array([0.1, 0.9, 0.95, 0.2, 0.4])
     worst = evaluate.worst_mistakes(table(5), Scored(spam, score, score >= 0.5))
-    assert worst["row"].tolist() == [2, 0, 4, 3, 1]  # of the truth, the model said 0.05, 0.1, 0.4, 0.8, 0.9
+    assert worst["row"].tolist() == [
+        2,
+        0,
+        4,
+        3,
+        1,
+    ]  # of the truth, the model said 0.05, 0.1, 0.4, 0.8, 0.9
     assert worst["probability"].tolist() == [0.95, 0.1, 0.4, 0.2, 0.9]
     assert worst["wrong"].tolist() == [True, True, True, False, False]
     assert worst["text"].tolist() == table(5)["text"][[2, 0, 4, 3, 1]].tolist()
@@ -202,7 +231,11 @@ def test_equal_mistakes_stand_in_one_order_whatever_the_order_of_the_rows():
     spam = np.zeros(70, np.bool_)
     tied = Scored(spam, np.full(70, 0.75), ~spam)
     once, again = (evaluate.worst_mistakes(t, tied) for t in (rows, rows[::-1]))
-    assert once["message_id"].tolist() == again["message_id"].tolist() == sorted(rows["message_id"])[:50]
+    assert (
+        once["message_id"].tolist()
+        == again["message_id"].tolist()
+        == sorted(rows["message_id"])[:50]
+    )
 
 
 # ---- plots
@@ -226,7 +259,7 @@ def test_plot_is_a_table_with_a_cell_for_every_column(name, rows):
 
 def test_confusion_has_a_row_a_message_in_the_columns_that_it_names():
     scored = Scored(np.array([True, True, False]), np.zeros(3), np.array([False, True, False]))
-    columns, rows = evaluate.confusion(scored)
+    columns, rows = curves.confusion(scored)
     assert [dict(zip(columns, row, strict=True)) for row in rows] == [
         {"actual": "spam", "predicted": "ham"},
         {"actual": "spam", "predicted": "spam"},
@@ -238,7 +271,7 @@ def test_every_plot_is_written_for_ours_and_for_the_baseline(two_models, tmp_pat
     ours, baseline = (judged.test for judged in two_models)
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "of_an_earlier_run.csv").touch()
-    evaluate.write_plots(tmp_path / "plots", ours, baseline)
+    curves.write_plots(tmp_path / "plots", ours, baseline)
     files = {path.stem for path in (tmp_path / "plots").iterdir()}
     assert files == {*PLOTS, *(f"{name}_baseline" for name in PLOTS)}
     with (tmp_path / "plots" / "roc_baseline.csv").open() as file:
@@ -257,7 +290,7 @@ def test_params_out_of_bounds_are_refused(tmp_path, monkeypatch):
     for changes in ({"resamples": 0}, {"resamples": 10**9}, {"seed": -1, "resamples": 1}):
         set_params(tmp_path, {"evaluate": changes})
         with pytest.raises(PipelineError) as refused:
-            stage.read_params(Params, "evaluate")
+            read_params(Params, "evaluate")
         line = "params.yaml: evaluate: resamples must be 1 to 1,000,000 and seed at least 0"
         assert str(refused.value) == line
 
@@ -281,12 +314,12 @@ class Project:
                 "left_out": np.arange(len(rows)) % 11 == 0,
             }
         )
-        of_vectorize = VectorizeParams(Shares(0.4, 0.3, 0.3), "s", 7, 365, 99, 400, 30, 10)
+        of_vectorize = params.Params(Shares(0.4, 0.3, 0.3), "s", 7, 365, 99, 400, 30, 10)
         tokenizer = fit_tokenizer(rows["body"], of_vectorize)
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
         keras.utils.set_random_seed(6)
-        size = models.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0)
-        models.save(models.MODELS["dense"](size), folder / "model.keras")
+        size = architectures.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0)
+        keras_files.save(architectures.MODELS["dense"](size), folder / "model.keras")
 
     def in_test(self):
         return ((self.splits["split"] == "test") & ~self.splits["left_out"]).to_numpy()
@@ -294,16 +327,16 @@ class Project:
     def run(self, name):
         """The folder with the outputs."""
         for file, rows, schema in (
-            ("messages", self.messages, formats.MESSAGES),
+            ("messages", self.messages, schemas.MESSAGES),
             ("splits", self.splits, SPLITS),
         ):
             rows = pa.Table.from_pandas(rows, schema, preserve_index=False)
-            stage.write_parquet(self.folder / f"{file}.parquet", rows.to_batches(), schema)
+            write_parquet(self.folder / f"{file}.parquet", rows.to_batches(), schema)
         inputs = ("messages.parquet", "splits.parquet", "tokenizer.json", "model.keras")
         outputs = ("decision.json", "mistakes.parquet", "evaluate.json", "metrics.json", "plots")
-        evaluate.main(
-            [*(str(self.folder / file) for file in inputs), *(str(self.folder / name / o) for o in outputs)]
-        )
+        paths = [self.folder / file for file in inputs]
+        paths += [self.folder / name / file for file in outputs]
+        evaluate.main(stage_arguments("evaluate", *paths))
         return self.folder / name
 
 
@@ -322,7 +355,8 @@ def test_nothing_is_chosen_on_test(project):
     assert (after / "decision.json").read_bytes() == (before / "decision.json").read_bytes()
     assert (after / "metrics.json").read_bytes() != (before / "metrics.json").read_bytes()
     thresholds = [
-        json.loads((at / "evaluate.json").read_text())["figures"]["threshold"] for at in (before, after)
+        json.loads((at / "evaluate.json").read_text())["figures"]["threshold"]
+        for at in (before, after)
     ]
     assert thresholds[0] == thresholds[1]
 
@@ -380,7 +414,7 @@ def by_prize(texts):
 def test_under_attack_counts_spam_caught_and_ham_lost_of_edited_messages():
     texts = ["a prize"] * 8 + ["lunch prize", "lunch"] * 2
     test = pd.DataFrame({"text": texts, "label": ["spam"] * 8 + ["ham"] * 4})
-    as_they_are = decision.Decision(1.0, 0.0, 0.5, 0.1, ham=9, ham_lost=0, lost_ham_upper=0.3)
+    as_they_are = calibration.Decision(1.0, 0.0, 0.5, 0.1, ham=9, ham_lost=0, lost_ham_upper=0.3)
     tried = [("good_words", 8), ("homoglyphs", 30)]
     found = evaluate.under_attack(by_prize, as_they_are, test, seed=1, tried=tried)
     assert found["good_words_8.spam_caught_percent"] == Figure(100.0, n=8)
@@ -393,7 +427,7 @@ def test_under_attack_counts_spam_caught_and_ham_lost_of_edited_messages():
 def test_report_holds_every_attack_and_behaviour_for_ours_and_for_the_baseline(project):
     figures = json.loads((project.run("made") / "evaluate.json").read_text())["figures"]
     for prefix in ("behaviours", "baseline.behaviours"):
-        for name in behaviour.BEHAVIOURS:
+        for name in behavioural_tests.BEHAVIOURS:
             assert f"{prefix}.{name}.holds_percent" in figures
     for prefix in ("attacks", "baseline.attacks"):
         assert f"{prefix}.adaptive.spam_caught_percent" in figures

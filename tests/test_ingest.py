@@ -11,12 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ruamel.yaml
-from test_formats import LABELS, NAMES, ROWS, how, write
 
-from pipeline import fetch, formats, ingest, stage
-from pipeline.formats import MESSAGES
+from pipeline import ingest
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import read_json
+from pipeline.core.hashing import file_sha256, message_id
+from pipeline.core.schemas import MESSAGES
+from pipeline.core.tables import read_parquet
 from pipeline.ingest import Params
-from pipeline.stage import PipelineError
+from pipeline.sources import fetch, readers
+from tests.harness.small_project import stage_arguments
+from tests.sources.test_readers import LABELS, NAMES, ROWS, how, write
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,7 +76,9 @@ def test_quotation_marks_neither_merge_nor_change_an_sms(sms, sms_places):
 def test_message_id_is_the_hash_of_the_text_alone(sms):
     for row in sms.take([0, 999, 4861]).to_pylist():
         assert row["message_id"] == hashlib.sha256(row["text"].encode()).hexdigest()[:16]
-    assert formats.message_id("é") == "4a99557e4033c3539de2eb65472017cad5f9557f7a0625a09f1c3f6e2ba69c4c"[:16]
+    assert (
+        message_id("é") == "4a99557e4033c3539de2eb65472017cad5f9557f7a0625a09f1c3f6e2ba69c4c"[:16]
+    )
 
 
 # ---- the stage
@@ -90,9 +97,10 @@ def project(tmp_path, monkeypatch):
         files = {"glob": "*", "columns": NAMES, "labels": LABELS, "encoding": "utf-8"} | changes
         params = {"ingest": {"sources": sources, "on_broken_file": on_broken_file, "files": files}}
         ruamel.yaml.YAML().dump(params, tmp_path / "params.yaml")
-        ingest.main([str(lock), "data/inbox", "data/ingested/messages.parquet", "reports/ingest.json"])
-        table = stage.read_parquet(tmp_path / "data" / "ingested" / "messages.parquet")
-        return table, stage.read_json(tmp_path / "reports" / "ingest.json")
+        outputs = "data/ingested/messages.parquet", "reports/ingest.json"
+        ingest.main(stage_arguments("ingest", lock, "data/inbox", *outputs))
+        table = read_parquet(tmp_path / "data" / "ingested" / "messages.parquet")
+        return table, read_json(tmp_path / "reports" / "ingest.json")
 
     run.inbox = inbox
     return run
@@ -108,7 +116,12 @@ def test_sources_follow_each_other_in_the_order_of_the_params(project, sms):
     (project.inbox / "b.csv").write_text("body,kind\nb,1\n")
     (project.inbox / "a.tsv").write_text("body\tkind\na\t0\naa\tx\n")
     table, report = project(["files", "sms"])
-    assert table["source"].to_pylist() == ["files/a.tsv", "files/a.tsv", "files/b.csv", *["sms"] * 4862]
+    assert table["source"].to_pylist() == [
+        "files/a.tsv",
+        "files/a.tsv",
+        "files/b.csv",
+        *["sms"] * 4862,
+    ]
     assert table.slice(3).equals(sms)
     assert table.schema.equals(MESSAGES)
     assert report == {
@@ -140,7 +153,7 @@ def test_equal_files_are_equal_bytes_whatever_the_batches(project, monkeypatch):
     write(project.inbox / "a.csv", ROWS * 5)
     project(["files"])
     written = Path("data/ingested/messages.parquet").read_bytes()
-    monkeypatch.setattr(formats, "BATCH", 2)
+    monkeypatch.setattr(readers, "BATCH", 2)
     project(["files"])
     assert Path("data/ingested/messages.parquet").read_bytes() == written
 
@@ -201,7 +214,7 @@ def test_a_glob_that_is_none_is_refused(project):
         (
             ["files", "sms_spm"],
             "ingest.sources: unknown 'sms_spm'; choose from files, feedback, sms, or declare it in "
-            "data/sources.yaml and run `python -m pipeline.fetch`",
+            "data/sources.yaml and run `python -m pipeline fetch`",
         ),
         ([], "ingest: sources is empty; choose from files, feedback or data/sources.yaml"),
     ],
@@ -214,7 +227,10 @@ def test_unknown_sources_are_refused_with_the_choices(project, sources, problem)
 def test_a_bad_row_leaves_no_table(project):
     (project.inbox / "a.csv").write_text("body,kind\na,1\n")
     (project.inbox / "b.csv").write_text("body,kind\na\n")
-    assert refused_with(project, ["files"]) == "data/inbox/b.csv: row 1: 1 columns, not 2; mend the row"
+    assert (
+        refused_with(project, ["files"])
+        == "data/inbox/b.csv: row 1: 1 columns, not 2; mend the row"
+    )
     assert list(Path("data").rglob("*.parquet")) == []
     assert not Path("reports").exists()
 
@@ -262,7 +278,10 @@ def test_a_row_without_a_time_has_the_day_that_the_path_of_its_file_holds(projec
         {"source": "files/2026-11-21.csv", "received_at": datetime(2026, 11, 20, 1, tzinfo=UTC)},
         {"source": "files/2026-11-21.csv", "received_at": datetime(2026, 11, 21, tzinfo=UTC)},
         {"source": "files/b.csv", "received_at": None},
-        {"source": "feedback/2026-11-22.csv", "received_at": None},  # of the answer, not of the message
+        {
+            "source": "feedback/2026-11-22.csv",
+            "received_at": None,
+        },  # of the answer, not of the message
     ]
 
 
@@ -280,7 +299,9 @@ def test_a_day_in_the_path_of_the_inbox_itself_dates_nothing(tmp_path):
 
 def pinned(project, pin, **declared):
     """A lock with one source `mine`, of these declarations."""
-    (project.inbox.parent / "lock.json").write_text(json.dumps({"mine": {"declared": declared, **pin}}))
+    (project.inbox.parent / "lock.json").write_text(
+        json.dumps({"mine": {"declared": declared, **pin}})
+    )
     return Path("data/lock.json").absolute()
 
 
@@ -293,7 +314,9 @@ def downloaded(project):
         Path(".downloads").mkdir(exist_ok=True)
         sha256 = hashlib.sha256(content).hexdigest()
         Path(".downloads", sha256).write_bytes(content)
-        declared = {"kind": "url", "url": "/nowhere", "read": read} | ({"member": member} if member else {})
+        declared = {"kind": "url", "url": "/nowhere", "read": read} | (
+            {"member": member} if member else {}
+        )
         return project(["mine"], lock=pinned(project, {"sha256": sha256}, **declared))
 
     return downloaded
@@ -330,12 +353,16 @@ def test_of_what_landed_exactly_the_pinned_files_are_read(project):
     folder.mkdir()
     for name, text in (("1.parquet", "old"), ("2.parquet", "new")):
         pq.write_table(pa.table({"text": [text], "label": ["spam"]}), folder / name)
-    pin = {"files": {"tickets/2.parquet": stage.file_sha256(folder / "2.parquet")}}
+    pin = {"files": {"tickets/2.parquet": file_sha256(folder / "2.parquet")}}
     lock = pinned(project, pin, kind="sql", url="sqlite://", query="SELECT 1")
     table, _ = project(["mine"], lock=lock)
-    assert table.select(["text", "source"]).to_pylist() == [{"text": "new", "source": "tickets/2.parquet"}]
+    assert table.select(["text", "source"]).to_pylist() == [
+        {"text": "new", "source": "tickets/2.parquet"}
+    ]
     (folder / "2.parquet").write_bytes(b"tampered with")
-    with pytest.raises(PipelineError, match=r"^data/inbox/tickets/2.parquet: changed since it landed; "):
+    with pytest.raises(
+        PipelineError, match=r"^data/inbox/tickets/2.parquet: changed since it landed; "
+    ):
         project(["mine"], lock=lock)
 
 
@@ -344,7 +371,11 @@ def test_of_what_landed_exactly_the_pinned_files_are_read(project):
 
 def test_feedback_is_read_by_the_names_of_its_files_the_latest_last(project):
     assert project(["feedback"])[0].num_rows == 0
-    for name in ("feedback/2026-11-21.csv", "feedback/b/2026-11-19.csv", "feedback/a/2026-11-20.csv"):
+    for name in (
+        "feedback/2026-11-21.csv",
+        "feedback/b/2026-11-19.csv",
+        "feedback/a/2026-11-20.csv",
+    ):
         (project.inbox / name).parent.mkdir(parents=True, exist_ok=True)
         (project.inbox / name).write_text("body,kind\nhi,1\n")
     table, _ = project(["feedback"])
@@ -382,7 +413,10 @@ def test_a_broken_file_is_named_and_stops_nothing_else_where_params_say_so(proje
         "1 rows from files, feedback, as they came; "
         "left out, as they cannot be read: files/b.csv, feedback/c.jsonl"
     )
-    assert caplog.messages[0] == "warning: left out: data/inbox/b.csv: row 2: 1 columns, not 2; mend the row"
+    assert (
+        caplog.messages[0]
+        == "warning: left out: data/inbox/b.csv: row 2: 1 columns, not 2; mend the row"
+    )
 
 
 def test_where_every_file_is_broken_the_run_stops(project):

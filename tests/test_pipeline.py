@@ -9,10 +9,9 @@ import mlflow
 import pandas as pd
 import pytest
 import ruamel.yaml
-from conftest import Run, runner, set_params
 from mlflow import MlflowClient
 
-from benchmarks.project import made, new_project, registry_flaws
+from tests.harness.small_project import Run, made, new_project, registry_flaws, runner, set_params
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +49,9 @@ def test_every_report_has_the_one_schema(project):
     for stage in STAGES:
         report = json.loads((project[0] / "reports" / f"{stage}.json").read_text())
         assert list(report) == ["rows", "figures", "verdict"]
-        assert all(set(figure) <= {"value", "low", "high", "n"} for figure in report["figures"].values())
+        assert all(
+            set(figure) <= {"value", "low", "high", "n"} for figure in report["figures"].values()
+        )
 
 
 def test_no_report_holds_a_message_a_path_or_a_run_id(project):
@@ -67,7 +68,9 @@ def test_a_second_repro_runs_only_register_and_changes_nothing(project):
     before = client_of(folder).search_model_versions("name = 'spam-detector'")
     assert ran(run("dvc", "repro").stdout) == ["register"]
     assert run("git", "status", "--porcelain").stdout == ""
-    assert len(client_of(folder).search_model_versions("name = 'spam-detector'")) == len(before) == 1
+    assert (
+        len(client_of(folder).search_model_versions("name = 'spam-detector'")) == len(before) == 1
+    )
     assert len(client_of(folder).search_runs(["1"])) == 1
 
 
@@ -104,14 +107,18 @@ def test_the_version_says_what_it_is_made_of(project):
         version.source.replace("models:/", f"{folder}/mlartifacts/models/") + "/artifacts"
     )
     assert [column.name for column in model.signature.inputs] == ["text"]
-    assert [column.name for column in model.signature.outputs] == ["label", "probability", "threshold"]
+    assert [column.name for column in model.signature.outputs] == [
+        "label",
+        "probability",
+        "threshold",
+    ]
     assert model.saved_input_example_info is not None
 
 
 def test_score_labels_a_file_with_the_champion(project, tmp_path):
     _, run = project
     (tmp_path / "in.csv").write_text("id,text\n007,WIN a prize now\n008,see you at lunch\n")
-    run("python", "-m", "pipeline.score", str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
+    run("python", "-m", "pipeline", "score", str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
     out = pd.read_csv(tmp_path / "out.csv", dtype={"id": str})
     added = ["label", "probability", "threshold", "model_version", "scored_at", "refused"]
     assert list(out.columns) == ["id", "text", *added]
@@ -146,7 +153,9 @@ def test_new_messages_are_judged_before_they_are_learned(copied):
     )
     later.to_csv(folder / "data/inbox/20261127.csv", index=False)
     run("dvc", "repro", "vectorize")
-    learned = pd.concat(pd.read_parquet(folder / "data/vectorized" / name) for name in ("train", "val"))
+    learned = pd.concat(
+        pd.read_parquet(folder / "data/vectorized" / name) for name in ("train", "val")
+    )
     assert len(newest & set(learned["message_id"])) > 5
 
 
@@ -193,7 +202,10 @@ def test_another_machine_pulls_everything_and_registers_the_same_model(copied, t
     ]
     assert hashes[0] == hashes[1]
     (rebuilt,) = client_of(tmp_path / "other").search_runs(["1"])
-    assert len(client_of(tmp_path / "other").get_metric_history(rebuilt.info.run_id, "train/loss")) == 2
+    assert (
+        len(client_of(tmp_path / "other").get_metric_history(rebuilt.info.run_id, "train/loss"))
+        == 2
+    )
 
 
 def test_two_fresh_projects_make_the_same_bytes(project, tmp_path):
@@ -219,7 +231,13 @@ def test_stages_restored_from_the_run_cache_are_registered(copied):
     set_params(folder, {"train": {"seed": 2}})
     run("dvc", "repro")
     (folder / "mlflow.db").unlink()
-    gone = "dvc.lock", "ledger.jsonl", "models/model.keras", "reports/train.json", "reports/evaluate.json"
+    gone = (
+        "dvc.lock",
+        "ledger.jsonl",
+        "models/model.keras",
+        "reports/train.json",
+        "reports/evaluate.json",
+    )
     for name in gone:
         (folder / name).unlink()
     set_params(folder, {"train": {"seed": 1}})
@@ -236,7 +254,9 @@ def test_another_budget_is_a_new_run_and_a_new_version_with_the_same_curves(copi
     assert ran(run("dvc", "repro").stdout) == ["evaluate", "register"]
     runs = client_of(folder).search_runs(["1"])
     assert sorted(found.data.params["evaluate.lost_ham_budget"] for found in runs) == ["0.3", "0.5"]
-    curves = [client_of(folder).get_metric_history(found.info.run_id, "train/loss") for found in runs]
+    curves = [
+        client_of(folder).get_metric_history(found.info.run_id, "train/loss") for found in runs
+    ]
     assert [[point.step for point in curve] for curve in curves] == [[1, 2], [1, 2]]
     assert str(champion_of(folder)) == "2"
     set_params(folder, {"evaluate": {"lost_ham_budget": 0.3}})

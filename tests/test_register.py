@@ -8,12 +8,15 @@ from pathlib import Path
 import keras
 import pandas as pd
 import pytest
-from conftest import ROOT, set_params
-from evaluated import FIGURES, Project
 
-from pipeline import connection, elsewhere, ledger, register, registry, stage
-from pipeline.register import Bound, Params, missed
-from pipeline.stage import PipelineError
+from pipeline import register
+from pipeline.core.errors import PipelineError
+from pipeline.core.params import read_params, read_yaml
+from pipeline.registry import ledger, parity, promotion, recovery, versions
+from pipeline.registry.promotion import Bound, Params, missed
+from pipeline.tracking import mlflow_client
+from tests.harness.evaluated_project import FIGURES, Project
+from tests.harness.small_project import ROOT, set_params
 
 # ---- criteria
 
@@ -39,7 +42,11 @@ def test_figure_beyond_its_bound_is_a_reason(name, bound, reason):
 
 
 def test_reasons_stand_in_the_order_of_the_criteria():
-    criteria = {"ham_blocked_percent": Bound(max=1), "baseline.f1": Bound(min=0), "f1": Bound(min=1)}
+    criteria = {
+        "ham_blocked_percent": Bound(max=1),
+        "baseline.f1": Bound(min=0),
+        "f1": Bound(min=1),
+    }
     assert missed(criteria, FIGURES) == ["ham_blocked_percent 1.5 is above 1", "f1 0.9 is below 1"]
 
 
@@ -66,13 +73,13 @@ def test_criterion_needs_exactly_one_of_min_and_max(criterion, line, tmp_path, m
     set_params(tmp_path, {"register": {"criteria": {"f1": criterion}}})
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PipelineError) as refused:
-        stage.read_params(Params, "register")
+        read_params(Params, "register")
     assert str(refused.value) == f"params.yaml: register.criteria.f1{line}"
 
 
 # ---- the stage
 
-DUEL = stage.read_yaml(ROOT / "params.yaml")["register"]["duel"]
+DUEL = read_yaml(ROOT / "params.yaml")["register"]["duel"]
 FIRST = "first: it meets the criteria, and there is no champion"
 
 
@@ -91,12 +98,12 @@ def test_registered_twice_is_one_run_one_version_and_equal_bytes(project):
         "verdict": FIRST,
     }
     (run,) = project.runs()
-    version = project.store.get_model_version(connection.NAME, "1")
+    version = project.store.get_model_version(mlflow_client.NAME, "1")
     assert project.register() == first
     assert len(project.runs()) == 1
-    assert project.versions() == ["1"] == [registry.champion()]
+    assert project.versions() == ["1"] == [versions.champion_number()]
     assert project.runs()[0].data.to_dictionary() == run.data.to_dictionary()
-    assert project.store.get_model_version(connection.NAME, "1").tags == version.tags
+    assert project.store.get_model_version(mlflow_client.NAME, "1").tags == version.tags
 
 
 @pytest.mark.slow
@@ -108,28 +115,32 @@ def test_run_and_version_show_what_the_files_say(project):
     assert run.data.metrics["test/f1"] == 0.9
     assert "test/roc_auc" not in run.data.metrics  # undefined
     assert run.data.metrics["train/loss"] == 0.25
-    datasets = {entry.dataset.name: json.loads(entry.dataset.profile) for entry in run.inputs.dataset_inputs}
+    datasets = {
+        entry.dataset.name: json.loads(entry.dataset.profile) for entry in run.inputs.dataset_inputs
+    }
     assert {name: profile["num_rows"] for name, profile in datasets.items()} == {
         "train": 35,
         "val": 23,
         "test": 23,
     }
-    version = project.store.get_model_version(connection.NAME, "1")
+    version = project.store.get_model_version(mlflow_client.NAME, "1")
     assert version.run_id == run.info.run_id
     assert version.tags["threshold"] == "0.5"
     assert version.tags["model_hash"] == run.data.tags["model_hash"]
     assert version.description == run.data.tags["mlflow.note.content"]
-    model, number = registry.load_champion()
+    model, number = versions.load_champion()
     assert number == "1"
     assert [column.name for column in model.metadata.signature.inputs] == ["text"]
     answer = model.predict(pd.DataFrame({"text": ["WIN a prize now", "see you at lunch"]}))
     assert list(answer.columns) == ["label", "probability", "threshold"]
-    assert answer["label"].tolist() == ["spam" if p >= 0.5 else "ham" for p in answer["probability"]]
+    assert answer["label"].tolist() == [
+        "spam" if p >= 0.5 else "ham" for p in answer["probability"]
+    ]
     named = model.predict(pd.Series(["see you at lunch"], name="text"))
     assert named["probability"][0] == pytest.approx(answer["probability"][1], abs=1e-6)
     shutil.rmtree(project.folder / "mlartifacts")
     with pytest.raises(PipelineError, match=r"^MLflow at sqlite:///.*: .*\S$"):
-        registry.load_champion()
+        versions.load_champion()
 
 
 @pytest.mark.slow
@@ -150,13 +161,13 @@ def test_criteria_missed_is_told_and_moves_no_alias(project):
 def test_criteria_that_were_lowered_give_the_same_version_the_alias(project):
     project.criteria(f1={"min": 0.95})
     project.register()
-    assert registry.champion() is None
+    assert versions.champion_number() is None
     project.criteria(f1={"min": 0.9})
     project.register()
-    assert project.versions() == ["1"] == [registry.champion()]
+    assert project.versions() == ["1"] == [versions.champion_number()]
     verdicts = [run.data.tags["verdict"] for run in project.runs()]
     assert verdicts == ["criteria missed: f1 0.9 is below 0.95", FIRST]
-    assert project.store.get_model_version(connection.NAME, "1").tags["verdict"] == verdicts[1]
+    assert project.store.get_model_version(mlflow_client.NAME, "1").tags["verdict"] == verdicts[1]
 
 
 @pytest.mark.slow
@@ -167,7 +178,9 @@ def test_criteria_that_were_lowered_give_the_same_version_the_alias(project):
         (0.95, "criteria missed: f1 0.9 is below 0.95"),
     ],
 )
-def test_experiment_is_recorded_with_its_verdict_and_moves_nothing(least, verdict, project, monkeypatch):
+def test_experiment_is_recorded_with_its_verdict_and_moves_nothing(
+    least, verdict, project, monkeypatch
+):
     monkeypatch.setenv("DVC_EXP_NAME", "wider")
     project.criteria(f1={"min": least})
     project.register()
@@ -176,7 +189,7 @@ def test_experiment_is_recorded_with_its_verdict_and_moves_nothing(least, verdic
     assert run.info.run_name == run.data.tags["dvc_experiment"] == "wider"
     assert run.data.tags["verdict"] == verdict
     assert project.versions() == []
-    assert registry.champion() is None
+    assert versions.champion_number() is None
 
 
 @pytest.mark.slow
@@ -212,7 +225,10 @@ def test_better_challenger_takes_the_alias_and_the_ledger_says_by_how_much(champ
     entry = ledger.read()[1]
     assert entry.figures == figures
     assert f"{entry.verdict}: {entry.reason}" == champion.verdict()
-    assert champion.store.get_model_version(connection.NAME, "2").tags["verdict"] == champion.verdict()
+    assert (
+        champion.store.get_model_version(mlflow_client.NAME, "2").tags["verdict"]
+        == champion.verdict()
+    )
     assert champion.register() == first
     assert len(champion.entries()) == 2
 
@@ -226,7 +242,7 @@ def test_what_neither_wins_stays_as_it_is_and_is_judged_once(champion, monkeypat
     )
     assert champion.aliases() == {"champion": "1", "challenger": "2"}
     assert champion.entries() == [("first", "1", None)]
-    monkeypatch.setattr(elsewhere, "answers", None)  # a second duel would fail
+    monkeypatch.setattr(parity, "answers", None)  # a second duel would fail
     assert champion.register() == first
 
 
@@ -246,7 +262,9 @@ def test_version_says_what_it_has_seen_and_the_duel_is_on_other_rows(champion):
     rows = pd.read_parquet("splits.parquet")
     used = rows[(rows["split"] != "test") & ~rows["left_out"]]
     assert sorted(seen["message_id"]) == sorted(used["message_id"])
-    rows["split"] = rows["split"].map({"train": "test", "test": "train", "val": "test"})  # another salt
+    rows["split"] = rows["split"].map(
+        {"train": "test", "test": "train", "val": "test"}
+    )  # another salt
     rows.loc[rows["message_id"] == seen["message_id"][0], "split"] = "train"
     rows.to_parquet("splits.parquet")
     champion.decide(threshold=0.0)
@@ -267,7 +285,9 @@ def test_champion_that_cannot_be_asked_is_never_a_win(part, said, champion):
     champion.decide(threshold=0.0)
     champion.register()
     line = champion.verdict()
-    assert re.fullmatch(f"champion unscorable: version 1: {said}; it stays, unless --force replaces it", line)
+    assert re.fullmatch(
+        f"champion unscorable: version 1: {said}; it stays, unless --force replaces it", line
+    )
     assert champion.aliases() == {"champion": "1", "challenger": "2"}
     assert champion.entries() == [("first", "1", None)]
 
@@ -296,7 +316,9 @@ def test_newest_rows_are_the_ground_until_they_are_learned(project):
     project.decide(threshold=3.0)
     first = json.loads(project.register())["figures"]
     late = splits[~splits["left_out"] & (splits.index % 7 > 4)]
-    assert project.verdict().startswith("tie: of the newest days f1 +0.0000 [+0.0000, +0.0000] against the ")
+    assert project.verdict().startswith(
+        "tie: of the newest days f1 +0.0000 [+0.0000, +0.0000] against the "
+    )
     assert first["duel.newest.difference.f1"]["n"] == len(late)
     assert first["duel.difference.f1"]["n"] == (late["split"] == "test").sum() + 12
     splits.assign(split=splits["split"].replace("newest", "train")).to_parquet("splits.parquet")
@@ -326,19 +348,26 @@ def test_forced_model_takes_the_alias_and_says_so_for_ever(champion):
 def test_rolled_back_model_does_not_climb_back_until_a_person_says_so(champion):
     champion.decide(threshold=0.0)
     champion.register()
-    ledger.rollback(None, "it calls anything spam")
+    recovery.rollback(None, "it calls anything spam")
     assert champion.aliases() == {"champion": "1", "previous": "2"}
     champion.register()
     assert champion.verdict() == "nothing new: this model was rolled back: it calls anything spam"
     assert champion.aliases()["champion"] == "1"
     champion.register("--force", "--reason", "I was wrong")
     assert champion.aliases() == {"champion": "2", "previous": "1"}
-    assert [verdict for verdict, *_ in champion.entries()] == ["first", "promote", "rollback", "forced"]
+    assert [verdict for verdict, *_ in champion.entries()] == [
+        "first",
+        "promote",
+        "rollback",
+        "forced",
+    ]
     champion.register()
     assert champion.aliases()["champion"] == "2"
 
 
-@pytest.mark.parametrize("flags", [["--force"], ["--reason", "because"], ["--force", "--reason", " "]])
+@pytest.mark.parametrize(
+    "flags", [["--force"], ["--reason", "because"], ["--force", "--reason", " "]]
+)
 def test_force_and_reason_go_together(flags):
     with pytest.raises(PipelineError, match=r'^register: --force and --reason "..." go together$'):
         register.main(flags)
@@ -372,13 +401,15 @@ def test_model_that_lost_the_alias_to_another_has_to_win_it_anew(champion):
 @pytest.mark.slow
 def test_champion_that_could_not_be_asked_is_asked_again(champion, monkeypatch):
     def fails(*_):
-        raise elsewhere.Unscorable("killed by SIGKILL")
+        raise parity.Unscorable("killed by SIGKILL")
 
     champion.decide(threshold=0.0)
     with monkeypatch.context() as once:
-        once.setattr(elsewhere, "answers", fails)
+        once.setattr(parity, "answers", fails)
         champion.register()
-    assert champion.verdict().startswith("champion unscorable: version 1: killed by SIGKILL; it stays")
+    assert champion.verdict().startswith(
+        "champion unscorable: version 1: killed by SIGKILL; it stays"
+    )
     champion.register()
     assert champion.verdict().startswith("promote: f1 +0.")
 
@@ -389,7 +420,7 @@ def test_champion_that_could_not_be_asked_is_asked_again(champion, monkeypatch):
 @pytest.mark.slow
 def test_version_that_answers_otherwise_does_not_get_the_alias(project, monkeypatch):
     set_params(project.folder, {"register": {"parity": ["DataFrame"]}})
-    add_version = registry.add_version
+    add_version = versions.add_version
 
     def damaged(*arguments):
         version = add_version(*arguments)
@@ -397,10 +428,11 @@ def test_version_that_answers_otherwise_does_not_get_the_alias(project, monkeypa
         decision.write_text(decision.read_text().replace('"slope": 1.0', '"slope": 2.0'))
         return version
 
-    monkeypatch.setattr(registry, "add_version", damaged)
+    monkeypatch.setattr(versions, "add_version", damaged)
     for _ in range(2):
         with pytest.raises(
-            PipelineError, match=r"^models:/spam-detector/1: DataFrame: .* differ.*; the alias stays$"
+            PipelineError,
+            match=r"^models:/spam-detector/1: DataFrame: .* differ.*; the alias stays$",
         ):
             project.register()
     assert project.aliases() == {}
@@ -413,7 +445,7 @@ def test_unknown_way_to_ask_is_refused(tmp_path, monkeypatch):
     set_params(tmp_path, {"register": {"parity": ["telephone"]}})
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PipelineError) as refused:
-        stage.read_params(Params, "register")
+        read_params(Params, "register")
     assert str(refused.value) == (
         "params.yaml: register: parity: unknown 'telephone'; choose from DataFrame, Series, batch file, HTTP"
     )
@@ -423,15 +455,17 @@ def test_unknown_way_to_ask_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("where", "call"),
     [
-        (registry, "promote"),
-        (registry, "point"),
-        (registry, "tidy"),
-        (registry, "tag"),
+        (versions, "promote"),
+        (versions, "point"),
+        (versions, "tidy"),
+        (versions, "tag"),
         (ledger, "write"),
         (register, "check_parity"),
     ],
 )
-def test_register_that_is_killed_before_the_end_is_mended_by_the_next(where, call, champion, monkeypatch):
+def test_register_that_is_killed_before_the_end_is_mended_by_the_next(
+    where, call, champion, monkeypatch
+):
     champion.decide(threshold=0.0)
     with monkeypatch.context() as killed:
         killed.setattr(where, call, lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt()))
@@ -446,25 +480,30 @@ def test_register_that_is_killed_before_the_end_is_mended_by_the_next(where, cal
 @pytest.mark.slow
 def test_champion_that_changes_during_the_duel_stops_the_promotion(champion, monkeypatch):
     champion.decide(threshold=0.0)
-    check_parity = register.check_parity
+    check_parity = promotion.check_parity
 
     def meanwhile(*arguments):
-        registry.point("champion", champion.store.create_model_version(connection.NAME, "x").version)
+        versions.set_alias(
+            "champion", champion.store.create_model_version(mlflow_client.NAME, "x").version
+        )
         check_parity(*arguments)
 
-    monkeypatch.setattr(register, "check_parity", meanwhile)
+    monkeypatch.setattr(promotion, "check_parity", meanwhile)
     with pytest.raises(PipelineError) as refused:
         champion.register()
-    assert str(refused.value) == "models:/spam-detector@champion: version 3 took it meanwhile; run it again"
+    assert (
+        str(refused.value)
+        == "models:/spam-detector@champion: version 3 took it meanwhile; run it again"
+    )
 
 
 @pytest.mark.slow
 def test_registry_that_lost_its_champion_lets_nothing_in(champion):
-    champion.store.delete_registered_model_alias(connection.NAME, "champion")
+    champion.store.delete_registered_model_alias(mlflow_client.NAME, "champion")
     champion.decide(threshold=0.0)
     with pytest.raises(PipelineError) as refused:
         champion.register()
     assert str(refused.value) == (
         "ledger.jsonl: version 1 is the champion, and the registry has none; see that MLFLOW_TRACKING_URI is "
-        "right; `python -m pipeline.ledger restore` rebuilds it, and without ledger.jsonl it begins anew"
+        "right; `python -m pipeline ledger restore` rebuilds it, and without ledger.jsonl it begins anew"
     )

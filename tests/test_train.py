@@ -13,17 +13,25 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import ROOT, runner, set_params
 from sklearn.metrics import average_precision_score, log_loss
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from pipeline import corruption, models, stage, tracking, train, vectorize
-from pipeline.checkpoint import Checkpoint
-from pipeline.models import MODELS
-from pipeline.stage import PipelineError
-from pipeline.train import Epoch, Params, Rows, batches, best_epoch, hold_out, pad
-from pipeline.vectorize import SHARD
+from pipeline import train
+from pipeline.core.errors import PipelineError
+from pipeline.core.params import read_params, read_yaml
+from pipeline.core.schemas import SHARD
+from pipeline.core.tables import write_shards
+from pipeline.models import architectures, augmentation, training, wide
+from pipeline.models.architectures import MODELS
+from pipeline.models.batches import Rows, hold_out, pad, shuffled_batches, sorted_batches
+from pipeline.models.checkpoints import Checkpoint
+from pipeline.models.training import Epoch, Params, best_epoch
+from pipeline.preprocessing import params as params_
+from pipeline.preprocessing.params import Shares
+from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
+from pipeline.tracking.runs import flatten_params
+from tests.harness.small_project import ROOT, runner, set_params, stage_arguments
 
 PARAMS = Params(
     model="dense",
@@ -51,7 +59,9 @@ def toy(n, seed=0):
     """Messages of 2 to 7 tokens, spam if SPAMMY is among them, which is half of them."""
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(n) % 2).astype(np.float32)
-    token_ids = [random.integers(8, VOCABULARY, random.integers(2, 8)).astype(np.int32) for _ in labels]
+    token_ids = [
+        random.integers(8, VOCABULARY, random.integers(2, 8)).astype(np.int32) for _ in labels
+    ]
     for ids, label in zip(token_ids, labels, strict=True):
         if label:
             ids[random.integers(len(ids))] = SPAMMY
@@ -67,14 +77,16 @@ def noise(n, seed):
 def network(params):
     keras.utils.set_random_seed(params.seed)
     return MODELS[params.model](
-        train.size_of({"model": {"vocab": {str(i): i for i in range(VOCABULARY)}}}, params)
+        training.network_size({"model": {"vocab": {str(i): i for i in range(VOCABULARY)}}}, params)
     )
 
 
 def trained(params, rows, stop):
     """The network, its curves, and its weights after each epoch."""
     model, weights = network(params), []
-    curves = train.train(rows, stop, model, params, lambda epoch: weights.append(model.get_weights()))
+    curves = training.train(
+        rows, stop, model, params, lambda epoch: weights.append(model.get_weights())
+    )
     return model, curves, weights
 
 
@@ -92,11 +104,13 @@ def same(some, others):
 def numbered(n, longest=50):
     """Messages of many lengths, each of which holds its own number alone."""
     lengths = np.random.default_rng(3).integers(1, longest + 1, n)
-    return Rows([np.full(k, i + 1, np.int32) for i, k in enumerate(lengths)], np.arange(n, dtype=np.float32))
+    return Rows(
+        [np.full(k, i + 1, np.int32) for i, k in enumerate(lengths)], np.arange(n, dtype=np.float32)
+    )
 
 
 def order_of(rows, size, seed):
-    return [labels.astype(int).tolist() for _, labels in batches(rows, size, seed)]
+    return [labels.astype(int).tolist() for _, labels in shuffled_batches(rows, size, seed)]
 
 
 def test_pad_fills_up_on_the_right_to_the_longest():
@@ -109,11 +123,11 @@ def test_pad_fills_up_on_the_right_to_the_longest():
 def test_batches_hold_every_row_once_with_its_label(n, size):
     rows = numbered(n)
     seen = []
-    for token_ids, labels in batches(rows, size, (1, 1)):
+    for token_ids, labels in shuffled_batches(rows, size, (1, 1)):
         assert len(labels) <= size
         for ids, label in zip(token_ids, labels, strict=True):
             whole = rows.token_ids[int(label)]
-            assert ids.tolist() == whole.tolist() + [models.PAD] * (len(ids) - len(whole))
+            assert ids.tolist() == whole.tolist() + [architectures.PAD] * (len(ids) - len(whole))
             seen.append(int(label))
     assert sorted(seen) == list(range(n))
     assert len(order_of(rows, size, (1, 1))) == math.ceil(n / size)
@@ -126,13 +140,15 @@ def test_order_is_a_function_of_seed_and_epoch():
     assert order_of(rows, 8, (1, 1)) == first
     assert order_of(rows, 8, (1, 2)) != first
     assert order_of(rows, 8, (2, 1)) != first
-    assert {frozenset(batch) for batch in order_of(rows, 8, (1, 2))} != {frozenset(batch) for batch in first}
+    assert {frozenset(batch) for batch in order_of(rows, 8, (1, 2))} != {
+        frozenset(batch) for batch in first
+    }
 
 
 def test_messages_of_like_length_share_a_batch():
     rows = numbered(2000)
     real = sum(map(len, rows.token_ids))
-    bucketed = sum(token_ids.size for token_ids, _ in batches(rows, 8, (1, 1))) - real
+    bucketed = sum(token_ids.size for token_ids, _ in shuffled_batches(rows, 8, (1, 1))) - real
     shuffled = np.random.default_rng(1).permutation(2000).reshape(-1, 8)
     plain = sum(pad(rows.take(part).token_ids).size for part in shuffled) - real
     assert bucketed < plain / 10
@@ -140,7 +156,9 @@ def test_messages_of_like_length_share_a_batch():
 
 def test_chunks_hold_every_row_once_in_order_of_length():
     rows = numbered(300)
-    found = [(token_ids.shape[1], labels.tolist()) for token_ids, labels in train.chunks(rows, 64)]
+    found = [
+        (token_ids.shape[1], labels.tolist()) for token_ids, labels in sorted_batches(rows, 64)
+    ]
     assert sorted(label for _, labels in found for label in labels) == list(range(300))
     assert [width for width, _ in found] == sorted(width for width, _ in found)
     assert [len(labels) for _, labels in found] == [64, 64, 64, 64, 44]
@@ -158,44 +176,49 @@ SPOKEN = [
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    shares = vectorize.Shares(0.7, 0.15, 0.15)
-    return vectorize.fit_tokenizer(SPOKEN, vectorize.Params(shares, "1", 7, 365, 99, 320, 60, 100))
+    shares = Shares(0.7, 0.15, 0.15)
+    return fit_tokenizer(SPOKEN, params_.Params(shares, "1", 7, 365, 99, 320, 60, 100))
 
 
 @pytest.fixture(scope="module")
 def spoken(tokenizer):
-    ids = [np.array(ids, np.int32) for ids in vectorize.token_ids(SPOKEN, tokenizer)]
+    ids = [np.array(ids, np.int32) for ids in encode_texts(SPOKEN, tokenizer)]
     return Rows(ids, np.array([1, 0, 0, 1] * 6, np.float32))
 
 
 def test_without_corruptions_the_rows_stay(spoken, tokenizer):
-    assert train.corrupter(spoken, tokenizer, [])((1, 1), 1.0) is spoken
+    assert training.corrupter(spoken, tokenizer, [])((1, 1), 1.0) is spoken
 
 
-def test_what_is_not_chosen_keeps_its_ids_and_what_is_gets_those_of_an_edited_text(spoken, tokenizer):
-    vary = train.corrupter(spoken, tokenizer, ["ham_words"])
+def test_what_is_not_chosen_keeps_its_ids_and_what_is_gets_those_of_an_edited_text(
+    spoken, tokenizer
+):
+    vary = training.corrupter(spoken, tokenizer, ["ham_words"])
     assert all(map(np.array_equal, vary((1, 1), 0.0).token_ids, spoken.token_ids))
     for share in (0.5, 1.0):
         found = vary((1, 1), share)
         assert found.labels is spoken.labels
         longer = 0
         for ids, before in zip(found.token_ids, spoken.token_ids, strict=True):
-            read, written = tokenizer.decode(ids[1:].tolist()), tokenizer.decode(before[1:].tolist())
+            read, written = (
+                tokenizer.decode(ids[1:].tolist()),
+                tokenizer.decode(before[1:].tolist()),
+            )
             assert written.strip() in read or len(ids) == 60  # or cut at its length
             longer += len(ids) > len(before)
         assert longer == 24 if share == 1 else 3 < longer < 21
 
 
 def test_words_of_ham_alone_are_added_and_only_those_that_may_train(spoken, tokenizer):
-    found = train.corrupter(spoken, tokenizer, ["ham_words"])((1, 1), 1.0)
+    found = training.corrupter(spoken, tokenizer, ["ham_words"])((1, 1), 1.0)
     ham = {word for message in SPOKEN[1:3] for word in message.split()}
     for ids, message in zip(found.token_ids, SPOKEN, strict=True):
         added = set(tokenizer.decode(ids[1:].tolist()).split()) - set(message.split())
-        assert all(word in ham and corruption.may_train(word) for word in added) or len(ids) == 60
+        assert all(word in ham and augmentation.may_train(word) for word in added) or len(ids) == 60
 
 
 def test_corruption_follows_from_seed_and_epoch(spoken, tokenizer):
-    vary = train.corrupter(spoken, tokenizer, list(corruption.CORRUPTIONS))
+    vary = training.corrupter(spoken, tokenizer, list(augmentation.CORRUPTIONS))
 
     def said(seed):
         return [ids.tolist() for ids in vary(seed, 0.7).token_ids]
@@ -206,18 +229,22 @@ def test_corruption_follows_from_seed_and_epoch(spoken, tokenizer):
 
 
 def test_the_wide_path_is_fitted_on_the_rows_and_stands_in_the_network(spoken, tokenizer):
-    params = replace(PARAMS, model="bilstm", wide_share=1.0, corruptions=["slips"], copies=2, epochs=1)
+    params = replace(
+        PARAMS, model="bilstm", wide_share=1.0, corruptions=["slips"], copies=2, epochs=1
+    )
     spec = json.loads(tokenizer.to_str())
-    model, _ = train.fit(spoken, spoken, spec, params, len)
+    model, _ = training.fit(spoken, spoken, spec, params, len)
     assert ((scores(model, spoken) > 0.5) == (spoken.labels > 0)).all()
 
 
-def test_without_corruptions_the_wide_path_is_fitted_on_each_row_once(spoken, tokenizer, monkeypatch):
+def test_without_corruptions_the_wide_path_is_fitted_on_each_row_once(
+    spoken, tokenizer, monkeypatch
+):
     seen = []
-    monkeypatch.setattr(train.wide, "fit", lambda model, batches: seen.extend(len(y) for _, y in batches))
+    monkeypatch.setattr(wide, "fit", lambda model, batches: seen.extend(len(y) for _, y in batches))
     for corruptions, copies in (([], 2), (["slips"], 2), (["slips"], 0)):
         params = replace(PARAMS, corruptions=corruptions, copies=copies)
-        train.fit_wide(None, train.corrupter(spoken, tokenizer, corruptions), params)
+        training.fit_wide(None, training.corrupter(spoken, tokenizer, corruptions), params)
     assert seen == [24, 24, 24, 24, 24]
 
 
@@ -225,7 +252,8 @@ def test_the_deep_path_is_trained_and_judged_alone(spoken, tokenizer):
     spec = json.loads(tokenizer.to_str())
     params = replace(PARAMS, model="bilstm", corruptions=["slips"], copies=1, epochs=2)
     alone, with_wide = (
-        train.fit(spoken, spoken, spec, replace(params, wide_share=share), len) for share in (0.0, 0.8)
+        training.fit(spoken, spoken, spec, replace(params, wide_share=share), len)
+        for share in (0.0, 0.8)
     )
     assert alone[1] == with_wide[1]
     for name in ("deep", "wide"):
@@ -284,7 +312,7 @@ def test_training_is_what_keras_does_with_the_batches_of_each_epoch():
     )
     oracle.compile(keras.optimizers.Adam(falling), "binary_crossentropy")
     for number in (1, 2, 3):
-        for token_ids, labels in batches(rows, params.batch_size, (params.seed, number)):
+        for token_ids, labels in shuffled_batches(rows, params.batch_size, (params.seed, number)):
             oracle.train_on_batch(token_ids, labels[:, None])
         for ours, theirs in zip(weights[number - 1], oracle.get_weights(), strict=True):
             assert ours == pytest.approx(theirs, abs=1e-5)
@@ -312,14 +340,16 @@ def test_training_stops_when_patience_epochs_were_no_better(patience):
 
 def test_best_epoch_has_the_least_loss_of_those_with_the_best_average_precision():
     pairs = [(0.5, 0.1), (0.9, 0.3), (0.7, 0.1), (0.9, 0.2), (0.9, 0.2)]
-    curves = [Epoch(n, 0.1, 0.9, loss, 0.8, precision) for n, (precision, loss) in enumerate(pairs, 1)]
+    curves = [
+        Epoch(n, 0.1, 0.9, loss, 0.8, precision) for n, (precision, loss) in enumerate(pairs, 1)
+    ]
     assert best_epoch(curves) is curves[3]
 
 
 def test_curves_so_far_are_told_when_an_epoch_ends():
     told = []
     params = replace(PARAMS, epochs=3)
-    curves = train.train(
+    curves = training.train(
         toy(16), toy(16, seed=6), network(params), params, lambda so_far: told.append([*so_far])
     )
     assert told == [curves[:1], curves[:2], curves]
@@ -350,9 +380,9 @@ def test_training_that_was_interrupted_ends_with_the_same_bits(epoch, tmp_path, 
             raise KilledError
 
     with pytest.raises(KilledError):
-        train.train(rows, stop, network(params), params, until_killed, Checkpoint("key"))
+        training.train(rows, stop, network(params), params, until_killed, Checkpoint("key"))
     resumed, told = network(replace(params, seed=2)), []
-    resumed_curves = train.train(
+    resumed_curves = training.train(
         rows, stop, resumed, params, lambda c: told.append(len(c)), Checkpoint("key")
     )
     assert resumed_curves == curves
@@ -364,9 +394,9 @@ def test_training_that_was_over_is_not_run_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     params = replace(PARAMS, epochs=2)
     first, second, told = network(params), network(replace(params, seed=2)), []
-    curves = train.train(toy(16), toy(16, seed=6), first, params, len, Checkpoint("key"))
+    curves = training.train(toy(16), toy(16, seed=6), first, params, len, Checkpoint("key"))
     Checkpoint("key").finish()
-    again = train.train(toy(16), toy(16, seed=6), second, params, told.append, Checkpoint("key"))
+    again = training.train(toy(16), toy(16, seed=6), second, params, told.append, Checkpoint("key"))
     assert again == curves
     assert told == [curves]
     assert same(first.get_weights(), second.get_weights())
@@ -398,7 +428,10 @@ SHARES = "stop_share must lie in (0, 1), dropout and token_dropout in [0, 1)"
 WIDE = "wide_share and corrupted must lie in [0, 1], copies in 0 to 100"
 REFUSED = [
     ("model", "gru", ".model: unknown 'gru'; choose from bilstm_article, bilstm, lstm, rnn, dense"),
-    *((name, 0, f": {COUNTS}") for name in ("epochs", "patience", "batch_size", "units", "embedding_dim")),
+    *(
+        (name, 0, f": {COUNTS}")
+        for name in ("epochs", "patience", "batch_size", "units", "embedding_dim")
+    ),
     *((name, 1.0, f": {SHARES}") for name in ("stop_share", "dropout", "token_dropout")),
     *((name, value, f": {WIDE}") for name in ("wide_share", "corrupted") for value in (-0.1, 1.1)),
     ("copies", -1, f": {WIDE}"),
@@ -421,7 +454,7 @@ REFUSED = [
 def test_param_out_of_bounds_is_refused(name, value, line, params_file):
     params_file(**{name: value})
     with pytest.raises(PipelineError) as refused:
-        stage.read_params(Params, "train")
+        read_params(Params, "train")
     assert str(refused.value) == f"params.yaml: train{line}"
 
 
@@ -436,18 +469,19 @@ def written(folder, rows):
         },
         SHARD,
     )
-    stage.write_shards(folder / "train", [table])
+    write_shards(folder / "train", [table])
     tokenizer = Tokenizer(WordLevel({str(i): i for i in range(VOCABULARY)}, "0"))
     tokenizer.save(str(folder / "tokenizer.json"))
-    return [
-        str(folder / name) for name in ("tokenizer.json", "train", "model.keras", "curves.csv", "report.json")
-    ]
+    names = "tokenizer.json", "train", "model.keras", "curves.csv", "report.json"
+    return stage_arguments("train", *(folder / name for name in names))
 
 
 @pytest.mark.parametrize(
     ("inside", "place", "way_out"), [(True, "in", "raise"), (False, "outside of", "lower")]
 )
-def test_one_class_alone_on_a_side_of_stop_share_is_refused(inside, place, way_out, params_file, tmp_path):
+def test_one_class_alone_on_a_side_of_stop_share_is_refused(
+    inside, place, way_out, params_file, tmp_path
+):
     rows = toy(40)
     keys = pd.DataFrame({"campaign_key": [f"{i:016x}" for i in range(40)]})
     rows.labels[hold_out(keys, 0.3, 1) == inside] = 0
@@ -463,19 +497,24 @@ def test_one_class_alone_on_a_side_of_stop_share_is_refused(inside, place, way_o
 @pytest.mark.slow
 def test_same_seed_gives_the_same_bytes_in_another_process(store, params_file, tmp_path):
     params_file(corruptions=[], copies=0)  # of token ids that have no text
-    params_file(model="bilstm", units=6, embedding_dim=5, epochs=2, stop_share=0.3, dropout=0.5, patience=2)
+    params_file(
+        model="bilstm", units=6, embedding_dim=5, epochs=2, stop_share=0.3, dropout=0.5, patience=2
+    )
     params_file(learning_rate=1)  # no float: MLflow must show it as it is written
-    inputs = written(tmp_path, toy(96, seed=10))[:2]
+    inputs = written(tmp_path, toy(96, seed=10))[1:4:2]
     outputs = ("model.keras", "curves.csv", "report.json")
     store.create_experiment("spam-detector", artifact_location=f"file://{tmp_path}/artifacts")
 
     def train_in(place):
-        folder = tmp_path / place  # of its own, or the second would take over what the first one saved
+        folder = (
+            tmp_path / place
+        )  # of its own, or the second would take over what the first one saved
         folder.mkdir()
         shutil.copyfile(tmp_path / "params.yaml", folder / "params.yaml")
         seed = str(len(place))  # of Python's own hashes, so that no order of a set can hide
         runner(folder)(
-            *(sys.executable, "-m", "pipeline.train", *inputs, *outputs),
+            *(sys.executable, "-m", "pipeline.train"),
+            *stage_arguments("train", *inputs, *outputs),
             PYTHONPATH=str(ROOT),
             PYTHONHASHSEED=seed,
         )
@@ -483,8 +522,12 @@ def test_same_seed_gives_the_same_bytes_in_another_process(store, params_file, t
     with ThreadPoolExecutor() as both:
         list(both.map(train_in, ("here", "elsewhere")))
     for name in outputs:
-        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "elsewhere" / name).read_bytes()
-    as_register_logs_them = {name: str(value) for name, value in tracking.flat(stage.read_yaml()).items()}
+        assert (tmp_path / "here" / name).read_bytes() == (
+            tmp_path / "elsewhere" / name
+        ).read_bytes()
+    as_register_logs_them = {
+        name: str(value) for name, value in flatten_params(read_yaml()).items()
+    }
     runs = store.search_runs(["1"])
     assert len(runs) == 2
     assert all(run.data.params.items() <= as_register_logs_them.items() for run in runs)

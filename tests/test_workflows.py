@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 import ruamel.yaml
-from conftest import ROOT
-
 from benchmarks.actions.expressions import evaluate, parse
+
+from tests.harness.small_project import ROOT
 
 FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
 WORKFLOWS = {file.stem: ruamel.yaml.YAML(typ="safe").load(file) for file in FILES}
@@ -17,7 +17,9 @@ STEPS = [
     for job, entry in workflow["jobs"].items()
     for number, step in enumerate(entry["steps"])
 ]
-LINES = [pytest.param(step.values[0]["run"], id=step.id) for step in STEPS if "run" in step.values[0]]
+LINES = [
+    pytest.param(step.values[0]["run"], id=step.id) for step in STEPS if "run" in step.values[0]
+]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
@@ -34,7 +36,9 @@ def test_workflows_fit_the_published_schema():
 @pytest.mark.parametrize("line", LINES)
 def test_a_run_line_is_one_line_that_shellcheck_likes(line):
     assert len(line.splitlines()) == 1
-    done = subprocess.run(["shellcheck", "--shell=bash", "-"], input=line, capture_output=True, text=True)
+    done = subprocess.run(
+        ["shellcheck", "--shell=bash", "-"], input=line, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -59,7 +63,9 @@ def test_an_action_is_pinned_to_a_commit_whose_version_is_named(step):
     if uses := step.get("uses"):
         assert re.fullmatch(r"actions/[\w/-]+@[0-9a-f]{40}", uses)
         texts = "\n".join(file.read_text(encoding="utf-8") for file in FILES)
-        assert re.findall(rf"{uses}(.*)", texts) == [f" # {named}" for named in _versions(texts, uses)]
+        assert re.findall(rf"{uses}(.*)", texts) == [
+            f" # {named}" for named in _versions(texts, uses)
+        ]
 
 
 def _versions(texts, uses):
@@ -91,7 +97,9 @@ def test_no_retraining_is_cancelled_by_another():
         ("no", {}, False),
     ],
 )
-def test_pages_that_hold_messages_are_kept_where_not_everybody_reads_them(review, repository, uploads):
+def test_pages_that_hold_messages_are_kept_where_not_everybody_reads_them(
+    review, repository, uploads
+):
     steps = WORKFLOWS["retrain"]["jobs"]["retrain"]["steps"]
     (condition,) = [step["if"] for step in steps if "upload-artifact" in step.get("uses", "")]
     decided = {"decide": {"outputs": {"review": review}}}
@@ -102,7 +110,11 @@ def test_pages_that_hold_messages_are_kept_where_not_everybody_reads_them(review
 def test_ci_tests_every_python_that_is_supported():
     declared = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'requires-python = ">=3.11,<3.14"' in declared
-    assert WORKFLOWS["ci"]["jobs"]["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    assert WORKFLOWS["ci"]["jobs"]["test"]["strategy"]["matrix"]["python"] == [
+        "3.11",
+        "3.12",
+        "3.13",
+    ]
 
 
 def test_a_laptop_does_what_the_scheduled_job_does():
@@ -117,10 +129,16 @@ def test_a_laptop_does_what_the_scheduled_job_does():
 
 def test_every_path_in_a_workflow_exists_or_is_ignored():
     paths = [
-        path for file in FILES for path in re.findall(r"^ +(\.?[\w-]+/[\w./-]+)$", file.read_text(), re.M)
+        path
+        for file in FILES
+        for path in re.findall(r"^ +(\.?[\w-]+/[\w./-]+)$", file.read_text(), re.M)
     ]
     assert paths == ["data/docs", "data/review"]
     folders = [f"{path}/" for path in (*paths, ".dvc/kept")]  # which a fresh clone does not have
-    ignored = subprocess.run(["git", "check-ignore", *folders], cwd=ROOT, capture_output=True, text=True)
+    ignored = subprocess.run(
+        ["git", "check-ignore", *folders], cwd=ROOT, capture_output=True, text=True
+    )
     assert ignored.stdout.split() == folders
-    assert (ROOT / WORKFLOWS["ci"]["jobs"]["lint"]["steps"][1]["with"]["cache-dependency-path"]).exists()
+    assert (
+        ROOT / WORKFLOWS["ci"]["jobs"]["lint"]["steps"][1]["with"]["cache-dependency-path"]
+    ).exists()

@@ -1,0 +1,121 @@
+"""Each slice holds the messages that its name promises."""
+
+import sys
+import unicodedata
+
+import pandas as pd
+import pytest
+
+from pipeline.evaluation.slices import CURRENCY_SIGN, SLICES, slices
+
+INSIDE = {
+    "short": ["ok", "", "x" * 39],
+    "medium": ["x" * 40, "x" * 120],
+    "long": ["x" * 121],
+    "has_link": [
+        "see http://a.b/c",
+        "WWW.x.com now",
+        "log in at icicibank.com",
+        "ringtones.co.uk, n best",
+    ],
+    "has_phone_number": [
+        "txt FA to 87121 now",
+        "call now.87121",
+        "08452810075over18's",
+        "Call 0800 542-0578 today",
+        "ring +44 (0)20 7946 0018",
+    ],
+    "has_currency_sign": [
+        "a £1500 prize",
+        "only $5",
+        "€9",
+        "¥",
+        "₹20",
+        "＄",
+        "win &pound;500",
+        "&#163;5",
+    ],
+    "non_ascii": ["£5", "naïve", "ok \N{THUMBS UP SIGN}", "\u200b"],
+    "no_letters": ["", ":)", "12 34!", "?_?"],
+}
+OUTSIDE = {
+    "short": ["x" * 40],
+    "medium": ["x" * 39, "x" * 121],
+    "long": ["x" * 120],
+    "has_link": [
+        "ok.come over",
+        "mail me at joe@mail.example.com",
+        "a.b.c",
+        "www",
+        "the http thing",
+    ],
+    "has_phone_number": [
+        "at 10.30 on 5/9/03",
+        "pin 4041",
+        "won £50000",
+        "pi is 3.14159265",
+        "1, 2, 3, 4, 5, 6",
+        "rooms 12 34 56 78 90 12",
+    ],
+    "has_currency_sign": ["150p a minute", "3GBP", "100 pounds", "&poundage", "a & b", "#163"],
+    "non_ascii": ["plain ~ text\t\n", ""],
+    "no_letters": ["a1", "é", "\N{CYRILLIC SMALL LETTER A}", "你"],
+}
+
+
+def of(name, texts):
+    return SLICES[name](pd.DataFrame({"text": texts})).to_list()
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_slice_holds_what_its_name_promises(name):
+    assert {
+        text: held
+        for text, held in zip(INSIDE[name], of(name, INSIDE[name]), strict=True)
+        if not held
+    } == {}
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_slice_leaves_the_rest_out(name):
+    assert {
+        text: held
+        for text, held in zip(OUTSIDE[name], of(name, OUTSIDE[name]), strict=True)
+        if held
+    } == {}
+
+
+def test_currency_signs_are_those_of_unicode():
+    characters = [chr(point) for point in range(sys.maxunicode + 1)]
+    held = {character for character in characters if CURRENCY_SIGN.fullmatch(character)}
+    signs = {character for character in characters if unicodedata.category(character) == "Sc"}
+    assert len(signs) > 60
+    assert signs - held == set()
+    assert {unicodedata.category(character) for character in held - signs} <= {
+        "Cn"
+    }  # not assigned yet
+
+
+def test_every_message_has_exactly_one_length():
+    messages = pd.DataFrame({"text": ["x" * length for length in range(200)]})
+    assert (
+        sum(SLICES[name](messages).astype(int) for name in ("short", "medium", "long")).eq(1).all()
+    )
+
+
+def test_each_source_present_is_a_slice_after_the_named_ones():
+    messages = pd.DataFrame(
+        {"text": ["ok", "see www.x.com", "hm"], "source": ["sms", "inbox/2026-11.csv", "sms"]},
+        index=[7, 5, 7],
+    )
+    cut = dict(slices(messages))
+    assert list(cut) == [*SLICES, "source_inbox", "source_sms"]
+    assert cut["source_sms"].tolist() == [True, False, True]
+    assert cut["has_link"].tolist() == [False, True, False]
+    assert cut["long"].tolist() == [False, False, False]
+    assert {mask.dtype.name for mask in cut.values()} == {"bool"}
+
+
+def test_no_messages_have_the_named_slices_all_empty():
+    cut = dict(slices(pd.DataFrame({"text": [], "source": []}, dtype="str")))
+    assert {name: len(mask) for name, mask in cut.items()} == dict.fromkeys(SLICES, 0)

@@ -1,0 +1,151 @@
+"""A small project on hand-written messages, through which the whole pipeline runs in seconds."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import ruamel.yaml
+
+ROOT = Path(__file__).parents[2]
+MESSAGES = ROOT / "tests" / "messages.csv"  # 60 ham (0) and 30 spam (1)
+WINS = {  # the duel of a project whose every challenger takes the champion's place
+    "criterion": "f1",
+    "margin": -2.0,
+    "confidence": 0.95,
+    "newest_rows": 1,
+    "resamples": 20,
+    "seed": 1,
+}
+SMALL = {  # a whole run in seconds, on 90 messages
+    "ingest": {
+        "sources": ["files"],
+        "files": {
+            "glob": "*.csv",
+            "columns": {"text": "body", "label": "kind", "received_at": "received_at"},
+            "labels": {"spam": [1], "ham": [0]},
+            "encoding": "utf-8",
+        },
+    },
+    "validate": {"row_count": [20, 1000], "spam_share": [0.05, 0.6], "median_length": [10, 150]},
+    "vectorize": {"vocabulary_size": 400},
+    "train": {"units": 8, "embedding_dim": 8, "epochs": 2, "stop_share": 0.3},
+    "evaluate": {"lost_ham_budget": 0.3, "resamples": 20},
+    "register": {"criteria": {"roc_auc": {"min": 0.0}}, "duel": WINS, "parity": []},
+}
+
+MADE = [
+    "data",
+    "models",
+    "reports",
+    "dvc.lock",
+]  # all that a run leaves in files, but for the registry
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def runner(folder: Path) -> Run:
+    """Runs a command in a folder, with this interpreter's programs first on PATH."""
+
+    def run(
+        *command: str, check: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, "PATH": path, **environment},
+            capture_output=True,
+            text=True,
+        )
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+def stage_arguments(stage: str, *paths: object) -> list[str]:
+    """The command line of a stage with other paths, in the order of `dvc.yaml`."""
+    command = ruamel.yaml.YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"][stage]["cmd"]
+    options = [word for word in command.split() if word.startswith("--")]
+    pairs = zip(options, map(str, paths), strict=True)
+    return [word for pair in pairs for word in pair]
+
+
+def set_params(folder: Path, changes: dict) -> None:
+    """Changes some values of a project's params.yaml, section by section."""
+    yaml = ruamel.yaml.YAML()
+    params = yaml.load(folder / "params.yaml")
+    for section, values in changes.items():
+        params[section].update(values)
+    yaml.dump(params, folder / "params.yaml")
+
+
+def new_project(folder: Path) -> Run:
+    """A clone-like copy of this tree, in a Git repository of its own, set to the hand-written messages."""
+    listed = runner(ROOT)(
+        "git", "ls-files", "--cached", "--others", "--exclude-standard"
+    ).stdout.splitlines()
+    for name in listed:
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    for made in [folder / "dvc.lock", folder / "ledger.jsonl", *(folder / "reports").rglob("*.*")]:
+        made.unlink(missing_ok=True)
+    shutil.copyfile(MESSAGES, folder / "data" / "inbox" / "messages.csv")
+    set_params(folder, SMALL)
+    run = runner(folder)
+    run("git", "init", "--quiet", "--initial-branch=main")
+    run("git", "config", "user.name", "A stranger")
+    run("git", "config", "user.email", "stranger@example.com")
+    run("git", "add", "--all")
+    run("git", "commit", "--quiet", "--message", "A project of my own")
+    return run
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    """Every byte that a run left, by its path."""
+    files = [
+        path
+        for name in MADE
+        for path in [folder / name, *(folder / name).rglob("*")]
+        if path.is_file()
+    ]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def registry_flaws(client: Any, epochs: Sequence[int]) -> Iterator[str]:
+    """What is not whole in MLflow, after models of so many epochs each were registered in this order.
+
+    Each has one finished run with the curves of all its epochs, one logged model and one version; no other
+    run is there; the last version is the champion, and the one before it is `previous`.
+    """
+    experiment = client.get_experiment_by_name("spam-detector").experiment_id
+    runs = client.search_runs([experiment], order_by=["attributes.start_time ASC"])
+    if (statuses := [run.info.status for run in runs]) != ["FINISHED"] * len(epochs):
+        yield f"runs are {', '.join(statuses)}"
+    if (keys := len({run.data.tags.get("run_key") for run in runs})) != len(epochs):
+        yield f"{keys} evaluated models"
+    curves = [client.get_metric_history(run.info.run_id, "train/loss") for run in runs]
+    if (steps := [[point.step for point in curve] for curve in curves]) != [
+        [*range(1, n + 1)] for n in epochs
+    ]:
+        yield f"the curves have the epochs {steps}"
+    versions = client.search_model_versions(
+        "name = 'spam-detector'", order_by=["version_number ASC"]
+    )
+    if [version.run_id for version in versions] != [run.info.run_id for run in runs]:
+        yield f"{len(versions)} versions, or not those of the runs"
+    if (hashes := len({version.tags["model_hash"] for version in versions})) != len(epochs):
+        yield f"versions of {hashes} models"
+    if (models := len(client.search_logged_models([experiment]))) != len(epochs):
+        yield f"{models} logged models"
+    aliases = client.get_registered_model("spam-detector").aliases
+    wanted = {"champion": len(epochs), "previous": len(epochs) - 1}
+    if {name: int(version) for name, version in aliases.items()} != {
+        n: v for n, v in wanted.items() if v
+    }:
+        yield f"aliases are {aliases}"

@@ -1,0 +1,172 @@
+"""An output is there when it is whole, and no kill loses or doubles a row of it."""
+
+import os
+import re
+import signal
+import sys
+
+import pytest
+from filelock import FileLock
+
+from pipeline.core.errors import PipelineError
+from pipeline.serving import resumable
+
+ROWS = [f"row {number}\n" for number in range(1, 6)]
+STEPS = {
+    "open",
+    "os.mkdir",
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+}  # Python's names for what it does to files
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "made here" / "out.csv"
+
+
+def joined(path, files):
+    path.write_text("".join(part.read_text() for part in files))
+
+
+def add(output, row):
+    with resumable.adding(output, resumable.write_part(output, row)) as path:
+        path.write_text(ROWS[row - 1])
+
+
+def make(output):
+    """An output of five parts, or what is missing of it."""
+    with resumable.alone(output):
+        if not resumable.begun(output):
+            resumable.begin(output, {"n": 1})
+        for row in range(resumable.parquet_rows(output) + 1, len(ROWS) + 1):
+            add(output, row)
+        resumable.finish(output, joined)
+
+
+def stop_amid(path):
+    path.write_text("half of a ro")
+    raise KeyboardInterrupt
+
+
+def made(output):
+    """What is there of it in the end."""
+    return output.read_text(), [path.name for path in output.parent.iterdir()]
+
+
+WHOLE = "".join(ROWS), ["out.csv"]
+
+
+def killed_before(step, output):
+    """Whether making it came to this step, with a SIGKILL before it."""
+    child = os.fork()
+    if not child:
+        steps = iter(range(step))
+
+        def count(event, arguments):
+            if event in STEPS and next(steps, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            sys.addaudithook(count)
+            make(output)
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_the_parts_become_the_output_and_nothing_else_stays(output):
+    make(output)
+    assert made(output) == WHOLE
+
+
+def test_a_kill_before_any_step_loses_and_doubles_no_row(output):
+    step = 0
+    while killed_before(step, output):
+        assert not output.exists() or output.read_text() == WHOLE[0], step
+        make(output)
+        assert made(output) == WHOLE, step
+        output.unlink()
+        step += 1
+    assert step > 30
+    assert made(output) == WHOLE
+
+
+def test_what_is_interrupted_goes_on_after_its_last_whole_part(output):
+    with resumable.alone(output):
+        resumable.begin(output, {"n": 1})
+        assert (
+            resumable.begun(output),
+            resumable.part_files(output),
+            resumable.parquet_rows(output),
+        ) == ({"n": 1}, [], 0)
+        for row in (1, 2):
+            add(output, row)
+        with (
+            pytest.raises(KeyboardInterrupt),
+            resumable.adding(output, resumable.write_part(output, 3)) as path,
+        ):
+            stop_amid(path)
+    assert resumable.parquet_rows(output) == 2
+    assert [path.read_text() for path in resumable.part_files(output)] == ROWS[:2]
+
+
+def test_a_run_that_begins_drops_what_another_left(output):
+    with resumable.alone(output):
+        resumable.begin(output, {"n": 1})
+        add(output, 1)
+        resumable.begin(output, {"n": 2})
+        assert (resumable.begun(output), resumable.parquet_rows(output)) == ({"n": 2}, 0)
+
+
+def test_parts_without_their_record_are_nobodys(output):
+    with resumable.alone(output):
+        resumable.begin(output, {"n": 1})
+        add(output, 1)
+        (resumable.folder(output) / "run.json").unlink()
+        assert (
+            resumable.begun(output),
+            resumable.part_files(output),
+            resumable.parquet_rows(output),
+        ) == ({}, [], 0)
+
+
+def test_parts_are_in_the_order_of_their_rows(output):
+    with resumable.alone(output):
+        resumable.begin(output, {})
+        for row in (9, 10, 1_000_000):
+            with resumable.adding(output, resumable.write_part(output, row)) as path:
+                path.write_text(str(row))
+        assert [path.read_text() for path in resumable.part_files(output)] == ["9", "10", "1000000"]
+        assert resumable.parquet_rows(output) == 1_000_000
+
+
+def test_a_second_process_is_refused_while_the_first_is_at_work(output, tmp_path):
+    line = f"{output}: another run is making it; wait for that one, or name another output"
+    output.parent.mkdir()
+    with FileLock(output.parent / ".out.csv.lock"):
+        with pytest.raises(PipelineError, match=re.escape(line)), resumable.alone(output):
+            pass
+        with resumable.alone(tmp_path / "other.csv"):
+            pass
+    make(output)
+    assert made(output) == WHOLE
+
+
+def test_a_folder_in_place_of_the_output_is_said_at_once(output):
+    output.mkdir(parents=True)
+    line = f"{output}: Is a directory; move it out of the way, then run it again"
+    with pytest.raises(PipelineError, match=re.escape(line)), resumable.alone(output):
+        pass
+    assert [path.name for path in output.parent.iterdir()] == ["out.csv"]
+
+
+def test_a_record_that_is_spoilt_is_one_line_with_a_way_out(output):
+    with resumable.alone(output):
+        resumable.begin(output, {"n": 1})
+        (resumable.folder(output) / "run.json").write_text("{")
+    with pytest.raises(PipelineError) as refused:
+        resumable.begun(output)
+    assert str(refused.value).endswith(f"; remove {resumable.folder(output)} to start anew")
+    assert "\n" not in str(refused.value)
