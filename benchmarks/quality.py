@@ -35,7 +35,7 @@ from tqdm import tqdm
 from pipeline import evaluate, train, vectorize
 from pipeline.core.cli import run_stage
 from pipeline.core.files import write_json
-from pipeline.core.hashing import share_of
+from pipeline.core.hashing import unit_hash
 from pipeline.core.params import read_params, read_yaml
 from pipeline.core.tables import read_parquet
 from pipeline.evaluation.attacks import Score
@@ -335,7 +335,7 @@ def measured(name: str, messages: pd.DataFrame, on: str, number: int) -> dict[st
         sides = [judged(score, part["val"], part["test"], budget)]
     else:
         val = part["val"]
-        fold = np.array([int(FOLDS * share_of("fold", key)) for key in val["campaign_key"]])
+        fold = np.array([int(FOLDS * unit_hash("fold", key)) for key in val["campaign_key"]])
         parts = [(val[fold != n], val[fold == n]) for n in range(FOLDS)]
         sides = [judged(score, decides, rows, borne(decides, budget)) for decides, rows in parts]
     return figures_of(sides) | {"seconds": seconds}
@@ -350,7 +350,7 @@ def folded(name: str, messages: pd.DataFrame, number: int) -> dict[str, float]:
     """Scores of one tenth of the messages, by a model that saw neither them nor a near-copy of theirs."""
     rows, near = assign_splits(messages, read_params(Params, "vectorize"))
     held = np.array(
-        [int(TENTHS * share_of("out of fold", key)) == number for key in rows["campaign_key"]]
+        [int(TENTHS * unit_hash("out of fold", key)) == number for key in rows["campaign_key"]]
     )
     rank_of_wording = held.astype(np.int64)[np.unique(rows["wording"], return_index=True)[1]]
     near_held = left_out_mask(rank_of_wording, near)[rows["wording"]]

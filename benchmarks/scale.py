@@ -139,7 +139,7 @@ def measured(folder: Path, name: str) -> tuple[float, float]:
     """A stage's seconds of processor time, which other work does not stretch, and its peak bytes."""
     stages = read_yaml(ROOT / "dvc.yaml")["stages"]
     command = SCORE if name == "score" else stages[name]["cmd"].split()[1:]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": mlflow_client.address()}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": mlflow_client.tracking_uri()}
     with subprocess.Popen(
         [sys.executable, *command], cwd=folder, env=env, stderr=subprocess.PIPE
     ) as process:

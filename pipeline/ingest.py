@@ -15,7 +15,7 @@ from pipeline.core.cli import parse_paths, project_root, run_stage
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import read_params
 from pipeline.core.reports import Figure, write_report
-from pipeline.core.schemas import FEEDBACK, MESSAGES
+from pipeline.core.schemas import FEEDBACK_SOURCE, MESSAGES
 from pipeline.core.tables import write_parquet
 from pipeline.sources import archives, fetch, readers
 from pipeline.sources.inbox import checked
@@ -75,7 +75,7 @@ def files(params: Params, places: Places) -> Iterator[Found]:
         raise PipelineError(
             f"params.yaml: ingest.files.glob: {error}; it is a pattern in {places.inbox}"
         ) from None
-    others = {FEEDBACK, *params.sources}  # have folders of their own
+    others = {FEEDBACK_SOURCE, *params.sources}  # have folders of their own
     found = [path for path in found if path.relative_to(places.inbox).parts[0] not in others]
     if not found:
         raise PipelineError(
@@ -91,11 +91,11 @@ def files(params: Params, places: Places) -> Iterator[Found]:
 
 def feedback(params: Params, places: Places) -> Iterator[Found]:
     """What people said of messages, in `data/inbox/feedback/`: files by name, the latest day last."""
-    folder = places.inbox / FEEDBACK
+    folder = places.inbox / FEEDBACK_SOURCE
     found = (path for path in folder.rglob("*") if _is_data(path, folder))
     for path in sorted(found, key=lambda path: (path.name, path)):
         name = path.relative_to(folder).as_posix()
-        yield nullcontext(File(path, f"{FEEDBACK}/{name}", params.files, str(path)))
+        yield nullcontext(File(path, f"{FEEDBACK_SOURCE}/{name}", params.files, str(path)))
 
 
 def day_of(path: str) -> datetime | None:

@@ -18,7 +18,7 @@ from pipeline.registry.model_package import packaged
 from pipeline.registry.promotion import Case, Params, conclude, missed, told
 from pipeline.registry.versions import all_versions, champion_number, version_of
 from pipeline.tracking import run_contents, runs
-from pipeline.tracking.run_contents import Inputs
+from pipeline.tracking.run_contents import ModelFiles
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +39,13 @@ def _parsed(argv: Sequence[str] | None) -> tuple[list[Any], str]:
     if flags.force != bool(flags.reason.strip()):
         raise PipelineError('register: --force and --reason "..." go together')
     written = paths or read_yaml(DVC_FILE)["stages"]["register"]["cmd"].split()[3:]
-    names = "dvc-file", *list(Inputs.__annotations__)[1:-1], "data-docs", "report"
+    names = "dvc-file", *list(ModelFiles.__annotations__)[1:-1], "data-docs", "report"
     return list(vars(parse_paths(written, __doc__, *names)).values()), flags.reason.strip()
 
 
 def main(argv: list[str] | None = None) -> None:
     (*files, report), force = _parsed(argv)
-    inputs = Inputs(*files)
+    inputs = ModelFiles(*files)
     params = read_params(Params, "register")
 
     read_json(inputs.tokenizer)  # refuses in one line what its own reader raises as it likes
@@ -56,14 +56,14 @@ def main(argv: list[str] | None = None) -> None:
     figures = {name: Figure(**evaluation["figures"][name]) for name in params.criteria}
     if os.environ.get("DVC_EXP_NAME"):
         outcome = experiment(reasons)
-        runs.record_run(run_contents.run_contents(inputs, told(outcome)))
+        runs.log_model_run(run_contents.collect_run_contents(inputs, told(outcome)))
     else:
         with packaged(inputs.tokenizer, inputs.network, inputs.decision, inputs.splits) as package:
             ledger.settle(package.model_hash)
             versions, champion = all_versions(), champion_number()
             own, rows = (
                 version_of(package.model_hash),
-                run_contents.rows_with_splits(inputs.messages, inputs.splits),
+                run_contents.join_splits(inputs.messages, inputs.splits),
             )
             case = Case(package, rows, reasons, params.duel, own, versions.get(champion or ""))
             outcome = conclude(inputs, case, params, figures, force)

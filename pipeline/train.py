@@ -6,7 +6,7 @@ import keras
 
 from pipeline.core.cli import parse_paths, run_stage
 from pipeline.core.files import read_json
-from pipeline.core.hashing import sha256_of_files
+from pipeline.core.hashing import combined_sha256
 from pipeline.core.params import read_params, read_yaml
 from pipeline.core.reports import Figure, write_report
 from pipeline.core.tables import read_parquet, write_csv
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
 
         model, curves = fit(rows, stop, spec, params, told, saved)
         keras_files.save(model, network)
-        live.finish(sha256_of_files(network))
+        live.finish(combined_sha256(network))
 
     write_csv(curves_path, list(Epoch.__annotations__), [tuple(vars(e).values()) for e in curves])
     best = best_epoch(curves)

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.core.cli import parse_paths, run_stage
-from pipeline.core.errors import PipelineError, column_list
+from pipeline.core.errors import PipelineError, join_column_names
 from pipeline.core.params import choose, read_params
 from pipeline.core.reports import Figure, write_report
 from pipeline.core.schemas import QUARANTINE, VALIDATED
@@ -34,7 +34,7 @@ def read_reviewed(path: Path) -> Reviewed:
     table = read_csv(path, way_out)
     if missing := [name for name in ("message_id", "verdict") if name not in table]:
         raise PipelineError(
-            f"{path}: no column {missing[0]!r} among {column_list(table)}; {way_out}"
+            f"{path}: no column {missing[0]!r} among {join_column_names(table)}; {way_out}"
         )
     decided = dict[str, str]()
     for row, (message_id, verdict) in enumerate(

@@ -98,12 +98,12 @@ def test_registered_twice_is_one_run_one_version_and_equal_bytes(project):
         "verdict": FIRST,
     }
     (run,) = project.runs()
-    version = project.store.get_model_version(mlflow_client.NAME, "1")
+    version = project.store.get_model_version(mlflow_client.MODEL_NAME, "1")
     assert project.register() == first
     assert len(project.runs()) == 1
     assert project.versions() == ["1"] == [versions.champion_number()]
     assert project.runs()[0].data.to_dictionary() == run.data.to_dictionary()
-    assert project.store.get_model_version(mlflow_client.NAME, "1").tags == version.tags
+    assert project.store.get_model_version(mlflow_client.MODEL_NAME, "1").tags == version.tags
 
 
 @pytest.mark.slow
@@ -123,7 +123,7 @@ def test_run_and_version_show_what_the_files_say(project):
         "val": 23,
         "test": 23,
     }
-    version = project.store.get_model_version(mlflow_client.NAME, "1")
+    version = project.store.get_model_version(mlflow_client.MODEL_NAME, "1")
     assert version.run_id == run.info.run_id
     assert version.tags["threshold"] == "0.5"
     assert version.tags["model_hash"] == run.data.tags["model_hash"]
@@ -167,7 +167,7 @@ def test_criteria_that_were_lowered_give_the_same_version_the_alias(project):
     assert project.versions() == ["1"] == [versions.champion_number()]
     verdicts = [run.data.tags["verdict"] for run in project.runs()]
     assert verdicts == ["criteria missed: f1 0.9 is below 0.95", FIRST]
-    assert project.store.get_model_version(mlflow_client.NAME, "1").tags["verdict"] == verdicts[1]
+    assert project.store.get_model_version(mlflow_client.MODEL_NAME, "1").tags["verdict"] == verdicts[1]
 
 
 @pytest.mark.slow
@@ -226,7 +226,7 @@ def test_better_challenger_takes_the_alias_and_the_ledger_says_by_how_much(champ
     assert entry.figures == figures
     assert f"{entry.verdict}: {entry.reason}" == champion.verdict()
     assert (
-        champion.store.get_model_version(mlflow_client.NAME, "2").tags["verdict"]
+        champion.store.get_model_version(mlflow_client.MODEL_NAME, "2").tags["verdict"]
         == champion.verdict()
     )
     assert champion.register() == first
@@ -484,7 +484,7 @@ def test_champion_that_changes_during_the_duel_stops_the_promotion(champion, mon
 
     def meanwhile(*arguments):
         versions.set_alias(
-            "champion", champion.store.create_model_version(mlflow_client.NAME, "x").version
+            "champion", champion.store.create_model_version(mlflow_client.MODEL_NAME, "x").version
         )
         check_parity(*arguments)
 
@@ -499,7 +499,7 @@ def test_champion_that_changes_during_the_duel_stops_the_promotion(champion, mon
 
 @pytest.mark.slow
 def test_registry_that_lost_its_champion_lets_nothing_in(champion):
-    champion.store.delete_registered_model_alias(mlflow_client.NAME, "champion")
+    champion.store.delete_registered_model_alias(mlflow_client.MODEL_NAME, "champion")
     champion.decide(threshold=0.0)
     with pytest.raises(PipelineError) as refused:
         champion.register()

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from pipeline import vectorize
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_json
-from pipeline.core.hashing import message_id, share_of
+from pipeline.core.hashing import message_id, unit_hash
 from pipeline.core.schemas import SHARD, SPLITS
 from pipeline.core.tables import read_parquet
 from pipeline.preprocessing import near_duplicates, normalize
@@ -83,7 +83,7 @@ def slow_split(messages, params, days=None):
         {message: f"{near_duplicates.campaign_keys([message])[0]:016x}" for message in messages},
     )
     for message in messages:
-        position = share_of(params.salt, keys[message])
+        position = unit_hash(params.salt, keys[message])
         shares = params.split
         bound = shares.train, shares.train + shares.val
         split[message] = (
@@ -97,7 +97,7 @@ def slow_split(messages, params, days=None):
         old = [
             m for m, day in dated.items() if day <= end - params.newest_days - params.window_days
         ]
-        old.sort(key=lambda m: (share_of("reservoir", keys[m]), message_id(m)))
+        old.sort(key=lambda m: (unit_hash("reservoir", keys[m]), message_id(m)))
         retired = set(old[params.reservoir_rows :])
         split |= {m: "newest" for m, day in dated.items() if day > end - params.newest_days}
     sets = {message: near_duplicates.shingles(normalize.mask(message)) for message in messages}
@@ -448,7 +448,7 @@ def test_the_reservoir_keeps_its_rows_while_data_grows_but_those_displaced():
         now = set(old["text"][~old["retired"]])
         assert len(now) == min(40, len(old))
         assert not now & gone  # what was displaced does not come back
-        hashes = {key: share_of("reservoir", key) for key in old["campaign_key"]}
+        hashes = {key: unit_hash("reservoir", key) for key in old["campaign_key"]}
         of_text = dict(zip(old["text"], old["campaign_key"].map(hashes), strict=True))
         displaced = set(kept) - now
         assert all(of_text[one] >= max(of_text[other] for other in now) for one in displaced)

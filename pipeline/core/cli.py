@@ -14,10 +14,10 @@ from typing import NoReturn
 from filelock import FileLock, Timeout
 
 from pipeline.core.errors import (
-    CredentialsFormatter,
     PipelineError,
-    translated_disk_errors,
-    without_credentials,
+    RedactingFormatter,
+    convert_os_errors,
+    redact_credentials,
 )
 
 log = logging.getLogger(__name__)
@@ -69,13 +69,13 @@ def run_stage(main: Callable[[], None]) -> None:
 def run_command(main: Callable[[], None]) -> None:
     """Runs a command's `main`: plain log lines, its seconds, and exit 1 with one line on error."""
     handler = logging.StreamHandler()
-    handler.setFormatter(CredentialsFormatter("%(message)s"))
+    handler.setFormatter(RedactingFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("pipeline").setLevel(logging.INFO)
     logging.getLogger("__main__").setLevel(logging.INFO)
     start = time.perf_counter()
     try:
-        with translated_disk_errors("this machine"):
+        with convert_os_errors("this machine"):
             main()
     except PipelineError as error:
         _exit(f"error: {error}")
@@ -91,7 +91,7 @@ def run_command(main: Callable[[], None]) -> None:
 
 def _exit(said: str) -> NoReturn:
     under_dvc = "DVC_STAGE" in os.environ and Path("dvc.lock").exists()
-    sys.exit(without_credentials(f"{said}\n{RESTORE_HINT}" if under_dvc else said))
+    sys.exit(redact_credentials(f"{said}\n{RESTORE_HINT}" if under_dvc else said))
 
 
 @contextmanager

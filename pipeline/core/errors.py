@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+(?=@)")  # the `user:password` of an address
+URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+(?=@)")  # the `user:password` of an address
 TEMPORARY_NAME = re.compile(r"\.([^/]+)\.\d+\.tmp")  # a temporary name, and in it what it will be
-DISK_FULL_ERRORS = {
+DISK_FULL_REMEDIES = {
     errno.ENOSPC: "free space",
     errno.EDQUOT: "free space",
     errno.EROFS: "give permission",
 }
-DISK_ERRORS = {  # what the machine may refuse, and the way out
-    **DISK_FULL_ERRORS,
+OS_ERROR_REMEDIES = {  # what the machine may refuse, and the way out
+    **DISK_FULL_REMEDIES,
     errno.EACCES: "give permission",
     errno.EPERM: "give permission",
     errno.EISDIR: "move it out of the way",
@@ -31,27 +31,27 @@ class PipelineError(Exception):
     """Something that the person at the keyboard can put right: place, problem and way out."""
 
 
-def column_list(columns: Iterable[object]) -> str:
+def join_column_names(columns: Iterable[object]) -> str:
     """Column names for an error line; `…` for what may be a message, where a file has no header."""
     return ", ".join(
         str(name) if re.fullmatch(r"[\w-]{1,40}", str(name)) else "…" for name in columns
     )
 
 
-def without_credentials(text: str) -> str:
+def redact_credentials(text: str) -> str:
     """The text without the user names and passwords that addresses in it hold."""
-    return CREDENTIALS.sub("***", text)
+    return URL_CREDENTIALS.sub("***", text)
 
 
-class CredentialsFormatter(logging.Formatter):
+class RedactingFormatter(logging.Formatter):
     """Log lines without credentials, whichever library wrote them."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_credentials(super().format(record))
+        return redact_credentials(super().format(record))
 
 
 @contextmanager
-def translated_disk_errors(place: Path | str) -> Iterator[None]:
+def convert_os_errors(place: Path | str) -> Iterator[None]:
     """A full disk, a folder that may not be written, whichever library says so: one line.
 
     Raises: PipelineError.
@@ -76,10 +76,10 @@ def _disk_error_message(error: Exception, place: Path | str) -> str | None:
         return (
             f"{getattr(error, 'strerror', said)}; free space or give permission, then run it again"
         )
-    for number, way_out in DISK_ERRORS.items():
+    for number, way_out in OS_ERROR_REMEDIES.items():
         problem = os.strerror(number)
         if getattr(error, "errno", None) == number or (
-            number in DISK_FULL_ERRORS and problem in said
+            number in DISK_FULL_REMEDIES and problem in said
         ):
             where = TEMPORARY_NAME.sub(r"\1", str(named or place))
             return f"{where}: {problem}; {way_out}, then run it again"

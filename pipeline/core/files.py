@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import PipelineError, translated_disk_errors
+from pipeline.core.errors import PipelineError, convert_os_errors
 
 REBUILD_HINT = "`dvc repro` or `dvc pull` makes it"
 
@@ -26,7 +26,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with translated_disk_errors(path):
+        with convert_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_what_the_killed_left(path)
             yield temporary

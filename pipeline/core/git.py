@@ -6,7 +6,7 @@ import subprocess
 from pipeline.core.errors import PipelineError
 
 
-def git_or_fail(*command: str, **environment: str) -> str:
+def run_git(*command: str, **environment: str) -> str:
     done = subprocess.run(
         ["git", *command], capture_output=True, text=True, env={**os.environ, **environment}
     )
@@ -15,7 +15,7 @@ def git_or_fail(*command: str, **environment: str) -> str:
     return done.stdout
 
 
-def git(*command: str) -> str | None:
+def try_git(*command: str) -> str | None:
     """What a command of Git says; None where it fails."""
     done = subprocess.run(["git", *command], capture_output=True, text=True)
     return done.stdout if done.returncode == 0 else None

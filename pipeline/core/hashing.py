@@ -23,7 +23,7 @@ def file_sha256(path: Path, way_out: str = REBUILD_HINT) -> str:
         raise PipelineError(f"{path}: {problem}; {way_out}") from error
 
 
-def sha256_of_files(*paths: Path) -> str:
+def combined_sha256(*paths: Path) -> str:
     """One hash of the files' bytes, in the order given."""
     whole = hashlib.sha256()
     for path in paths:
@@ -31,7 +31,7 @@ def sha256_of_files(*paths: Path) -> str:
     return whole.hexdigest()
 
 
-def share_of(salt: str, campaign_key: str) -> float:
+def unit_hash(salt: str, campaign_key: str) -> float:
     """Where a campaign falls in [0, 1): a function of salt and key alone, so no other row moves it."""
     digest = hashlib.blake2b(f"{salt}:{campaign_key}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

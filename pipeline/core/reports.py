@@ -24,10 +24,10 @@ class Figure:
 
 def write_report(path: Path, rows: int, figures: Mapping[str, Figure], verdict: str) -> None:
     """A stage's report, in the one schema: `{rows, figures: {name: Figure}, verdict}`."""
-    write_json(path, {"rows": rows, "figures": rounded_figures(figures), "verdict": verdict})
+    write_json(path, {"rows": rows, "figures": round_figures(figures), "verdict": verdict})
 
 
-def rounded_figures(figures: Mapping[str, Figure]) -> dict[str, dict[str, Any]]:
+def round_figures(figures: Mapping[str, Figure]) -> dict[str, dict[str, Any]]:
     """Figures as reports hold them: rounded, without what is not there."""
     return {
         name: {

@@ -12,8 +12,8 @@ MESSAGES = pa.schema(
         "received_at": pa.timestamp("us", tz="UTC"),  # null where neither row nor path has a date
     }
 )
-FEEDBACK = "feedback"  # the source, and the folder of data/inbox/, whose labels overrule others
-DISPUTED = pa.schema(
+FEEDBACK_SOURCE = "feedback"  # the source, and the folder of data/inbox/, whose labels overrule others
+DISPUTED_LABELS = pa.schema(
     {
         **{name: MESSAGES.field(name).type for name in ("message_id", "text", "label")},
         "suggested": pa.string(),  # the other label

@@ -15,7 +15,7 @@ from pipeline.core.files import REBUILD_HINT, atomic_path, read_bytes
 from pipeline.core.reports import round_number
 
 csv.field_size_limit(1 << 30)  # characters of one value, in place of 128 Ki
-ROW_GROUP = 65_536  # rows; fixed, so that equal rows are equal bytes
+ROW_GROUP_SIZE = 65_536  # rows; fixed, so that equal rows are equal bytes
 
 
 def write_parquet(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
@@ -29,14 +29,14 @@ def write_parquet(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Sche
             pending.append(batch)
             held += batch.num_rows
             rows += batch.num_rows
-            while held >= ROW_GROUP:
+            while held >= ROW_GROUP_SIZE:
                 table = pa.Table.from_batches(pending, schema)
-                out.write_table(_one_chunk(table.slice(0, ROW_GROUP)), row_group_size=ROW_GROUP)
-                pending = table.slice(ROW_GROUP).to_batches()
-                held -= ROW_GROUP
+                out.write_table(_one_chunk(table.slice(0, ROW_GROUP_SIZE)), row_group_size=ROW_GROUP_SIZE)
+                pending = table.slice(ROW_GROUP_SIZE).to_batches()
+                held -= ROW_GROUP_SIZE
         if pending or not rows:
             out.write_table(
-                _one_chunk(pa.Table.from_batches(pending, schema)), row_group_size=ROW_GROUP
+                _one_chunk(pa.Table.from_batches(pending, schema)), row_group_size=ROW_GROUP_SIZE
             )
     return rows
 
@@ -81,7 +81,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
 def read_csv(path: Path, way_out: str = REBUILD_HINT) -> dict[str, list[str]]:
     """The columns of a small table, as `write_csv` writes it. Raises: PipelineError."""
     try:
-        header, *rows = csv_rows(
+        header, *rows = iter_csv_rows(
             io.StringIO(read_bytes(path, way_out).decode("utf-8-sig"), newline="")
         )
         return {name: [row[place] for row in rows] for place, name in enumerate(header)}
@@ -89,7 +89,7 @@ def read_csv(path: Path, way_out: str = REBUILD_HINT) -> dict[str, list[str]]:
         raise PipelineError(f"{path}: not CSV: {error}; {way_out}") from error
 
 
-def csv_rows(
+def iter_csv_rows(
     file: TextIO,
     separator: str = ",",
     quoting: Any = csv.QUOTE_MINIMAL,

@@ -8,7 +8,8 @@ import re
 import string
 from collections.abc import Callable, Sequence
 from random import Random
-from pipeline.core.hashing import share_of
+
+from pipeline.core.hashing import unit_hash
 from pipeline.preprocessing import normalize
 
 STRONGEST = 0.4  # share of a message's characters
@@ -62,7 +63,7 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 def may_train(word: str) -> bool:
     """Whether a word may be added in training; the other half of all words is left for attacks to add."""
-    return share_of("good words", normalize.fold(word).strip(string.punctuation)) < 0.5
+    return unit_hash("good words", normalize.fold(word).strip(string.punctuation)) < 0.5
 
 
 def corrupted(message: str, names: Sequence[str], random: Random, words: Sequence[str]) -> str:

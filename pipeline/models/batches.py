@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
+
 import keras
 import numpy as np
 import pandas as pd
@@ -14,7 +15,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tqdm import tqdm
-from pipeline.core.hashing import share_of
+
+from pipeline.core.hashing import unit_hash
 from pipeline.models import architectures
 
 TokenIds = NDArray[np.int32]  # (n, t), padded on the right with 0
@@ -40,7 +42,7 @@ class Rows:
 
 def hold_out(table: pd.DataFrame, share: float, seed: int) -> NDArray[np.bool_]:
     """(n,): the rows of a share of the campaigns; a campaign is held out whole."""
-    return np.array([share_of(f"stop:{seed}", key) < share for key in table["campaign_key"]], np.bool_)
+    return np.array([unit_hash(f"stop:{seed}", key) < share for key in table["campaign_key"]], np.bool_)
 
 
 def pad(token_ids: list[NDArray[np.int32]]) -> TokenIds:

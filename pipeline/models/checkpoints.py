@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
 from pipeline.core.files import atomic_path
-from pipeline.core.hashing import sha256_of_files
+from pipeline.core.hashing import combined_sha256
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ def key_of(params: object, *inputs: Path) -> str:
     """Names a training: on one machine, equal keys give equal weights, bit for bit."""
     code = sorted(Path(__file__).parents[1].rglob("*.py"))
     made_by = [platform.python_version(), *map(version, LIBRARIES)]
-    return hashlib.sha256(repr((params, made_by, sha256_of_files(*inputs, *code))).encode()).hexdigest()[:32]
+    return hashlib.sha256(repr((params, made_by, combined_sha256(*inputs, *code))).encode()).hexdigest()[:32]
 
 
 class Checkpoint:

@@ -7,12 +7,13 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
 import keras
 from keras import layers, ops
-from pipeline.core.errors import PipelineError
-from pipeline.core.errors import translated_disk_errors
-from pipeline.core.files import REBUILD_HINT
-from pipeline.core.files import atomic_path
+
+from pipeline.core.errors import PipelineError, convert_os_errors
+from pipeline.core.files import REBUILD_HINT, atomic_path
+
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file knows
 ADDRESS = re.compile(rb'(?<="shared_object_id": )\d+')  # of an object that layers share, in memory
 
@@ -24,7 +25,7 @@ def save(model: keras.Model, path: Path) -> None:
     """Writes `path` in Keras' format, made canonical, so that equal weights are equal bytes."""
     with tempfile.TemporaryDirectory() as folder, atomic_path(path) as temporary:
         raw = Path(folder) / "raw.keras"
-        with translated_disk_errors(folder):
+        with convert_os_errors(folder):
             model.save(raw)
         with zipfile.ZipFile(raw) as source, zipfile.ZipFile(temporary, "w") as target:
             for name in sorted(source.namelist()):
@@ -56,5 +57,5 @@ def load(path: Path) -> keras.Model:
 
 def export(model: keras.Model, folder: Path) -> None:
     """Writes the network as a TensorFlow SavedModel, which is loaded without any code of ours."""
-    with translated_disk_errors(folder):
+    with convert_os_errors(folder):
         model.export(folder, verbose=False)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
 import numpy as np
 import optuna
 import pandas as pd
@@ -24,17 +25,15 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from ruamel.yaml import YAML
+
 from pipeline.core.cli import run_command
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_json
 from pipeline.core.params import read_params
 from pipeline.core.tables import read_parquet
 from pipeline.evaluation import bootstrap
-from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.metrics import Scored
-from pipeline.models import batches
-from pipeline.models import checkpoints
-from pipeline.models import training
+from pipeline.evaluation.metrics import METRICS, Scored
+from pipeline.models import batches, checkpoints, training
 from pipeline.tracking import runs
 
 log = logging.getLogger(__name__)
@@ -73,7 +72,7 @@ def search(
         study.tell(killed.number, state=TrialState.FAIL)
         study.enqueue_trial(killed.system_attrs.get("fixed_params", killed.params))
     study.enqueue_trial(as_they_are(params), skip_if_exists=True)
-    runs.log_trials(key, told(done := finished(study)))
+    runs.log_tuning_trials(key, told(done := finished(study)))
     while len(done) < trials or study.get_trials(states=[TrialState.WAITING]):
         study.sampler = optuna.samplers.TPESampler(seed=params.seed + len(done))
         trial = study.ask(SPACE)
@@ -84,7 +83,7 @@ def search(
         done = finished(study)
         log.info("trial %d of %d: %s", len(done), trials, sentence(done[-1]))
         try:
-            runs.log_trials(key, told(done))
+            runs.log_tuning_trials(key, told(done))
         except PipelineError as error:
             log.warning("%s; the search goes on, its runs follow", error)
     return done
@@ -129,9 +128,9 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(states=[TrialState.COMPLETE])
 
 
-def told(trials: list[FrozenTrial]) -> list[runs.Trial]:
+def told(trials: list[FrozenTrial]) -> list[runs.TuningTrial]:
     """The trials as MLflow shows them."""
-    return [runs.Trial(rounded(trial.params), trial.user_attrs["figures"]) for trial in trials]
+    return [runs.TuningTrial(rounded(trial.params), trial.user_attrs["figures"]) for trial in trials]
 
 
 def rounded(params: Mapping[str, Any]) -> dict[str, Any]:

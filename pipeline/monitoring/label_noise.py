@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.cli import argument_parser
 from pipeline.core.errors import PipelineError
-from pipeline.core.schemas import DISPUTED, MESSAGES
+from pipeline.core.schemas import DISPUTED_LABELS, MESSAGES
 from pipeline.core.tables import read_parquet, write_parquet
 from pipeline.models import baseline
 
@@ -34,7 +34,7 @@ def disputed(messages: pd.DataFrame, spam_scores: NDArray[np.float64]) -> pd.Dat
     spam = (messages["label"] == "spam").to_numpy()
     own = np.where(spam, spam_scores, 1 - spam_scores)
     listed = messages.assign(suggested=np.where(spam, "ham", "spam"), score=own)
-    return listed[own < 0.5].sort_values(["score", "message_id"]).reindex(columns=DISPUTED.names)
+    return listed[own < 0.5].sort_values(["score", "message_id"]).reindex(columns=DISPUTED_LABELS.names)
 
 
 def train_rows(messages: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
@@ -60,8 +60,8 @@ def main(argv: list[str] | None = None) -> None:
     keys = rows["campaign_key"].to_numpy()
     scores = baseline.out_of_fold_scores(rows["text"].tolist(), spam, keys, FOLDS)
     found = disputed(rows, scores)
-    table = pa.Table.from_pandas(found, DISPUTED, preserve_index=False)
-    write_parquet(output, table.to_batches(), DISPUTED)
+    table = pa.Table.from_pandas(found, DISPUTED_LABELS, preserve_index=False)
+    write_parquet(output, table.to_batches(), DISPUTED_LABELS)
     log.info(
         "label_noise: %d of %s labels are disputed: read %s", len(found), f"{len(rows):,}", output
     )

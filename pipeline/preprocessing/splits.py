@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.core.hashing import share_of
+from pipeline.core.hashing import unit_hash
 from pipeline.core.reports import Figure
 from pipeline.preprocessing import near_duplicates, time_windows
 from pipeline.preprocessing.params import Params, Shares
@@ -20,7 +20,7 @@ RETIRED = -1  # the rank of a row that has retired: no other is left out for it
 
 def split_of(salt: str, campaign_key: str, shares: Shares) -> str:
     """`train`, `val` or `test`."""
-    position = share_of(salt, campaign_key)
+    position = unit_hash(salt, campaign_key)
     return (
         "train"
         if position < shares.train

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.core.hashing import share_of
+from pipeline.core.hashing import unit_hash
 
 Mask = NDArray[np.bool_]  # (n,), of rows
 
@@ -41,7 +41,7 @@ def reservoir(old: pd.DataFrame, size: int) -> list[int]:
     old: message_id and campaign_key. A bottom-k sample: whatever comes, a row stays until others of smaller
     hash displace it, and it does not come back while rows are only added.
     """
-    place = [share_of("reservoir", key) for key in old["campaign_key"]]
+    place = [unit_hash("reservoir", key) for key in old["campaign_key"]]
     order = list(zip(place, old["message_id"], strict=True))
     return heapq.nsmallest(size, range(len(order)), key=order.__getitem__)
 

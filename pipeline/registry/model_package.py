@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.core.dvc_cache import md5
-from pipeline.core.hashing import sha256_of_files
+from pipeline.core.dvc_cache import file_md5
+from pipeline.core.hashing import combined_sha256
 from pipeline.core.tables import read_parquet, write_parquet
 from pipeline.registry import versions
 from pipeline.registry.versions import ModelFiles
@@ -46,14 +46,14 @@ class Package:
     @cached_property
     def model_hash(self) -> str:
         """Names the model: what it answers depends on these bytes alone."""
-        return sha256_of_files(self.network, self.tokenizer, self.decision)
+        return combined_sha256(self.network, self.tokenizer, self.decision)
 
     def md5s(self) -> Mapping[str, str]:
         """What brings these files back from DVC."""
         files = {
             name: getattr(self, name) for name in ("tokenizer", "network", "decision", "splits")
         }
-        return {name: md5(path) for name, path in files.items()}
+        return {name: file_md5(path) for name, path in files.items()}
 
     @cached_property
     def _saved(self) -> Path:

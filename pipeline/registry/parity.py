@@ -183,7 +183,7 @@ WAYS: dict[str, Callable[[str, list[str]], pd.DataFrame]] = {**parity_client.WAY
 
 def _registry() -> dict[str, str]:
     """The registry's address for the child, which works in another folder."""
-    scheme, sqlite, file = mlflow_client.address().partition("sqlite:///")
+    scheme, sqlite, file = mlflow_client.tracking_uri().partition("sqlite:///")
     address = f"{sqlite}{Path(file).resolve()}" if sqlite else scheme
     return {"MLFLOW_TRACKING_URI": address, "MLFLOW_REGISTRY_URI": address}
 

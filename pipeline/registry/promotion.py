@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_json
 from pipeline.core.params import choose
-from pipeline.core.reports import DECIMALS, Figure, rounded_figures
+from pipeline.core.reports import DECIMALS, Figure, round_figures
 from pipeline.core.tables import read_parquet
 from pipeline.evaluation import champion_challenger
 from pipeline.evaluation.champion_challenger import Outcome
@@ -26,8 +26,8 @@ from pipeline.registry.model_package import SEEN, Package
 from pipeline.registry.parity import Unscorable
 from pipeline.registry.versions import CHALLENGER, Version
 from pipeline.tracking import run_contents, runs
-from pipeline.tracking.mlflow_client import NAME
-from pipeline.tracking.run_contents import Inputs
+from pipeline.tracking.mlflow_client import MODEL_NAME
+from pipeline.tracking.run_contents import ModelFiles
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ def entry_of(outcome: Outcome, case: Case, number: str, shown: runs.RunContents)
         version=number,
         previous=case.in_place,
         reason=outcome.sentence,
-        figures=rounded_figures(outcome.figures),
+        figures=round_figures(outcome.figures),
         actor=ledger.actor(),
         commit=shown.tags["git_commit"],
         data_hash=shown.tags["data_hash"],
@@ -203,13 +203,13 @@ def entry_of(outcome: Outcome, case: Case, number: str, shown: runs.RunContents)
 def check_parity(number: str, case: Case, params: Params) -> None:
     """Raises: PipelineError, when the registry's version answers otherwise than the model here."""
     texts = parity.batch(case.ground["text"].tolist())
-    uri, expected = f"models:/{NAME}/{number}", case.package.answers(texts)
+    uri, expected = f"models:/{MODEL_NAME}/{number}", case.package.answers(texts)
     if found := parity.disagreements(uri, texts, expected, params.parity, params.latency_budget):
         raise PipelineError("\nerror: ".join(f"{uri}: {said}; the alias stays" for said in found))
 
 
 def conclude(
-    inputs: Inputs, case: Case, params: Params, figures: Mapping[str, Figure], force: str
+    inputs: ModelFiles, case: Case, params: Params, figures: Mapping[str, Figure], force: str
 ) -> Outcome:
     """Judges the model, records run and version, and moves the alias if the verdict, or a person, says so."""
     known = last_judgement(case)
@@ -218,8 +218,8 @@ def conclude(
         against = f"{force} ({outcome.verdict}: {outcome.sentence})"
         known, outcome = None, Outcome("forced", against, outcome.figures)
     outcome = Outcome(outcome.verdict, outcome.sentence, {**figures, **outcome.figures})
-    shown = run_contents.run_contents(inputs, told(outcome))
-    run_id, own = runs.record_run(shown), case.own
+    shown = run_contents.collect_run_contents(inputs, told(outcome))
+    run_id, own = runs.log_model_run(shown), case.own
     if own is None:
         threshold = str(read_json(inputs.decision)["threshold"])
         own = versions.add_version(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 from tqdm import tqdm
 
-from pipeline.core.dvc_cache import Gone, checked_out
+from pipeline.core.dvc_cache import NotCachedError, restored_files
 from pipeline.core.errors import PipelineError
 from pipeline.registry import ledger, model_package, parity
 from pipeline.registry.ledger import ROLLED_BACK, TAG, Entry, actor, now, read, settle, write
@@ -122,7 +122,7 @@ def restore(entries: Sequence[Entry], numbers: Collection[str | None] = ()) -> N
             continue
         try:
             rebuild(wanted[number])
-        except (Gone, Otherwise) as missing:
+        except (NotCachedError, Otherwise) as missing:
             if not numbers or number == entries[-1].version:
                 raise
             log.warning("warning: version %s: %s", number, missing)
@@ -175,11 +175,11 @@ def rebuild(entry: Entry) -> None:
         **{NAMES[part]: entry.files[part] for part in NAMES},
         "splits.parquet": entry.files["splits"],
     }
-    with checked_out(names) as folder:
+    with restored_files(names) as folder:
         paths = [folder / name for name in names]
         with model_package.packaged(*paths) as made:
             check(entry, made.answers(EXAMPLES))
-            run_id = runs.restored_run(
+            run_id = runs.log_restored_run(
                 entry.model_hash, f"restored version {entry.version}", _tags(entry)
             )
             add_version(run_id, made.files(), _tags(entry), int(entry.version))

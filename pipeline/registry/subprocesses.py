@@ -15,7 +15,7 @@ from pathlib import Path
 
 import requests
 
-from pipeline.core.errors import without_credentials
+from pipeline.core.errors import redact_credentials
 
 OUTPUT = "output"  # the file in its folder that holds all it said
 LEASH = (  # we hold the other end of its standard input: when we are gone, however, so is its group
@@ -57,7 +57,7 @@ def last_line(folder: Path, before: str = "") -> str:
     said = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace")
     lines = (said.rpartition(before)[0] if before else said).split("\n")
     last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
-    return without_credentials(FOLDERS.sub("", " ".join(last.split())))[:200]
+    return redact_credentials(FOLDERS.sub("", " ".join(last.split())))[:200]
 
 
 # ---- servers

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.models import infer_signature
 
 from pipeline.core.errors import PipelineError
-from pipeline.tracking.mlflow_client import NAME, connected, experiment, once
+from pipeline.tracking.mlflow_client import MODEL_NAME, connect, experiment_id, find_or_create
 
 CHAMPION = "champion"  # the alias of the version in service
 PREVIOUS = "previous"  # of the one that was in service before it
@@ -48,19 +48,19 @@ class Version:
 
 def all_versions() -> dict[str, Version]:
     """All versions, by number, rising."""
-    with connected() as client:
-        found = client.search_model_versions(f"name = '{NAME}'")
+    with connect() as client:
+        found = client.search_model_versions(f"name = '{MODEL_NAME}'")
         return {str(v.version): Version(str(v.version), v.tags) for v in sorted(found, key=_number)}
 
 
 def version_of(model_hash: str) -> Version | None:
     """The registry's version of these bytes, if it has one."""
-    with connected() as client:
+    with connect() as client:
         return _version_of(client, model_hash)
 
 
 def _version_of(client: MlflowClient, model_hash: str) -> Version | None:
-    found = client.search_model_versions(f"name = '{NAME}' and tags.model_hash = '{model_hash}'")
+    found = client.search_model_versions(f"name = '{MODEL_NAME}' and tags.model_hash = '{model_hash}'")
     first = min(found, key=_number, default=None)
     return first and Version(str(first.version), first.tags)
 
@@ -76,7 +76,7 @@ def add_version(
 
     number: the least that the version may have; MLflow counts by itself, and uses no number twice.
     """
-    with connected() as client:
+    with connect() as client:
         with mlflow.start_run(run_id):
             logged = mlflow.pyfunc.log_model(
                 name="model",
@@ -87,34 +87,34 @@ def add_version(
                 input_example=files.example,
             )
         for model in client.search_logged_models(
-            [experiment(client)], f"source_run_id = '{run_id}'"
+            [experiment_id(client)], f"source_run_id = '{run_id}'"
         ):
             if model.model_id != logged.model_id:  # half of one, from a run that was killed here
                 client.delete_logged_model(model.model_id)
 
         def create() -> Version:
             known = {**tags, **({RESTORED_AS: str(number)} if number else {})}
-            made = mlflow.register_model(logged.model_uri, NAME, tags=known)
+            made = mlflow.register_model(logged.model_uri, MODEL_NAME, tags=known)
             return Version(str(made.version), known)
 
-        version = once(lambda: _version_of(client, tags["model_hash"]), create)
+        version = find_or_create(lambda: _version_of(client, tags["model_hash"]), create)
         while int(version.number) < number and version.tags.get(RESTORED_AS) == str(number):
-            client.delete_model_version(NAME, version.number)
-            version = once(lambda: _version_of(client, tags["model_hash"]), create)
+            client.delete_model_version(MODEL_NAME, version.number)
+            version = find_or_create(lambda: _version_of(client, tags["model_hash"]), create)
         return version
 
 
 def set_tags(number: str, tags: Mapping[str, str]) -> None:
     """Says so of a version."""
-    with connected() as client:
+    with connect() as client:
         for name, value in tags.items():
-            client.set_model_version_tag(NAME, number, name, value)
+            client.set_model_version_tag(MODEL_NAME, number, name, value)
 
 
 def set_description(number: str, description: str) -> None:
     """A version's figures, in Markdown."""
-    with connected() as client:
-        client.update_model_version(NAME, number, description)
+    with connect() as client:
+        client.update_model_version(MODEL_NAME, number, description)
 
 
 # ---- aliases
@@ -122,8 +122,8 @@ def set_description(number: str, description: str) -> None:
 
 def alias_numbers() -> dict[str, str]:
     """The version of each alias; empty only when the registry says that there is none."""
-    with connected() as client:
-        models = client.search_registered_models(f"name = '{NAME}'")
+    with connect() as client:
+        models = client.search_registered_models(f"name = '{MODEL_NAME}'")
         return (
             {alias: str(version) for alias, version in models[0].aliases.items()} if models else {}
         )
@@ -136,8 +136,8 @@ def champion_number() -> str | None:
 
 def set_alias(alias: str, number: str) -> None:
     """Gives this version the alias."""
-    with connected() as client:
-        client.set_registered_model_alias(NAME, alias, number)
+    with connect() as client:
+        client.set_registered_model_alias(MODEL_NAME, alias, number)
 
 
 def promote(number: str, tags: Mapping[str, str], after: str | None) -> None:
@@ -149,7 +149,7 @@ def promote(number: str, tags: Mapping[str, str], after: str | None) -> None:
     held = alias_numbers().get(CHAMPION)
     if held not in (after, number):
         raise PipelineError(
-            f"models:/{NAME}@{CHAMPION}: version {held} took it meanwhile; run it again"
+            f"models:/{MODEL_NAME}@{CHAMPION}: version {held} took it meanwhile; run it again"
         )
     set_tags(number, tags)
     set_alias(CHAMPION, number)
@@ -162,8 +162,8 @@ def update_other_aliases(number: str, before: str | None) -> None:
     if before not in (None, number, held.get(PREVIOUS)):
         set_alias(PREVIOUS, str(before))
     if held.get(CHALLENGER) == number:
-        with connected() as client:
-            client.delete_registered_model_alias(NAME, CHALLENGER)
+        with connect() as client:
+            client.delete_registered_model_alias(MODEL_NAME, CHALLENGER)
 
 
 # ---- models
@@ -171,15 +171,15 @@ def update_other_aliases(number: str, before: str | None) -> None:
 
 def load_version(number: str) -> Any:
     """The model of this version, as MLflow loads it. Raises: PipelineError."""
-    with connected(), _hushed():
-        return mlflow.pyfunc.load_model(f"models:/{NAME}/{number}")
+    with connect(), _hushed():
+        return mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}/{number}")
 
 
 def load_champion() -> tuple[Any, str]:
     """The model in service, as MLflow loads it, and its version. Raises: PipelineError."""
     number = champion_number()
     if number is None:
-        raise PipelineError(f"models:/{NAME}@{CHAMPION}: there is none yet; run `make repro`")
+        raise PipelineError(f"models:/{MODEL_NAME}@{CHAMPION}: there is none yet; run `make repro`")
     return load_version(number), number
 
 
@@ -187,8 +187,8 @@ def load_champion() -> tuple[Any, str]:
 def downloaded(number: str) -> Iterator[Path]:
     """The folder of this version's MLflow model, while the block runs. Raises: PipelineError."""
     with tempfile.TemporaryDirectory() as folder:
-        with connected():
-            path = mlflow.artifacts.download_artifacts(f"models:/{NAME}/{number}", dst_path=folder)
+        with connect():
+            path = mlflow.artifacts.download_artifacts(f"models:/{MODEL_NAME}/{number}", dst_path=folder)
         yield Path(path)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.core.errors import PipelineError, without_credentials
+from pipeline.core.errors import PipelineError, redact_credentials
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def summary(markdown: str) -> None:
 def _append(variable: str, text: str) -> None:
     if path := os.environ.get(variable):
         with Path(path).open("a", encoding="utf-8") as file:
-            file.write(without_credentials(text))
+            file.write(redact_credentials(text))
 
 
 def raw(commit: str, path: str) -> str:
@@ -112,7 +112,7 @@ def _label() -> None:
 def _file(body: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "body.md"
-        path.write_text(without_credentials(body), encoding="utf-8")
+        path.write_text(redact_credentials(body), encoding="utf-8")
         yield str(path)
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.core.dvc_cache import Gone, checked_out
+from pipeline.core.dvc_cache import NotCachedError, restored_files
 from pipeline.core.errors import PipelineError
-from pipeline.core.git import git
+from pipeline.core.git import try_git
 from pipeline.core.params import DVC_FILE, PARAMS_FILE, read_yaml
 from pipeline.core.tables import read_parquet
 from pipeline.registry import ledger
@@ -41,7 +41,7 @@ JUDGED = ("ingest", "validate", "vectorize", "train", "evaluate")  # stages that
 
 def known_ids(splits: str) -> "pd.Series[Any]":
     """message_id of all that a model was made of and judged by; splits: its file's MD5. Raises: Gone."""
-    with checked_out({"splits.parquet": splits}) as folder:
+    with restored_files({"splits.parquet": splits}) as folder:
         return read_parquet(folder / "splits.parquet", ["message_id"]).to_pandas()["message_id"]
 
 
@@ -59,7 +59,7 @@ def changed(commit: str) -> list[str]:
     old, now = ({name: params.get(name, {}) for name in JUDGED} for params in (before, read_yaml()))
     flat = runs.flatten_params(old), runs.flatten_params(now)
     keys = [key for key in sorted(flat[0] | flat[1]) if flat[0].get(key) != flat[1].get(key)]
-    return [*(git("diff", "--name-only", commit, "--", *code) or "").split(), *keys]
+    return [*(try_git("diff", "--name-only", commit, "--", *code) or "").split(), *keys]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ class Run:
         try:
             splits = _md5(self.lock, SPLITS)
             return known_ids(splits) if splits else NOBODY
-        except Gone:
+        except NotCachedError:
             return NOBODY
 
 
@@ -104,7 +104,7 @@ def past_runs() -> list[Run]:
     """The retrainings that have left a commit on any branch, the newest last; a copy of one is no second."""
     shown = f"%H %(trailers:key={MARK},valueonly,separator=%x20)"
     found = {}
-    for line in (git("log", "--all", f"--format={shown}") or "").splitlines():
+    for line in (try_git("log", "--all", f"--format={shown}") or "").splitlines():
         commit, *words = line.split()
         with suppress(ValueError):  # a commit without the trailer, or with another one
             time, source = words
@@ -114,12 +114,12 @@ def past_runs() -> list[Run]:
 
 def trailer() -> str:
     """The trailer for the run of now, as `runs` reads it."""
-    return f"{MARK}: {ledger.clock():%Y-%m-%dT%H:%M:%SZ} {(git('rev-parse', 'HEAD') or '').strip()}"
+    return f"{MARK}: {ledger.clock():%Y-%m-%dT%H:%M:%SZ} {(try_git('rev-parse', 'HEAD') or '').strip()}"
 
 
 def default_branch() -> str:
     """Origin's, where proposals go; else the one that this clone is on. Raises: PipelineError."""
-    names = (git("symbolic-ref", "--short", name) for name in ("refs/remotes/origin/HEAD", "HEAD"))
+    names = (try_git("symbolic-ref", "--short", name) for name in ("refs/remotes/origin/HEAD", "HEAD"))
     told = next(filter(None, [os.environ.get("GITHUB_REF_NAME"), *names]), None)
     if told is None:
         raise PipelineError(
@@ -130,12 +130,12 @@ def default_branch() -> str:
 
 def see_that_it_is_published(base: str) -> None:
     """Raises: PipelineError, where origin's `base` lacks what a retraining here would come from."""
-    if git("merge-base", "--is-ancestor", "HEAD", f"origin/{base}") is None:
+    if try_git("merge-base", "--is-ancestor", "HEAD", f"origin/{base}") is None:
         raise PipelineError(
             f"retrain: origin's {base} lacks commits that are here; push them, and run it again"
         )
     others = [f":(exclude){path}" for path in (*MADE, LEDGER)]
-    if mine := git("diff", "--name-only", "HEAD", "--", ".", *others):
+    if mine := try_git("diff", "--name-only", "HEAD", "--", ".", *others):
         raise PipelineError(
             f"retrain: {mine.split()[0]}: not as in the last commit; commit it, and run it again"
         )
@@ -143,7 +143,7 @@ def see_that_it_is_published(base: str) -> None:
 
 def at(commit: str, path: Path) -> dict[str, Any] | None:
     """A file of a commit; None where this clone has no such commit or file."""
-    content = git("show", f"{commit}:{path}") if commit else None
+    content = try_git("show", f"{commit}:{path}") if commit else None
     if content is None:
         return None
     with tempfile.TemporaryDirectory() as folder:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.cli import stage_lock
-from pipeline.core.dvc_cache import dvc
-from pipeline.core.errors import without_credentials
+from pipeline.core.dvc_cache import run_dvc
+from pipeline.core.errors import redact_credentials
 from pipeline.core.files import read_json, write_text
-from pipeline.core.git import git, git_or_fail
+from pipeline.core.git import run_git, try_git
 from pipeline.core.params import DVC_FILE, read_params, read_yaml
 from pipeline.registry import ledger, recovery
 from pipeline.registry.ledger import Entry
@@ -52,7 +52,7 @@ def pictures(definitions: Sequence[Mapping[str, Any]]) -> list[Path]:
             for name, entry in one.items()
             if name in SHOWN
         ]
-        drawn = plots.draw(both)
+        drawn = plots.render_plots(both)
     PICTURES.mkdir(parents=True, exist_ok=True)
     for name, figure in drawn.items():
         figure.savefig(PICTURES / f"{name}.png", dpi=80)
@@ -63,7 +63,7 @@ def _before_and_after(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The entry of dvc.yaml with our file as the last commit has it and as it is now."""
     ours, column = next(iter(entry["y"].items()))
     folder.mkdir()
-    files = {"before": git("show", f"HEAD:{ours}"), "now": Path(ours).read_text(encoding="utf-8")}
+    files = {"before": try_git("show", f"HEAD:{ours}"), "now": Path(ours).read_text(encoding="utf-8")}
     there = {
         folder / f"{name}.csv": content for name, content in files.items() if content is not None
     }
@@ -94,7 +94,7 @@ def words(verdict: str, winner: Entry | None, champion: Entry | None) -> str:
 
 def difference(kind: str, since: str) -> str:
     """What DVC says has changed since that commit, in Markdown; empty where nothing has."""
-    head, *rows = dvc(kind, "diff", "--md", "--no-path", since).stdout.strip().splitlines() or [""]
+    head, *rows = run_dvc(kind, "diff", "--md", "--no-path", since).stdout.strip().splitlines() or [""]
     head = re.sub(
         r"[^|]+\| *workspace ", " before | now ", head
     )  # where it has a commit, and the files here
@@ -119,30 +119,30 @@ def tree_of(entries: Sequence[Entry]) -> str:
     there = [
         path
         for path in MADE
-        if Path(path).exists() and git("check-ignore", "--quiet", path) is None
+        if Path(path).exists() and try_git("check-ignore", "--quiet", path) is None
     ]
-    if set((git("ls-files", INBOX) or "").split()) <= {f"{INBOX}/.gitkeep"}:
+    if set((try_git("ls-files", INBOX) or "").split()) <= {f"{INBOX}/.gitkeep"}:
         there = [
             path for path in there if path != INBOX
         ]  # no message goes to a Git that has none yet
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": f"{folder}/index"}
-        git_or_fail("read-tree", "HEAD", **index)
-        git_or_fail("add", "--all", "--", *there, **index)
+        run_git("read-tree", "HEAD", **index)
+        run_git("add", "--all", "--", *there, **index)
         if entries:
             copy = Path(folder) / ledger.LEDGER.name
             write_text(copy, ledger.text(entries))
-            blob = git_or_fail("hash-object", "-w", str(copy)).strip()
-            git_or_fail(
+            blob = run_git("hash-object", "-w", str(copy)).strip()
+            run_git(
                 "update-index", "--add", "--cacheinfo", f"100644,{blob},{ledger.LEDGER}", **index
             )
-        return git_or_fail("write-tree", **index).strip()
+        return run_git("write-tree", **index).strip()
 
 
 def commit(tree: str, parent: str, message: str) -> str:
     """A commit, on no branch; its hash. Raises: PipelineError."""
-    return git_or_fail(
-        "commit-tree", tree, "-p", parent, "-m", without_credentials(message)
+    return run_git(
+        "commit-tree", tree, "-p", parent, "-m", redact_credentials(message)
     ).strip()
 
 
@@ -151,14 +151,14 @@ def merge(made: str, winner: Entry, branch: str) -> bool:
 
     False where what came meanwhile cannot be joined with it, or has another champion than it was judged by.
     """
-    message = git_or_fail("log", "-1", "--format=%B", made).strip()
+    message = run_git("log", "-1", "--format=%B", made).strip()
     for _ in range(TRIES):
         if not _next(winner, ledger.at(f"origin/{branch}")):
             return False
-        if git("push", "--quiet", "origin", f"{made}:refs/heads/{branch}") is not None:
+        if try_git("push", "--quiet", "origin", f"{made}:refs/heads/{branch}") is not None:
             return True
-        git_or_fail("fetch", "--quiet", "origin", branch)
-        tree = git("merge-tree", "--write-tree", f"origin/{branch}", made)
+        run_git("fetch", "--quiet", "origin", branch)
+        tree = try_git("merge-tree", "--write-tree", f"origin/{branch}", made)
         if tree is None:
             return False
         made = commit(tree.split()[0], f"origin/{branch}", message)
@@ -188,7 +188,7 @@ def propose(base: str) -> None:
     winner = winner_of(verdict, list(filter(None, [ledger.proposed()])))
     pictures(read_yaml(DVC_FILE)["plots"])
     tree = tree_of([*entries, winner] if winner else entries)
-    if tree in git_or_fail("log", "--format=%T", f"origin/{base}", *fetched).split():
+    if tree in run_git("log", "--format=%T", f"origin/{base}", *fetched).split():
         log.info("propose: this retraining is at origin already")
         return
     subject = f"Retrain: {verdict.partition(' on ')[0]}"[:100]
@@ -198,7 +198,7 @@ def propose(base: str) -> None:
         log.info("propose: %s is on %s; %s", subject, base, followed())
         return
     branch = f"{BRANCHES}/{ledger.clock():%Y-%m-%d}-{made[:8]}"
-    git_or_fail("push", "--quiet", "--force", "origin", f"{made}:refs/heads/{branch}")
+    run_git("push", "--quiet", "--force", "origin", f"{made}:refs/heads/{branch}")
     log.info("propose: %s: branch %s", subject, branch)
     if winner and not _next(winner, ledger.merged()):
         log.warning(
@@ -220,8 +220,8 @@ def branches(base: str) -> list[str]:
     """All proposals at origin, as this clone names them, the newest last; `base` is fetched too."""
     there = f"refs/remotes/origin/{BRANCHES}/"
     tips = f"+refs/heads/{base}:refs/remotes/origin/{base}", f"+refs/heads/{BRANCHES}/*:{there}*"
-    git_or_fail("fetch", "--quiet", "--prune", "origin", *tips)
-    return git_or_fail(
+    run_git("fetch", "--quiet", "--prune", "origin", *tips)
+    return run_git(
         "for-each-ref", "--sort=committerdate", "--format=%(refname:lstrip=2)", there
     ).split()
 
@@ -259,10 +259,10 @@ def offer(base: str) -> None:
 def asked(ref: str) -> tuple[str, str]:
     """The title and the text of the pull request for a commit, with its pictures."""
     title, words = (
-        git_or_fail("log", "-1", f"--format={part}", ref).strip() for part in ("%s", "%b")
+        run_git("log", "-1", f"--format={part}", ref).strip() for part in ("%s", "%b")
     )
-    tip = git_or_fail("rev-parse", ref).strip()
-    drawn = map(Path, git_or_fail("ls-tree", "--name-only", tip, f"{PICTURES}/").split())
+    tip = run_git("rev-parse", ref).strip()
+    drawn = map(Path, run_git("ls-tree", "--name-only", tip, f"{PICTURES}/").split())
     shown = [f"![{path.stem}]({github.raw(tip, str(path))})" for path in drawn]
     return title, "\n\n".join([words.partition(f"{MARK}: ")[0].strip(), *shown])
 

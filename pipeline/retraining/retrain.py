@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.core.dvc_cache import dvc
-from pipeline.core.errors import DISK_ERRORS, PipelineError
+from pipeline.core.dvc_cache import run_dvc
+from pipeline.core.errors import OS_ERROR_REMEDIES, PipelineError
 from pipeline.core.files import read_json, write_text
 from pipeline.core.params import read_params
 from pipeline.core.reports import Figure, write_report
@@ -61,7 +61,7 @@ def prepare() -> list[str]:
 
 def of_data(line: str) -> bool:
     """Whether an error is about the messages, and not about params, pins or this machine."""
-    machine = any(os.strerror(number) in line for number in DISK_ERRORS)
+    machine = any(os.strerror(number) in line for number in OS_ERROR_REMEDIES)
     return line.startswith(GUARDED) and not machine
 
 
@@ -125,7 +125,7 @@ def tell(made: Decision, dry: bool) -> None:
 def run(dry: bool) -> None:
     """Retrains; a winner is proposed. Raises: PipelineError."""
     if dry:
-        print(dvc("repro", "--dry", "--allow-missing").stdout, end="")
+        print(run_dvc("repro", "--dry", "--allow-missing").stdout, end="")
         return
     see_that_it_is_published(default_branch())
     if said := repro(**{PROPOSES: "1"}):

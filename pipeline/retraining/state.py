@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.core.cli import stage_lock
-from pipeline.core.dvc_cache import Gone
+from pipeline.core.dvc_cache import NotCachedError
 from pipeline.core.params import read_params
 from pipeline.core.schemas import MESSAGES
 from pipeline.core.tables import read_parquet
@@ -64,7 +64,7 @@ def follow() -> str:
     try:
         with stage_lock():
             log.info("ledger: %s", recovery.follow())
-    except (Gone, recovery.Otherwise) as missing:
+    except (NotCachedError, recovery.Otherwise) as missing:
         return str(missing)
     return ""
 
@@ -75,7 +75,7 @@ def collect_state(request: str, force: bool, params: Params, gone: str, pages: P
     try:
         champion = Entry.of(versions.all_versions().get(versions.champion_number() or ""))
         known = known_ids(champion.files["splits"]) if champion else known
-    except Gone as missing:
+    except NotCachedError as missing:
         gone = gone or str(missing)
     if champion is None and not gone and ledger.merged():
         gone = f"{LEDGER} names one, and the registry has none"

@@ -16,9 +16,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core.errors import PipelineError, column_list
+from pipeline.core.errors import PipelineError, join_column_names
 from pipeline.core.params import choose
-from pipeline.core.tables import csv_rows
+from pipeline.core.tables import iter_csv_rows
 from pipeline.serving import resumable
 
 BATCH = 4_096  # messages that are in memory at once, and that an interruption may cost
@@ -55,7 +55,7 @@ def _read_lines(text: str) -> Tables:
 
 def _read_csv(path: Path, separator: str = ",", quoting: Any = csv.QUOTE_MINIMAL) -> Tables:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv_rows(file, separator, quoting)
+        rows = iter_csv_rows(file, separator, quoting)
         header = next(rows, [])
         if len(set(header)) < max(1, len(header)):
             raise ValueError("no header, or one that has a name twice")
@@ -179,7 +179,7 @@ def read(name: str, text: str) -> Tables:
         for table in itertools.chain([next(tables, pd.DataFrame({text: []}, dtype="str"))], tables):
             if text not in table:
                 raise UnfitError(
-                    f"{name}: no column {text!r} among {column_list(table)}; name it with --text"
+                    f"{name}: no column {text!r} among {join_column_names(table)}; name it with --text"
                 )
             if taken := [column for column in ADDED if column in table]:
                 raise UnfitError(f"{name}: has a column {taken[0]!r} already; rename it")

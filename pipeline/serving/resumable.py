@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pipeline.core.errors import PipelineError, translated_disk_errors
+from pipeline.core.errors import PipelineError, convert_os_errors
 from pipeline.core.files import atomic_path, read_json
 
 Join = Callable[
@@ -32,7 +32,7 @@ def _record(output: Path) -> Path:
 def alone(output: Path) -> Iterator[None]:
     """Lets one process at a time make the output. Raises: PipelineError, in the second one."""
     lock = FileLock(output.with_name(f".{output.name}.lock"))
-    with translated_disk_errors(output):
+    with convert_os_errors(output):
         if output.is_dir():  # said now, and not when all is done
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(output))
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def alone(output: Path) -> Iterator[None]:
 
 def begin(output: Path, run: Mapping[str, Any]) -> None:
     """Drops what an earlier run left, and notes what this one goes by. Raises: PipelineError."""
-    with translated_disk_errors(output):
+    with convert_os_errors(output):
         drop(output)
         folder(output).mkdir()
         with adding(output, _record(output)) as temporary:
@@ -89,7 +89,7 @@ def adding(output: Path, path: Path) -> Iterator[Path]:
     Raises: PipelineError on a full disk and the like.
     """
     temporary = folder(output) / f"unfinished{output.suffix}"
-    with translated_disk_errors(output):
+    with convert_os_errors(output):
         yield temporary
         _to_disk(temporary)
         temporary.replace(path)

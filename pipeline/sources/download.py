@@ -14,7 +14,7 @@ import fsspec
 import tenacity
 from fsspec.callbacks import TqdmCallback
 
-from pipeline.core.errors import PipelineError, without_credentials
+from pipeline.core.errors import PipelineError, redact_credentials
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def listing(address: str) -> dict[str, Remote]:
 
     entries = persistently(address, found)
     if not entries and "*" not in path and not persistently(address, lambda: files.exists(path)):
-        raise PipelineError(without_credentials(f"{address}: no such folder; mend the address"))
+        raise PipelineError(redact_credentials(f"{address}: no such folder; mend the address"))
     folder = path.partition("*")[0].rpartition("/")[0] if "*" in path else path.rstrip("/")
     names = {name.removeprefix(f"{folder}/"): entry for name, entry in entries.items()}
     return {
@@ -113,7 +113,7 @@ def persistently(address: str, call: Callable[[], T]) -> T:
         wait=PAUSE,
         retry=tenacity.retry_if_exception(_is_passing),
         before_sleep=lambda _: log.warning(
-            "%s does not answer: trying again", without_credentials(address)
+            "%s does not answer: trying again", redact_credentials(address)
         ),
         reraise=True,
     )
@@ -144,7 +144,7 @@ def reached(address: str) -> Iterator[None]:
         raise
     except Exception as error:
         if said := _said(_root(error)):
-            raise PipelineError(without_credentials(f"{address}: {said}")) from error
+            raise PipelineError(redact_credentials(f"{address}: {said}")) from error
         raise
 
 
@@ -197,9 +197,9 @@ def _opened(address: str) -> tuple[Any, str]:
     try:
         files, path = fsspec.url_to_fs(address, **options)
     except ImportError as error:  # s3fs, gcsfs, adlfs: fsspec says which to install
-        raise PipelineError(f"{without_credentials(address)}: {error}") from error
+        raise PipelineError(f"{redact_credentials(address)}: {error}") from error
     except ValueError as error:
-        raise PipelineError(without_credentials(f"{address}: {error}; mend the address")) from error
+        raise PipelineError(redact_credentials(f"{address}: {error}; mend the address")) from error
     return files, path
 
 

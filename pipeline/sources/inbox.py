@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 import sqlalchemy
 from tqdm import tqdm
 
-from pipeline.core.errors import PipelineError, column_list, without_credentials
+from pipeline.core.errors import PipelineError, join_column_names, redact_credentials
 from pipeline.core.files import atomic_path
 from pipeline.core.hashing import file_sha256
-from pipeline.core.schemas import FEEDBACK, MESSAGES
+from pipeline.core.schemas import FEEDBACK_SOURCE, MESSAGES
 from pipeline.core.tables import read_parquet, write_parquet
 from pipeline.sources import download, readers
 
@@ -90,7 +90,7 @@ def _extracted(result: Any, name: str) -> Iterator[pa.RecordBatch]:
     have = list(result.keys())
     if missing := [column for column in ("text", "label") if have.count(column) != 1]:
         raise PipelineError(
-            f"{name}: the query returns {column_list(have)}, not one {missing[0]!r}; name it with AS"
+            f"{name}: the query returns {join_column_names(have)}, not one {missing[0]!r}; name it with AS"
         )
     with tqdm(unit=" rows", disable=None) as bar:
         for rows in result.mappings().partitions(CHUNK):
@@ -127,7 +127,7 @@ def _reached(name: str) -> Iterator[None]:
     except sqlalchemy.exc.SQLAlchemyError as error:
         said = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
         raise PipelineError(
-            f"{name}: {without_credentials(said[0].rstrip('.'))}; {MEND}"
+            f"{name}: {redact_credentials(said[0].rstrip('.'))}; {MEND}"
         ) from error
     except ModuleNotFoundError as error:
         raise PipelineError(
@@ -148,7 +148,7 @@ def feedback(
     Raises: PipelineError.
     """
     url = download.expanded(declared.url, f"{name}.url")
-    folder = f"{FEEDBACK}/{name}"
+    folder = f"{FEEDBACK_SOURCE}/{name}"
     missing = {path for path in pinned if not (inbox / path).exists()}
     if pinned and not update and not missing:
         return checked(inbox, pinned)
@@ -172,7 +172,7 @@ def _offered(url: str, folder: str) -> dict[str, download.Remote]:
     for name in found:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise PipelineError(
-                f"{without_credentials(url)}: {name!r} leads out of the folder; rename it"
+                f"{redact_credentials(url)}: {name!r} leads out of the folder; rename it"
             )
     return {f"{folder}/{name}": remote for name, remote in found.items()}
 

@@ -16,11 +16,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core.errors import PipelineError, column_list
+from pipeline.core.errors import PipelineError, join_column_names
 from pipeline.core.hashing import message_id
 from pipeline.core.params import choose, parse_params, read_yaml
 from pipeline.core.schemas import MESSAGES
-from pipeline.core.tables import csv_rows, read_parquet
+from pipeline.core.tables import iter_csv_rows, read_parquet
 
 BATCH = 20_000  # rows that are in memory at once
 
@@ -112,7 +112,7 @@ def read(file: File) -> Iterator[pa.RecordBatch]:
 def _csv_rows(file: File, separator: str = ",", quoting: Any = csv.QUOTE_MINIMAL) -> Iterator[Row]:
     names = file.reading.columns
     with _opened(file) as opened:
-        rows = csv_rows(opened, separator, quoting, file.reading.header)
+        rows = iter_csv_rows(opened, separator, quoting, file.reading.header)
         have = _checked(next(rows, []), file)
         text, label, date = (
             have.index(name) if name in have else len(have) for name in names.all()
@@ -174,7 +174,7 @@ def _checked(have: list[str], file: File) -> list[str]:
             many = "no column" if name not in have else "more than one column"
             setting = "encoding" if "\ufffd" in "".join(have) else "columns"
             raise PipelineError(
-                f"{file.place}: {many} {name!r} among {column_list(have)}; set {file.settings}.{setting}"
+                f"{file.place}: {many} {name!r} among {join_column_names(have)}; set {file.settings}.{setting}"
             )
     return have
 

@@ -19,20 +19,20 @@ from mlflow.environment_variables import (
 from mlflow.exceptions import MlflowException
 
 from pipeline.core.cli import project_root
-from pipeline.core.errors import PipelineError, translated_disk_errors, without_credentials
+from pipeline.core.errors import PipelineError, convert_os_errors, redact_credentials
 from pipeline.core.files import atomic_path
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
+ResultT = TypeVar("T")
 
-NAME = "spam-detector"  # of the experiment and of the registered model
-CAUSE = re.compile(  # in what MLflow's client says of a call that failed, beside its objects
+MODEL_NAME = "spam-detector"  # of the experiment and of the registered model
+ERROR_CAUSE = re.compile(  # in what MLflow's client says of a call that failed, beside its objects
     r"\[Errno -?\d+\] ([^')\"]+)|too many \d+ error responses|timed out|Remote end closed connection"
     r"|\(sqlite3\.\w+\) [\w ]*\w"
 )
 
 
-def address() -> str:
+def tracking_uri() -> str:
     """`MLFLOW_TRACKING_URI`, else an sqlite file in the project's root."""
     return (
         os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root().resolve()}/mlflow.db"
@@ -40,24 +40,24 @@ def address() -> str:
 
 
 @contextmanager
-def connected() -> Iterator[MlflowClient]:
+def connect() -> Iterator[MlflowClient]:
     """A client of `address()`; whatever goes wrong there becomes one line."""
     for library in ("alembic", "mlflow"):
         logging.getLogger(library).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it raises what it logs
     logging.getLogger("urllib3.connectionpool").addFilter(_plainly)
     _see_to_the_database()
-    mlflow.set_tracking_uri(address())  # from now on it stands in the environment too
-    mlflow.set_registry_uri(address())
+    mlflow.set_tracking_uri(tracking_uri())  # from now on it stands in the environment too
+    mlflow.set_registry_uri(tracking_uri())
     try:
         client = MlflowClient()
     except Exception as error:  # of MLflow, of the database or of its driver, whichever that is
-        raise unreachable(error) from error
+        raise connection_error(error) from error
     try:
-        with translated_disk_errors(f"MLflow at {without_credentials(address())}"):
+        with convert_os_errors(f"MLflow at {redact_credentials(tracking_uri())}"):
             yield client
     except (MlflowException, requests.RequestException) as error:
-        raise unreachable(error) from error
+        raise connection_error(error) from error
 
 
 def _plainly(record: logging.LogRecord) -> bool:
@@ -71,8 +71,8 @@ def _see_to_the_database() -> None:
 
     One that the user names is not made: a mistyped name would look like a registry without a champion.
     """
-    file = Path(address().removeprefix("sqlite:///"))
-    if not address().startswith("sqlite:///") or file.exists():
+    file = Path(tracking_uri().removeprefix("sqlite:///"))
+    if not tracking_uri().startswith("sqlite:///") or file.exists():
         return
     if os.environ.get("MLFLOW_TRACKING_URI"):
         raise PipelineError(
@@ -83,13 +83,13 @@ def _see_to_the_database() -> None:
         MlflowClient(f"sqlite:///{temporary}").search_experiments()
 
 
-def unreachable(error: Exception) -> PipelineError:
+def connection_error(error: Exception) -> PipelineError:
     """What MLflow, its database or its driver said, as one line: place, problem, way out."""
-    said = without_credentials(" ".join(str(error).partition("[SQL:")[0].split()))
-    if cause := CAUSE.search(said):
+    said = redact_credentials(" ".join(str(error).partition("[SQL:")[0].split()))
+    if cause := ERROR_CAUSE.search(said):
         said = cause[1] or cause[0]
     status = error.get_http_status_code() if isinstance(error, MlflowException) else None
-    if address().startswith("sqlite"):
+    if tracking_uri().startswith("sqlite"):
         way_out = (
             "see that the file is an MLflow database and may be written, and that the disk has room"
         )
@@ -99,11 +99,11 @@ def unreachable(error: Exception) -> PipelineError:
         way_out = "run it again: it goes on where it stopped"
     else:
         way_out = "see that MLFLOW_TRACKING_URI is right, and that its server is up"
-    return PipelineError(f"MLflow at {without_credentials(address())}: {said[:200]}; {way_out}")
+    return PipelineError(f"MLflow at {redact_credentials(tracking_uri())}: {said[:200]}; {way_out}")
 
 
 @contextmanager
-def patience(retries: int, timeout: int | None = None) -> Iterator[None]:
+def http_limits(retries: int, timeout: int | None = None) -> Iterator[None]:
     """How often, and how many seconds, MLflow's client tries one call while the block runs."""
     settings = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": retries, "MLFLOW_HTTP_REQUEST_TIMEOUT": timeout}
     before = {name: os.environ.get(name) for name in settings}
@@ -116,19 +116,19 @@ def patience(retries: int, timeout: int | None = None) -> Iterator[None]:
             os.environ.update({name: value} if value is not None else {})
 
 
-def once(find: Callable[[], T | None], create: Callable[[], T]) -> T:
+def find_or_create(find: Callable[[], ResultT | None], create: Callable[[], ResultT]) -> ResultT:
     """What `find` finds, else what `create` makes: one, even where the answer was lost on its way back.
 
     MLflow's client by itself would send the call once more, and make a second one. (A call that takes effect
     only after the client gave it up and searched again still does: a server knows of no unique tag.)
     """
-    retries = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() if address().startswith("http") else 0
+    retries = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() if tracking_uri().startswith("http") else 0
     for trial in range(retries + 1):
         found = find()
         if found is not None:
             return found
         try:
-            with patience(retries=0):
+            with http_limits(retries=0):
                 return create()
         except MlflowException as error:
             if trial == retries or error.get_http_status_code() not in (429, 500, 503, 504):
@@ -138,13 +138,13 @@ def once(find: Callable[[], T | None], create: Callable[[], T]) -> T:
     raise AssertionError("the last trial returns or raises")
 
 
-def experiment(client: MlflowClient) -> str:
+def experiment_id(client: MlflowClient) -> str:
     """The id of our experiment, which is made where there is none."""
 
     def find() -> str | None:
-        found = client.get_experiment_by_name(NAME)
+        found = client.get_experiment_by_name(MODEL_NAME)
         return str(found.experiment_id) if found else None
 
-    local = address().startswith("sqlite")
+    local = tracking_uri().startswith("sqlite")
     artifacts = (project_root().resolve() / "mlartifacts").as_uri() if local else None
-    return once(find, lambda: str(client.create_experiment(NAME, artifact_location=artifacts)))
+    return find_or_create(find, lambda: str(client.create_experiment(MODEL_NAME, artifact_location=artifacts)))

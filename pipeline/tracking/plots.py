@@ -12,7 +12,7 @@ from pipeline.core.tables import read_csv
 COLOURS = ("#945dd6", "#13adc7", "#f46737", "#46ba69")  # DVC's
 
 
-def draw(definitions: list[Mapping[str, Mapping[str, Any]]]) -> dict[str, Figure]:
+def render_plots(definitions: list[Mapping[str, Mapping[str, Any]]]) -> dict[str, Figure]:
     """The figure of each entry of `plots:` in dvc.yaml, by its name."""
     return {
         name: _figure(name, entry)

@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.files import read_json
-from pipeline.core.hashing import sha256_of_files
+from pipeline.core.hashing import combined_sha256
 from pipeline.core.params import read_yaml
 from pipeline.core.tables import read_csv, read_parquet
 from pipeline.tracking import plots, runs
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ModelFiles:
     """The files of one evaluated model, as `dvc.yaml` names them."""
 
     definitions: Path  # dvc.yaml itself, for its plots
@@ -33,7 +33,7 @@ class Inputs:
     docs: Path  # Data Docs
 
 
-def commit() -> str:
+def git_commit() -> str:
     """The Git commit that the run started from; empty outside a repository."""
     done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     return done.stdout.strip()
@@ -45,7 +45,7 @@ def metric_name(figure: str) -> str:
     return f"{prefix}/{rest}" if rest else f"test/{figure}"
 
 
-def description(verdict: str, evaluation: Mapping[str, Any]) -> str:
+def run_description(verdict: str, evaluation: Mapping[str, Any]) -> str:
     """The run's page: the verdict, and a table of the figures beside the baseline's."""
     figures = evaluation["figures"]
     head = [
@@ -64,7 +64,7 @@ def description(verdict: str, evaluation: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def rows_with_splits(messages: Path, splits: Path) -> pd.DataFrame:
+def join_splits(messages: Path, splits: Path) -> pd.DataFrame:
     """The messages with their split, campaign_key and left_out."""
     table = read_parquet(messages).to_pandas()
     return table.merge(read_parquet(splits).to_pandas(), on="message_id")
@@ -76,11 +76,11 @@ def split_tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {str(name): table.reset_index(drop=True) for name, table in kept}
 
 
-def run_contents(inputs: Inputs, verdict: str) -> runs.RunContents:
+def collect_run_contents(inputs: ModelFiles, verdict: str) -> runs.RunContents:
     """What MLflow shall show of this model, its params and its evaluation."""
     params = runs.flatten_params(read_yaml())
     evaluation = read_json(inputs.evaluation)
-    model_hash = sha256_of_files(inputs.network, inputs.tokenizer, inputs.decision)
+    model_hash = combined_sha256(inputs.network, inputs.tokenizer, inputs.decision)
     experiment = os.environ.get("DVC_EXP_NAME")
     key = json.dumps(
         [model_hash, params, evaluation, experiment]
@@ -93,20 +93,20 @@ def run_contents(inputs: Inputs, verdict: str) -> runs.RunContents:
     ]
     return runs.RunContents(
         run_key=hashlib.sha256(key.encode()).hexdigest(),
-        network_hash=sha256_of_files(inputs.network),
+        network_hash=combined_sha256(inputs.network),
         name=experiment or f"{params['train.model']} f1 {figures['f1']:.3f} {model_hash[:8]}",
-        description=description(verdict, evaluation),
+        description=run_description(verdict, evaluation),
         params=params,
         metrics={metric_name(name): value for name, value in figures.items() if value is not None},
         curves=epochs,
         tags={
             "model_hash": model_hash,
-            "data_hash": sha256_of_files(inputs.messages),
-            "git_commit": commit(),
+            "data_hash": combined_sha256(inputs.messages),
+            "git_commit": git_commit(),
             "verdict": verdict,
             **({"dvc_experiment": experiment} if experiment else {}),
         },
-        datasets=split_tables(rows_with_splits(inputs.messages, inputs.splits)),
-        plots=plots.draw(read_yaml(inputs.definitions)["plots"]),
+        datasets=split_tables(join_splits(inputs.messages, inputs.splits)),
+        plots=plots.render_plots(read_yaml(inputs.definitions)["plots"]),
         folders={"data_docs": inputs.docs, "reports": inputs.evaluation.parent},
     )

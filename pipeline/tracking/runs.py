@@ -22,7 +22,13 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context import registry as context
 
-from pipeline.tracking.mlflow_client import connected, experiment, once, patience, unreachable
+from pipeline.tracking.mlflow_client import (
+    connect,
+    connection_error,
+    experiment_id,
+    find_or_create,
+    http_limits,
+)
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +77,7 @@ def _runs(client: MlflowClient, **wanted: str) -> list[Run]:
     kinds = {name: "attributes" if name == "status" else "tags" for name in wanted}
     condition = " and ".join(f"{kinds[name]}.{name} = '{value}'" for name, value in wanted.items())
     newest = ["attributes.start_time DESC"]
-    return list(client.search_runs([experiment(client)], condition, order_by=newest))
+    return list(client.search_runs([experiment_id(client)], condition, order_by=newest))
 
 
 def _open_runs(client: MlflowClient) -> list[Run]:
@@ -80,7 +86,7 @@ def _open_runs(client: MlflowClient) -> list[Run]:
 
 def _new_run(client: MlflowClient, name: str, tags: Mapping[str, str]) -> Run:
     marked = context.resolve_tags({**tags, "workspace": workspace()})
-    return client.create_run(experiment(client), run_name=name, tags=marked)
+    return client.create_run(experiment_id(client), run_name=name, tags=marked)
 
 
 def _close_what_was_killed(client: MlflowClient, but: Run) -> None:
@@ -126,7 +132,7 @@ class LiveRun:
         or register does.
         """
         try:
-            with patience(retries=0, timeout=LIVE_TIMEOUT):
+            with http_limits(retries=0, timeout=LIVE_TIMEOUT):
                 if self._known is None:
                     self._known = set(_shown(self._client, self._run))
                 for epoch in curves:
@@ -135,7 +141,7 @@ class LiveRun:
                         self._known.add(int(epoch["epoch"]))
         except MlflowException as error:
             self._known = None
-            log.warning("%s; the training goes on, its curves follow", unreachable(error))
+            log.warning("%s; the training goes on, its curves follow", connection_error(error))
 
     def finish(self, network_hash: str) -> None:
         """Lets register find this run by the network that it made."""
@@ -144,11 +150,11 @@ class LiveRun:
     def _end(self, status: str, tags: Mapping[str, str]) -> None:
         run_id = self._run.info.run_id
         try:
-            with patience(retries=0, timeout=LIVE_TIMEOUT):
+            with http_limits(retries=0, timeout=LIVE_TIMEOUT):
                 self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.items()])
                 self._client.set_terminated(run_id, status)
         except MlflowException as error:
-            log.warning("%s; its run stays open until register finds it", unreachable(error))
+            log.warning("%s; its run stays open until register finds it", connection_error(error))
 
 
 @contextmanager
@@ -157,9 +163,9 @@ def live_run(name: str, params: Mapping[str, Any], training_key: str) -> Iterato
 
     It is FAILED when the block ends by an error. Raises: PipelineError, when there is no MLflow at first.
     """
-    with connected() as client:
+    with connect() as client:
         tags = {"training_key": training_key}
-        run = once(
+        run = find_or_create(
             lambda: next(iter(_runs(client, **tags, workspace=workspace())), None),
             lambda: _new_run(client, f"{name} in training", tags),
         )
@@ -179,20 +185,20 @@ def live_run(name: str, params: Mapping[str, Any], training_key: str) -> Iterato
 
 
 @dataclass(frozen=True)
-class Trial:
+class TuningTrial:
     """What one trial of a search tried, and what it came to."""
 
     params: Mapping[str, Any]  # of train
     figures: Mapping[str, float]  # on val
 
 
-def log_trials(study: str, trials: Sequence[Trial]) -> None:
+def log_tuning_trials(study: str, trials: Sequence[TuningTrial]) -> None:
     """A run of the search with a child for each trial; those that are there already stay as they are.
 
     Raises: PipelineError, when MLflow does not answer.
     """
-    with connected() as client, patience(retries=0, timeout=LIVE_TIMEOUT):
-        parent = once(
+    with connect() as client, http_limits(retries=0, timeout=LIVE_TIMEOUT):
+        parent = find_or_create(
             lambda: next(iter(_runs(client, study=study)), None),
             lambda: _new_run(client, "tune", {"study": study}),
         ).info.run_id
@@ -205,8 +211,8 @@ def log_trials(study: str, trials: Sequence[Trial]) -> None:
         client.set_terminated(parent, "FINISHED")
 
 
-def _log_trial(client: MlflowClient, tags: Mapping[str, str], trial: Trial) -> None:
-    run = once(
+def _log_trial(client: MlflowClient, tags: Mapping[str, str], trial: TuningTrial) -> None:
+    run = find_or_create(
         lambda: next(iter(_runs(client, **tags)), None),
         lambda: _new_run(client, f"trial {tags['trial']}", tags),
     )
@@ -220,14 +226,14 @@ def _log_trial(client: MlflowClient, tags: Mapping[str, str], trial: Trial) -> N
 # ---- register's run
 
 
-def record_run(record: RunContents) -> str:
+def log_model_run(record: RunContents) -> str:
     """The run of this evaluated model, as it should be; does nothing when it is there. Returns its id.
 
     Goes on with the live run of the training if that is still bare, else with a new one: one path for a
     lost database, another machine, a restored stage, a second evaluation and a record that was killed.
     """
-    with connected() as client:
-        run = once(
+    with connect() as client:
+        run = find_or_create(
             lambda: next(
                 iter([*_runs(client, run_key=record.run_key), *_bare_runs(client, record)]), None
             ),
@@ -239,11 +245,11 @@ def record_run(record: RunContents) -> str:
         return str(run.info.run_id)
 
 
-def restored_run(model_hash: str, name: str, tags: Mapping[str, str]) -> str:
+def log_restored_run(model_hash: str, name: str, tags: Mapping[str, str]) -> str:
     """The run of a model that only the ledger remembers: its tags, and no curves. Returns its id."""
-    with connected() as client:
+    with connect() as client:
         own = {**tags, "restored": model_hash}
-        run = once(
+        run = find_or_create(
             lambda: next(iter(_runs(client, restored=model_hash)), None),
             lambda: _new_run(client, name, own),
         )
@@ -253,7 +259,7 @@ def restored_run(model_hash: str, name: str, tags: Mapping[str, str]) -> str:
 
 def set_verdict(run_id: str, verdict: str, description: str) -> None:
     """The last verdict on a run's model, which may be another one than when it was recorded."""
-    with connected() as client:
+    with connect() as client:
         client.set_tag(run_id, "verdict", verdict)
         client.set_tag(run_id, "mlflow.note.content", description)
 

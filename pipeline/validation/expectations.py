@@ -11,7 +11,7 @@ import great_expectations.expectations as gxe
 import pandas as pd
 
 from pipeline.core.hashing import message_id
-from pipeline.core.schemas import FEEDBACK, MESSAGES
+from pipeline.core.schemas import FEEDBACK_SOURCE, MESSAGES
 from pipeline.preprocessing import normalize
 
 logging.getLogger("great_expectations").setLevel(
@@ -141,7 +141,7 @@ def latest_feedback(messages: pd.DataFrame, folded: pd.Series) -> pd.Series:
 
     Files of feedback are named by their day, so a later name is a later label.
     """
-    said = messages.assign(folded=folded)[messages["source"].str.startswith(f"{FEEDBACK}/")]
+    said = messages.assign(folded=folded)[messages["source"].str.startswith(f"{FEEDBACK_SOURCE}/")]
     said = said.assign(file=[PurePosixPath(source).name for source in said["source"]])
     latest = said.sort_values(["file", *PLACE]).groupby("folded")["label"].last()
     return folded.map(latest)

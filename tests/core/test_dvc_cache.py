@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from pipeline.core import dvc_cache
-from pipeline.core.dvc_cache import cached_md5s, checked_out, md5
+from pipeline.core.dvc_cache import cached_md5s, file_md5, restored_files
 from pipeline.core.errors import PipelineError
 from tests.harness.small_project import runner
 
@@ -27,13 +27,13 @@ def project(tmp_path, monkeypatch):
 
 
 def test_md5_is_the_name_that_dvc_gives_the_bytes(project):
-    assert md5(project / "kept.json") in (project / "kept.json.dvc").read_text()
+    assert file_md5(project / "kept.json") in (project / "kept.json.dvc").read_text()
     with pytest.raises(PipelineError, match=r"^none\.json: missing; "):
-        md5(dvc_cache.Path("none.json"))
+        file_md5(dvc_cache.Path("none.json"))
 
 
 def test_held_are_those_whose_bytes_are_here(project):
-    name = md5(project / "kept.json")
+    name = file_md5(project / "kept.json")
     assert cached_md5s([name, "0" * 32]) == {name}
     shutil.rmtree(project / ".dvc" / "cache")
     assert cached_md5s([name]) == set()
@@ -41,17 +41,17 @@ def test_held_are_those_whose_bytes_are_here(project):
 
 @pytest.mark.parametrize("here", [True, False])
 def test_files_come_from_the_cache_or_from_the_remote_and_leave_nothing(here, project):
-    name = md5(project / "kept.json")
+    name = file_md5(project / "kept.json")
     before = sorted(path.name for path in project.iterdir())
     if not here:
         shutil.rmtree(project / ".dvc" / "cache")
-    with checked_out({"again.json": name}) as folder:
+    with restored_files({"again.json": name}) as folder:
         assert (folder / "again.json").read_text() == "{}\n"
     assert sorted(path.name for path in project.iterdir()) == before
 
 
 def test_bytes_that_are_nowhere_are_one_line(project):
-    with pytest.raises(PipelineError) as refused, checked_out({"model.keras": "0" * 32}):
+    with pytest.raises(PipelineError) as refused, restored_files({"model.keras": "0" * 32}):
         pass
     line = str(refused.value)
     assert line.startswith(f"model.keras {'0' * 32}: neither in DVC's cache nor in its remote (")

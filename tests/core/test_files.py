@@ -16,9 +16,9 @@ import pytest
 from filelock import FileLock
 
 from pipeline.core.cli import parse_paths, project_root
-from pipeline.core.errors import PipelineError, column_list, translated_disk_errors
+from pipeline.core.errors import PipelineError, convert_os_errors, join_column_names
 from pipeline.core.files import atomic_path, read_json, write_json, write_text
-from pipeline.core.hashing import file_sha256, sha256_of_files
+from pipeline.core.hashing import combined_sha256, file_sha256
 from pipeline.core.params import PARAMS_FILE, choose, read_params
 from pipeline.core.reports import Figure, write_report
 from pipeline.core.tables import read_csv, read_parquet, write_csv, write_parquet, write_shards
@@ -205,7 +205,7 @@ def test_choose_lists_the_choices():
 
 def test_column_names_are_listed_without_what_may_be_a_message():
     names = ["text", "sent_at", "größe-2", "see you later", "a,b", "x" * 41, "", 7]
-    assert column_list(names) == "text, sent_at, größe-2, …, …, …, …, 7"
+    assert join_column_names(names) == "text, sent_at, größe-2, …, …, …, …, 7"
 
 
 # ---- writing
@@ -367,7 +367,7 @@ def test_what_a_killed_process_left_goes_and_what_others_write_stays(tmp_path, m
 )
 def test_what_the_machine_refuses_says_place_problem_and_way_out(number, said):
     def fail(*where):
-        with translated_disk_errors("models"):
+        with convert_os_errors("models"):
             raise OSError(number, "in its own words", *where)
 
     assert refusal(fail) == f"models: {said}, then run it again"
@@ -383,7 +383,7 @@ def test_what_the_machine_refuses_says_place_problem_and_way_out(number, said):
 )
 def test_a_full_disk_is_known_in_any_librarys_words(problem):
     def fail():
-        with translated_disk_errors("models"):
+        with convert_os_errors("models"):
             raise RuntimeError(f"{{{{node SaveV2}}}} /tmp/x; {problem} [Op:SaveV2]")
 
     assert refusal(fail).startswith(f"models: {problem}; ")
@@ -391,7 +391,7 @@ def test_a_full_disk_is_known_in_any_librarys_words(problem):
 
 def test_a_machine_without_a_temporary_directory_says_which_it_tried():
     def fail():
-        with translated_disk_errors("models"):
+        with convert_os_errors("models"):
             raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp', '/x']")
 
     problem = "No usable temporary directory found in ['/tmp', '/x']"
@@ -403,7 +403,7 @@ def test_a_machine_without_a_temporary_directory_says_which_it_tried():
     [KeyError("x"), FileNotFoundError(2, "x"), PipelineError("a: No space left on device; b")],
 )
 def test_what_is_not_the_machines_stays_as_it_is(error):
-    with pytest.raises(type(error)) as raised, translated_disk_errors("models"):
+    with pytest.raises(type(error)) as raised, convert_os_errors("models"):
         raise error
     assert raised.value is error
 
@@ -447,7 +447,7 @@ def test_a_plot_table_is_rounded_as_figures_are(tmp_path):
 MAKE = "`dvc repro` or `dvc pull` makes it"
 
 
-@pytest.mark.parametrize("read", [read_parquet, read_json, read_csv, sha256_of_files])
+@pytest.mark.parametrize("read", [read_parquet, read_json, read_csv, combined_sha256])
 def test_a_missing_file_says_what_makes_it(tmp_path, read):
     path = tmp_path / "none"
     assert refusal(read, path) == f"{path}: missing; {MAKE}"
@@ -459,7 +459,7 @@ def test_a_missing_file_says_what_makes_it(tmp_path, read):
         (read_parquet, "a folder without Parquet"),
         (read_json, "Is a directory"),
         (read_csv, "Is a directory"),
-        (sha256_of_files, "Is a directory"),
+        (combined_sha256, "Is a directory"),
     ],
 )
 def test_a_folder_in_place_of_a_file_is_refused_in_one_line(tmp_path, read, problem):
@@ -523,10 +523,10 @@ def test_sha256_depends_on_the_order_and_the_cut_of_the_files(tmp_path):
     assert (
         len(
             {
-                sha256_of_files(a, b),
-                sha256_of_files(b, a),
-                sha256_of_files(c, d),
-                sha256_of_files(a),
+                combined_sha256(a, b),
+                combined_sha256(b, a),
+                combined_sha256(c, d),
+                combined_sha256(a),
             }
         )
         == 4

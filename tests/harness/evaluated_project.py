@@ -113,7 +113,7 @@ class Project:
         return self.store.search_runs(["1"], order_by=["attributes.start_time ASC"])
 
     def aliases(self):
-        held = self.store.get_registered_model(mlflow_client.NAME).aliases
+        held = self.store.get_registered_model(mlflow_client.MODEL_NAME).aliases
         return {alias: str(version) for alias, version in held.items()}
 
     def entries(self):
@@ -122,11 +122,11 @@ class Project:
 
     def artifacts(self, version):
         """Where the registry keeps the files of this version."""
-        source = self.store.get_model_version(mlflow_client.NAME, version).source.removeprefix(
+        source = self.store.get_model_version(mlflow_client.MODEL_NAME, version).source.removeprefix(
             "models:/"
         )
         return self.folder / "mlartifacts" / "models" / source / "artifacts" / "artifacts"
 
     def versions(self):
-        found = self.store.search_model_versions(f"name = '{mlflow_client.NAME}'")
+        found = self.store.search_model_versions(f"name = '{mlflow_client.MODEL_NAME}'")
         return sorted(str(version.version) for version in found)

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from pipeline.core.files import write_text
 from pipeline.core.params import read_yaml
-from pipeline.tracking.mlflow_client import NAME
+from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness import servers
 from tests.harness.servers import MLflow
 from tests.harness.small_project import ROOT, new_project, set_params
@@ -217,7 +217,7 @@ class Rehearsal:
         return gh.read(self.github().record).issues
 
     def champion(self) -> str | None:
-        found = self.client.search_registered_models(f"name = '{NAME}'")
+        found = self.client.search_registered_models(f"name = '{MODEL_NAME}'")
         aliases = found[0].aliases if found else {}
         return str(aliases["champion"]) if "champion" in aliases else None
 
@@ -232,7 +232,7 @@ class Rehearsal:
             yield f"the champion is {self.champion()}, and main says {lines[-1]['version']}"
         known = {
             str(one.version): one.tags.get("model_hash")
-            for one in self.client.search_model_versions(f"name = '{NAME}'")
+            for one in self.client.search_model_versions(f"name = '{MODEL_NAME}'")
         }
         for ref in ("main", *self.branches()):
             for line in self.lines(ref):

@@ -15,7 +15,7 @@ from pipeline.models.served_model import SpamDetector
 from pipeline.preprocessing.params import Params, Shares
 from pipeline.preprocessing.tokenizer import fit_tokenizer
 from pipeline.registry import versions
-from pipeline.tracking.mlflow_client import NAME
+from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness.small_project import MESSAGES
 
 TEXTS = pd.read_csv(MESSAGES)["body"].tolist()
@@ -88,9 +88,9 @@ class Registry:
         artifacts = {part: str(self.folder / name) for part, name in parts.items()}
         here = SpamDetector().load(**{part: Path(path) for part, path in artifacts.items()})
         example = pd.DataFrame({"text": TEXTS[:2]})
-        if not client.get_experiment_by_name(NAME):
-            client.create_experiment(NAME, artifact_location=(self.folder / "mlartifacts").as_uri())
-        mlflow.set_experiment(NAME)
+        if not client.get_experiment_by_name(MODEL_NAME):
+            client.create_experiment(MODEL_NAME, artifact_location=(self.folder / "mlartifacts").as_uri())
+        mlflow.set_experiment(MODEL_NAME)
         logged: Any = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(versions.SERVED_MODEL),
@@ -98,6 +98,6 @@ class Registry:
             pip_requirements=[],
             signature=infer_signature(example, here.predict(None, example)),
         )
-        version = mlflow.register_model(logged.model_uri, NAME).version
+        version = mlflow.register_model(logged.model_uri, MODEL_NAME).version
         files = self.folder / "mlartifacts" / "models" / logged.model_id / "artifacts" / "artifacts"
-        return Registered(f"models:/{NAME}/{version}", files, here)
+        return Registered(f"models:/{MODEL_NAME}/{version}", files, here)

@@ -31,11 +31,11 @@ from mlflow import MlflowClient
 from tqdm import tqdm
 
 from pipeline.core.files import read_json, write_json
-from pipeline.core.hashing import share_of
+from pipeline.core.hashing import unit_hash
 from pipeline.core.params import read_yaml
 from pipeline.models import keras_files
 from pipeline.preprocessing import normalize
-from pipeline.tracking.mlflow_client import NAME
+from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness import servers
 from tests.harness.faults import environment
 from tests.harness.servers import (
@@ -208,7 +208,7 @@ def rows_at(plan: Sequence[Retraining], turn: int, rows: int) -> int:
 
 def flipped(messages: pd.DataFrame) -> pd.DataFrame:
     """The messages, of which some have the other label; alike ones have the same."""
-    flip = [share_of("flipped", normalize.mask(one)) < FLIPPED for one in messages["text"]]
+    flip = [unit_hash("flipped", normalize.mask(one)) < FLIPPED for one in messages["text"]]
     other = messages["label"].map({"ham": "spam", "spam": "ham"})
     return messages.assign(label=np.where(flip, other, messages["label"]))
 
@@ -248,8 +248,8 @@ class Year:
         return self._run(*command, check=False, **settings)
 
     def standing(self) -> Standing:
-        found = self.client.search_registered_models(f"name = '{NAME}'")
-        versions = self.client.search_model_versions(f"name = '{NAME}'")
+        found = self.client.search_registered_models(f"name = '{MODEL_NAME}'")
+        versions = self.client.search_model_versions(f"name = '{MODEL_NAME}'")
         ledger = self.folder / "ledger.jsonl"
         return Standing(
             {alias: str(version) for model in found for alias, version in model.aliases.items()},
@@ -262,7 +262,7 @@ class Year:
     def answers(self, which: str = "@champion") -> np.ndarray:
         """(ASKED,): probabilities of the champion, or of version `/7`, loaded as MLflow does it."""
         with asking(self.server.address()):
-            model = mlflow.pyfunc.load_model(f"models:/{NAME}{which}")
+            model = mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}{which}")
         return model.predict(self.messages[["text"]].head(ASKED))["probability"].to_numpy()
 
     def verdict(self) -> str:

@@ -4,29 +4,23 @@ import re
 import shutil
 import subprocess
 from dataclasses import asdict
+
 import pandas as pd
 import pyarrow as pa
 import pytest
 import ruamel.yaml
 from mlflow.exceptions import MlflowException
+
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_json
 from pipeline.core.params import read_params
 from pipeline.core.schemas import SHARD
-from pipeline.core.tables import read_parquet
-from pipeline.core.tables import write_shards
-from pipeline.models import batches
-from pipeline.models import checkpoints
-from pipeline.models import training
-from pipeline.models import tune
-from pipeline.preprocessing.params import Params
-from pipeline.preprocessing.params import Shares
-from pipeline.preprocessing.tokenizer import fit_tokenizer
-from pipeline.preprocessing.tokenizer import shards
+from pipeline.core.tables import read_parquet, write_shards
+from pipeline.models import batches, checkpoints, training, tune
+from pipeline.preprocessing.params import Params, Shares
+from pipeline.preprocessing.tokenizer import fit_tokenizer, shards
 from pipeline.tracking import mlflow_client
-from tests.harness.small_project import MESSAGES
-from tests.harness.small_project import ROOT
-from tests.harness.small_project import set_params
+from tests.harness.small_project import MESSAGES, ROOT, set_params
 
 SMALL = {"model": "dense", "epochs": 1, "patience": 1, "stop_share": 0.3, "learning_rate": 0.0006}
 
@@ -148,7 +142,7 @@ def test_other_params_than_before_become_a_trial_beyond_the_number(project, monk
 def test_mlflow_has_a_run_of_the_search_and_a_child_for_each_trial(project, store):
     done = search(2)
     search(2)  # adds none
-    experiment = store.get_experiment_by_name(mlflow_client.NAME).experiment_id
+    experiment = store.get_experiment_by_name(mlflow_client.MODEL_NAME).experiment_id
     runs = store.search_runs([experiment])
     (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
     children = [run for run in runs if run is not parent]
@@ -176,7 +170,7 @@ def test_trials_that_mlflow_missed_follow(project, store, monkeypatch, caplog):
     search(2)
     assert "unplugged" in caplog.text
     assert "the search goes on" in caplog.text
-    experiment = store.get_experiment_by_name(mlflow_client.NAME).experiment_id
+    experiment = store.get_experiment_by_name(mlflow_client.MODEL_NAME).experiment_id
     names = [run.info.run_name for run in store.search_runs([experiment])]
     assert sorted(names) == ["trial 1", "trial 2", "tune"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.hashing import message_id
-from pipeline.core.schemas import DISPUTED
+from pipeline.core.schemas import DISPUTED_LABELS
 from pipeline.monitoring import label_noise
 from pipeline.preprocessing import near_duplicates
 
@@ -31,7 +31,7 @@ def messages(texts, labels):
 def test_what_looks_more_like_the_other_label_is_listed_the_surest_first():
     rows = messages(list("abcdef"), ["spam", "spam", "ham", "ham", "spam", "ham"])
     found = label_noise.disputed(rows, np.array([0.9, 0.1, 0.2, 0.55, 0.4, 0.4]))
-    assert list(found) == DISPUTED.names
+    assert list(found) == DISPUTED_LABELS.names
     assert found[["text", "label", "suggested"]].to_numpy().tolist() == [
         ["b", "spam", "ham"],
         ["e", "spam", "ham"],
@@ -75,7 +75,7 @@ def run(folder, rows, splits):
 def test_flipped_labels_are_found_and_equal_rows_are_equal_bytes(tmp_path):
     rows, splits = project(flipped=[3, 77, 200])
     table = run(tmp_path, rows, splits)
-    assert table.schema.equals(DISPUTED)
+    assert table.schema.equals(DISPUTED_LABELS)
     flipped = set(rows.loc[[3, 77, 200], "message_id"])
     assert flipped <= set(table["message_id"].to_pylist())
     before = (tmp_path / "review" / "noise.parquet").read_bytes()

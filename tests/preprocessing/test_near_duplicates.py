@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.hashing import share_of
+from pipeline.core.hashing import unit_hash
 from pipeline.preprocessing import near_duplicates, normalize
 
 ROOT = Path(__file__).parents[2]
@@ -184,12 +184,12 @@ def test_keys_are_shared_as_often_as_shingles_are():
 
 
 def test_a_share_is_uniform_and_a_function_of_salt_and_key():
-    shares = [share_of("salt", f"{key:016x}") for key in range(4000)]
+    shares = [unit_hash("salt", f"{key:016x}") for key in range(4000)]
     assert 0 <= min(shares) < max(shares) < 1
     in_tenths = np.bincount([int(10 * share) for share in shares], minlength=10)
     assert in_tenths.min() > 330  # 400 expected, 19 the standard deviation
     assert in_tenths.max() < 470
-    assert share_of("salt", "00") == share_of("salt", "00") != share_of("pepper", "00")
+    assert unit_hash("salt", "00") == unit_hash("salt", "00") != unit_hash("pepper", "00")
 
 
 # ---- near-copies

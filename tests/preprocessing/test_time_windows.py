@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.core.hashing import share_of
+from pipeline.core.hashing import unit_hash
 from pipeline.preprocessing import time_windows
 from pipeline.preprocessing.time_windows import ages, newest, reservoir
 
@@ -61,7 +61,7 @@ def table(*campaigns):
 
 def test_the_reservoir_is_whole_campaigns_of_the_smallest_hash_and_of_the_last_one_some():
     rows = table("b", "a", "c", "a", "b", "c", "a")
-    order = sorted("abc", key=lambda key: share_of("reservoir", key))
+    order = sorted("abc", key=lambda key: unit_hash("reservoir", key))
     wanted = sorted(
         range(7),
         key=lambda i: (order.index(rows["campaign_key"].iloc[i]), rows["message_id"].iloc[i]),

@@ -5,7 +5,7 @@ import hashlib
 import pandas as pd
 import pytest
 
-from pipeline.core.dvc_cache import md5
+from pipeline.core.dvc_cache import file_md5
 from pipeline.core.errors import PipelineError
 from pipeline.registry import versions
 from pipeline.registry.model_package import packaged
@@ -37,7 +37,7 @@ def test_model_hash_is_of_network_tokenizer_and_decision_alone(paths):
 
 def test_md5s_are_by_part_as_dvc_names_them(paths):
     with packaged(*paths) as package:
-        assert package.md5s() == dict(zip(PARTS, map(md5, paths), strict=True))
+        assert package.md5s() == dict(zip(PARTS, map(file_md5, paths), strict=True))
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.core.dvc_cache import Gone
+from pipeline.core.dvc_cache import NotCachedError
 from pipeline.core.errors import PipelineError
 from pipeline.registry import ledger, ledger_cli, promotion, recovery, versions
 from tests.harness.evaluated_project import Project
@@ -310,7 +310,7 @@ def test_registry_stays_without_a_champion_where_its_files_are_gone_and_says_so_
     committed(runner(project.folder))
     for _ in range(2):
         with pytest.raises(
-            Gone, match=r"^tokenizer.json 0+: neither in DVC's cache nor in its remote"
+            NotCachedError, match=r"^tokenizer.json 0+: neither in DVC's cache nor in its remote"
         ):
             recovery.follow()
         assert project.aliases() == {}
@@ -321,7 +321,7 @@ def test_registry_stays_without_a_champion_where_its_files_are_gone_and_says_so_
 def test_lost_registry_whose_files_are_gone_stays_empty(lost):
     project, _ = lost
     shutil.rmtree(project.folder / ".dvc" / "cache")
-    with pytest.raises(Gone, match=r"neither in DVC's cache nor in its remote"):
+    with pytest.raises(NotCachedError, match=r"neither in DVC's cache nor in its remote"):
         recovery.follow()
     assert versions.champion_number() is None
 

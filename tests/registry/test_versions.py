@@ -5,14 +5,14 @@ import pytest
 from pipeline.core.errors import PipelineError
 from pipeline.registry import versions
 from pipeline.registry.versions import Version
-from pipeline.tracking.mlflow_client import NAME
+from pipeline.tracking.mlflow_client import MODEL_NAME
 
 
 def version(store, model_hash):
     if not store.search_registered_models():
-        store.create_registered_model(NAME)
+        store.create_registered_model(MODEL_NAME)
     return str(
-        store.create_model_version(NAME, "file:///nowhere", tags={"model_hash": model_hash}).version
+        store.create_model_version(MODEL_NAME, "file:///nowhere", tags={"model_hash": model_hash}).version
     )
 
 
@@ -25,7 +25,7 @@ def test_champion_is_the_version_that_was_promoted_last(store):
     for promoted in (first, second, first):
         versions.promote(promoted, {"why": "better"}, after=before)
         assert versions.champion_number() == promoted
-        assert str(store.get_model_version_by_alias(NAME, "champion").version) == promoted
+        assert str(store.get_model_version_by_alias(MODEL_NAME, "champion").version) == promoted
         assert versions.alias_numbers().get("previous") == before
         assert versions.all_versions()[promoted].tags["why"] == "better"
         before = promoted
@@ -65,7 +65,7 @@ def test_promotion_takes_the_place_of_the_one_that_was_judged_against_and_of_no_
 def test_last_verdict_and_figures_of_a_version_are_said_and_no_other_tag_changes(store):
     versions.set_description(version(store, "a"), "| f1 | 0.9 |")
     versions.set_tags("1", {"verdict": "criteria met"})
-    found = store.get_model_version(NAME, "1")
+    found = store.get_model_version(MODEL_NAME, "1")
     assert found.tags == {"model_hash": "a", "verdict": "criteria met"}
     assert found.description == "| f1 | 0.9 |"
 

@@ -24,7 +24,7 @@ from pipeline.registry import versions
 from pipeline.serving import batch as batch_
 from pipeline.serving import file_formats, resumable
 from pipeline.serving.batch import main, now
-from pipeline.tracking.mlflow_client import NAME
+from pipeline.tracking.mlflow_client import MODEL_NAME
 
 ROOT = Path(__file__).parents[2]
 TIME, NOW = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "NOW"
@@ -756,14 +756,14 @@ mlflow.models.set_model(Model())
 @pytest.fixture
 def champions(store, tmp_path):
     """Makes versions that differ in one number, each the champion from then on."""
-    store.create_registered_model(NAME)
+    store.create_registered_model(MODEL_NAME)
 
     def champion(length):
         folder = tmp_path / f"spam is longer than {length}"
         (tmp_path / "model.py").write_text(MODEL.format(length=length))
         mlflow.pyfunc.save_model(folder, python_model="model.py", pip_requirements=[])
-        version = store.create_model_version(NAME, folder.as_uri()).version
-        store.set_registered_model_alias(NAME, "champion", version)
+        version = store.create_model_version(MODEL_NAME, folder.as_uri()).version
+        store.set_registered_model_alias(MODEL_NAME, "champion", version)
 
     return champion
 

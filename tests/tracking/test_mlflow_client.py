@@ -17,7 +17,7 @@ from mlflow.protos.databricks_pb2 import (
 from pipeline.core.errors import PipelineError
 from pipeline.registry import versions
 from pipeline.tracking import mlflow_client
-from pipeline.tracking.mlflow_client import address, connected, once, patience
+from pipeline.tracking.mlflow_client import connect, find_or_create, http_limits, tracking_uri
 from pipeline.tracking.runs import live_run
 
 # ---- the address
@@ -27,13 +27,13 @@ def test_address_is_the_environments_else_beside_the_root(tmp_path, monkeypatch)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert address() == f"sqlite:///{tmp_path}/mlflow.db"
+    assert tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
     (tmp_path / "copy").mkdir()
     monkeypatch.chdir(tmp_path / "copy")  # as in `dvc exp run --temp`
     monkeypatch.setenv("DVC_ROOT", "..")
-    assert address() == f"sqlite:///{tmp_path}/mlflow.db"
+    assert tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000")
-    assert address() == "http://mlflow.example:5000"
+    assert tracking_uri() == "http://mlflow.example:5000"
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def fresh(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_database_of_the_project_is_made_where_there_is_none(fresh):
-    with connected() as client:
+    with connect() as client:
         assert [experiment.name for experiment in client.search_experiments()] == ["Default"]
     assert [file.name for file in fresh.iterdir()] == ["mlflow.db"]
 
@@ -61,21 +61,21 @@ def test_database_whose_making_was_interrupted_is_not_there(fresh, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(mlflow_client, "MlflowClient", half)
-    with pytest.raises(KeyboardInterrupt), connected():
+    with pytest.raises(KeyboardInterrupt), connect():
         raise AssertionError("it went on without a database")
     assert list(fresh.iterdir()) == []
 
 
 def test_empty_variable_is_none_as_a_job_without_secrets_has_it(fresh, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    with connected():
+    with connect():
         pass
     assert (fresh / "mlflow.db").exists()
 
 
 def test_database_that_was_to_be_there_is_not_made(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlfow.db")
-    with pytest.raises(PipelineError) as refused, connected():
+    with pytest.raises(PipelineError) as refused, connect():
         raise AssertionError("it went on without a registry")
     assert str(refused.value) == (
         f"MLFLOW_TRACKING_URI: {tmp_path}/mlfow.db is not there; mend the path, "
@@ -155,7 +155,7 @@ def test_server_that_is_no_mlflow_is_an_error(call, store, no_mlflow, monkeypatc
 @pytest.mark.slow
 def test_artifact_that_the_server_has_not_got_is_an_error(store, no_mlflow, monkeypatch):
     def fetched():
-        with connected():
+        with connect():
             mlflow.artifacts.download_artifacts("mlflow-artifacts:/1/model.keras")
 
     line = refusal(fetched, no_mlflow, monkeypatch)
@@ -217,7 +217,7 @@ def test_database_that_cannot_be_opened_is_an_error(store, tmp_path, monkeypatch
 )
 def test_what_a_server_says_becomes_one_line_without_the_password(error, line, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@host")
-    assert str(mlflow_client.unreachable(error)) == line
+    assert str(mlflow_client.connection_error(error)) == line
 
 
 # ---- once
@@ -263,7 +263,7 @@ def three_trials(monkeypatch):
 )
 def test_thing_is_made_once_wherever_the_answer_got_lost(answers, three_trials):
     server = Server(*answers)
-    assert once(server.find, server.create) is server.things[0]
+    assert find_or_create(server.find, server.create) is server.things[0]
     assert len(server.things) == 1
     assert server.answers == []
 
@@ -271,13 +271,13 @@ def test_thing_is_made_once_wherever_the_answer_got_lost(answers, three_trials):
 def test_thing_that_is_there_is_not_made(three_trials):
     server = Server()
     server.things = ["a"]
-    assert once(server.find, server.create) == "a"
+    assert find_or_create(server.find, server.create) == "a"
 
 
 def test_server_that_stays_away_is_an_error_after_the_last_trial(three_trials):
     server = Server(*[(False, TEMPORARILY_UNAVAILABLE)] * 4)
     with pytest.raises(MlflowException, match="lost"):
-        once(server.find, server.create)
+        find_or_create(server.find, server.create)
     assert len(server.answers) == 1
 
 
@@ -285,7 +285,7 @@ def test_file_that_fails_is_not_waited_for(three_trials, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     server = Server(*[(False, TEMPORARILY_UNAVAILABLE)] * 3)
     with pytest.raises(MlflowException, match="lost"):
-        once(server.find, server.create)
+        find_or_create(server.find, server.create)
     assert len(server.answers) == 2
 
 
@@ -293,14 +293,14 @@ def test_file_that_fails_is_not_waited_for(three_trials, monkeypatch):
 def test_refusal_is_not_tried_again(error, three_trials):
     server = Server((False, error), (True, None))
     with pytest.raises(MlflowException, match="lost"):
-        once(server.find, server.create)
+        find_or_create(server.find, server.create)
     assert len(server.answers) == 1
 
 
 def test_patience_is_for_a_while(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
-    with patience(retries=0, timeout=9):
+    with http_limits(retries=0, timeout=9):
         assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
         assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "9"
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "3"

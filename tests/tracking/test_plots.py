@@ -49,7 +49,7 @@ def write(file, columns, rows):
 
 def drawn(name):
     """The axes of one plot of dvc.yaml."""
-    ((found, figure),) = plots.draw([{name: ENTRIES[name]}]).items()
+    ((found, figure),) = plots.render_plots([{name: ENTRIES[name]}]).items()
     assert found == name
     figure.canvas.draw()
     (axes,) = figure.axes
@@ -137,7 +137,7 @@ def test_a_fifth_line_is_drawn_too():
     write("many.csv", ["epoch", *names], [range(6)])
     entry = ENTRIES["loss"] | {"y": {"many.csv": names}}
     assert [
-        line.get_label() for line in plots.draw([{"many": entry}])["many"].axes[0].lines
+        line.get_label() for line in plots.render_plots([{"many": entry}])["many"].axes[0].lines
     ] == names
 
 

@@ -12,8 +12,8 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.core.errors import PipelineError
 from pipeline.tracking import runs as runs_
-from pipeline.tracking.mlflow_client import NAME
-from pipeline.tracking.runs import RunContents, _log_epoch, flatten_params, live_run, record_run
+from pipeline.tracking.mlflow_client import MODEL_NAME
+from pipeline.tracking.runs import RunContents, _log_epoch, flatten_params, live_run, log_model_run
 
 PARAMS = {"train.units": 8, "train.dropout": 0, "evaluate.seed": 1}
 CURVES = [{"epoch": n, "loss": 1 / n, "accuracy": n / 10} for n in (1, 2, 3)]
@@ -40,7 +40,7 @@ def record(tmp_path):
 
 
 def runs(store):
-    experiment = store.get_experiment_by_name(NAME)
+    experiment = store.get_experiment_by_name(MODEL_NAME)
     return store.search_runs([experiment.experiment_id]) if experiment else []
 
 
@@ -110,7 +110,7 @@ def test_training_that_breaks_off_is_failed_and_keeps_its_curves(store):
 
 @pytest.mark.slow
 def test_run_is_built_from_the_files_where_there_is_none(store, record, tmp_path):
-    run_id = record_run(record)
+    run_id = log_model_run(record)
     (run,) = runs(store)
     assert run.info.run_id == run_id
     assert (run.info.status, run.info.run_name) == ("FINISHED", "bilstm f1 0.900")
@@ -132,7 +132,7 @@ def test_run_is_built_from_the_files_where_there_is_none(store, record, tmp_path
 
 @pytest.mark.slow
 def test_recorded_twice_is_one_run(store, record):
-    assert record_run(record) == record_run(record)
+    assert log_model_run(record) == log_model_run(record)
     (run,) = runs(store)
     assert len(loss_of(store, run.info.run_id)) == 3
 
@@ -141,7 +141,7 @@ def test_recorded_twice_is_one_run(store, record):
 def test_live_run_of_the_same_network_is_finished_and_not_repeated(store, record):
     trained(LIVE)
     (live,) = runs(store)
-    assert record_run(record) == live.info.run_id
+    assert log_model_run(record) == live.info.run_id
     (run,) = runs(store)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "bilstm f1 0.900")
     assert run.data.params == {"train.units": "8", "train.dropout": "0", "evaluate.seed": "1"}
@@ -152,7 +152,7 @@ def test_live_run_of_the_same_network_is_finished_and_not_repeated(store, record
 def test_live_run_of_another_network_is_left_alone(store, record):
     trained(LIVE, network_hash="another")
     (live,) = runs(store)
-    assert record_run(record) != live.info.run_id
+    assert log_model_run(record) != live.info.run_id
     assert len(runs(store)) == 2
     assert "run_key" not in store.get_run(live.info.run_id).data.tags
 
@@ -162,7 +162,7 @@ def test_live_run_under_other_params_is_left_alone(store, record):
     """More patience can make the same network; MLflow lets no param of a run change."""
     trained({"train": {"units": 8, "dropout": 0.5}})
     (live,) = runs(store)
-    run_id = record_run(record)
+    run_id = log_model_run(record)
     assert run_id != live.info.run_id
     assert store.get_run(run_id).data.params["train.dropout"] == "0"
     assert len(loss_of(store, run_id)) == 3
@@ -171,9 +171,9 @@ def test_live_run_under_other_params_is_left_alone(store, record):
 @pytest.mark.slow
 def test_second_evaluation_of_one_network_is_a_second_run(store, record):
     trained(LIVE)
-    first = record_run(record)
+    first = log_model_run(record)
     params = PARAMS | {"evaluate.seed": 2}
-    second = record_run(replace(record, run_key="another", params=params, metrics={"test/f1": 0.8}))
+    second = log_model_run(replace(record, run_key="another", params=params, metrics={"test/f1": 0.8}))
     assert first != second
     assert [store.get_run(run_id).data.metrics["test/f1"] for run_id in (first, second)] == [
         0.9,
@@ -189,10 +189,10 @@ def test_record_that_broke_off_is_made_whole_in_the_same_run(call, store, record
     with monkeypatch.context() as broken:
         broken.setattr(mlflow, call, unplugged)
         with pytest.raises(PipelineError, match=r"^MLflow at .*: unplugged; "):
-            record_run(record)
+            log_model_run(record)
     (half,) = runs(store)
     assert half.info.status == "FAILED"
-    assert record_run(record) == half.info.run_id
+    assert log_model_run(record) == half.info.run_id
     (run,) = runs(store)
     assert run.info.status == "FINISHED"
     assert [step for step, _ in loss_of(store, run.info.run_id)] == [1, 2, 3]
@@ -234,7 +234,7 @@ def test_run_that_a_kill_left_open_is_closed_by_the_next_training_or_record_of_t
         "training": "FINISHED",
     }
     left.append(killed("a third", epochs=1, params={"train": {"units": 10}}))
-    record_run(record)
+    log_model_run(record)
     assert sorted(run.info.status for run in runs(store)) == [
         "FINISHED",
         "FINISHED",
@@ -249,7 +249,7 @@ def test_open_run_of_another_folder_is_left_alone(store, record, tmp_path, monke
     (tmp_path / "another").mkdir()
     monkeypatch.chdir(tmp_path / "another")
     trained(LIVE)
-    record_run(record)
+    log_model_run(record)
     assert sorted(run.info.status for run in runs(store)) == ["FINISHED", "RUNNING"]
     del left
 
@@ -258,7 +258,7 @@ def test_open_run_of_another_folder_is_left_alone(store, record, tmp_path, monke
 def test_training_whose_end_no_server_heard_of_is_known_by_its_curves(store, record):
     left = killed("training", epochs=2)
     (open_run,) = runs(store)
-    assert record_run(record) == open_run.info.run_id
+    assert log_model_run(record) == open_run.info.run_id
     (run,) = runs(store)
     assert run.info.status == "FINISHED"
     assert [step for step, _ in loss_of(store, run.info.run_id)] == [1, 2, 3]
@@ -269,7 +269,7 @@ def test_training_whose_end_no_server_heard_of_is_known_by_its_curves(store, rec
 def test_open_training_with_other_curves_is_not_taken_for_this_one(store, record):
     left = killed("training", epochs=2)
     other = [{**epoch, "loss": epoch["loss"] + 0.1} for epoch in CURVES]
-    run_id = record_run(replace(record, curves=other))
+    run_id = log_model_run(replace(record, curves=other))
     statuses = {run.info.run_id: run.info.status for run in runs(store)}
     assert statuses.pop(run_id) == "FINISHED"
     assert list(statuses.values()) == ["KILLED"]
@@ -279,9 +279,9 @@ def test_open_training_with_other_curves_is_not_taken_for_this_one(store, record
 @pytest.mark.slow
 def test_training_that_is_forced_again_makes_no_second_run(store, record):
     trained(LIVE)
-    run_id = record_run(record)
+    run_id = log_model_run(record)
     trained(LIVE)
-    assert record_run(record) == run_id
+    assert log_model_run(record) == run_id
     (run,) = runs(store)
     assert run.info.status == "FINISHED"
     assert [step for step, _ in loss_of(store, run_id)] == [1, 2, 3]
