@@ -1,18 +1,20 @@
-"""A mutant is the module without one of its checks, and nothing else of it is touched."""
+"""A mutant is a module without one of its checks; nothing else of it changes."""
 
 import ast
 
-from tests.harness.mutants import bad_input_tests, mutants_of
+import pytest
+
+from tests.harness.mutants import Mutant, mutants_of
 
 SOURCE = """\
-MACHINE = {**FULL, "é": "free space", 2: (  # in two
+DISK_ERRORS = {**OTHERS, "é": "free space", 2: (  # in two
     "lines")}
 OTHER = {1: 2}
 EXPECTATIONS: dict[str, int] = {"only": 1}
 
 def read(path):
     try:
-        if "é" in path: raise PipelineError(f"{path}: é; mend it")
+        if "é" in path: raise PipelineError(f"{path}: é; rename it")
     except (OSError, ValueError,
             KeyError) as error:
         def again():
@@ -23,38 +25,44 @@ def read(path):
     except LookupError:
         raise
 """
+EXCEPT = "(OSError, ValueError,\n            KeyError)"
+EDITS = {  # check: (line, what is replaced, its replacement)
+    "DISK_ERRORS['é']": (1, '"é": "free space", ', ""),
+    "DISK_ERRORS[2]": (1, '2: (  # in two\n    "lines")', ""),
+    "EXPECTATIONS['only']": (4, '"only": 1', ""),
+    "PipelineError(f'{path}: é; rename it')": (
+        8,
+        'raise PipelineError(f"{path}: é; rename it")',
+        "pass",
+    ),
+    "except KeyError": (9, EXCEPT, "(OSError, ValueError,)"),
+    "except OSError": (9, EXCEPT, "(ValueError, KeyError,)"),
+    "except ValueError": (9, EXCEPT, "(OSError, KeyError,)"),
+    "TypeError('x')": (12, 'raise TypeError("x")', "pass"),
+    "PipelineError(f'{path}: {error}')": (
+        13,
+        'raise PipelineError(\n            f"{path}: {error}"\n        ) from error',
+        "raise",
+    ),
+}
 
 
-def test_each_check_goes_in_turn():
-    mutants = mutants_of("stage", SOURCE)
-    assert [(mutant.line, mutant.check) for mutant in mutants] == [
-        (1, "MACHINE['é']"),
-        (1, "MACHINE[2]"),
-        (4, "EXPECTATIONS['only']"),
-        (8, "PipelineError(f'{path}: é; mend it')"),
-        (9, "except KeyError"),
-        (9, "except OSError"),
-        (9, "except ValueError"),
-        (12, "TypeError('x')"),
-        (13, "PipelineError(f'{path}: {error}')"),
-    ]
-    changed = [
-        ('"é": "free space", ', ""),
-        ('2: (  # in two\n    "lines")', ""),
-        ('"only": 1', ""),
-        ('raise PipelineError(f"{path}: é; mend it")', "pass"),
-        ("(OSError, ValueError,\n            KeyError)", "(OSError, ValueError, )"),
-        ("(OSError, ValueError,\n            KeyError)", "(ValueError, KeyError, )"),
-        ("(OSError, ValueError,\n            KeyError)", "(OSError, KeyError, )"),
-        ('raise TypeError("x")', "pass"),
-        ('raise PipelineError(\n            f"{path}: {error}"\n        ) from error', "raise"),
-    ]
-    for mutant, (old, new) in zip(mutants, changed, strict=True):
-        assert SOURCE.count(old) == 1
-        assert mutant.source == SOURCE.replace(old, new)
-        ast.parse(mutant.source)
+def test_each_check_is_deleted_in_turn():
+    assert [mutant.check for mutant in mutants_of("core/files", SOURCE)] == list(EDITS)
 
 
-def test_bad_input_is_tried_with_the_stages_that_use_the_module():
-    assert bad_input_tests("decision") == ["tests/test_bad_input.py", "-k", "evaluate or score"]
-    assert bad_input_tests("score") == ["tests/test_bad_input.py", "-k", "score"]
+@pytest.mark.parametrize("check", EDITS)
+def test_only_the_check_is_deleted(check):
+    [mutant] = [found for found in mutants_of("core/files", SOURCE) if found.check == check]
+    line, old, new = EDITS[check]
+    assert SOURCE.count(old) == 1
+    assert (mutant.line, mutant.source) == (line, SOURCE.replace(old, new))
+    ast.parse(mutant.source)
+
+
+@pytest.mark.parametrize(
+    ("module", "tests"),
+    [("core/files", "tests/core/test_files.py"), ("train", "tests/test_train.py")],
+)
+def test_own_tests_are_at_the_mirrored_path(module, tests):
+    assert Mutant(module=module, line=1, check="", source="").own_tests == tests
