@@ -1,51 +1,172 @@
-"""The schema of every table."""
+"""The contract of every table that the pipeline writes: columns, units and allowed values.
+
+Parquet tables are written with these types. CSV tables take their column names from here.
+"""
 
 import pyarrow as pa
 
-MESSAGES = pa.schema(
-    {
-        "message_id": pa.string(),  # first 16 hexadecimal digits of sha256 of the text
-        "text": pa.string(),
-        "label": pa.string(),  # ham or spam; anything else is as it came, for validate to judge
-        "source": pa.string(),  # `sms`, or `files/NAME`
-        "row": pa.int64(),  # where it stood in the source, from 1, a header not counted
-        "received_at": pa.timestamp("us", tz="UTC"),  # null where neither row nor path has a date
-    }
+FEEDBACK_SOURCE = "feedback"  # a source, and its folder in data/inbox/: its labels overrule others
+
+# ---- messages
+
+_MESSAGE_ID = pa.field("message_id", pa.string())  # 16 hex digits: sha256 of the text alone
+_TEXT = pa.field("text", pa.string())  # as it arrived, not normalised
+_LABEL = pa.field("label", pa.string())  # ham or spam; before validate, whatever the source wrote
+_SOURCE = pa.field("source", pa.string())  # a pinned source's name, `files/PATH` or `feedback/PATH`
+_ROW = pa.field("row", pa.int64())  # position in the source, from 1, without the header
+_RECEIVED_AT = pa.field("received_at", pa.timestamp("us", tz="UTC"))  # null if not known
+_CAMPAIGN_KEY = pa.field("campaign_key", pa.string())  # 16 hex digits: min-hash of the masked text
+_PROBABILITY = pa.field("probability", pa.float64())  # calibrated P(spam), in [0, 1]
+
+MESSAGES = pa.schema(  # data/ingested/messages.parquet
+    [_MESSAGE_ID, _TEXT, _LABEL, _SOURCE, _ROW, _RECEIVED_AT]
 )
-FEEDBACK_SOURCE = "feedback"  # the source, and the folder of data/inbox/, whose labels overrule others
-DISPUTED_LABELS = pa.schema(
+EXTRACT = pa.schema(  # data/inbox/NAME/TIME.parquet: the rows of a database query
+    [_TEXT, _LABEL, _RECEIVED_AT]
+)
+
+# ---- validate
+
+VALIDATED = pa.schema(  # data/validated/messages.parquet: one row per text
+    [
+        *MESSAGES,
+        pa.field("copies", pa.int64()),  # number of ingested rows with this text, at least 1
+    ]
+)
+QUARANTINE = pa.schema(  # data/review/quarantine.parquet
+    [
+        *MESSAGES,
+        pa.field("reasons", pa.string()),  # names in EXPECTATIONS, joined by ", "
+    ]
+)
+QUARANTINE_BY_MONTH = pa.schema(  # reports/quarantine.csv
     {
-        **{name: MESSAGES.field(name).type for name in ("message_id", "text", "label")},
-        "suggested": pa.string(),  # the other label
-        "score": pa.float64(),  # of the label that it has, in (0, 1), by a model that never saw its campaign
-        **{name: MESSAGES.field(name).type for name in ("source", "row")},
+        "month": pa.string(),  # of received_at, YYYY-MM; "undated" without one
+        "reason": pa.string(),  # name in EXPECTATIONS
+        "rows": pa.int64(),  # rows with this reason; a row may have several
     }
 )
 
-VALIDATED = MESSAGES.append(pa.field("copies", pa.int64()))  # rows that came with this text
-QUARANTINE = pa.schema(
+# ---- vectorize
+
+SPLITS = pa.schema(  # data/vectorized/splits.parquet: one row per validated message
     [
-        MESSAGES.field(name)
-        for name in ("message_id", "text", "label", "source", "row", "received_at")
+        _MESSAGE_ID,
+        pa.field("split", pa.string()),  # train, val, test or newest
+        _CAMPAIGN_KEY,
+        pa.field("left_out", pa.bool_()),  # retired, or a near-copy of a row in a higher split
     ]
-    + [pa.field("reasons", pa.string())]  # names of EXPECTATIONS
 )
-SPLITS = pa.schema(
+SHARD = pa.schema(  # data/vectorized/train and val
+    [
+        _MESSAGE_ID,
+        _CAMPAIGN_KEY,
+        pa.field("token_ids", pa.list_(pa.int32())),  # 1 to sequence_length ids, without padding
+        pa.field("label", pa.int8()),  # 1 is spam, 0 is ham
+    ]
+)
+LENGTHS = pa.schema(  # reports/profile/lengths_SPLIT.csv: the quantile function of two lengths
     {
-        "message_id": pa.string(),
-        "split": pa.string(),  # of RANK
-        "campaign_key": pa.string(),  # 16 hexadecimal digits
-        "left_out": pa.bool_(),  # retired, or like a row of a higher split (newest also by its campaign)
+        "percentile": pa.int64(),  # 0, 5, ..., 100
+        "characters": pa.float64(),  # per message
+        "tokens": pa.float64(),  # per message; empty if the split was not tokenized
     }
 )
-SHARD = pa.schema(
+SCRIPTS = pa.schema(  # reports/profile/scripts_SPLIT.csv
     {
-        "message_id": pa.string(),
-        "campaign_key": pa.string(),
-        "token_ids": pa.list_(pa.int32()),  # at least one, at most sequence_length
-        "label": pa.int8(),  # spam is 1
+        "script": pa.string(),  # lower-case Unicode name, such as latin
+        "share": pa.float64(),  # of the split's letters, in [0, 1]
     }
 )
-MISTAKES = MESSAGES.append(pa.field("probability", pa.float64())).append(
-    pa.field("wrong", pa.bool_())
+TERMS = pa.schema(  # reports/profile/terms_LABEL.csv: the most typical words of a class in train
+    {
+        "term": pa.string(),  # a word of letters alone
+        "log_odds": pa.float64(),  # natural logarithm, spam against ham; above 0 is typical of spam
+        "spam": pa.int64(),  # spam messages with the term
+        "ham": pa.int64(),  # ham messages with the term
+    }
+)
+
+# ---- train
+
+TRAINING_CURVES = pa.schema(  # reports/curves.csv: one row per epoch
+    {
+        "epoch": pa.int64(),  # from 1
+        "loss": pa.float64(),  # binary cross-entropy on the rows trained on, nats
+        "accuracy": pa.float64(),  # on the rows trained on, in [0, 1]
+        "stop_loss": pa.float64(),  # on the campaigns kept aside for early stopping, nats
+        "stop_accuracy": pa.float64(),  # on the campaigns kept aside, in [0, 1]
+        "stop_average_precision": pa.float64(),  # on the campaigns kept aside, in [0, 1]
+    }
+)
+
+# ---- evaluate
+
+MISTAKES = pa.schema(  # data/review/mistakes.parquet: worst first
+    [
+        *MESSAGES,
+        _PROBABILITY,
+        pa.field("wrong", pa.bool_()),  # whether the predicted label differs from `label`
+    ]
+)
+PRECISION_RECALL_CURVE = pa.schema(  # reports/plots/precision_recall.csv
+    {
+        "recall": pa.float64(),  # share of spam caught, in [0, 1]
+        "precision": pa.float64(),  # share of caught messages that are spam, in [0, 1]
+        "threshold": pa.float64(),  # probability of spam, in [0, 1]
+    }
+)
+ROC_CURVE = pa.schema(  # reports/plots/roc.csv
+    {
+        "ham_lost": pa.float64(),  # false positive rate, in [0, 1]
+        "spam_caught": pa.float64(),  # recall, in [0, 1]
+        "threshold": pa.float64(),  # probability of spam; empty for the point (0, 0)
+    }
+)
+CALIBRATION_CURVE = pa.schema(  # reports/plots/calibration.csv: ten bins of equal mass
+    {
+        "probability": pa.float64(),  # mean predicted probability of spam in the bin
+        "spam_share": pa.float64(),  # share of spam in the bin, in [0, 1]
+        "rows": pa.int64(),  # messages in the bin
+    }
+)
+SCORE_HISTOGRAM = pa.schema(  # reports/plots/scores.csv: twenty bins of equal width
+    {
+        "probability": pa.float64(),  # centre of the bin
+        "ham": pa.int64(),  # messages
+        "spam": pa.int64(),  # messages
+    }
+)
+CONFUSION_PAIRS = pa.schema(  # reports/plots/confusion.csv: one row per test message
+    {
+        "predicted": pa.string(),  # ham or spam
+        "actual": pa.string(),  # ham or spam
+    }
+)
+
+# ---- registry, serving, monitoring
+
+SEEN_ROWS = pa.schema(  # seen.parquet in the MLflow model: rows of train and val
+    [_MESSAGE_ID, _CAMPAIGN_KEY]
+)
+SCORES = pa.schema(  # columns that `python -m pipeline score` adds to those of its input
+    [
+        _LABEL,  # ham or spam; null if refused
+        _PROBABILITY,  # null if refused
+        pa.field("threshold", pa.float64()),  # spam is at least this probability
+        pa.field("model_version", pa.string()),  # number of the registered version
+        pa.field("scored_at", pa.timestamp("us", tz="UTC")),
+        pa.field("refused", pa.string()),  # expectations that the text breaks, joined by ", "
+    ]
+)
+DISPUTED_LABELS = pa.schema(  # output of `python -m pipeline label-noise`: most disputed first
+    [
+        _MESSAGE_ID,
+        _TEXT,
+        _LABEL,
+        pa.field("suggested", pa.string()),  # the other label
+        pa.field("score", pa.float64()),  # P(label), in (0, 0.5), by a model without its campaign
+        _SOURCE,
+        _ROW,
+    ]
 )
