@@ -9,6 +9,7 @@ from pipeline.core.files import read_json
 from pipeline.core.hashing import combined_sha256
 from pipeline.core.params import read_params, read_yaml
 from pipeline.core.reports import Figure, write_report
+from pipeline.core.schemas import TRAINING_CURVES
 from pipeline.core.tables import read_parquet, write_csv
 from pipeline.models import checkpoints, keras_files
 from pipeline.models.batches import Rows
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
         keras_files.save(model, network)
         live.finish(combined_sha256(network))
 
-    write_csv(curves_path, list(Epoch.__annotations__), [tuple(vars(e).values()) for e in curves])
+    write_csv(curves_path, TRAINING_CURVES.names, [tuple(vars(e).values()) for e in curves])
     best = best_epoch(curves)
     verdict = (
         f"{params.model}: epoch {best.epoch} of {len(curves)} is the best, "

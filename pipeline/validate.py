@@ -13,7 +13,7 @@ from pipeline.core.cli import parse_paths, run_stage
 from pipeline.core.errors import PipelineError, join_column_names
 from pipeline.core.params import choose, read_params
 from pipeline.core.reports import Figure, write_report
-from pipeline.core.schemas import QUARANTINE, VALIDATED
+from pipeline.core.schemas import QUARANTINE, QUARANTINE_BY_MONTH, VALIDATED
 from pipeline.core.tables import read_csv, read_parquet, write_csv, write_parquet
 from pipeline.validation import data_docs, expectations, runner
 from pipeline.validation.expectations import EXPECTATIONS, PLACE, Params, Reviewed
@@ -165,7 +165,7 @@ def main(argv: list[str] | None = None) -> None:
     data_docs.write(pages, expectations.STEPS, findings.results)
     _write_table(quarantine, refused, QUARANTINE)
     write_report(report, findings.rows, figures(findings, len(refused)), verdict)
-    write_csv(months, ("month", "reason", "rows"), over_time(refused))
+    write_csv(months, QUARANTINE_BY_MONTH.names, over_time(refused))
     for line in problems(findings.warned, messages, quarantine):
         log.warning("warning: %s", line)
     if findings.broken:

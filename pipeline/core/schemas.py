@@ -41,8 +41,8 @@ QUARANTINE = pa.schema(  # data/review/quarantine.parquet
 )
 QUARANTINE_BY_MONTH = pa.schema(  # reports/quarantine.csv
     {
-        "month": pa.string(),  # of received_at, YYYY-MM; "undated" without one
-        "reason": pa.string(),  # name in EXPECTATIONS
+        "month": pa.string(),  # YYYY-MM of received_at, else of a date in the file name; or undated
+        "reason": pa.string(),  # name in EXPECTATIONS; none if nothing is in quarantine
         "rows": pa.int64(),  # rows with this reason; a row may have several
     }
 )

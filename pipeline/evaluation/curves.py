@@ -5,9 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.core.files import atomic_path
+from pipeline.core.schemas import (
+    CALIBRATION_CURVE,
+    CONFUSION_PAIRS,
+    PRECISION_RECALL_CURVE,
+    ROC_CURVE,
+    SCORE_HISTOGRAM,
+)
 from pipeline.core.tables import write_csv
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Scored, Scores
@@ -66,22 +74,22 @@ Table = tuple[tuple[str, ...], list[Any]]  # column names, rows
 
 
 def _curve_table(
-    names: tuple[str, ...], curve: Callable[[Scored], list[Any]]
+    schema: pa.Schema, curve: Callable[[Scored], list[Any]]
 ) -> Callable[[Scored], Table]:
-    return lambda scored: (names, curve(scored))
+    return lambda scored: (tuple(schema.names), curve(scored))
 
 
 def confusion(scored: Scored) -> Table:
     """One row a message: what it is, what it was called."""
     called = np.where(scored.y_pred, "spam", "ham"), np.where(scored.y_true, "spam", "ham")
-    return ("predicted", "actual"), list(zip(*called, strict=True))
+    return tuple(CONFUSION_PAIRS.names), list(zip(*called, strict=True))
 
 
 PLOTS: dict[str, Callable[[Scored], Table]] = {
-    "precision_recall": _curve_table(("recall", "precision", "threshold"), precision_recall),
-    "roc": _curve_table(("ham_lost", "spam_caught", "threshold"), roc),
-    "calibration": _curve_table(("probability", "spam_share", "rows"), metrics.reliability),
-    "scores": _curve_table(("probability", "ham", "spam"), histogram),
+    "precision_recall": _curve_table(PRECISION_RECALL_CURVE, precision_recall),
+    "roc": _curve_table(ROC_CURVE, roc),
+    "calibration": _curve_table(CALIBRATION_CURVE, metrics.reliability),
+    "scores": _curve_table(SCORE_HISTOGRAM, histogram),
     "confusion": confusion,
 }
 

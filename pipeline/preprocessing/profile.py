@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.core.reports import Figure
+from pipeline.core.schemas import LENGTHS, SCRIPTS, TERMS
 from pipeline.preprocessing import near_duplicates, normalize
 
 Counts = NDArray[np.int64]
@@ -196,18 +197,18 @@ def tables(
     """`lengths`, `scripts` and `terms` (of the first set's classes), as small tables for plots."""
     return {
         "lengths": (
-            ("split", "percentile", "characters", "tokens"),
+            ("split", *LENGTHS.names),
             _lengths(found, token_counts or {}),
         ),
         "scripts": (
-            ("split", "script", "share"),
+            ("split", *SCRIPTS.names),
             [
                 (name, script, share)
                 for name in found.names
                 for script, share in script_shares(found, found.rows(name)).items()
             ],
         ),
-        "terms": (("label", "term", "log_odds", "spam", "ham"), _terms(found)),
+        "terms": (("label", *TERMS.names), _terms(found)),
     }
 
 

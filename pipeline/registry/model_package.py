@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.core.dvc_cache import file_md5
 from pipeline.core.hashing import combined_sha256
+from pipeline.core.schemas import SEEN_ROWS
 from pipeline.core.tables import read_parquet, write_parquet
 from pipeline.registry import versions
 from pipeline.registry.versions import ModelFiles
@@ -29,7 +30,6 @@ REQUIREMENTS = (
     "pandas",
     "numpy",
 )  # all that served_model.py imports
-SEEN = ["message_id", "campaign_key"]  # columns of what a version says that it saw
 LEARNED = ["train", "val"]  # the splits that it was trained, stopped and calibrated on
 
 
@@ -76,12 +76,12 @@ class Package:
     def files(self) -> ModelFiles:
         """The parts of the MLflow model, with an example and its answer."""
         seen = self.folder / "seen.parquet"
-        rows = read_parquet(self.splits, [*SEEN, "split", "left_out"])
+        rows = read_parquet(self.splits, [*SEEN_ROWS.names, "split", "left_out"])
         used = pc.and_(
             pc.is_in(rows["split"], pa.array(LEARNED, rows["split"].type)),
             pc.invert(rows["left_out"]),
         )
-        write_parquet(seen, rows.filter(used).select(SEEN).to_batches(), rows.select(SEEN).schema)
+        write_parquet(seen, rows.filter(used).select(SEEN_ROWS.names).to_batches(), SEEN_ROWS)
         pins = [f"{package}=={installed(package)}" for package in REQUIREMENTS]
         example, answer = pd.DataFrame({"text": versions.EXAMPLES}), self.answers(versions.EXAMPLES)
         return ModelFiles(self.tokenizer, self._saved, self.decision, seen, pins, example, answer)

@@ -15,6 +15,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_json
 from pipeline.core.params import choose
 from pipeline.core.reports import DECIMALS, Figure, round_figures
+from pipeline.core.schemas import SEEN_ROWS
 from pipeline.core.tables import read_parquet
 from pipeline.evaluation import champion_challenger
 from pipeline.evaluation.champion_challenger import Outcome
@@ -22,7 +23,7 @@ from pipeline.evaluation.metrics import Scored
 from pipeline.preprocessing import time_windows
 from pipeline.registry import ledger, parity, versions
 from pipeline.registry.ledger import PROMOTIONS, ROLLED_BACK, TAG, Entry
-from pipeline.registry.model_package import SEEN, Package
+from pipeline.registry.model_package import Package
 from pipeline.registry.parity import Unscorable
 from pipeline.registry.versions import CHALLENGER, Version
 from pipeline.tracking import run_contents, runs
@@ -172,7 +173,7 @@ def duel_with(holder: Version, case: Case) -> Outcome:
 def seen_by(folder: Path) -> pd.DataFrame:
     """message_id and campaign_key of what a version has seen, from its MLflow model. Raises: Unscorable."""
     try:
-        return read_parquet(folder / "artifacts" / "seen.parquet", SEEN).to_pandas()
+        return read_parquet(folder / "artifacts" / "seen.parquet", SEEN_ROWS.names).to_pandas()
     except PipelineError:
         raise Unscorable("it does not say what it has seen") from None
 

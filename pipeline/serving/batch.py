@@ -18,9 +18,9 @@ from tqdm import tqdm
 from pipeline.core.errors import PipelineError
 from pipeline.core.hashing import file_sha256
 from pipeline.core.params import read_params
+from pipeline.core.schemas import SCORES
 from pipeline.registry import versions
 from pipeline.serving.file_formats import (
-    ADDED,
     BATCH,
     STANDARD,
     Tables,
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 def scored(
     tables: Iterable[pd.DataFrame], text: str, model: Any, version: str, params: expectations.Params
 ) -> Tables:
-    """Each table with its own columns, and ADDED: what the `scoring` suite refuses gets no label."""
+    """Each table with its own columns, and SCORES: what the `scoring` suite refuses gets no label."""
     for table in tables:
         texts = _texts(table[text])
         refused = runner.refusals(texts, params)
@@ -196,7 +196,7 @@ def label_file(
         with _interruptible(output, _readable_again(arguments.input)):
             done = parquet_rows(output)
             answers = scored(after(tables, done), arguments.text, model, version, params)
-            answers = alike(answers, [*columns, *ADDED]) if form.alike else answers
+            answers = alike(answers, [*columns, *SCORES.names]) if form.alike else answers
             write_parts(output, _counted(answers, done))
             finish(output, form.join)
 

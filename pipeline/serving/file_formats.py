@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import PipelineError, join_column_names
 from pipeline.core.params import choose
+from pipeline.core.schemas import SCORES
 from pipeline.core.tables import iter_csv_rows
 from pipeline.serving import resumable
 
 BATCH = 4_096  # messages that are in memory at once, and that an interruption may cost
-ADDED = ("label", "probability", "threshold", "model_version", "scored_at", "refused")
 STANDARD = "-"  # standard input, a message a line; standard output, a JSON object a line
 
 Tables = Iterator[pd.DataFrame]
@@ -181,7 +181,7 @@ def read(name: str, text: str) -> Tables:
                 raise UnfitError(
                     f"{name}: no column {text!r} among {join_column_names(table)}; name it with --text"
                 )
-            if taken := [column for column in ADDED if column in table]:
+            if taken := [column for column in SCORES.names if column in table]:
                 raise UnfitError(f"{name}: has a column {taken[0]!r} already; rename it")
             yield table
     except OSError as error:

@@ -17,14 +17,11 @@ from tqdm import tqdm
 from pipeline.core.errors import PipelineError, join_column_names, redact_credentials
 from pipeline.core.files import atomic_path
 from pipeline.core.hashing import file_sha256
-from pipeline.core.schemas import FEEDBACK_SOURCE, MESSAGES
+from pipeline.core.schemas import EXTRACT, FEEDBACK_SOURCE
 from pipeline.core.tables import read_parquet, write_parquet
 from pipeline.sources import download, readers
 
 CHUNK = 10_000  # rows that are in memory at once
-EXTRACT = pa.schema(
-    {"text": pa.string(), "label": pa.string(), "received_at": MESSAGES.field("received_at").type}
-)
 SINCE = datetime(1970, 1, 1, tzinfo=UTC)  # where an incremental query starts
 MEND = "see to the database, and to url and query in data/sources.yaml"
 BACK = "`git checkout` or `dvc checkout` brings it back, or fetch with --update"

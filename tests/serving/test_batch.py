@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.schemas import SCORES
 from pipeline.registry import versions
 from pipeline.serving import batch as batch_
 from pipeline.serving import file_formats, resumable
@@ -143,7 +144,7 @@ def test_every_format_goes_into_every_other(tmp_path, run, monkeypatch, given, w
             for r in found
         ]
     assert found == WHOLE
-    assert list(found[0]) == ["id", "text", *file_formats.ADDED]
+    assert list(found[0]) == ["id", "text", *SCORES.names]
     assert files(tmp_path) == [f"in{given}", f"out{wanted}"]
 
 
@@ -200,7 +201,7 @@ def test_a_parquet_file_keeps_its_types(tmp_path, run, model):
     pq.write_table(given, tmp_path / "in.parquet")
     run("in.parquet", "out.parquet")
     out = pq.read_table(tmp_path / "out.parquet")
-    assert out.schema.names == [*columns, *file_formats.ADDED]
+    assert out.schema.names == [*columns, *SCORES.names]
     for name in ("text", "id", "at", "tags", "none"):
         assert out[name].to_pylist() == given[name].to_pylist()
         assert out.schema.field(name).type == given.schema.field(name).type
@@ -317,12 +318,12 @@ def test_nothing_in_is_nothing_out_under_a_header(tmp_path, run, given, content,
         assert (tmp_path / "out.jsonl").read_bytes() == b""
     elif wanted == ".parquet":
         out = pq.read_table(tmp_path / "out.parquet")
-        assert (out.num_rows, out.schema.names) == (0, [*came, *file_formats.ADDED])
+        assert (out.num_rows, out.schema.names) == (0, [*came, *SCORES.names])
         assert out.schema.field("scored_at").type == pa.timestamp("us", "UTC")
     else:
         mark = "," if wanted == ".csv" else "\t"
         assert (tmp_path / f"out{wanted}").read_text() == mark.join(
-            [*came, *file_formats.ADDED]
+            [*came, *SCORES.names]
         ) + "\n"
 
 
