@@ -1,4 +1,4 @@
-"""What GitHub is told: a step's outputs, a job's summary, pull requests and issues."""
+"""Talks to GitHub: outputs of a step, the summary of a job, pull requests and issues."""
 
 import json
 import logging
@@ -15,16 +15,19 @@ from pipeline.core.errors import PipelineError, redact_credentials
 
 log = logging.getLogger(__name__)
 
-LABEL = "retrain"  # of all that is opened here
+LABEL = "retrain"  # of every pull request and issue that is opened here
 
 
-def output(name: str, value: str) -> None:
-    """An output of the step, where one is running."""
+# ---- the running job
+
+
+def write_output(name: str, value: str) -> None:
+    """Sets an output of the running step, on one line. Does nothing outside GitHub Actions."""
     _append("GITHUB_OUTPUT", f"{name}={' '.join(value.split())}\n")
 
 
-def summary(markdown: str) -> None:
-    """A paragraph of the job's page, where one is running."""
+def write_summary(markdown: str) -> None:
+    """Adds a paragraph to the page of the running job. Does nothing outside GitHub Actions."""
     _append("GITHUB_STEP_SUMMARY", f"{markdown}\n\n")
 
 
@@ -34,82 +37,92 @@ def _append(variable: str, text: str) -> None:
             file.write(redact_credentials(text))
 
 
-def raw(commit: str, path: str) -> str:
-    """The address of a file of a commit, as pictures in a pull request need it; the path outside GitHub."""
-    server, repository = os.environ.get("GITHUB_SERVER_URL"), os.environ.get("GITHUB_REPOSITORY")
-    return f"{server}/{repository}/raw/{commit}/{path}" if server and repository else path
+def raw_url(commit: str, path: str) -> str:
+    """The address of a file in a commit, for images in a pull request; the path outside GitHub."""
+    repository = _repository_url()
+    return f"{repository}/raw/{commit}/{path}" if repository else path
 
 
-def run() -> str:
-    """The address of the job that is running, where its artifacts are; empty outside GitHub."""
-    names = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")
-    server, repository, number = (os.environ.get(name) for name in names)
-    return f"{server}/{repository}/actions/runs/{number}" if number else ""
+def job_url() -> str:
+    """The address of the running job, which lists its artifacts; empty outside GitHub."""
+    repository, run_id = _repository_url(), os.environ.get("GITHUB_RUN_ID")
+    return f"{repository}/actions/runs/{run_id}" if repository and run_id else ""
 
 
-def there() -> bool:
-    """Whether pull requests and issues can be opened from here."""
+def _repository_url() -> str:
+    server = os.environ.get("GITHUB_SERVER_URL")
+    repository = os.environ.get("GITHUB_REPOSITORY")
+    return f"{server}/{repository}" if server and repository else ""
+
+
+# ---- pull requests and issues
+
+
+def is_available() -> bool:
+    """Whether pull requests and issues can be opened: `gh` and GH_TOKEN are there."""
     return bool(shutil.which("gh") and os.environ.get("GH_TOKEN"))
 
 
 @dataclass(frozen=True)
 class PullRequest:
-    """One that was opened once, whatever has become of it."""
+    """A pull request; `open` is false once it is merged or closed."""
 
     number: int
     branch: str
     open: bool
 
 
-def pull_requests() -> list[PullRequest]:
-    """All of this repository's own branches, by whomever, the newest first. Raises: PipelineError."""
+def list_pull_requests() -> list[PullRequest]:
+    """All pull requests for own branches, the newest first. Raises: PipelineError."""
     fields = "number,headRefName,state,isCrossRepository"
-    told = json.loads(_gh("pr", "list", "--state", "all", "--limit", "1000", "--json", fields))
-    ours = (one for one in told if not one["isCrossRepository"])
-    return [PullRequest(one["number"], one["headRefName"], one["state"] == "OPEN") for one in ours]
+    listed = json.loads(_gh("pr", "list", "--state", "all", "--limit", "1000", "--json", fields))
+    return [
+        PullRequest(request["number"], request["headRefName"], request["state"] == "OPEN")
+        for request in listed
+        if not request["isCrossRepository"]
+    ]
 
 
-def pull_request(branch: str, base: str, title: str, body: str) -> None:
+def open_pull_request(branch: str, base: str, title: str, body: str) -> None:
     """Opens a pull request for the branch. Raises: PipelineError."""
-    _label()
-    with _file(body) as path:
-        wanted = ("--title", title, "--body-file", path, "--label", LABEL)
-        _gh("pr", "create", "--head", branch, "--base", base, *wanted)
+    _create_label()
+    with _body_file(body) as path:
+        content = ("--title", title, "--body-file", path, "--label", LABEL)
+        _gh("pr", "create", "--head", branch, "--base", base, *content)
 
 
-def close_pull_request(number: int, why: str) -> None:
-    """Closes it with a comment. Raises: PipelineError."""
-    _gh("pr", "close", str(number), "--comment", why)
+def close_pull_request(number: int, reason: str) -> None:
+    """Closes a pull request with a comment. Raises: PipelineError."""
+    _gh("pr", "close", str(number), "--comment", reason)
 
 
-def issue(title: str, body: str) -> None:
-    """Opens an issue, or says it below the one of this title that is open; in a fork issues may be off.
+def open_issue(title: str, body: str) -> None:
+    """Opens an issue, or adds a comment to the open issue with this title.
 
-    Raises: PipelineError.
+    Logs a warning where issues are disabled, as in most forks. Raises: PipelineError.
     """
     try:
         listed = _gh("issue", "list", "--state", "open", "--label", LABEL, "--json", "number,title")
     except PipelineError as error:
         if "has disabled issues" not in str(error):
             raise
-        log.warning("warning: issues are off in this repository, so nobody is told: %s", title)
+        log.warning("warning: issues are disabled in this repository; not reported: %s", title)
         return
-    known = json.loads(listed)
-    number = next((str(one["number"]) for one in known if one["title"] == title), None)
-    with _file(body) as path:
-        if number:
-            _gh("issue", "comment", number, "--body-file", path)
+    numbers = {issue["title"]: str(issue["number"]) for issue in json.loads(listed)}
+    with _body_file(body) as path:
+        if title in numbers:
+            _gh("issue", "comment", numbers[title], "--body-file", path)
             return
-        _label()
+        _create_label()
         _gh("issue", "create", "--title", title, "--body-file", path, "--label", LABEL)
 
 
-def _label() -> None:
+def _create_label() -> None:
     _gh("label", "create", LABEL, "--force")
 
 
 @contextmanager
-def _file(body: str) -> Iterator[str]:
+def _body_file(body: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "body.md"
         path.write_text(redact_credentials(body), encoding="utf-8")
@@ -117,10 +130,10 @@ def _file(body: str) -> Iterator[str]:
 
 
 def _gh(*arguments: str) -> str:
-    done = subprocess.run(["gh", *arguments], capture_output=True, text=True)
-    if done.returncode:
-        said = " ".join(done.stderr.split())[-300:]
+    process = subprocess.run(["gh", *arguments], capture_output=True, text=True)
+    if process.returncode:
+        problem = " ".join(process.stderr.split())[-300:]
         raise PipelineError(
-            f"gh {' '.join(arguments[:2])}: {said}; see the job's permissions and token"
+            f"gh {' '.join(arguments[:2])}: {problem}; check the token and the job's permissions"
         )
-    return done.stdout
+    return process.stdout

@@ -1,4 +1,4 @@
-"""What earlier retraining runs left in Git."""
+"""Reads from Git what earlier retraining runs left there, and what has changed since."""
 
 import logging
 import os
@@ -23,126 +23,58 @@ from pipeline.tracking import runs
 
 log = logging.getLogger(__name__)
 
-VALIDATED = Path("data/validated/messages.parquet")
-SPLITS = Path("data/vectorized/splits.parquet")
-LOCK = Path("dvc.lock")
-INBOX = "data/inbox"
-MADE = (
+MESSAGES_FILE = Path("data/validated/messages.parquet")
+SPLITS_FILE = Path("data/vectorized/splits.parquet")
+DVC_LOCK = Path("dvc.lock")
+INBOX_FOLDER = "data/inbox"
+RETRAINING_OUTPUTS = (  # what a retraining commits besides the ledger
     "dvc.lock",
     "reports",
     "data/sources.lock.json",
-    INBOX,
+    INBOX_FOLDER,
     "data/inbox.dvc",
-)  # besides the ledger
-MARK = "Retrained-at"  # the trailer of what retraining leaves, which a squash keeps: a time, and a commit
-NOBODY = pd.Series([], dtype="str")  # no message_id
-JUDGED = ("ingest", "validate", "vectorize", "train", "evaluate")  # stages that a model depends on
+)
+TRAILER = "Retrained-at"  # in the commit of a retraining: its time, and the commit it started from
+MODEL_STAGES = ("ingest", "validate", "vectorize", "train", "evaluate")  # a model depends on these
+NO_IDS = pd.Series([], dtype="str")
 
 
-def known_ids(splits: str) -> "pd.Series[Any]":
-    """message_id of all that a model was made of and judged by; splits: its file's MD5. Raises: Gone."""
-    with restored_files({"splits.parquet": splits}) as folder:
-        return read_parquet(folder / "splits.parquet", ["message_id"]).to_pandas()["message_id"]
+# ---- changes
 
 
-def changed(commit: str) -> list[str]:
-    """Code and params that a model depends on and that are others than at that commit."""
-    stages = read_yaml(DVC_FILE)["stages"]
-    code = sorted(
-        {path for name in JUDGED for path in stages[name]["deps"] if path.endswith(".py")}
-    )
-    if (before := at(commit, PARAMS_FILE)) is None:
+def changed_since(commit: str) -> list[str]:
+    """Code files and params keys that a model depends on and that differ from a commit.
+
+    Code is every dependency of the MODEL_STAGES in dvc.yaml under pipeline/, a file or a folder.
+    """
+    params_before = file_at_commit(commit, PARAMS_FILE)
+    if params_before is None:
         log.warning(
-            "retrain: commit %s is not in this clone: no word about changes", commit[:8] or "?"
+            "retrain: commit %s is not in this clone: changes since then are unknown",
+            commit[:8] or "?",
         )
         return []
-    old, now = ({name: params.get(name, {}) for name in JUDGED} for params in (before, read_yaml()))
-    flat = runs.flatten_params(old), runs.flatten_params(now)
-    keys = [key for key in sorted(flat[0] | flat[1]) if flat[0].get(key) != flat[1].get(key)]
-    return [*(try_git("diff", "--name-only", commit, "--", *code) or "").split(), *keys]
+    code = (*code_dependencies(), ":(exclude)*.md")
+    files = (try_git("diff", "--name-only", commit, "--", *code) or "").split()
+    return [*files, *_different_keys(params_before, read_yaml())]
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A retraining that has been, as the commit that it left on some branch tells of it."""
-
-    time: datetime
-    commit: str  # that it left
-    source: str  # that it started from
-
-    @property
-    def lock(self) -> dict[str, Any]:
-        return at(self.commit, LOCK) or {}
-
-    @cached_property
-    def changed(self) -> list[str]:
-        """Code and params that are others than its own."""
-        return changed(self.source)
-
-    @property
-    def same(self) -> bool:
-        """Whether it had the data, code and params of now."""
-        before, now = (_md5(lock, VALIDATED) for lock in (self.lock, read_yaml(LOCK)))
-        return before is not None and before == now and not self.changed
-
-    def known_ids(self) -> "pd.Series[Any]":
-        """message_id of all that it was about; none where its files are nowhere any more."""
-        try:
-            splits = _md5(self.lock, SPLITS)
-            return known_ids(splits) if splits else NOBODY
-        except NotCachedError:
-            return NOBODY
+def code_dependencies() -> list[str]:
+    """The files and folders of code in the dependencies of the MODEL_STAGES, from dvc.yaml."""
+    stages = read_yaml(DVC_FILE)["stages"]
+    paths = {path for name in MODEL_STAGES for path in stages[name]["deps"]}
+    return sorted(path for path in paths if path.startswith("pipeline/"))
 
 
-def _md5(lock: dict[str, Any], path: Path) -> str | None:
-    """The hash of an output, where the lock has it."""
-    outs = [out for one in lock.get("stages", {}).values() for out in one.get("outs", [])]
-    return next((str(out["md5"]) for out in outs if out["path"] == str(path)), None)
+def _different_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The dotted keys of the MODEL_STAGES' params that differ."""
+    old = runs.flatten_params({name: before.get(name, {}) for name in MODEL_STAGES})
+    new = runs.flatten_params({name: now.get(name, {}) for name in MODEL_STAGES})
+    return [key for key in sorted(old | new) if old.get(key) != new.get(key)]
 
 
-def past_runs() -> list[Run]:
-    """The retrainings that have left a commit on any branch, the newest last; a copy of one is no second."""
-    shown = f"%H %(trailers:key={MARK},valueonly,separator=%x20)"
-    found = {}
-    for line in (try_git("log", "--all", f"--format={shown}") or "").splitlines():
-        commit, *words = line.split()
-        with suppress(ValueError):  # a commit without the trailer, or with another one
-            time, source = words
-            found[datetime.fromisoformat(time).astimezone(UTC)] = commit, source
-    return [Run(time, *commits) for time, commits in sorted(found.items())]
-
-
-def trailer() -> str:
-    """The trailer for the run of now, as `runs` reads it."""
-    return f"{MARK}: {ledger.clock():%Y-%m-%dT%H:%M:%SZ} {(try_git('rev-parse', 'HEAD') or '').strip()}"
-
-
-def default_branch() -> str:
-    """Origin's, where proposals go; else the one that this clone is on. Raises: PipelineError."""
-    names = (try_git("symbolic-ref", "--short", name) for name in ("refs/remotes/origin/HEAD", "HEAD"))
-    told = next(filter(None, [os.environ.get("GITHUB_REF_NAME"), *names]), None)
-    if told is None:
-        raise PipelineError(
-            "retrain: this clone is on no branch; `git switch` to the one where proposals go"
-        )
-    return told.strip().removeprefix("origin/")
-
-
-def see_that_it_is_published(base: str) -> None:
-    """Raises: PipelineError, where origin's `base` lacks what a retraining here would come from."""
-    if try_git("merge-base", "--is-ancestor", "HEAD", f"origin/{base}") is None:
-        raise PipelineError(
-            f"retrain: origin's {base} lacks commits that are here; push them, and run it again"
-        )
-    others = [f":(exclude){path}" for path in (*MADE, LEDGER)]
-    if mine := try_git("diff", "--name-only", "HEAD", "--", ".", *others):
-        raise PipelineError(
-            f"retrain: {mine.split()[0]}: not as in the last commit; commit it, and run it again"
-        )
-
-
-def at(commit: str, path: Path) -> dict[str, Any] | None:
-    """A file of a commit; None where this clone has no such commit or file."""
+def file_at_commit(commit: str, path: Path) -> dict[str, Any] | None:
+    """The content of a YAML or JSON file in a commit; None if the commit or file is not here."""
     content = try_git("show", f"{commit}:{path}") if commit else None
     if content is None:
         return None
@@ -150,3 +82,116 @@ def at(commit: str, path: Path) -> dict[str, Any] | None:
         copy = Path(folder) / path.name
         copy.write_text(content, encoding="utf-8")
         return read_yaml(copy)
+
+
+# ---- past runs
+
+
+@dataclass(frozen=True, eq=False)
+class PastRun:
+    """A finished retraining, known by the commit that it left on some branch."""
+
+    time: datetime  # UTC
+    commit: str  # the commit that it left
+    source: str  # the commit that it started from
+
+    @property
+    def lock(self) -> dict[str, Any]:
+        """Its dvc.lock."""
+        return file_at_commit(self.commit, DVC_LOCK) or {}
+
+    @cached_property
+    def changed(self) -> list[str]:
+        """Code files and params keys that differ from its own."""
+        return changed_since(self.source)
+
+    @property
+    def same_inputs(self) -> bool:
+        """Whether it had today's data, code and params."""
+        before = locked_md5(self.lock, MESSAGES_FILE)
+        return before is not None and before == _current_messages_md5() and not self.changed
+
+    def seen_ids(self) -> "pd.Series[Any]":
+        """message_id of all its messages; none if its files are lost."""
+        try:
+            md5 = locked_md5(self.lock, SPLITS_FILE)
+            return seen_ids(md5) if md5 else NO_IDS
+        except NotCachedError:
+            return NO_IDS
+
+
+def seen_ids(splits_md5: str) -> "pd.Series[Any]":
+    """message_id of all messages that a model was trained or evaluated on.
+
+    Args:
+        splits_md5: the MD5 of the model's splits.parquet, as in dvc.lock.
+
+    Raises: NotCachedError.
+    """
+    with restored_files({"splits.parquet": splits_md5}) as folder:
+        return read_parquet(folder / "splits.parquet", ["message_id"]).to_pandas()["message_id"]
+
+
+def locked_md5(lock: dict[str, Any], path: Path) -> str | None:
+    """The MD5 of an output in a dvc.lock; None if it is not there."""
+    for stage in lock.get("stages", {}).values():
+        for out in stage.get("outs", []):
+            if out["path"] == str(path):
+                return str(out["md5"])
+    return None
+
+
+def _current_messages_md5() -> str | None:
+    return locked_md5(read_yaml(DVC_LOCK), MESSAGES_FILE)
+
+
+def past_runs() -> list[PastRun]:
+    """The retrainings that left a commit on any branch, the newest last, each once."""
+    line_format = f"%H %(trailers:key={TRAILER},valueonly,separator=%x20)"
+    runs_by_time = {}
+    for line in (try_git("log", "--all", f"--format={line_format}") or "").splitlines():
+        commit, *words = line.split()
+        with suppress(ValueError):  # a commit without the trailer, or with another one
+            time, source = words
+            runs_by_time[datetime.fromisoformat(time).astimezone(UTC)] = commit, source
+    return [PastRun(time, *commits) for time, commits in sorted(runs_by_time.items())]
+
+
+def trailer_line() -> str:
+    """The trailer for the commit of this run, as `past_runs` reads it."""
+    head = (try_git("rev-parse", "HEAD") or "").strip()
+    return f"{TRAILER}: {ledger.utc_now():%Y-%m-%dT%H:%M:%SZ} {head}"
+
+
+# ---- the branch that proposals go to
+
+
+def default_branch() -> str:
+    """The branch that proposals go to: GitHub's, else origin's, else this clone's.
+
+    Raises: PipelineError.
+    """
+    names = [
+        os.environ.get("GITHUB_REF_NAME"),
+        try_git("symbolic-ref", "--short", "refs/remotes/origin/HEAD"),
+        try_git("symbolic-ref", "--short", "HEAD"),
+    ]
+    for name in filter(None, names):
+        return name.strip().removeprefix("origin/")
+    raise PipelineError(
+        "retrain: this clone is on no branch; `git switch` to the branch that proposals go to"
+    )
+
+
+def require_published(base: str) -> None:
+    """Raises: PipelineError, if a retraining here would use commits or files unknown to origin."""
+    if try_git("merge-base", "--is-ancestor", "HEAD", f"origin/{base}") is None:
+        raise PipelineError(
+            f"retrain: origin's {base} lacks commits of this clone; push them, then run it again"
+        )
+    outputs = [f":(exclude){path}" for path in (*RETRAINING_OUTPUTS, LEDGER)]
+    if changed := try_git("diff", "--name-only", "HEAD", "--", ".", *outputs):
+        path = changed.split()[0]
+        raise PipelineError(
+            f"retrain: {path}: differs from the last commit; commit it, then run it again"
+        )

@@ -1,289 +1,239 @@
-"""Brings to a person what `python -m pipeline retrain` has left, by its report.
+"""Publishes the result of `retrain`: a branch, a pull request, or an issue.
 
-A retraining becomes a commit on a branch of its own, and a winner a pull request with figures and pictures,
-also later where it could not be opened at once; `retrain.auto_merge` puts a winner on the default branch
-itself. Data that the guard refused, or that looks tampered with, becomes an issue.
+Every retraining becomes a commit on its own branch. A winner gets a pull request with figures and
+plots; with `retrain.auto_merge: true` it is merged into the default branch instead. If validation
+refused the data, or new labels look tampered with, an issue is opened.
 """
 
-import argparse
 import logging
-import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from pipeline.core.cli import stage_lock
-from pipeline.core.dvc_cache import run_dvc
+from pipeline.core.cli import argument_parser, stage_lock
 from pipeline.core.errors import redact_credentials
 from pipeline.core.files import read_json, write_text
 from pipeline.core.git import run_git, try_git
-from pipeline.core.params import DVC_FILE, read_params, read_yaml
+from pipeline.core.params import read_params
 from pipeline.registry import ledger, recovery
-from pipeline.registry.ledger import Entry
-from pipeline.retraining import github, history
-from pipeline.retraining.history import INBOX, MADE, MARK
-from pipeline.retraining.retrain import ACTIONS, REFUSED, REPORT, REVIEWED
+from pipeline.registry.ledger import LedgerEntry
+from pipeline.retraining import github, history, proposal_text
+from pipeline.retraining.retrain import ACTIONS, REFUSED_FILE, REGISTER_REPORT, REPORT
 from pipeline.retraining.triggers import Params
-from pipeline.tracking import plots
 
 log = logging.getLogger(__name__)
 
-REGISTERED = Path("reports/register.json")
-PICTURES = Path("reports/retrain")
-SHOWN = (
-    "precision_recall",
-    "roc",
-    "calibration",
-)  # of the plots in dvc.yaml: the champion's and the challenger's
-BRANCHES = "retrain"  # the folder of all branches of proposals
-TRIES = 3  # of a push that lost a race
-
-
-# ---- what a person sees
-
-
-def pictures(definitions: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """The plots of SHOWN before and after, as PNG."""
-    with tempfile.TemporaryDirectory() as folder:
-        both: list[Mapping[str, Mapping[str, Any]]] = [
-            {name: _before_and_after(entry, Path(folder) / name)}
-            for one in definitions
-            for name, entry in one.items()
-            if name in SHOWN
-        ]
-        drawn = plots.render_plots(both)
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    for name, figure in drawn.items():
-        figure.savefig(PICTURES / f"{name}.png", dpi=80)
-    return [PICTURES / f"{name}.png" for name in drawn]
-
-
-def _before_and_after(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The entry of dvc.yaml with our file as the last commit has it and as it is now."""
-    ours, column = next(iter(entry["y"].items()))
-    folder.mkdir()
-    files = {"before": try_git("show", f"HEAD:{ours}"), "now": Path(ours).read_text(encoding="utf-8")}
-    there = {
-        folder / f"{name}.csv": content for name, content in files.items() if content is not None
-    }
-    for path, content in there.items():
-        path.write_text(content, encoding="utf-8")
-    x = entry["x"][ours]
-    return {
-        **entry,
-        "x": {str(path): x for path in there},
-        "y": {str(path): column for path in there},
-    }
-
-
-def words(verdict: str, winner: Entry | None, champion: Entry | None) -> str:
-    """The pull request's text, without its pictures."""
-    why = read_json(REPORT)["verdict"]
-    offer = (
-        f"Merging this makes version {winner.version} the champion. Closing it changes nothing."
-        if winner
-        else "The champion stays. There is nothing to merge."
-    )
-    tables = (
-        difference("metrics", "HEAD"),
-        difference("params", champion.commit if champion else "HEAD"),
-    )
-    return "\n\n".join([f"**{verdict}**", *filter(None, [why, offer, *tables])])
-
-
-def difference(kind: str, since: str) -> str:
-    """What DVC says has changed since that commit, in Markdown; empty where nothing has."""
-    head, *rows = run_dvc(kind, "diff", "--md", "--no-path", since).stdout.strip().splitlines() or [""]
-    head = re.sub(
-        r"[^|]+\| *workspace ", " before | now ", head
-    )  # where it has a commit, and the files here
-    return "\n".join([head, *rows]) if len(rows) > 1 else ""
+EXAMPLE = "python -m pipeline propose"
+BRANCH_FOLDER = "retrain"  # every proposal is a branch in it
+PUSH_ATTEMPTS = 3  # when others push at the same time
 
 
 # ---- the commit
 
 
-def winner_of(verdict: str, entries: Sequence[Entry]) -> Entry | None:
-    """The line that register made with this verdict, and that is not merged yet."""
-    told = ledger.merged()
-    added = (entry for entry in entries if entry not in told)
-    return next((entry for entry in added if entry.told == verdict), None)
+def find_winner(verdict: str, entries: Sequence[LedgerEntry]) -> LedgerEntry | None:
+    """The entry with this verdict of register, if it is not merged yet."""
+    merged = ledger.merged_entries()
+    for entry in entries:
+        if entry not in merged and entry.verdict_text == verdict:
+            return entry
+    return None
 
 
-def tree_of(entries: Sequence[Entry]) -> str:
-    """The last commit's tree, with what a retraining makes and with this ledger; files here stay as they are.
+def write_tree(entries: Sequence[LedgerEntry]) -> str:
+    """Writes a Git tree: the last commit, a retraining's outputs, and a ledger of these entries.
 
-    Raises: PipelineError.
+    The files and the index of this clone stay as they are. Raises: PipelineError.
     """
-    there = [
-        path
-        for path in MADE
-        if Path(path).exists() and try_git("check-ignore", "--quiet", path) is None
-    ]
-    if set((try_git("ls-files", INBOX) or "").split()) <= {f"{INBOX}/.gitkeep"}:
-        there = [
-            path for path in there if path != INBOX
-        ]  # no message goes to a Git that has none yet
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": f"{folder}/index"}
         run_git("read-tree", "HEAD", **index)
-        run_git("add", "--all", "--", *there, **index)
+        run_git("add", "--all", "--", *_paths_to_commit(), **index)
         if entries:
             copy = Path(folder) / ledger.LEDGER.name
-            write_text(copy, ledger.text(entries))
+            write_text(copy, ledger.ledger_text(entries))
             blob = run_git("hash-object", "-w", str(copy)).strip()
-            run_git(
-                "update-index", "--add", "--cacheinfo", f"100644,{blob},{ledger.LEDGER}", **index
-            )
+            added = f"100644,{blob},{ledger.LEDGER}"
+            run_git("update-index", "--add", "--cacheinfo", added, **index)
         return run_git("write-tree", **index).strip()
 
 
-def commit(tree: str, parent: str, message: str) -> str:
-    """A commit, on no branch; its hash. Raises: PipelineError."""
-    return run_git(
-        "commit-tree", tree, "-p", parent, "-m", redact_credentials(message)
-    ).strip()
+def _paths_to_commit() -> list[str]:
+    """The outputs of a retraining that exist and are not ignored by Git.
 
-
-def merge(made: str, winner: Entry, branch: str) -> bool:
-    """Puts a winner's commit on that branch at origin.
-
-    False where what came meanwhile cannot be joined with it, or has another champion than it was judged by.
+    Messages are committed only if the Git repository has messages already.
     """
-    message = run_git("log", "-1", "--format=%B", made).strip()
-    for _ in range(TRIES):
-        if not _next(winner, ledger.at(f"origin/{branch}")):
+    inbox = history.INBOX_FOLDER
+    tracked = set((try_git("ls-files", inbox) or "").split())
+    has_messages = not tracked <= {f"{inbox}/.gitkeep"}
+    return [
+        path
+        for path in history.RETRAINING_OUTPUTS
+        if Path(path).exists()
+        and try_git("check-ignore", "--quiet", path) is None
+        and (path != inbox or has_messages)
+    ]
+
+
+def create_commit(tree: str, parent: str, message: str) -> str:
+    """Creates a commit on no branch; returns its hash. Raises: PipelineError."""
+    return run_git("commit-tree", tree, "-p", parent, "-m", redact_credentials(message)).strip()
+
+
+def push_winner(commit: str, winner: LedgerEntry, base: str) -> bool:
+    """Pushes a winner's commit to the branch `base` of origin, on top of what came meanwhile.
+
+    Returns: false if that conflicts, or if another champion came meanwhile.
+    """
+    message = run_git("log", "-1", "--format=%B", commit).strip()
+    for _ in range(PUSH_ATTEMPTS):
+        if not succeeds_champion(winner, ledger.entries_at(f"origin/{base}")):
             return False
-        if try_git("push", "--quiet", "origin", f"{made}:refs/heads/{branch}") is not None:
+        if try_git("push", "--quiet", "origin", f"{commit}:refs/heads/{base}") is not None:
             return True
-        run_git("fetch", "--quiet", "origin", branch)
-        tree = try_git("merge-tree", "--write-tree", f"origin/{branch}", made)
+        run_git("fetch", "--quiet", "origin", base)
+        tree = try_git("merge-tree", "--write-tree", f"origin/{base}", commit)
         if tree is None:
             return False
-        made = commit(tree.split()[0], f"origin/{branch}", message)
+        commit = create_commit(tree.split()[0], f"origin/{base}", message)
     return False
 
 
-def _next(winner: Entry, entries: Sequence[Entry]) -> bool:
-    """Whether it was judged by the champion of these entries, and since that is it."""
+def succeeds_champion(winner: LedgerEntry, entries: Sequence[LedgerEntry]) -> bool:
+    """Whether the winner was compared with the champion of these entries, and after its line."""
     if not entries:
         return winner.previous is None
     return winner.previous == entries[-1].version and winner.time >= entries[-1].time
 
 
-# ---- what reaches a person
+# ---- branches
 
 
-def propose(base: str) -> None:
-    """Commits a retraining and pushes it: to a branch, or a winner to `base` where the owner said so.
+def push_proposal(base: str) -> None:
+    """Commits the retraining and pushes it to a new branch, or a winner to `base` with auto_merge.
 
-    One that is at origin already is not pushed again. Raises: PipelineError.
+    What origin has already is not pushed again. Raises: PipelineError.
     """
-    history.see_that_it_is_published(base)
-    verdict, entries, fetched = read_json(REGISTERED)["verdict"], ledger.read(), branches(base)
-    if verdict in {entry.told for entry in ledger.merged()}:
-        log.info("propose: this winner is on %s already; %s", base, followed())
+    history.require_published(base)
+    verdict, entries = read_json(REGISTER_REPORT)["verdict"], ledger.read_entries()
+    branches = fetch_proposals(base)
+    if verdict in {entry.verdict_text for entry in ledger.merged_entries()}:
+        log.info("propose: this winner is already on %s; %s", base, _follow_ledger())
         return
-    winner = winner_of(verdict, list(filter(None, [ledger.proposed()])))
-    pictures(read_yaml(DVC_FILE)["plots"])
-    tree = tree_of([*entries, winner] if winner else entries)
-    if tree in run_git("log", "--format=%T", f"origin/{base}", *fetched).split():
-        log.info("propose: this retraining is at origin already")
+    proposed = ledger.proposed_entry()
+    winner = find_winner(verdict, [proposed] if proposed else [])
+    proposal_text.write_images()
+    tree = write_tree([*entries, winner] if winner else entries)
+    if tree in run_git("log", "--format=%T", f"origin/{base}", *branches).split():
+        log.info("propose: origin already has this retraining")
         return
     subject = f"Retrain: {verdict.partition(' on ')[0]}"[:100]
-    body = words(verdict, winner, entries[-1] if entries else None)
-    made = commit(tree, "HEAD", "\n\n".join([subject, body, history.trailer()]))
-    if winner and read_params(Params, "retrain").auto_merge and merge(made, winner, base):
-        log.info("propose: %s is on %s; %s", subject, base, followed())
+    body = proposal_text.body_text(verdict, winner, entries[-1] if entries else None)
+    commit = create_commit(tree, "HEAD", "\n\n".join([subject, body, history.trailer_line()]))
+    if winner and read_params(Params, "retrain").auto_merge and push_winner(commit, winner, base):
+        log.info("propose: %s: merged into %s; %s", subject, base, _follow_ledger())
         return
-    branch = f"{BRANCHES}/{ledger.clock():%Y-%m-%d}-{made[:8]}"
-    run_git("push", "--quiet", "--force", "origin", f"{made}:refs/heads/{branch}")
+    branch = f"{BRANCH_FOLDER}/{ledger.utc_now():%Y-%m-%d}-{commit[:8]}"
+    run_git("push", "--quiet", "--force", "origin", f"{commit}:refs/heads/{branch}")
     log.info("propose: %s: branch %s", subject, branch)
-    if winner and not _next(winner, ledger.merged()):
+    if winner and not succeeds_champion(winner, ledger.merged_entries()):
         log.warning(
-            "warning: it was not judged by the champion that %s names: it stays a branch", base
+            "warning: no pull request: the new model was not compared with %s's champion", base
         )
-    elif winner and not github.there():
+    elif winner and not github.is_available():
         log.info(
-            "propose: without `gh` and GH_TOKEN: open the pull request of that branch yourself"
+            "propose: without `gh` and GH_TOKEN, open the pull request of this branch yourself"
         )
 
 
-def followed() -> str:
-    """Makes the registry follow what is on the default branch now, and says what was done."""
+def _follow_ledger() -> str:
     with stage_lock():
-        return recovery.follow()
+        return recovery.follow_ledger()
 
 
-def branches(base: str) -> list[str]:
-    """All proposals at origin, as this clone names them, the newest last; `base` is fetched too."""
-    there = f"refs/remotes/origin/{BRANCHES}/"
-    tips = f"+refs/heads/{base}:refs/remotes/origin/{base}", f"+refs/heads/{BRANCHES}/*:{there}*"
-    run_git("fetch", "--quiet", "--prune", "origin", *tips)
-    return run_git(
-        "for-each-ref", "--sort=committerdate", "--format=%(refname:lstrip=2)", there
-    ).split()
-
-
-def waiting(base: str) -> list[str]:
-    """The proposals whose winner waits, if it was judged by the champion of now; the newest last."""
-    found, told = [], ledger.merged()
-    for branch in branches(base):
-        report, entries = history.at(branch, REGISTERED), ledger.at(branch)
-        winner = winner_of((report or {}).get("verdict", ""), entries)
-        if winner and _next(winner, told):
-            found.append(branch.removeprefix("origin/"))
-    return found
-
-
-def offer(base: str) -> None:
-    """Opens the pull request of the newest winner that waits, and closes those that it or others overtook.
-
-    One that a person has closed is not opened again, and closes none. Raises: PipelineError.
-    """
-    if not github.there():
-        return
-    found = waiting(base)
-    known = [one for one in github.pull_requests() if one.branch.startswith(f"{BRANCHES}/")]
-    if found and found[-1] not in {one.branch for one in known}:
-        github.pull_request(found[-1], base, *asked(f"origin/{found[-1]}"))
-    rejected = bool(found) and found[-1] in {one.branch for one in known if not one.open}
-    for one in known:
-        if one.open and one.branch not in found:
-            github.close_pull_request(one.number, "Another champion serves by now.")
-        elif one.open and one.branch != found[-1] and not rejected:
-            github.close_pull_request(one.number, f"{found[-1]} is newer.")
-
-
-def asked(ref: str) -> tuple[str, str]:
-    """The title and the text of the pull request for a commit, with its pictures."""
-    title, words = (
-        run_git("log", "-1", f"--format={part}", ref).strip() for part in ("%s", "%b")
+def fetch_proposals(base: str) -> list[str]:
+    """Fetches `base` and all proposals of origin; returns the proposals' branches, newest last."""
+    proposals = f"refs/remotes/origin/{BRANCH_FOLDER}/"
+    refs = (
+        f"+refs/heads/{base}:refs/remotes/origin/{base}",
+        f"+refs/heads/{BRANCH_FOLDER}/*:{proposals}*",
     )
-    tip = run_git("rev-parse", ref).strip()
-    drawn = map(Path, run_git("ls-tree", "--name-only", tip, f"{PICTURES}/").split())
-    shown = [f"![{path.stem}]({github.raw(tip, str(path))})" for path in drawn]
-    return title, "\n\n".join([words.partition(f"{MARK}: ")[0].strip(), *shown])
+    run_git("fetch", "--quiet", "--prune", "origin", *refs)
+    order = ("--sort=committerdate", "--format=%(refname:lstrip=2)")
+    return run_git("for-each-ref", *order, proposals).split()
 
 
-def issue() -> None:
-    """Opens an issue, or adds to the one that is open, about what decide was stopped by."""
-    told = read_json(REPORT)["verdict"]
-    refused = REFUSED.read_text(encoding="utf-8") if REFUSED.exists() else ""
-    if not github.there():
-        log.info("propose: without `gh` and GH_TOKEN no issue is opened: %s", told)
+def waiting_winners(base: str) -> list[str]:
+    """The branches of winners that were compared with today's champion, the newest last."""
+    merged = ledger.merged_entries()
+    branches = []
+    for branch in fetch_proposals(base):
+        report = history.file_at_commit(branch, REGISTER_REPORT) or {}
+        winner = find_winner(report.get("verdict", ""), ledger.entries_at(branch))
+        if winner and succeeds_champion(winner, merged):
+            branches.append(branch.removeprefix("origin/"))
+    return branches
+
+
+# ---- pull requests and issues
+
+
+def update_pull_requests(base: str) -> None:
+    """Opens the pull request of the newest waiting winner, and closes those that are outdated.
+
+    A pull request that a person closed is not opened again, and closes no other one.
+    Raises: PipelineError.
+    """
+    if not github.is_available():
         return
-    body = "\n\n".join(filter(None, [told, refused and f"```\n{refused}```", github.run()]))
-    github.issue("The guard refuses the data" if refused else "New labels look tampered with", body)
+    waiting = waiting_winners(base)
+    newest = waiting[-1] if waiting else None
+    requests = [
+        request
+        for request in github.list_pull_requests()
+        if request.branch.startswith(f"{BRANCH_FOLDER}/")
+    ]
+    if newest and newest not in {request.branch for request in requests}:
+        github.open_pull_request(newest, base, *pull_request_text(f"origin/{newest}"))
+    newest_is_closed = newest in {request.branch for request in requests if not request.open}
+    for request in requests:
+        if request.open and request.branch not in waiting:
+            github.close_pull_request(request.number, "Another model became the champion.")
+        elif request.open and request.branch != newest and not newest_is_closed:
+            github.close_pull_request(request.number, f"{newest} is newer.")
+
+
+def pull_request_text(ref: str) -> tuple[str, str]:
+    """The title and the body, with images, of the pull request for a commit."""
+    title = run_git("log", "-1", "--format=%s", ref).strip()
+    body = run_git("log", "-1", "--format=%b", ref).partition(f"{history.TRAILER}: ")[0].strip()
+    commit = run_git("rev-parse", ref).strip()
+    folder = f"{proposal_text.IMAGE_FOLDER}/"
+    paths = run_git("ls-tree", "--name-only", commit, folder).split()
+    images = [f"![{Path(path).stem}]({github.raw_url(commit, path)})" for path in paths]
+    return title, "\n\n".join([body, *images])
+
+
+def report_problem() -> None:
+    """Opens an issue, or comments on the open one, about the data that stopped the retraining."""
+    decision = read_json(REPORT)["verdict"]
+    if not github.is_available():
+        log.info("propose: no issue is opened without `gh` and GH_TOKEN: %s", decision)
+        return
+    errors = REFUSED_FILE.read_text(encoding="utf-8") if REFUSED_FILE.exists() else ""
+    block = f"```\n{errors}```" if errors else ""
+    title = "Validation refuses the new data" if errors else "New labels look tampered with"
+    github.open_issue(title, "\n\n".join(filter(None, [decision, block, github.job_url()])))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args(argv)
-    code = read_json(REPORT)["figures"]["exit_code"]["value"]
+    """Publishes what reports/retrain.json tells."""
+    argument_parser(__doc__, EXAMPLE).parse_args(argv)
+    exit_code = read_json(REPORT)["figures"]["exit_code"]["value"]
+    action = next(action for action in ACTIONS.values() if action.exit_code == exit_code)
     base = history.default_branch()
-    if code in {ACTIONS[action] for action in REVIEWED}:
-        issue()
-    if code == ACTIONS["retrain"]:
-        propose(base)
-    offer(base)
+    if action.needs_review:
+        report_problem()
+    if action is ACTIONS["retrain"]:
+        push_proposal(base)
+    update_pull_requests(base)

@@ -1,7 +1,8 @@
-"""Retrains when there is a reason: `python -m pipeline retrain decide`, then `run`.
+"""Decides whether to retrain, and retrains.
 
-decide brings what is new, holds it to the guard, and says in reports/retrain.json whether to retrain and why;
-run retrains, and leaves a winner proposed: it serves once a line of the ledger that says so is merged.
+`decide` fetches new data, validates it, and writes the decision and its reasons to
+reports/retrain.json. `run` retrains with `dvc repro`. A new model that wins is only proposed: it
+becomes the champion when its line of ledger.jsonl is merged.
 """
 
 import argparse
@@ -11,153 +12,183 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.core.cli import argument_parser
 from pipeline.core.dvc_cache import run_dvc
 from pipeline.core.errors import OS_ERROR_REMEDIES, PipelineError
 from pipeline.core.files import read_json, write_text
 from pipeline.core.params import read_params
 from pipeline.core.reports import Figure, write_report
-from pipeline.registry.promotion import PROPOSES
+from pipeline.registry.promotion import PROPOSE_VARIABLE
 from pipeline.retraining import github
-from pipeline.retraining.history import default_branch, see_that_it_is_published
-from pipeline.retraining.state import collect_state, follow
-from pipeline.retraining.triggers import Decision, Params, decide
-
-__all__ = ["Params"]
+from pipeline.retraining.history import default_branch, require_published
+from pipeline.retraining.state import collect_state, try_follow_ledger
+from pipeline.retraining.triggers import Params, RetrainingDecision, decide
 
 log = logging.getLogger(__name__)
 
+EXAMPLE = "python -m pipeline retrain decide && python -m pipeline retrain run"
+DECIDE_EXAMPLE = "python -m pipeline retrain decide --request 'a new spam campaign'"
+RUN_EXAMPLE = "python -m pipeline retrain run --dry-run"
 REPORT = Path("reports/retrain.json")
-REVIEW = Path("data/review")  # pages for a person
-GUARDED = (
-    "data/inbox",
-    "data/ingested",
-    ".downloads",
-)  # where a line of the guard begins: the data's places
-REFUSED = REVIEW / "refused.txt"  # what the guard said, a line each
-ACTIONS = {"retrain": 0, "wait": 3, "blocked": 4, "refused": 5}  # and the exit code of `decide`
-REVIEWED = "blocked", "refused"  # those that a person must look at
+REGISTER_REPORT = Path("reports/register.json")
+REVIEW_FOLDER = Path("data/review")  # pages for a person
+REFUSED_FILE = REVIEW_FOLDER / "refused.txt"  # the errors of validate, one on each line
+DATA_PLACES = ("data/inbox", "data/ingested", ".downloads")  # an error in the data starts with one
 
 
-# ---- what is there
+@dataclass(frozen=True)
+class Action:
+    """What follows from a decision: the exit code of `decide`, and whether a person must look."""
+
+    exit_code: int
+    needs_review: bool = False
 
 
-def prepare() -> list[str]:
-    """Brings what is new and holds it to the guard; the lines in which the guard refuses it, if it does.
+ACTIONS = {
+    "retrain": Action(0),
+    "wait": Action(3),
+    "blocked": Action(4, needs_review=True),
+    "refused": Action(5, needs_review=True),
+}
 
-    Raises: PipelineError, where it is not the data that is at fault.
+
+# ---- new data
+
+
+def prepare_data() -> list[str]:
+    """Fetches and validates new data; returns the errors in the data, if there are any.
+
+    Raises: PipelineError, if something else than the data is wrong.
     """
-    done = subprocess.run([sys.executable, "-m", "pipeline", "fetch", "--update"])
-    if done.returncode:
+    fetch = subprocess.run([sys.executable, "-m", "pipeline", "fetch", "--update"])
+    if fetch.returncode:
         raise PipelineError(
-            "retrain: a source could not be fetched, as said above; nothing was decided"
+            "retrain: a source could not be fetched, see the error above; nothing was decided"
         )
-    said = repro("validate")
-    if others := [line for line in said if not of_data(line)]:
-        raise PipelineError(f"{others[0]}; nothing was decided")
-    return said
+    errors = run_repro("validate")
+    if other_errors := [line for line in errors if not is_data_error(line)]:
+        raise PipelineError(f"{other_errors[0]}; nothing was decided")
+    return errors
 
 
-def of_data(line: str) -> bool:
+def is_data_error(line: str) -> bool:
     """Whether an error is about the messages, and not about params, pins or this machine."""
-    machine = any(os.strerror(number) in line for number in OS_ERROR_REMEDIES)
-    return line.startswith(GUARDED) and not machine
+    from_machine = any(os.strerror(number) in line for number in OS_ERROR_REMEDIES)
+    return line.startswith(DATA_PLACES) and not from_machine
 
 
-def repro(*targets: str, **environment: str) -> list[str]:
-    """Runs `dvc repro`, and shows what it says; the lines that begin with `error:`, where it fails.
+def run_repro(*targets: str, **environment: str) -> list[str]:
+    """Runs `dvc repro` and shows its output; returns its lines that begin with `error:`.
 
-    Raises: PipelineError, where it fails without a word.
+    Returns an empty list if it succeeds. Raises: PipelineError, if it fails without such a line.
     """
     command = [sys.executable, "-m", "dvc", "repro", *targets]
+    lines = []
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
-    ) as done:
-        said = []
-        for line in done.stderr or ():
+    ) as process:
+        for line in process.stderr or ():
             sys.stderr.write(line)
-            said.append(line.rstrip("\n"))
-    errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
-    if done.returncode and not errors:
-        raise PipelineError("retrain: `dvc repro` failed, as it says above")
-    return errors if done.returncode else []
+            lines.append(line.rstrip("\n"))
+    if process.returncode == 0:
+        return []
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if not errors:
+        raise PipelineError("retrain: `dvc repro` failed, see its output above")
+    return errors
 
 
 # ---- the commands
 
 
-def decision(request: str, force: bool, dry: bool) -> Decision:
-    """What to do. Raises: PipelineError."""
+def make_decision(request: str, force: bool, dry_run: bool) -> RetrainingDecision:
+    """Decides what to do; a dry run neither fetches nor validates. Raises: PipelineError."""
     params = read_params(Params, "retrain")
-    if dry:
+    if dry_run:
         with tempfile.TemporaryDirectory() as pages:
             return decide(collect_state(request, force, params, "", Path(pages)), params)
-    gone = follow()
-    REFUSED.unlink(missing_ok=True)
-    if refused := prepare():
-        write_text(REFUSED, "".join(f"{line}\n" for line in refused))
-        return Decision("refused", f"did not retrain: the guard refuses the data: {refused[0]}", {})
-    return decide(collect_state(request, force, params, gone, REVIEW), params)
+    champion_error = try_follow_ledger()
+    REFUSED_FILE.unlink(missing_ok=True)
+    if errors := prepare_data():
+        write_text(REFUSED_FILE, "".join(f"{line}\n" for line in errors))
+        sentence = f"no retraining: validation refuses the data: {errors[0]}"
+        return RetrainingDecision("refused", sentence, {})
+    state = collect_state(request, force, params, champion_error, REVIEW_FOLDER)
+    return decide(state, params)
 
 
-def tell(made: Decision, dry: bool) -> None:
-    """Says it to the person, to programs, and to GitHub."""
-    log.info("retrain: %s", made.sentence)
-    if dry:
-        return
-    rows, figures = (
-        made.answers.get("new_rows"),
-        made.figures() | {"exit_code": Figure(ACTIONS[made.action])},
-    )
-    write_report(REPORT, int(rows.value or 0) if rows else 0, figures, made.sentence)
-    github.output("decision", made.action)
-    github.output("review", "yes" if made.action in REVIEWED else "no")
-    github.output("sentence", made.sentence)
-    listed = [
+def report_decision(decision: RetrainingDecision) -> None:
+    """Writes reports/retrain.json, and the outputs and the summary of a job on GitHub."""
+    action = ACTIONS[decision.action]
+    new_rows = decision.answers["new_rows"].value if decision.answers else None
+    figures = decision.figures() | {"exit_code": Figure(action.exit_code)}
+    write_report(REPORT, int(new_rows or 0), figures, decision.sentence)
+    github.write_output("decision", decision.action)
+    github.write_output("review", "yes" if action.needs_review else "no")
+    github.write_output("sentence", decision.sentence)
+    table = [
         f"| {name} | {answer.sentence} |"
-        for name, answer in made.answers.items()
+        for name, answer in decision.answers.items()
         if answer.sentence
     ]
-    github.summary("\n".join([f"**{made.sentence}**", "", "| | |", "|---|---|", *listed]))
+    github.write_summary("\n".join([f"**{decision.sentence}**", "", "| | |", "|---|---|", *table]))
 
 
-def run(dry: bool) -> None:
-    """Retrains; a winner is proposed. Raises: PipelineError."""
-    if dry:
+def run_retraining(dry_run: bool) -> None:
+    """Retrains; a winner is proposed, not promoted. Raises: PipelineError."""
+    if dry_run:
         print(run_dvc("repro", "--dry", "--allow-missing").stdout, end="")
         return
-    see_that_it_is_published(default_branch())
-    if said := repro(**{PROPOSES: "1"}):
-        raise PipelineError(f"retrain: nothing was retrained: {said[0]}")
-    verdict = read_json(Path("reports/register.json"))["verdict"]
-    github.summary(f"**{verdict}**")
+    require_published(default_branch())
+    if errors := run_repro(**{PROPOSE_VARIABLE: "1"}):
+        raise PipelineError(f"retrain: nothing was retrained: {errors[0]}")
+    verdict = read_json(REGISTER_REPORT)["verdict"]
+    github.write_summary(f"**{verdict}**")
     log.info("retrain: %s", verdict)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def _parser() -> argparse.ArgumentParser:
+    parser = argument_parser(__doc__, EXAMPLE)
     commands = parser.add_subparsers(dest="command", required=True)
-    codes = ", ".join(f"{code} {action}" for action, code in ACTIONS.items())
-    asks = commands.add_parser(
+    codes = ", ".join(f"{action.exit_code} {name}" for name, action in ACTIONS.items())
+    decide_parser = commands.add_parser(
         "decide",
-        help="whether to retrain, and why",
-        description=f"Exit codes: {codes}, 1 an error.",
+        help="decide whether to retrain, and say why",
+        description=f"Decides whether to retrain. Exit codes: {codes}, 1 an error.",
+        epilog=f"example: {DECIDE_EXAMPLE}",
     )
-    asks.add_argument(
-        "--request", default="", metavar="WHY", help="a person's reason, which needs no other"
+    decide_parser.add_argument(
+        "--request", default="", metavar="WHY", help="retrain for this reason, without waiting"
     )
-    asks.add_argument("--force", action="store_true", help="somebody has looked at what blocks")
-    runs_it = commands.add_parser("run", help="retrains, and leaves a winner proposed")
-    for one, dry in (
-        (asks, "looks at what is here as it is, and tells nobody else"),
-        (runs_it, "says which stages would run"),
-    ):
-        one.add_argument("--dry-run", action="store_true", help=dry)
-    arguments = parser.parse_args(argv)
+    decide_parser.add_argument(
+        "--force", action="store_true", help="retrain although the new labels raised an alarm"
+    )
+    decide_parser.add_argument(
+        "--dry-run", action="store_true", help="use the data that is here, and write no report"
+    )
+    run_parser = commands.add_parser(
+        "run",
+        help="retrain, and propose the new model if it wins",
+        description="Retrains with `dvc repro`; a new model that wins is only proposed.",
+        epilog=f"example: {RUN_EXAMPLE}",
+    )
+    run_parser.add_argument(
+        "--dry-run", action="store_true", help="only list the stages that would run"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs `decide`, whose exit code tells the action, or `run`."""
+    arguments = _parser().parse_args(argv)
     if arguments.command == "run":
-        run(arguments.dry_run)
+        run_retraining(arguments.dry_run)
         return
-    made = decision(arguments.request.strip(), arguments.force, arguments.dry_run)
-    tell(made, arguments.dry_run)
-    sys.exit(ACTIONS[made.action])
+    decision = make_decision(arguments.request.strip(), arguments.force, arguments.dry_run)
+    log.info("retrain: %s", decision.sentence)
+    if not arguments.dry_run:
+        report_decision(decision)
+    sys.exit(ACTIONS[decision.action].exit_code)

@@ -15,92 +15,146 @@ from pipeline.core.tables import read_parquet
 from pipeline.monitoring import drift, poisoning
 from pipeline.preprocessing import time_windows
 from pipeline.registry import ledger, recovery, versions
-from pipeline.registry.ledger import LEDGER, Entry
-from pipeline.retraining.history import NOBODY, VALIDATED, changed, known_ids, past_runs
-from pipeline.retraining.triggers import Params, State
+from pipeline.registry.ledger import LEDGER, LedgerEntry
+from pipeline.retraining import history
+from pipeline.retraining.triggers import Params, RetrainingState
 
 log = logging.getLogger(__name__)
 
 
-def recent_windows(new: pd.DataFrame, days: float, most: int) -> Iterator[pd.DataFrame]:
-    """The messages of the last spans of so many days, the newest last; undated ones are of the newest."""
-    age = (time_windows.end(new["received_at"]) - new["received_at"]) / pd.Timedelta(days=days)
-    age = age.fillna(0).clip(lower=0)  # what is dated beyond the end is of the newest window too
-    for back in reversed(range(most)):
-        yield new[(age >= back) & (age < back + 1)].reset_index(drop=True)
+# ---- checks of new messages
+
+
+def recent_windows(messages: pd.DataFrame, days: float, count: int) -> Iterator[pd.DataFrame]:
+    """Yields the messages of the last `count` windows of `days` days each, the newest last.
+
+    Messages without a date, or with a later one than the last date, are in the newest window.
+    """
+    received_at = messages["received_at"]
+    age = (time_windows.last_date(received_at) - received_at) / pd.Timedelta(days=days)
+    age = age.fillna(0).clip(lower=0)
+    for back in reversed(range(count)):
+        yield messages[(age >= back) & (age < back + 1)].reset_index(drop=True)
 
 
 def drifted_windows(
-    known: pd.DataFrame, new: pd.DataFrame, params: Params, pages: Path
+    reference: pd.DataFrame, new: pd.DataFrame, params: Params, pages: Path
 ) -> list[bool]:
-    """Of each window with messages enough, whether it drifted from what the champion knows."""
-    by = read_params(drift.Params, "drift")
-    if len(known) < by.fewest_rows:
+    """For each recent window with enough messages: does it differ from the champion's data?
+
+    Args:
+        reference: the messages that the champion has seen (schema MESSAGES).
+        new: the other messages.
+        pages: the folder that the drift check writes its page to.
+    """
+    drift_params = read_params(drift.Params, "drift")
+    minimum = drift_params.fewest_rows
+    if len(reference) < minimum:
         return []
-    large = [
-        one
-        for one in recent_windows(new, params.window_days, params.windows)
-        if len(one) >= by.fewest_rows
+    windows = recent_windows(new, params.window_days, params.windows)
+    return [
+        any(check.alarm for check in drift.ask(reference, window, pages, drift_params))
+        for window in windows
+        if len(window) >= minimum
     ]
-    return [any(check.alarm for check in drift.ask(known, one, pages, by)) for one in large]
 
 
 def poisoning_alarms(
-    known: pd.DataFrame, new: pd.DataFrame, untried: pd.DataFrame, pages: Path
+    reference: pd.DataFrame, new: pd.DataFrame, untried: pd.DataFrame, pages: Path
 ) -> str:
-    """What in the new labels looks tampered with; empty where nothing does, or too few are there to ask."""
-    by = read_params(poisoning.Params, "poisoning")
-    new = (
-        untried if poisoning.enough(untried, by) else new
-    )  # small portions are asked about together
-    if not (poisoning.enough(known, by) and poisoning.enough(new, by)):
+    """The names of the poisoning checks that raise an alarm; empty if none does.
+
+    Args:
+        reference: the messages that the champion has seen (schema MESSAGES).
+        new: the other messages, which are checked together if `untried` are too few.
+        untried: those of them that the last run has not seen either.
+        pages: the folder that the check writes its page to.
+    """
+    params = read_params(poisoning.Params, "poisoning")
+    checked = untried if poisoning.enough(untried, params) else new
+    if not (poisoning.enough(reference, params) and poisoning.enough(checked, params)):
         return ""
-    checks = poisoning.ask(poisoning.judge_by_reference(known, new), new, pages, by)
+    judged = poisoning.judge_by_reference(reference, checked)
+    checks = poisoning.ask(judged, checked, pages, params)
     return ", ".join(f"{check.name} (p {check.corrected:.0e})" for check in checks if check.alarm)
 
 
-def follow() -> str:
-    """Makes the registry follow the ledger; why it cannot, where the champion cannot be rebuilt as it was."""
+# ---- the champion
+
+
+def try_follow_ledger() -> str:
+    """Makes the registry follow the ledger; returns why not if the champion cannot be rebuilt."""
     try:
         with stage_lock():
-            log.info("ledger: %s", recovery.follow())
-    except (NotCachedError, recovery.Otherwise) as missing:
-        return str(missing)
+            log.info("ledger: %s", recovery.follow_ledger())
+    except (NotCachedError, recovery.AnswersChangedError) as error:
+        return str(error)
     return ""
 
 
-def collect_state(request: str, force: bool, params: Params, gone: str, pages: Path) -> State:
-    """How things stand now; the pages of the checks go to that folder."""
-    known, champion = NOBODY, None
-    try:
-        champion = Entry.of(versions.all_versions().get(versions.champion_number() or ""))
-        known = known_ids(champion.files["splits"]) if champion else known
-    except NotCachedError as missing:
-        gone = gone or str(missing)
-    if champion is None and not gone and ledger.merged():
-        gone = f"{LEDGER} names one, and the registry has none"
-    now, ran = ledger.clock(), past_runs()
-    last = ran[-1] if ran else None
-    hours = (now - last.time) / timedelta(hours=1) if last else None
-    days = (now - datetime.fromisoformat(champion.time)) / timedelta(days=1) if champion else 0.0
-    messages = read_parquet(VALIDATED, MESSAGES.names).to_pandas()
-    old = messages["message_id"].isin(known)
-    tried = messages["message_id"].isin(last.known_ids() if last else NOBODY)
-    reference, new, untried = (
-        messages[rows].reset_index(drop=True) for rows in (old, ~old, ~(old | tried))
+def find_champion() -> tuple[LedgerEntry | None, "pd.Series[str]", str]:
+    """The champion's last entry, message_id of what it has seen, and why either is unknown."""
+    champion = LedgerEntry.from_version(
+        versions.all_versions().get(versions.champion_number() or "")
     )
-    others = changed(champion.commit) if champion else []
-    return State(
+    if champion is None:
+        lost = (
+            f"{LEDGER} names a champion, and the registry has none"
+            if ledger.merged_entries()
+            else ""
+        )
+        return None, history.NO_IDS, lost
+    try:
+        return champion, history.seen_ids(champion.files["splits"]), ""
+    except NotCachedError as error:
+        return champion, history.NO_IDS, str(error)
+
+
+# ---- the whole state
+
+
+def collect_state(
+    request: str, force: bool, params: Params, champion_error: str, pages: Path
+) -> RetrainingState:
+    """Everything that the decision depends on, as it is now.
+
+    Args:
+        request: a person's reason, or empty.
+        force: a person has checked the blocked labels.
+        champion_error: the answer of `try_follow_ledger`.
+        pages: the folder that the drift and poisoning checks write their pages to.
+    """
+    champion, champion_ids, error = find_champion()
+    now, past = ledger.utc_now(), history.past_runs()
+    last = past[-1] if past else None
+    messages = read_parquet(history.MESSAGES_FILE, MESSAGES.names).to_pandas()
+    seen = messages["message_id"].isin(champion_ids)
+    tried = messages["message_id"].isin(last.seen_ids() if last else history.NO_IDS)
+    reference = messages[seen].reset_index(drop=True)
+    new = messages[~seen].reset_index(drop=True)
+    untried = messages[~(seen | tried)].reset_index(drop=True)
+    changed = history.changed_since(champion.commit) if champion else []
+    return RetrainingState(
         champion=champion.version if champion else None,
-        gone=gone,
-        days=days if hours is None else min(days, hours / 24),
+        champion_error=champion_error or error,
+        days_since_training=_days_since_training(now, champion, last),
         new_rows=len(untried),
         drifted=drifted_windows(reference, new, params, pages) if champion else [],
-        poisoned=poisoning_alarms(reference, new, untried, pages) if champion else "",
-        changed=[name for name in others if last is None or name in last.changed],
-        hours=hours,
-        runs=sum(now - one.time < timedelta(days=7) for one in ran),
-        same=last is not None and last.same,
+        poisoning_alarms=poisoning_alarms(reference, new, untried, pages) if champion else "",
+        changed=[name for name in changed if last is None or name in last.changed],
+        hours_since_run=(now - last.time) / timedelta(hours=1) if last else None,
+        runs_this_week=sum(now - run.time < timedelta(days=7) for run in past),
+        same_as_last_run=last is not None and last.same_inputs,
         request=request,
         force=force,
     )
+
+
+def _days_since_training(
+    now: datetime, champion: LedgerEntry | None, last: history.PastRun | None
+) -> float:
+    """Days since the champion was judged, or since a later run; 0 without a champion."""
+    if champion is None:
+        return 0.0
+    times = [datetime.fromisoformat(champion.time), *([last.time] if last else [])]
+    return (now - max(times)) / timedelta(days=1)

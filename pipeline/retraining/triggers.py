@@ -1,187 +1,223 @@
-"""Why to retrain, and why not: one question each about what is new since champion and last run."""
+"""Decides from the current state whether to retrain.
+
+A reason (REASONS) asks for retraining, a block (BLOCKS) prevents it. Each is one function.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
+import pydantic
+from pydantic import Field
+
+from pipeline.core.params import ParamsSection
 from pipeline.core.reports import Figure
 
 
+class Params(ParamsSection):
+    """Section `retrain` of params.yaml."""
+
+    new_rows: int = Field(
+        ge=1, description="number of new labelled messages that is a reason to retrain"
+    )
+    drifted: int = Field(
+        ge=1, description="number of drifted windows, with the newest among them, that is a reason"
+    )
+    windows: int = Field(ge=1, description="number of latest windows that are checked for drift")
+    window_days: float = Field(gt=0, description="length of a window, in days")
+    oldest_days: float = Field(
+        gt=0, description="days since the last training that are a reason to retrain"
+    )
+    cool_down_hours: float = Field(
+        ge=0, description="hours to wait after a run; a person's request does not wait"
+    )
+    runs_a_week: int = Field(
+        ge=1,
+        description="maximum number of runs in seven days; requests count, but are not limited",
+    )
+    auto_merge: bool = Field(
+        description="whether a winner goes to the default branch, and into service, by itself"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _check_drifted(self) -> Self:
+        if self.drifted > self.windows:
+            raise ValueError("drifted must be at most windows")
+        return self
+
+
 @dataclass(frozen=True)
-class Params:
-    new_rows: int  # labelled messages that are a reason
-    drifted: int  # of the last `windows`, so many and the newest must have drifted
-    windows: int
-    window_days: float
-    oldest_days: float  # since the last training that are a reason
-    cool_down_hours: float  # after a run; a person's request does not wait
-    runs_a_week: int  # at most; a person's request counts, and needs none left
-    auto_merge: bool  # whether a winner goes to the default branch by itself
-
-    def __post_init__(self) -> None:
-        if min(self.new_rows, self.runs_a_week) < 1 or min(self.window_days, self.oldest_days) <= 0:
-            raise ValueError("new_rows, runs_a_week: 1 or more; window_days, oldest_days: above 0")
-        if not 1 <= self.drifted <= self.windows:
-            raise ValueError("drifted must be 1 to windows")
-        if self.cool_down_hours < 0:
-            raise ValueError("cool_down_hours must be at least 0")
-
-
-@dataclass(frozen=True)
-class State:
-    """How things stand, as far as a decision needs it."""
+class RetrainingState:
+    """Everything that the decision depends on."""
 
     champion: str | None  # its version
-    gone: str  # why there is none to compare with, where the ledger names one
-    days: float  # since it was judged, or since the last run if that is later
-    new_rows: int  # labelled messages that neither it nor the last run knows
-    drifted: Sequence[bool]  # windows with messages enough, the newest last
-    poisoned: str  # the checks that alarm, if any
-    changed: Sequence[
-        str
-    ]  # code and params that a model depends on, other than its and the last run's
-    hours: float | None  # since the last run; None where there was none
-    runs: int  # in the last seven days
-    same: bool  # whether the last run had the data, code and params of now
-    request: str  # a person's reason
-    force: bool  # a person has looked at what blocks
+    champion_error: str  # why the champion that the ledger names cannot be used; else empty
+    days_since_training: float  # since the champion was judged, or since a later run
+    new_rows: int  # labelled messages unknown to the champion and to the last run
+    drifted: Sequence[bool]  # for each window with enough messages, the newest last
+    poisoning_alarms: str  # names of the checks that raise an alarm; else empty
+    changed: Sequence[str]  # code files and params that differ from the champion and the last run
+    hours_since_run: float | None  # None if there was no run
+    runs_this_week: int  # in the last seven days
+    same_as_last_run: bool  # the last run had the same data, code and params
+    request: str  # a person's reason; else empty
+    force: bool  # a person has checked the blocked labels
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether it is so, in a few words or none, and the number behind it."""
+    """The answer of one reason or block.
 
-    so: bool
+    `sentence` is empty if there is nothing to say, `value` is the number behind the answer.
+    """
+
+    applies: bool
     sentence: str
     value: float | None
 
 
-Question = Callable[[State, Params], Answer]
-
-# ---- reasons
+Question = Callable[[RetrainingState, Params], Answer]
 
 
-def first(state: State, params: Params) -> Answer:
+# ---- reasons to retrain
+
+
+def no_champion(state: RetrainingState, params: Params) -> Answer:
     """There is no champion yet."""
-    none = state.champion is None and not state.gone
-    return Answer(none, "there is no champion yet" if none else "", float(none))
+    missing = state.champion is None and not state.champion_error
+    return Answer(missing, "there is no champion yet" if missing else "", float(missing))
 
 
-def request(state: State, params: Params) -> Answer:
-    """Somebody asked."""
+def requested(state: RetrainingState, params: Params) -> Answer:
+    """A person asked for it."""
     asked = bool(state.request)
-    return Answer(asked, f"asked for: {state.request}" if asked else "", float(asked))
+    return Answer(asked, f"requested: {state.request}" if asked else "", float(asked))
 
 
-def new_rows(state: State, params: Params) -> Answer:
-    """Labelled messages that no training has seen."""
-    said = f"{state.new_rows:,} new rows of the {params.new_rows:,} needed"
-    return Answer(state.new_rows >= params.new_rows, said, state.new_rows)
+def enough_new_rows(state: RetrainingState, params: Params) -> Answer:
+    """There are enough labelled messages that no training has seen."""
+    sentence = f"{state.new_rows:,} new rows ({params.new_rows:,} needed)"
+    return Answer(state.new_rows >= params.new_rows, sentence, state.new_rows)
 
 
-def drift(state: State, params: Params) -> Answer:
-    """Some of the last windows differ from what the champion knows, and so does the newest."""
-    last = state.drifted[-params.windows :]
-    enough = sum(last) >= params.drifted and bool(last[-1])
-    said = f"drift in {sum(last)} of {len(last)} windows"
-    return Answer(enough, said, sum(last))
+def enough_drift(state: RetrainingState, params: Params) -> Answer:
+    """Enough of the last windows differ from the champion's data, and so does the newest."""
+    windows = state.drifted[-params.windows :]
+    enough = sum(windows) >= params.drifted and bool(windows[-1])
+    sentence = f"drift in {sum(windows)} of {len(windows)} windows"
+    return Answer(enough, sentence, sum(windows))
 
 
-def age(state: State, params: Params) -> Answer:
+def old_training(state: RetrainingState, params: Params) -> Answer:
     """The last training was long ago."""
-    said = f"the last training was {state.days:.0f} of {params.oldest_days:.0f} days ago"
-    return Answer(state.champion is not None and state.days >= params.oldest_days, said, state.days)
+    days = state.days_since_training
+    sentence = f"last training {days:.0f} days ago (limit {params.oldest_days:.0f})"
+    return Answer(state.champion is not None and days >= params.oldest_days, sentence, days)
 
 
-def changed(state: State, params: Params) -> Answer:
-    """Code or params that a model depends on are others now than the champion's and the last run's."""
-    named = ", ".join([*state.changed[:3], *(["…"] if len(state.changed) > 3 else [])])
-    return Answer(bool(named), f"changed: {named}" if named else "", len(state.changed))
+def changed_inputs(state: RetrainingState, params: Params) -> Answer:
+    """Code or params that the model depends on differ from the champion's and the last run's."""
+    more = ["…"] if len(state.changed) > 3 else []
+    names = ", ".join([*state.changed[:3], *more])
+    return Answer(bool(names), f"changed: {names}" if names else "", len(state.changed))
 
 
 REASONS: dict[str, Question] = {
-    "first": first,
-    "request": request,
-    "new_rows": new_rows,
-    "drift": drift,
-    "age": age,
-    "changed": changed,
+    "first": no_champion,
+    "request": requested,
+    "new_rows": enough_new_rows,
+    "drift": enough_drift,
+    "age": old_training,
+    "changed": changed_inputs,
 }
 
-# ---- what stands against it
+
+# ---- blocks
 
 
-def gone(state: State, params: Params) -> Answer:
-    """The ledger names a champion, and its files are nowhere."""
-    said = f"no champion to compare with: not promoting ({state.gone})" if state.gone else ""
-    return Answer(bool(state.gone), said, float(bool(state.gone)))
+def champion_lost(state: RetrainingState, params: Params) -> Answer:
+    """The ledger names a champion that cannot be loaded or rebuilt."""
+    lost = bool(state.champion_error)
+    sentence = f"the champion cannot be compared with: {state.champion_error}" if lost else ""
+    return Answer(lost, sentence, float(lost))
 
 
-def poisoning(state: State, params: Params) -> Answer:
-    """The new labels look tampered with, and nobody has looked."""
-    blocks = bool(state.poisoned) and not state.force
-    said = f"poisoning: alarm of {state.poisoned}; look, then force it" if blocks else ""
-    return Answer(blocks, said, float(bool(state.poisoned)))
+def poisoning_suspected(state: RetrainingState, params: Params) -> Answer:
+    """The new labels look tampered with, and no person has checked them."""
+    alarms = state.poisoning_alarms
+    blocks = bool(alarms) and not state.force
+    sentence = f"poisoning alarm: {alarms}; check the labels, then force it" if blocks else ""
+    return Answer(blocks, sentence, float(bool(alarms)))
 
 
-def same(state: State, params: Params) -> Answer:
-    """The last run had the same data, code and params, and so would have the same end."""
-    idle = state.same and not state.request
-    said = "nothing has changed since the last run" if idle else ""
-    return Answer(idle, said, float(state.same))
+def nothing_changed(state: RetrainingState, params: Params) -> Answer:
+    """The last run had the same data, code and params, so another would end the same."""
+    blocks = state.same_as_last_run and not state.request
+    sentence = "nothing has changed since the last run" if blocks else ""
+    return Answer(blocks, sentence, float(state.same_as_last_run))
 
 
-def cool_down(state: State, params: Params) -> Answer:
+def cooling_down(state: RetrainingState, params: Params) -> Answer:
     """The last run was a short time ago."""
-    waits = state.hours is not None and state.hours < params.cool_down_hours and not state.request
-    said = (
-        f"the last run was {state.hours:.0f} of {params.cool_down_hours:.0f} hours ago"
-        if waits
-        else ""
-    )
-    return Answer(waits, said, state.hours)
+    hours, minimum = state.hours_since_run, params.cool_down_hours
+    if hours is None or hours >= minimum or state.request:
+        return Answer(False, "", hours)
+    return Answer(True, f"last run {hours:.0f} hours ago (minimum {minimum:.0f})", hours)
 
 
-def budget(state: State, params: Params) -> Answer:
-    """There were runs enough this week."""
-    spent = state.runs >= params.runs_a_week and not state.request
-    said = f"{state.runs} runs in seven days, of {params.runs_a_week}" if spent else ""
-    return Answer(spent, said, state.runs)
+def weekly_limit_reached(state: RetrainingState, params: Params) -> Answer:
+    """There were enough runs this week."""
+    runs, limit = state.runs_this_week, params.runs_a_week
+    blocks = runs >= limit and not state.request
+    return Answer(blocks, f"{runs} runs in seven days (limit {limit})" if blocks else "", runs)
 
 
-BLOCKS: dict[str, Question] = {
-    "gone": gone,
-    "poisoning": poisoning,
-    "same": same,
-    "cool_down": cool_down,
-    "budget": budget,
+@dataclass(frozen=True)
+class Block:
+    """A block, and whether a person must look at it even if there is no reason to retrain."""
+
+    question: Question
+    needs_review: bool = False
+
+
+BLOCKS = {
+    "gone": Block(champion_lost),
+    "poisoning": Block(poisoning_suspected, needs_review=True),
+    "same": Block(nothing_changed),
+    "cool_down": Block(cooling_down),
+    "budget": Block(weekly_limit_reached),
 }
-ASK_A_PERSON = ("poisoning",)  # blocks that need one, whether or not there is a reason
+
 
 # ---- the decision
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What to do, in one sentence, and each answer behind it."""
+class RetrainingDecision:
+    """What to do, in one sentence, and the answers behind it."""
 
-    action: str  # of ACTIONS in retrain.py: `retrain`, `wait` or `blocked`
+    action: str  # a key of ACTIONS in retrain.py
     sentence: str
-    answers: Mapping[str, Answer]
+    answers: Mapping[str, Answer]  # by the names of REASONS and BLOCKS
 
     def figures(self) -> dict[str, Figure]:
-        """The number behind each answer, by its name."""
+        """The number behind each answer."""
         return {name: Figure(answer.value) for name, answer in self.answers.items()}
 
 
-def decide(state: State, params: Params) -> Decision:
-    """Retrains for any reason, unless something stands against it."""
+def decide(state: RetrainingState, params: Params) -> RetrainingDecision:
+    """Retrains if there is any reason and no block.
+
+    Returns: a decision with the action `retrain`, `wait`, or `blocked` if a person must look.
+    """
     reasons = {name: question(state, params) for name, question in REASONS.items()}
-    blocks = {name: question(state, params) for name, question in BLOCKS.items()}
-    for_it = [answer.sentence for answer in reasons.values() if answer.so]
-    against = {name: answer.sentence for name, answer in blocks.items() if answer.so}
+    blocks = {name: block.question(state, params) for name, block in BLOCKS.items()}
     answers = {**reasons, **blocks}
-    if for_it and not against:
-        return Decision("retrain", f"retrains: {'; '.join(for_it)}", answers)
-    told = for_it or [answer.sentence for answer in reasons.values() if answer.sentence]
-    action = "blocked" if any(name in against for name in ASK_A_PERSON) else "wait"
-    return Decision(action, f"did not retrain: {'; '.join([*against.values(), *told])}", answers)
+    grounds = [answer.sentence for answer in reasons.values() if answer.applies]
+    obstacles = {name: answer.sentence for name, answer in blocks.items() if answer.applies}
+    if grounds and not obstacles:
+        return RetrainingDecision("retrain", f"retraining: {'; '.join(grounds)}", answers)
+    shown = grounds or [answer.sentence for answer in reasons.values() if answer.sentence]
+    action = "blocked" if any(BLOCKS[name].needs_review for name in obstacles) else "wait"
+    sentence = f"no retraining: {'; '.join([*obstacles.values(), *shown])}"
+    return RetrainingDecision(action, sentence, answers)

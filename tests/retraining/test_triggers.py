@@ -1,4 +1,4 @@
-"""A reason retrains, a block stops it, and one sentence says which."""
+"""A reason triggers retraining, a block prevents it, and one sentence tells which."""
 
 from dataclasses import replace
 
@@ -6,8 +6,14 @@ import pytest
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import read_params
-from pipeline.retraining import triggers
-from pipeline.retraining.triggers import BLOCKS, REASONS, Params, State, decide
+from pipeline.retraining.triggers import (
+    BLOCKS,
+    REASONS,
+    Params,
+    RetrainingState,
+    decide,
+    enough_drift,
+)
 from tests.harness.small_project import ROOT, set_params
 
 PARAMS = Params(
@@ -20,127 +26,133 @@ PARAMS = Params(
     runs_a_week=3,
     auto_merge=False,
 )
-QUIET = State(  # nothing has happened
+QUIET = RetrainingState(  # nothing has happened
     champion="4",
-    gone="",
-    days=12.4,
+    champion_error="",
+    days_since_training=12.4,
     new_rows=41,
     drifted=[False, True, False],
-    poisoned="",
+    poisoning_alarms="",
     changed=[],
-    hours=30.0,
-    runs=1,
-    same=False,
+    hours_since_run=30.0,
+    runs_this_week=1,
+    same_as_last_run=False,
     request="",
     force=False,
 )
-FOR_IT = {  # what makes each reason hold, and what it says then
-    "first": (replace(QUIET, champion=None, days=0), "there is no champion yet"),
-    "request": (replace(QUIET, request="a new campaign"), "asked for: a new campaign"),
-    "new_rows": (replace(QUIET, new_rows=1200), "1,200 new rows of the 200 needed"),
-    "drift": (
-        replace(QUIET, drifted=[True, False, True]),
-        "drift in 2 of 3 windows",
+FOUR_CHANGES = ["pipeline/train.py", "train.units", "train.epochs", "train.seed"]
+REASON_CASES = {  # a state in which each reason applies, and its sentence
+    "first": (
+        replace(QUIET, champion=None, days_since_training=0),
+        "there is no champion yet",
     ),
-    "age": (replace(QUIET, days=90.0), "the last training was 90 of 90 days ago"),
+    "request": (replace(QUIET, request="a new campaign"), "requested: a new campaign"),
+    "new_rows": (replace(QUIET, new_rows=1200), "1,200 new rows (200 needed)"),
+    "drift": (replace(QUIET, drifted=[True, False, True]), "drift in 2 of 3 windows"),
+    "age": (replace(QUIET, days_since_training=90.0), "last training 90 days ago (limit 90)"),
     "changed": (
-        replace(QUIET, changed=["pipeline/train.py", "train.units", "train.epochs", "train.seed"]),
+        replace(QUIET, changed=FOUR_CHANGES),
         "changed: pipeline/train.py, train.units, train.epochs, …",
     ),
 }
-WANTED = replace(QUIET, new_rows=300)
-AGAINST = {
+MANY_NEW = replace(QUIET, new_rows=300)
+BLOCK_CASES = {  # a state in which each block applies, its sentence and the action
     "gone": (
-        replace(WANTED, gone="model.keras 1a: nowhere"),
-        "no champion to compare with: not promoting (model.keras 1a: nowhere)",
+        replace(MANY_NEW, champion_error="model.keras 1a: nowhere"),
+        "the champion cannot be compared with: model.keras 1a: nowhere",
         "wait",
     ),
     "poisoning": (
-        replace(WANTED, poisoned="labels.spam (p 6e-10)"),
-        "poisoning: alarm of labels.spam (p 6e-10); look, then force it",
+        replace(MANY_NEW, poisoning_alarms="labels.spam (p 6e-10)"),
+        "poisoning alarm: labels.spam (p 6e-10); check the labels, then force it",
         "blocked",
     ),
-    "same": (replace(WANTED, same=True), "nothing has changed since the last run", "wait"),
-    "cool_down": (replace(WANTED, hours=3.0), "the last run was 3 of 20 hours ago", "wait"),
-    "budget": (replace(WANTED, runs=3), "3 runs in seven days, of 3", "wait"),
+    "same": (
+        replace(MANY_NEW, same_as_last_run=True),
+        "nothing has changed since the last run",
+        "wait",
+    ),
+    "cool_down": (
+        replace(MANY_NEW, hours_since_run=3.0),
+        "last run 3 hours ago (minimum 20)",
+        "wait",
+    ),
+    "budget": (replace(MANY_NEW, runs_this_week=3), "3 runs in seven days (limit 3)", "wait"),
 }
 
 
-def test_every_reason_and_every_block_is_tried_here():
-    assert list(FOR_IT) == list(REASONS)
-    assert list(AGAINST) == list(BLOCKS)
+def test_every_reason_and_block_has_a_case():
+    assert list(REASON_CASES) == list(REASONS)
+    assert list(BLOCK_CASES) == list(BLOCKS)
 
 
-def test_quiet_week_says_how_far_each_reason_is():
-    made = decide(QUIET, PARAMS)
-    assert made.action == "wait"
-    assert made.sentence == (
-        "did not retrain: 41 new rows of the 200 needed; drift in 1 of 3 windows; "
-        "the last training was 12 of 90 days ago"
+def test_quiet_week_waits_and_tells_the_distance_to_each_reason():
+    decision = decide(QUIET, PARAMS)
+    assert decision.action == "wait"
+    assert decision.sentence == (
+        "no retraining: 41 new rows (200 needed); drift in 1 of 3 windows; "
+        "last training 12 days ago (limit 90)"
     )
-    assert [name for name, answer in made.answers.items() if answer.so] == []
+    assert not any(answer.applies for answer in decision.answers.values())
 
 
-@pytest.mark.parametrize("name", FOR_IT)
+@pytest.mark.parametrize("name", REASON_CASES)
 def test_one_reason_is_enough(name):
-    state, sentence = FOR_IT[name]
-    made = decide(state, PARAMS)
-    assert (made.action, made.sentence) == ("retrain", f"retrains: {sentence}")
+    state, sentence = REASON_CASES[name]
+    decision = decide(state, PARAMS)
+    assert (decision.action, decision.sentence) == ("retrain", f"retraining: {sentence}")
 
 
-@pytest.mark.parametrize("name", AGAINST)
-def test_one_block_stops_it_and_is_said_before_the_reasons(name):
-    state, sentence, action = AGAINST[name]
-    made = decide(state, PARAMS)
-    assert made.action == action
-    assert made.sentence == f"did not retrain: {sentence}; 300 new rows of the 200 needed"
-
-
-@pytest.mark.parametrize("name", ["same", "cool_down", "budget"])
-def test_a_person_who_asks_does_not_wait(name):
-    state = replace(AGAINST[name][0], request="now, please")
-    assert decide(state, PARAMS).action == "retrain"
-
-
-def test_a_person_who_asks_gets_no_poisoned_model_unless_it_is_forced():
-    state = replace(AGAINST["poisoning"][0], request="now, please")
-    assert decide(state, PARAMS).action == "blocked"
-    assert decide(replace(state, force=True), PARAMS).action == "retrain"
-
-
-def test_nobody_forces_a_model_in_that_has_nothing_to_be_compared_with():
-    state = replace(AGAINST["gone"][0], request="now, please", force=True)
-    assert decide(state, PARAMS).action == "wait"
-
-
-def test_poisoned_labels_call_a_person_even_without_a_reason_to_retrain():
-    made = decide(replace(QUIET, poisoned="campaign (p 2e-05)"), PARAMS)
-    assert made.action == "blocked"
-    assert made.sentence.startswith(
-        "did not retrain: poisoning: alarm of campaign (p 2e-05); look, "
-    )
+@pytest.mark.parametrize("name", BLOCK_CASES)
+def test_one_block_is_enough_and_precedes_the_reasons(name):
+    state, sentence, action = BLOCK_CASES[name]
+    decision = decide(state, PARAMS)
+    assert decision.action == action
+    assert decision.sentence == f"no retraining: {sentence}; 300 new rows (200 needed)"
 
 
 @pytest.mark.parametrize(
-    ("drifted", "so"),
+    ("name", "force", "action"),
+    [
+        ("same", False, "retrain"),
+        ("cool_down", False, "retrain"),
+        ("budget", False, "retrain"),
+        ("poisoning", False, "blocked"),
+        ("poisoning", True, "retrain"),
+        ("gone", True, "wait"),  # there is nothing to compare the new model with
+    ],
+)
+def test_request_overrides_waiting_and_force_overrides_poisoning(name, force, action):
+    state = replace(BLOCK_CASES[name][0], request="now, please", force=force)
+    assert decide(state, PARAMS).action == action
+
+
+def test_poisoning_needs_a_person_even_without_a_reason():
+    decision = decide(replace(QUIET, poisoning_alarms="campaign (p 2e-05)"), PARAMS)
+    assert decision.action == "blocked"
+    assert decision.sentence.startswith("no retraining: poisoning alarm: campaign (p 2e-05); ")
+
+
+@pytest.mark.parametrize(
+    ("drifted", "applies"),
     [
         ([], False),
-        ([True], False),  # two of them are needed
+        ([True], False),  # two are needed
         ([True, True], True),
-        ([True, True, False], False),  # the newest has not
-        ([True, *[False] * 6, True], False),  # the first is past
+        ([True, True, False], False),  # the newest has not drifted
+        ([True, *[False] * 6, True], False),  # the first is before the last seven windows
         ([False, True, *[False] * 5, True], True),
     ],
 )
-def test_drift_counts_in_the_last_windows_if_the_newest_has_it(drifted, so):
-    assert triggers.drift(replace(QUIET, drifted=drifted), PARAMS).so is so
+def test_drift_needs_enough_recent_windows_and_the_newest(drifted, applies):
+    assert enough_drift(replace(QUIET, drifted=drifted), PARAMS).applies is applies
 
 
-def test_after_no_run_nothing_cools_down():
-    assert decide(replace(WANTED, hours=None), PARAMS).action == "retrain"
+def test_without_an_earlier_run_nothing_cools_down():
+    assert decide(replace(MANY_NEW, hours_since_run=None), PARAMS).action == "retrain"
 
 
-def test_each_answer_is_a_figure():
+def test_every_answer_is_a_figure():
     figures = decide(QUIET, PARAMS).figures()
     assert list(figures) == [*REASONS, *BLOCKS]
     assert figures["new_rows"].value == 41
@@ -148,18 +160,23 @@ def test_each_answer_is_a_figure():
 
 
 @pytest.mark.parametrize(
-    ("changes", "line"),
+    ("changes", "problem"),
     [
-        ({"new_rows": 0}, "new_rows, runs_a_week: 1 or more; window_days, oldest_days: above 0"),
-        ({"window_days": 0}, "new_rows, runs_a_week: 1 or more; window_days, oldest_days: above 0"),
-        ({"drifted": 8}, "drifted must be 1 to windows"),
-        ({"drifted": 0}, "drifted must be 1 to windows"),
-        ({"cool_down_hours": -1}, "cool_down_hours must be at least 0"),
+        ({"new_rows": 0}, ".new_rows: input should be greater than or equal to 1, not 0"),
+        ({"runs_a_week": 0}, ".runs_a_week: input should be greater than or equal to 1, not 0"),
+        ({"window_days": 0}, ".window_days: input should be greater than 0, not 0"),
+        ({"oldest_days": 0}, ".oldest_days: input should be greater than 0, not 0"),
+        ({"drifted": 0}, ".drifted: input should be greater than or equal to 1, not 0"),
+        ({"drifted": 8}, ": drifted must be at most windows"),
+        (
+            {"cool_down_hours": -1},
+            ".cool_down_hours: input should be greater than or equal to 0, not -1",
+        ),
     ],
 )
-def test_params_that_cannot_be_are_refused(changes, line, tmp_path, monkeypatch):
+def test_params_out_of_range_are_refused(changes, problem, tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     set_params(tmp_path, {"retrain": changes})
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PipelineError, match=rf"^params.yaml: retrain: {line}$"):
+    with pytest.raises(PipelineError, match=rf"^params.yaml: retrain{problem}$"):
         read_params(Params, "retrain")
