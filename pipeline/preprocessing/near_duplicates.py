@@ -11,115 +11,144 @@ from pipeline.preprocessing.normalize import mask
 
 Pairs = NDArray[np.int64]  # (pairs, 2), row numbers, the smaller first, sorted
 
-SHINGLE = 5  # characters, of the Jaccard similarity that defines a near-copy
-NEAR = 0.8  # Jaccard similarity from which two messages are near-copies
-CROWD = 64  # texts that share a band, above which they are taken for one campaign
-SIEVE = 0.5  # share of equal min-hashes below which two texts are no near-copies: eight deviations under NEAR
-BANDS, BAND = 25, 5  # of LSH: finds a pair at 0.8 with probability 1 - (1 - 0.8**5)**25 > 0.9999
-KEY_SHINGLE = 8  # characters; longer ones part more near-copies, shorter ones join strangers
-CHUNK = 10_000  # messages hashed at once
+SHINGLE = 5  # characters, for the Jaccard similarity that defines a near-copy
+NEAR_COPY_SIMILARITY = 0.8  # Jaccard similarity from which two texts are near-copies
+CROWD_SIZE = 64  # texts in one band; larger groups are taken for one campaign
+# Share of equal min-hashes below which a pair is not checked: 8 standard deviations below 0.8.
+MIN_EQUAL_HASHES = 0.5
+# Bands of locality-sensitive hashing: they find a pair at 0.8 with 1 - (1 - 0.8**5)**25 > 0.9999.
+BANDS = 25
+ROWS_PER_BAND = 5
+KEY_SHINGLE = 8  # characters; longer ones separate more near-copies, shorter ones join strangers
+TEXTS_PER_CHUNK = 10_000  # hashed at once
+
+
+@dataclass(frozen=True)
+class NearCopies:
+    """Which of n texts are near-copies of each other, by row number."""
+
+    pairs: Pairs  # confirmed by their Jaccard similarity
+    crowds: list[NDArray[np.int64]]  # groups taken for near-copies of each other, unconfirmed
+
+
+# ---- similarity
 
 
 def shingles(masked: str, size: int = SHINGLE) -> set[str]:
-    """All runs of `size` characters; a shorter text is its own only shingle."""
+    """All substrings of `size` characters; a shorter text is its own only shingle."""
     return {masked[i : i + size] for i in range(max(1, len(masked) - size + 1))}
 
 
 def jaccard(a: set[str], b: set[str]) -> float:
-    """Shared share of two sets, in [0, 1]."""
+    """The Jaccard similarity |a & b| / |a | b|, in [0, 1]."""
     return len(a & b) / len(a | b)
 
 
-@dataclass(frozen=True)
-class Near:
-    """Which texts are near-copies of one another."""
-
-    pairs: Pairs  # confirmed
-    crowds: list[
-        NDArray[np.int64]
-    ]  # row numbers of texts taken for near-copies all of them, a crowd each
+# ---- campaign keys
 
 
 def campaign_keys(texts: Sequence[str]) -> NDArray[np.uint64]:
-    """(n,): the min-hash of each masked text's shingles, a function of that one text alone.
+    """(n,): the min-hash of each masked text's shingles, a function of that text alone.
 
-    Two messages share their key with a probability equal to the Jaccard similarity of their shingles.
+    Two texts share their key with a probability equal to the Jaccard similarity of their shingles.
     """
-    chunks = [
-        _min_hashes([mask(t) for t in texts[i : i + CHUNK]]) for i in range(0, len(texts), CHUNK)
-    ]
-    return np.concatenate([np.zeros(0, np.uint64), *chunks])
+    keys = [np.zeros(0, np.uint64)]
+    for start in range(0, len(texts), TEXTS_PER_CHUNK):
+        chunk = texts[start : start + TEXTS_PER_CHUNK]
+        keys.append(_min_hashes([mask(text) for text in chunk]))
+    return np.concatenate(keys)
 
 
 def _min_hashes(masked: list[str]) -> NDArray[np.uint64]:
-    padded = [m.ljust(KEY_SHINGLE, "\0") for m in masked]  # a short text is its own only shingle
+    padded = [text.ljust(KEY_SHINGLE, "\0") for text in masked]
     codes = np.frombuffer("".join(padded).encode("utf-32-le"), np.uint32).astype(np.uint64)
-    count = len(codes) - KEY_SHINGLE + 1
-    hashes = np.zeros(count, np.uint64)
-    for offset in range(KEY_SHINGLE):  # a polynomial over the shingle, modulo 2**64
-        hashes = hashes * np.uint64(0x100000001B3) + codes[offset : offset + count]
-    hashes ^= hashes >> np.uint64(30)  # splitmix64's finaliser, so that the minimum is a fair draw
-    hashes *= np.uint64(0xBF58476D1CE4E5B9)
-    hashes ^= hashes >> np.uint64(27)
-    hashes *= np.uint64(0x94D049BB133111EB)
-    hashes ^= hashes >> np.uint64(31)
-    ends = np.cumsum([len(p) for p in padded])
-    for end in ends[:-1]:  # shingles that would run over into the next message
+    hashes = _shingle_hashes(codes)
+    ends = np.cumsum([len(text) for text in padded])
+    for end in ends[:-1]:  # exclude the shingles that cross into the next text
         hashes[end - KEY_SHINGLE + 1 : end] = np.uint64(2**64 - 1)
     return np.minimum.reduceat(hashes, np.concatenate([[0], ends[:-1]]))
 
 
-def wordings(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
-    """The distinct masked texts, and (n,) the number of each text's own."""
+def _shingle_hashes(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A polynomial over each shingle, modulo 2**64, then the finaliser of splitmix64."""
+    count = len(codes) - KEY_SHINGLE + 1
+    hashes = np.zeros(count, np.uint64)
+    for offset in range(KEY_SHINGLE):
+        hashes = hashes * np.uint64(0x100000001B3) + codes[offset : offset + count]
+    hashes ^= hashes >> np.uint64(30)
+    hashes *= np.uint64(0xBF58476D1CE4E5B9)
+    hashes ^= hashes >> np.uint64(27)
+    hashes *= np.uint64(0x94D049BB133111EB)
+    hashes ^= hashes >> np.uint64(31)
+    return hashes
+
+
+# ---- near-copies
+
+
+def number_wordings(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """The distinct masked texts (the wordings), and (n,) the number of each text's wording."""
     masked = [mask(text) for text in texts]
     number = {wording: i for i, wording in enumerate(dict.fromkeys(masked))}
-    return list(number), np.array([number[m] for m in masked], np.int64)
+    return list(number), np.array([number[wording] for wording in masked], np.int64)
 
 
-def near_copies(masked: Sequence[str]) -> Near:
-    """All pairs of masked texts whose shingles have a Jaccard similarity of at least NEAR.
+def find_near_copies(wordings: Sequence[str]) -> NearCopies:
+    """All pairs of masked texts with a Jaccard similarity of at least NEAR_COPY_SIMILARITY.
 
-    Give it wordings: a campaign of n equal ones would be n ** 2 pairs. Candidates share one of BANDS bands of
-    their min-hash signature (datasketch); each is confirmed exactly. More than CROWD texts that share a band
-    are one campaign, and not compared in pairs, so that time and memory grow with the texts alone.
+    Candidates share a band of their min-hash signatures; each candidate is confirmed exactly.
+    More than CROWD_SIZE texts in one band are one campaign and not compared in pairs, so that time
+    and memory grow linearly. Pass distinct texts: n equal ones would be n ** 2 pairs.
     Source: Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, chapter 3.
     """
-    signatures = _signatures(masked)
-    candidates, crowds = [np.zeros(0, np.int64)], list[NDArray[np.int64]]()
-    for band in range(BANDS):
-        for group in _equal_rows(signatures[:, band * BAND : (band + 1) * BAND]):
-            if len(group) > CROWD:
-                crowds.append(group)
-            else:
-                first, second = np.triu_indices(len(group), 1)
-                candidates.append(group[first] * len(masked) + group[second])
-    pairs = np.stack(np.divmod(np.unique(np.concatenate(candidates)), max(1, len(masked))), axis=1)
-    alike = (
-        np.mean(signatures[part[:, 0]] == signatures[part[:, 1]], axis=1) >= SIEVE
-        for part in np.array_split(pairs, len(pairs) // CHUNK + 1)
-    )
-    near = [
-        (i, j)
-        for i, j in pairs[np.concatenate(list(alike))].tolist()
-        if jaccard(shingles(masked[i]), shingles(masked[j])) >= NEAR
+    signatures = _signatures(wordings)
+    candidates, crowds = _candidates(signatures)
+    chunks = np.array_split(candidates, len(candidates) // TEXTS_PER_CHUNK + 1)
+    pairs = [
+        (first, second)
+        for chunk in chunks
+        for first, second in chunk[_hashes_agree(signatures, chunk)].tolist()
+        if jaccard(shingles(wordings[first]), shingles(wordings[second])) >= NEAR_COPY_SIMILARITY
     ]
-    return Near(np.array(near, np.int64).reshape(-1, 2), crowds)
+    return NearCopies(np.array(pairs, np.int64).reshape(-1, 2), crowds)
 
 
-def _signatures(masked: Sequence[str]) -> NDArray[np.uint32]:
-    """(n, BANDS * BAND): the min-hashes of each text's shingles."""
-    encoded = ([s.encode() for s in shingles(m)] for m in masked)
-    hashed = MinHash.generator(encoded, num_perm=BANDS * BAND, seed=1)
-    signatures = np.zeros((len(masked), BANDS * BAND), np.uint32)
-    for row, one in zip(signatures, hashed, strict=True):
-        row[:] = one.hashvalues
+def _signatures(wordings: Sequence[str]) -> NDArray[np.uint32]:
+    """(n, BANDS * ROWS_PER_BAND): the min-hashes of each text's shingles."""
+    encoded = ([shingle.encode() for shingle in shingles(wording)] for wording in wordings)
+    hashed = MinHash.generator(encoded, num_perm=BANDS * ROWS_PER_BAND, seed=1)
+    signatures = np.zeros((len(wordings), BANDS * ROWS_PER_BAND), np.uint32)
+    for row, min_hash in zip(signatures, hashed, strict=True):
+        row[:] = min_hash.hashvalues
     return signatures
 
 
+def _candidates(signatures: NDArray[np.uint32]) -> tuple[Pairs, list[NDArray[np.int64]]]:
+    """The distinct pairs that share a band, sorted, and the groups that are too large for pairs."""
+    texts = len(signatures)
+    pair_codes = [np.zeros(0, np.int64)]  # first * texts + second
+    crowds: list[NDArray[np.int64]] = []
+    for band in range(BANDS):
+        columns = signatures[:, band * ROWS_PER_BAND : (band + 1) * ROWS_PER_BAND]
+        for group in _equal_rows(columns):
+            if len(group) > CROWD_SIZE:
+                crowds.append(group)
+            else:
+                first, second = np.triu_indices(len(group), 1)
+                pair_codes.append(group[first] * texts + group[second])
+    distinct = np.unique(np.concatenate(pair_codes))
+    return np.stack(np.divmod(distinct, max(1, texts)), axis=1), crowds
+
+
+def _hashes_agree(signatures: NDArray[np.uint32], pairs: Pairs) -> NDArray[np.bool_]:
+    equal = signatures[pairs[:, 0]] == signatures[pairs[:, 1]]
+    return np.mean(equal, axis=1) >= MIN_EQUAL_HASHES
+
+
 def _equal_rows(band: NDArray[np.uint32]) -> Iterator[NDArray[np.int64]]:
-    """The numbers of the rows that are equal, in rising order, group by group."""
+    """Groups of the numbers of equal rows, each in rising order."""
     order = np.lexsort(band.T)
-    starts = np.flatnonzero(np.any(band[order][1:] != band[order][:-1], axis=1)) + 1
-    sizes = np.diff([0, *starts, len(order)])
-    for start, size in zip(np.concatenate([[0], starts])[sizes > 1], sizes[sizes > 1], strict=True):
-        yield np.sort(order[start : start + size])
+    changes = np.flatnonzero(np.any(band[order][1:] != band[order][:-1], axis=1)) + 1
+    for group in np.split(order, changes):
+        if len(group) > 1:
+            yield np.sort(group)

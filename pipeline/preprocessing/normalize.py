@@ -5,64 +5,90 @@ import unicodedata
 
 from confusable_homoglyphs.confusables import confusables_data
 
-# Of tags, joiners, marks of direction and selectors: characters that nobody sees, first and last.
-INVISIBLE = [
-    *(
-        (0xAD, 0xAD),
-        (0x34F, 0x34F),
-        (0x61C, 0x61C),
-        (0x180E, 0x180E),
-        (0x200B, 0x200F),
-        (0x202A, 0x202E),
-    ),
-    *((0x2060, 0x206F), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xE0000, 0xE01EF)),
+# Invisible characters, first and last: tags, joiners, direction marks and variation selectors.
+INVISIBLE_RANGES = [
+    (0xAD, 0xAD),
+    (0x34F, 0x34F),
+    (0x61C, 0x61C),
+    (0x180E, 0x180E),
+    (0x200B, 0x200F),
+    (0x202A, 0x202E),
+    (0x2060, 0x206F),
+    (0xFE00, 0xFE0F),
+    (0xFEFF, 0xFEFF),
+    (0xE0000, 0xE01EF),
 ]
-# Letters and digits of other scripts, and the ASCII ones that they look like, where NFKC leaves them alone.
+
+
+def _is_confusable(character: str) -> bool:
+    """Whether a character needs an entry in CONFUSABLES: alone, not ASCII, unchanged by NFKC."""
+    return (
+        len(character) == 1
+        and not character.isascii()
+        and unicodedata.is_normalized("NFKC", character)
+        and not unicodedata.combining(character)
+        and unicodedata.category(character) != "Mc"  # combines with another character
+    )
+
+
+# Letters and digits of other scripts, and the ASCII character that each looks like.
 # Source: Unicode Technical Standard 39, confusables.txt.
 CONFUSABLES = {
-    found["c"]: plain
-    for plain, alike in confusables_data.items()
+    entry["c"]: plain
+    for plain, entries in confusables_data.items()
     if len(plain) == 1 and plain.isascii() and plain.isalnum()
-    for found in alike
-    if len(found["c"]) == 1
-    and not found["c"].isascii()
-    and unicodedata.is_normalized("NFKC", found["c"])
-    if not unicodedata.combining(found["c"])
-    and unicodedata.category(found["c"]) != "Mc"  # goes with another
+    for entry in entries
+    if _is_confusable(entry["c"])
 }
-CHARACTERS = {
-    chr(code): "" for first, last in INVISIBLE for code in range(first, last + 1)
+CHARACTER_MAP = {
+    chr(code): "" for first, last in INVISIBLE_RANGES for code in range(first, last + 1)
 } | CONFUSABLES
-_CHARACTERS = str.maketrans(CHARACTERS)
-# What stands between the letters of a word, or in place of them, and what a reader reads; both Python and
-# the tokenizer's own engine take these patterns.
-_LONE = r"(?:(?<=\A[A-Za-z])|(?<=[ .\-_*][A-Za-z]))[ .\-_*](?=[A-Za-z](?![A-Za-z0-9']))"  # f r e e, f-r-e-e
-_DIGIT = (
-    r"(?<=[A-Za-z])%(?=[0-9]?[A-Za-z])|(?<=[A-Za-z][0-9])%(?=[A-Za-z])"  # fr33, b00k: one or two
-)
-_LETTERS = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "9": "g"}
-DISGUISES = {_LONE: ""} | {_DIGIT.replace("%", digit): letter for digit, letter in _LETTERS.items()}
-_DISGUISES = [(re.compile(pattern), plain) for pattern, plain in DISGUISES.items()]
+_TRANSLATION = str.maketrans(CHARACTER_MAP)
+
+# Disguises of words, and their replacement. Python and the tokenizer's Rust engine both run these.
+# A separator between single letters: f r e e, f-r-e-e.
+_SEPARATOR = r"(?:(?<=\A[A-Za-z])|(?<=[ .\-_*][A-Za-z]))[ .\-_*](?=[A-Za-z](?![A-Za-z0-9']))"
+# One or two digits within a word: fr33, b00k. `%` stands for the digit.
+_DIGIT = r"(?<=[A-Za-z])%(?=[0-9]?[A-Za-z])|(?<=[A-Za-z][0-9])%(?=[A-Za-z])"
+_DIGIT_LETTERS = {
+    "0": "o",
+    "1": "i",
+    "3": "e",
+    "4": "a",
+    "5": "s",
+    "7": "t",
+    "8": "b",
+    "9": "g",
+}
+DISGUISE_PATTERNS = {_SEPARATOR: ""} | {
+    _DIGIT.replace("%", digit): letter for digit, letter in _DIGIT_LETTERS.items()
+}
+_DISGUISES = [(re.compile(pattern), plain) for pattern, plain in DISGUISE_PATTERNS.items()]
+
 _LINK = re.compile(r"(?:https?://|www\.)\S+")
 _DIGITS = re.compile(r"\d+")
 
 
 def canonicalise(text: str) -> str:
-    """The text as it is read: no invisible characters, look-alikes as ASCII, NFKC, words without disguise.
+    """The text in NFKC, without invisible characters and disguises, with look-alikes as ASCII.
 
-    The tokenizer's normaliser does the same, but that a mark which combines with a look-alike goes with it.
+    The tokenizer's normaliser does the same, except that it also removes a combining mark that
+    follows a look-alike.
     """
-    text = unicodedata.normalize("NFKC", text.translate(_CHARACTERS))
+    text = unicodedata.normalize("NFKC", text.translate(_TRANSLATION))
     for pattern, plain in _DISGUISES:
         text = pattern.sub(plain, text)
     return text
 
 
 def fold(text: str) -> str:
-    """The text as far as a reader tells two apart: case and white space folded."""
+    """The text with case and white space folded."""
     return " ".join(text.casefold().split())
 
 
 def mask(text: str) -> str:
-    """The text without what a campaign varies: digits, links, case, spacing, invisible characters."""
+    """The canonical, folded text with `0` for each run of digits and `@` for each link.
+
+    Texts of one campaign that differ only in these have the same mask.
+    """
     return fold(_DIGITS.sub("0", _LINK.sub("@", canonicalise(text).casefold())))

@@ -1,131 +1,231 @@
-"""Assigns each message to train, val, test or the newest messages."""
+"""Assigns each message to a split: train, val, test or the newest messages."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from pipeline.core.hashing import unit_hash
+from pipeline.core.params import ParamsSection
 from pipeline.core.reports import Figure
-from pipeline.preprocessing import near_duplicates, time_windows
-from pipeline.preprocessing.params import Params, Shares
-from pipeline.preprocessing.time_windows import NEWEST, Mask
+from pipeline.preprocessing.near_duplicates import (
+    NearCopies,
+    campaign_keys,
+    find_near_copies,
+    number_wordings,
+)
+from pipeline.preprocessing.time_windows import NEWEST, Mask, newest_and_old, sample_reservoir
 
-Ranks = NDArray[np.int64]  # (w,), of each wording
-RANK = {"train": 1, "val": 2, "test": 3, NEWEST: 0}  # a near-copy stays in the higher split
-RETIRED = -1  # the rank of a row that has retired: no other is left out for it
+Ranks = NDArray[np.int64]  # (wordings,), the highest rank of the rows with that wording
+
+SPLIT_RANK = {"train": 1, "val": 2, "test": 3, NEWEST: 0}  # a near-copy stays in the highest rank
+RETIRED_RANK = -1  # no row is left out because of a retired row
+MAX_DAYS = 36_500  # about a century
+
+
+class SplitShares(ParamsSection):
+    """Shares of the campaigns in each split."""
+
+    train: float = Field(gt=0, lt=1, description="share of campaigns in train")
+    val: float = Field(gt=0, lt=1, description="share of campaigns in val")
+    test: float = Field(gt=0, lt=1, description="share of campaigns in test")
+
+    @model_validator(mode="after")
+    def _add_up_to_one(self) -> "SplitShares":
+        if abs(self.train + self.val + self.test - 1) > 1e-9:
+            raise ValueError("the shares must add up to 1")
+        return self
+
+
+class SplitParams(ParamsSection):
+    """The params that decide a message's split."""
+
+    split: SplitShares = Field(description="shares of campaigns, which add up to 1")
+    salt: str = Field(description="any text; another salt gives another split")
+    newest_days: float = Field(
+        ge=0,
+        le=MAX_DAYS,
+        description="last days of the data: evaluated, not used in train or val; 0 for none",
+    )
+    window_days: float = Field(
+        gt=0, le=MAX_DAYS, description="days before those, of which train and val use all rows"
+    )
+    reservoir_rows: int = Field(
+        ge=0, le=1_000_000_000, description="rows from before the window that train and val use"
+    )
 
 
 # ---- the split
 
 
-def split_of(salt: str, campaign_key: str, shares: Shares) -> str:
-    """`train`, `val` or `test`."""
-    position = unit_hash(salt, campaign_key)
-    return (
-        "train"
-        if position < shares.train
-        else "val"
-        if position < shares.train + shares.val
-        else "test"
-    )
+def assign_splits(messages: pd.DataFrame, params: SplitParams) -> tuple[pd.DataFrame, NearCopies]:
+    """The messages with their splits, and the near-copies among their wordings.
 
+    Adds the columns campaign_key, wording (number of the masked text), split, retired and left_out.
+    Rows of one wording share a campaign key, but may be received at different times.
 
-def apply_time_windows(rows: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """The rows with `split`, where NEWEST stands for train and val in the newest span, and `retired`.
-
-    rows: message_id, received_at, campaign_key, and as `split` that of the campaign: what is test stays test
-    for ever, and what is NEWEST becomes train or val when time has passed. Those rows of train and val have
-    retired that are neither in the window nor in the reservoir.
+    Args:
+        messages: columns message_id, text and received_at.
     """
-    test = (rows["split"] == "test").to_numpy()
-    newest, old = time_windows.ages(rows["received_at"], params.newest_days, params.window_days)
-    retired = old & ~test
-    number = np.flatnonzero(retired)
-    retired[number[time_windows.reservoir(rows.iloc[number], params.reservoir_rows)]] = False
-    return rows.assign(split=rows["split"].mask(newest & ~test, NEWEST), retired=retired)
+    texts = messages["text"].tolist()
+    keys = [f"{key:016x}" for key in campaign_keys(texts)]
+    splits = [split_of_campaign(params.salt, key, params.split) for key in keys]
+    wordings, wording = number_wordings(texts)
+    near_copies = find_near_copies(wordings)
+
+    rows = messages.assign(campaign_key=keys, split=pd.array(splits, "str"), wording=wording)
+    rows = apply_time_windows(rows, params)
+    ranks = _wording_ranks(rows, len(wordings))
+    left_out = left_out_wordings(ranks, near_copies)[wording] | rows["retired"]
+    newest = rows["split"] == NEWEST
+    used_campaigns = rows["campaign_key"][~newest & ~left_out]
+    left_out |= newest & rows["campaign_key"].isin(used_campaigns)
+    return rows.assign(left_out=left_out), near_copies
 
 
-def left_out_mask(rank: Ranks, near: near_duplicates.Near) -> Mask:
-    """(w,): the wordings that have a near-copy of a higher rank."""
-    pairs = near.pairs
-    straddling = pairs[rank[pairs[:, 0]] != rank[pairs[:, 1]]]
-    lower = np.where(
-        rank[straddling[:, 0]] < rank[straddling[:, 1]], straddling[:, 0], straddling[:, 1]
-    )
-    out = np.zeros(len(rank), np.bool_)
-    out[lower] = True
-    for crowd in near.crowds:
-        out[crowd[rank[crowd] < rank[crowd].max()]] = True
-    return out
+def split_of_campaign(salt: str, campaign_key: str, shares: SplitShares) -> str:
+    """`train`, `val` or `test`: a function of the salt and the campaign key alone."""
+    position = unit_hash(salt, campaign_key)
+    if position < shares.train:
+        return "train"
+    if position < shares.train + shares.val:
+        return "val"
+    return "test"
+
+
+def apply_time_windows(rows: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
+    """The rows with NEWEST in place of train and val among the newest, and the column `retired`.
+
+    Rows of test stay in test forever. NEWEST rows become train or val once they are older. Rows of
+    train and val retire when they are older than the window and not in the reservoir.
+
+    Args:
+        rows: columns message_id, received_at, campaign_key and split (that of the campaign).
+    """
+    in_test = (rows["split"] == "test").to_numpy()
+    newest, old = newest_and_old(rows["received_at"], params.newest_days, params.window_days)
+    retired = old & ~in_test
+    positions = np.flatnonzero(retired)
+    kept = sample_reservoir(rows.iloc[positions], params.reservoir_rows)
+    retired[positions[kept]] = False
+    return rows.assign(split=rows["split"].mask(newest & ~in_test, NEWEST), retired=retired)
+
+
+def _wording_ranks(rows: pd.DataFrame, wordings: int) -> Ranks:
+    ranks = np.full(wordings, RETIRED_RANK)
+    row_ranks = np.where(rows["retired"], RETIRED_RANK, rows["split"].map(SPLIT_RANK))
+    np.maximum.at(ranks, rows["wording"], row_ranks)
+    return ranks
+
+
+def left_out_wordings(ranks: Ranks, near_copies: NearCopies) -> Mask:
+    """(wordings,): the wordings that have a near-copy with a higher rank."""
+    first, second = near_copies.pairs.T
+    left_out = np.zeros(len(ranks), np.bool_)
+    left_out[first[ranks[first] < ranks[second]]] = True
+    left_out[second[ranks[second] < ranks[first]]] = True
+    for crowd in near_copies.crowds:
+        left_out[crowd[ranks[crowd] < ranks[crowd].max()]] = True
+    return left_out
+
+
+# ---- leakage
+
+
+def leaking_wordings(rows: pd.DataFrame, near_copies: NearCopies) -> Mask:
+    """(wordings,): the wordings that are used in two splits, themselves or by a near-copy.
+
+    Args:
+        rows: columns wording, split and left_out, as from `assign_splits`.
+    """
+    used = rows[~rows["left_out"]]
+    split_bits = np.zeros(rows["wording"].max() + 1, np.int64)  # one bit per split
+    used_bits = 1 << used["split"].map(SPLIT_RANK).to_numpy(np.int64)
+    np.bitwise_or.at(split_bits, used["wording"], used_bits)
+    leaking = _several_bits(split_bits)
+    pairs = near_copies.pairs
+    pair_bits = split_bits[pairs[:, 0]] | split_bits[pairs[:, 1]]
+    leaking[pairs[_several_bits(pair_bits)]] = True
+    for crowd in near_copies.crowds:
+        leaking[crowd] |= int(np.bitwise_or.reduce(split_bits[crowd])).bit_count() > 1
+    return leaking
+
+
+def _several_bits(bits: NDArray[Any]) -> Mask:
+    return bits & (bits - 1) > 0
 
 
 def random_split_leak(
-    rows: pd.DataFrame, near: near_duplicates.Near, train: float, among: pd.Series
+    rows: pd.DataFrame, near_copies: NearCopies, train_share: float, among: "pd.Series[bool]"
 ) -> float:
-    """The expected share of `among`'s test rows that a random split would leave a copy of in train.
+    """The expected share of test rows, in [0, 1], with a copy in train under a random split.
 
-    Over all random splits of the rows as they came: a row in test leaks unless all of its copies and
-    near-copies escaped train, which happens with probability (1 - train) ** others.
+    The expectation is over all random splits of the rows before deduplication. A row in test leaks
+    unless all its other copies and near-copies are outside train: (1 - train_share) ** others.
+
+    Args:
+        rows: columns wording and copies.
+        among: (n,), the rows to average over.
     """
-    of_wording = np.bincount(rows["wording"], rows["copies"])
-    alike, pairs = of_wording.copy(), near.pairs
-    np.add.at(alike, pairs[:, 0], of_wording[pairs[:, 1]])
-    np.add.at(alike, pairs[:, 1], of_wording[pairs[:, 0]])
-    for crowd in near.crowds:
-        alike[crowd] = np.maximum(alike[crowd], of_wording[crowd].sum())
-    leaks = 1 - (1 - train) ** (alike[rows["wording"]] - 1)
+    copies = np.bincount(rows["wording"], rows["copies"])
+    similar = copies.copy()
+    pairs = near_copies.pairs
+    np.add.at(similar, pairs[:, 0], copies[pairs[:, 1]])
+    np.add.at(similar, pairs[:, 1], copies[pairs[:, 0]])
+    for crowd in near_copies.crowds:
+        similar[crowd] = np.maximum(similar[crowd], copies[crowd].sum())
+    leaks = 1 - (1 - train_share) ** (similar[rows["wording"]] - 1)
     return float(np.average(leaks[among], weights=rows["copies"][among]))
 
 
-def assign_splits(
-    messages: pd.DataFrame, params: Params
-) -> tuple[pd.DataFrame, near_duplicates.Near]:
-    """The messages with `campaign_key`, `split`, `retired`, `wording` and `left_out`, and the near wordings.
+# ---- the report
 
-    Messages of one wording have one campaign key, but may come at different times.
+
+def split_figures(
+    rows: pd.DataFrame, near_copies: NearCopies, train_share: float
+) -> dict[str, Figure]:
+    """Rows, spam share, left-out and retired rows per split, and the leak of a random split.
+
+    `leak` counts the rows that are used in two splits, and must be 0. `crowded` counts the wordings
+    in groups too large to be compared in pairs.
+
+    Args:
+        rows: as from `assign_splits`, with the columns label and copies.
     """
-    texts = messages["text"].tolist()
-    keys = [f"{key:016x}" for key in near_duplicates.campaign_keys(texts)]
-    of_key = [split_of(params.salt, key, params.split) for key in keys]
-    wordings, wording = near_duplicates.wordings(texts)
-    rows = messages.assign(campaign_key=keys, split=pd.array(of_key, "str"), wording=wording)
-    rows, near = apply_time_windows(rows, params), near_duplicates.near_copies(wordings)
-    rank = np.full(len(wordings), RETIRED)  # of each wording, the highest of its rows
-    np.maximum.at(rank, wording, np.where(rows["retired"], RETIRED, rows["split"].map(RANK)))
-    out, newest = left_out_mask(rank, near)[wording] | rows["retired"], rows["split"] == NEWEST
-    known = rows["campaign_key"].isin(rows["campaign_key"][~newest & ~out])
-    return rows.assign(left_out=out | newest & known), near
-
-
-def leaking_mask(rows: pd.DataFrame, near: near_duplicates.Near) -> Mask:
-    """(w,): the wordings that are used in two splits, themselves or with their near-copies."""
-    used = rows[~rows["left_out"]]
-    splits = np.zeros(rows["wording"].max() + 1, np.int64)  # a bit a split
-    np.bitwise_or.at(splits, used["wording"], 1 << used["split"].map(RANK).to_numpy(np.int64))
-    several = splits & (splits - 1) > 0
-    together = splits[near.pairs[:, 0]] | splits[near.pairs[:, 1]]
-    several[near.pairs[together & (together - 1) > 0]] = True
-    for crowd in near.crowds:
-        several[crowd] |= int(np.bitwise_or.reduce(splits[crowd])).bit_count() > 1
-    return several
-
-
-def figures_of(rows: pd.DataFrame, near: near_duplicates.Near, params: Params) -> dict[str, Figure]:
-    """Rows, spam share, left-out and retired rows a split, and how much a random split would have leaked."""
-    figures = {}
-    for name in RANK:
-        every = rows[rows["split"] == name]
-        part = every[~every["left_out"]]
-        figures[f"{name}.rows"] = Figure(len(part))
-        spam_share = (part["label"] == "spam").mean() if len(part) else None
-        figures[f"{name}.spam_share"] = Figure(spam_share, n=len(part))
-        figures[f"{name}.left_out"] = Figure((every["left_out"] & ~every["retired"]).sum())
-        if name in ("train", "val"):
-            figures[f"{name}.retired"] = Figure(every["retired"].sum())
-    for name, among in {"messages": rows["label"].notna(), "spam": rows["label"] == "spam"}.items():
-        leak = random_split_leak(rows, near, params.split.train, among)
-        figures[f"random_split_leak.{name}"] = Figure(leak, n=int(rows["copies"][among].sum()))
-    figures["leak"] = Figure(leaking_mask(rows, near)[rows["wording"]].sum(), n=len(rows))
-    crowded = len(set[int]().union(*map(np.ndarray.tolist, near.crowds)))
-    figures["crowded"] = Figure(crowded, n=rows["wording"].nunique())
+    figures: dict[str, Figure] = {}
+    for name in SPLIT_RANK:
+        figures |= _figures_of_split(name, rows[rows["split"] == name])
+    groups = {"messages": rows["label"].notna(), "spam": rows["label"] == "spam"}
+    for name, among in groups.items():
+        leak = random_split_leak(rows, near_copies, train_share, among)
+        copies = int(rows["copies"][among].sum())
+        figures[f"random_split_leak.{name}"] = Figure(leak, n=copies)
+    leaking = leaking_wordings(rows, near_copies)[rows["wording"]]
+    figures["leak"] = Figure(leaking.sum(), n=len(rows))
+    crowded = set[int]().union(*map(np.ndarray.tolist, near_copies.crowds))
+    figures["crowded"] = Figure(len(crowded), n=rows["wording"].nunique())
     return figures
+
+
+def _figures_of_split(name: str, rows: pd.DataFrame) -> dict[str, Figure]:
+    used = rows[~rows["left_out"]]
+    spam_share = (used["label"] == "spam").mean() if len(used) else None
+    figures = {
+        f"{name}.rows": Figure(len(used)),
+        f"{name}.spam_share": Figure(spam_share, n=len(used)),
+        f"{name}.left_out": Figure((rows["left_out"] & ~rows["retired"]).sum()),
+    }
+    if name in ("train", "val"):
+        figures[f"{name}.retired"] = Figure(rows["retired"].sum())
+    return figures
+
+
+def split_summary(rows: pd.DataFrame) -> str:
+    """One line: the rows of each split, and how many rows are left out for which reason."""
+    used = rows["split"][~rows["left_out"]]
+    counts = ", ".join(f"{name} {(used == name).sum():,}" for name in SPLIT_RANK)
+    retired = int(rows["retired"].sum())
+    near_copies = int(rows["left_out"].sum()) - retired
+    return f"{counts}; left out: {near_copies:,} like a row of a higher split, {retired:,} retired"

@@ -1,4 +1,4 @@
-"""Parts messages by when they came: the newest span, the window before it, a reservoir of older ones."""
+"""Divides messages by date: the newest messages, the window before them, and older messages."""
 
 import heapq
 from typing import Any
@@ -9,48 +9,53 @@ from numpy.typing import NDArray
 
 from pipeline.core.hashing import unit_hash
 
-Mask = NDArray[np.bool_]  # (n,), of rows
+Mask = NDArray[np.bool_]  # (n,), True for the selected rows
 
-NEWEST = (
-    "newest"  # the split of rows of the newest span that will be train or val once time has passed
-)
-END = 0.999  # quantile of all dates at which time ends: one clock in a thousand may be wrong
+NEWEST = "newest"  # split of the newest messages that become train or val once they are older
+LAST_DATE_QUANTILE = 0.999  # one date in a thousand may be wrong and in the future
 
 
-def end(received_at: "pd.Series[Any]") -> Any:
-    """When time ends: the newest date, but for clocks that are wrong; NaT where there are no dates."""
-    return received_at.quantile(END, interpolation="lower")
+def last_date(received_at: "pd.Series[Any]") -> Any:
+    """The last date of the data, robust to a few wrong dates. NaT without dates."""
+    return received_at.quantile(LAST_DATE_QUANTILE, interpolation="lower")
 
 
-def ages(
+def newest_and_old(
     received_at: "pd.Series[Any]", newest_days: float, window_days: float
 ) -> tuple[Mask, Mask]:
-    """(n,) and (n,): the rows of the newest span, and the old ones, from before the window.
+    """(n,) and (n,): the newest rows, and the rows from before the window.
 
-    The newest span is the last so many days, and whatever is dated beyond them; the window, so many days
-    before it. A row without a date is in neither.
+    The newest rows are those of the last `newest_days` days, or dated later than the last date.
+    The window is the `window_days` days before them. A row without a date is in neither.
     """
-    span = end(received_at) - pd.Timedelta(days=newest_days)
-    newest = received_at > (span if newest_days else pd.NaT)
-    return newest.to_numpy(), (received_at <= span - pd.Timedelta(days=window_days)).to_numpy()
+    newest_start = last_date(received_at) - pd.Timedelta(days=newest_days)
+    window_start = newest_start - pd.Timedelta(days=window_days)
+    newest = received_at > (newest_start if newest_days else pd.NaT)
+    old = received_at <= window_start
+    return newest.to_numpy(), old.to_numpy()
 
 
-def reservoir(old: pd.DataFrame, size: int) -> list[int]:
-    """The numbers of so many rows: those of the campaigns with the smallest hash, of the last campaign some.
+def sample_reservoir(old: pd.DataFrame, size: int) -> list[int]:
+    """Positions of at most `size` rows: those whose campaigns have the smallest hashes.
 
-    old: message_id and campaign_key. A bottom-k sample: whatever comes, a row stays until others of smaller
-    hash displace it, and it does not come back while rows are only added.
+    A bottom-k sample. While rows are only added, a row stays until rows with a smaller hash
+    displace it, and a displaced row does not return. Campaigns stay whole, except the last one.
+
+    Args:
+        old: columns message_id and campaign_key.
     """
-    place = [unit_hash("reservoir", key) for key in old["campaign_key"]]
-    order = list(zip(place, old["message_id"], strict=True))
+    hashes = [unit_hash("reservoir", key) for key in old["campaign_key"]]
+    order = list(zip(hashes, old["message_id"], strict=True))
     return heapq.nsmallest(size, range(len(order)), key=order.__getitem__)
 
 
-def newest(rows: pd.DataFrame) -> Mask:
-    """(n,): the rows of NEWEST, and those of test that came since the first of them.
+def newest_rows(rows: pd.DataFrame) -> Mask:
+    """(n,): the rows of the split NEWEST, and the rows of test that are at least as new.
 
-    rows: columns `received_at` and `split`, of every row, also of those that are left out.
+    Args:
+        rows: columns received_at and split of all rows, including those that are left out.
     """
-    late = rows["split"] == NEWEST
-    since = rows["received_at"][late].min()
-    return (late | (rows["split"] == "test") & (rows["received_at"] >= since)).to_numpy()
+    newest = rows["split"] == NEWEST
+    start = rows["received_at"][newest].min()
+    newest_test = (rows["split"] == "test") & (rows["received_at"] >= start)
+    return (newest | newest_test).to_numpy()

@@ -22,59 +22,61 @@ from tokenizers import (
 
 from pipeline.core.schemas import SHARD
 from pipeline.preprocessing import normalize
-from pipeline.preprocessing.params import Params
 
-PAD, START = (
-    "[PAD]",
-    "[START]",
-)  # ids 0 and 1; every message begins with START, so that none is empty
+PAD_TOKEN = "[PAD]"  # id 0
+START_TOKEN = "[START]"  # id 1; every message begins with it, so that none is empty
 
 
-# ---- the tokenizer
+def fit_tokenizer(texts: Iterable[str], *, vocabulary_size: int, sequence_length: int) -> Tokenizer:
+    """A byte-level BPE tokenizer, which knows every text and makes none empty.
 
+    Its normaliser equals `normalize.canonicalise`, so its JSON file alone canonicalises as we do.
+    Source: Sennrich, Haddow, Birch 2016; Radford et al. 2019 for bytes.
 
-def fit_tokenizer(texts: Iterable[str], params: Params) -> Tokenizer:
-    """A byte-level BPE tokenizer: no text is unknown to it, and none is empty.
-
-    Its normaliser is `text.canonicalise`, so that whoever loads its one JSON file canonicalises alike.
-    Source: Sennrich, Haddow, Birch 2016; Radford and others 2019 for bytes.
+    Args:
+        vocabulary_size: sub-words, including the 256 bytes.
+        sequence_length: tokens; longer texts are cut.
     """
     tokenizer = Tokenizer(models.BPE())
-    disguises = (
-        normalizers.Replace(Regex(pattern), plain) for pattern, plain in normalize.DISGUISES.items()
-    )
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Precompiled(character_map()), normalizers.NFKC(), *disguises]
-    )
+    tokenizer.normalizer = _normalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=params.vocabulary_size,
-        special_tokens=[PAD, START],
+        vocab_size=vocabulary_size,
+        special_tokens=[PAD_TOKEN, START_TOKEN],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{START} $A", special_tokens=[(START, 1)]
+        single=f"{START_TOKEN} $A", special_tokens=[(START_TOKEN, 1)]
     )
-    tokenizer.enable_truncation(params.sequence_length)
+    tokenizer.enable_truncation(sequence_length)
     spec = json.loads(tokenizer.to_str())
-    spec["added_tokens"] = []  # or "[PAD]", written in a message, would become id 0
+    spec["added_tokens"] = []  # otherwise "[PAD]" in a message would become id 0
     return Tokenizer.from_str(json.dumps(spec))
 
 
-def character_map() -> bytes:
-    """What `text.canonicalise` does to single characters, as the trie that a tokenizer looks them up in.
+def _normalizer() -> normalizers.Normalizer:
+    """The steps of `normalize.canonicalise`, in its order."""
+    disguises = [
+        normalizers.Replace(Regex(pattern), plain)
+        for pattern, plain in normalize.DISGUISE_PATTERNS.items()
+    ]
+    characters = normalizers.Precompiled(precompiled_character_map())
+    return normalizers.Sequence([characters, normalizers.NFKC(), *disguises])
 
-    A regular expression for each letter and its look-alikes would take longer than the whole tokenizer.
+
+def precompiled_character_map() -> bytes:
+    """`normalize.CHARACTER_MAP` as the trie in which a tokenizer looks up single characters.
+
+    One regular expression per letter would be slower than the rest of the tokenizer.
     """
     model = BytesIO()
     with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
-        rules.writelines(
-            f"{ord(char):X}\t{plain and f'{ord(plain):X}'}\n"
-            for char, plain in normalize.CHARACTERS.items()
-        )
+        for character, plain in normalize.CHARACTER_MAP.items():
+            replacement = f"{ord(plain):X}" if plain else ""
+            rules.write(f"{ord(character):X}\t{replacement}\n")
         rules.flush()
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(["a"]),
@@ -88,23 +90,33 @@ def character_map() -> bytes:
     return spec.precompiled_charsmap
 
 
+def tokenizer_json(tokenizer: Tokenizer) -> str:
+    """The text of `models/tokenizer.json`."""
+    return json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, indent=1)
+
+
 def encode_texts(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:
-    """The ids of each text, 1 to sequence_length of them, none of them 0."""
+    """The token ids of each text: 1 to sequence_length ids, without padding."""
     return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
 
 
-def shards(rows: pd.DataFrame, tokenizer: Tokenizer, shard_rows: int) -> Iterator[pa.Table]:
-    """The rows as tables of SHARD, `shard_rows` each, in the order given."""
+def count_tokens(texts: "pd.Series[str]", tokenizer: Tokenizer) -> list[int]:
+    """(n,): the tokens of each text."""
+    return [len(ids) for ids in encode_texts(texts.tolist(), tokenizer)]
+
+
+def shard_tables(rows: pd.DataFrame, tokenizer: Tokenizer, shard_rows: int) -> Iterator[pa.Table]:
+    """The rows as SHARD tables of `shard_rows` rows, in the order given; one empty table if none.
+
+    Args:
+        rows: columns message_id, campaign_key, text and label.
+    """
     for start in range(0, max(1, len(rows)), shard_rows):
         part = rows.iloc[start : start + shard_rows]
-        yield pa.Table.from_arrays(
-            [
-                pa.array(part["message_id"], pa.string()),
-                pa.array(part["campaign_key"], pa.string()),
-                pa.array(
-                    encode_texts(part["text"].tolist(), tokenizer), SHARD.field("token_ids").type
-                ),
-                pa.array((part["label"] == "spam").astype("int8"), pa.int8()),
-            ],
-            schema=SHARD,
-        )
+        columns = {
+            "message_id": part["message_id"],
+            "campaign_key": part["campaign_key"],
+            "token_ids": encode_texts(part["text"].tolist(), tokenizer),
+            "label": (part["label"] == "spam").astype("int8"),
+        }
+        yield pa.Table.from_pydict(columns, schema=SHARD)
