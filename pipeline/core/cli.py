@@ -1,4 +1,4 @@
-"""Runs a stage or a command: paths, logging, exit codes and the lock of a project folder."""
+"""Runs a stage or a command: arguments, log lines, exit codes, and one stage at a time."""
 
 import argparse
 import logging
@@ -21,22 +21,25 @@ from pipeline.core.errors import (
 )
 
 log = logging.getLogger(__name__)
-STAGE_LOCK = Path(".checkpoints") / "lock"  # held by the stage that is at work in this folder
-RESTORE_HINT = (  # --force, for the Data Docs of a stopped validate; dvc.yaml, so that a tracked inbox stays
-    "the last good outputs come back with: git checkout dvc.lock reports && dvc checkout --force dvc.yaml"
+
+STAGE_LOCK = Path(".checkpoints") / "lock"  # held by the stage that runs in this folder
+# --force replaces the Data Docs of a stopped validate; dvc.yaml leaves a tracked inbox alone.
+RESTORE_HINT = (
+    "to restore the last good outputs, run: "
+    "git checkout dvc.lock reports && dvc checkout --force dvc.yaml"
 )
 
 
-# ---- the command line
+# ---- arguments
 
 
 def project_root() -> Path:
-    """The project's root; the same one in the temporary copies that `dvc exp run --temp` works in."""
+    """The project's root, also inside the temporary copies of `dvc exp run --temp`."""
     return Path(os.environ.get("DVC_ROOT", "."))
 
 
 def argument_parser(doc: str | None, example: str) -> argparse.ArgumentParser:
-    """A parser whose `--help` shows the docstring and ends with an example command."""
+    """A parser whose `--help` shows the module's docstring and ends with an example command."""
     return argparse.ArgumentParser(
         description=doc,
         epilog=f"example: {example}",
@@ -45,10 +48,11 @@ def argument_parser(doc: str | None, example: str) -> argparse.ArgumentParser:
 
 
 def parse_paths(argv: Sequence[str] | None, doc: str | None, *names: str) -> argparse.Namespace:
-    """The named paths of a stage's command: `--train-shards X` is `.train_shards`, a `Path`.
+    """The named paths of a stage's command: `--data-docs X` is `.data_docs`, a `Path`.
 
     Args:
-        names: the required options, without dashes, in the order of `dvc.yaml`.
+        doc: the stage's docstring, for `--help`.
+        names: the required options without dashes, in the order of `dvc.yaml`.
     """
     parser = argument_parser(doc, "dvc repro")
     for name in names:
@@ -56,23 +60,25 @@ def parse_paths(argv: Sequence[str] | None, doc: str | None, *names: str) -> arg
     return parser.parse_args(argv)
 
 
-def run_stage(main: Callable[[], None]) -> None:
-    """Runs a stage's `main` as `command` does, alone in this folder."""
+# ---- running
 
-    def alone() -> None:
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Runs the `main` of a stage as `run_command` does, while no other stage runs here."""
+
+    def main_with_lock() -> None:
         with stage_lock():
             main()
 
-    run_command(alone)
+    run_command(main_with_lock)
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Runs a command's `main`: plain log lines, its seconds, and exit 1 with one line on error."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(RedactingFormatter("%(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("pipeline").setLevel(logging.INFO)
-    logging.getLogger("__main__").setLevel(logging.INFO)
+    """Runs the `main` of a command: plain log lines, then the seconds it took.
+
+    Exit code 1 and one line on a PipelineError; a traceback on any other error, which is a bug.
+    """
+    _set_up_logging()
     start = time.perf_counter()
     try:
         with convert_os_errors("this machine"):
@@ -81,25 +87,34 @@ def run_command(main: Callable[[], None]) -> None:
         _exit(f"error: {error}")
     except KeyboardInterrupt:
         _exit("interrupted")
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
+    except BrokenPipeError:  # the program that reads our output ended, for example `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception:  # a bug keeps its traceback, but for passwords
+    except Exception:
         _exit(traceback.format_exc().rstrip())
     log.info("%.1f s", time.perf_counter() - start)
 
 
-def _exit(said: str) -> NoReturn:
+def _set_up_logging() -> None:
+    """Our lines from INFO on, those of libraries from WARNING on, all without credentials."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    for name in ("pipeline", "__main__"):
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def _exit(message: str) -> NoReturn:
     under_dvc = "DVC_STAGE" in os.environ and Path("dvc.lock").exists()
-    sys.exit(redact_credentials(f"{said}\n{RESTORE_HINT}" if under_dvc else said))
+    sys.exit(redact_credentials(f"{message}\n{RESTORE_HINT}" if under_dvc else message))
 
 
 @contextmanager
 def stage_lock() -> Iterator[None]:
-    """Waits until no other stage is at work in this folder.
+    """Waits until no other stage runs in this folder, then keeps others out.
 
-    DVC lets no second `dvc repro` in beside a first; but one that was killed leaves its stage alive, which
-    would write its outputs over those of the next.
+    DVC's own lock is not enough: a killed `dvc repro` leaves its stage running, which would
+    overwrite the outputs of the next one.
     """
     STAGE_LOCK.parent.mkdir(exist_ok=True)
     lock = FileLock(STAGE_LOCK)
@@ -107,7 +122,7 @@ def stage_lock() -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         log.warning(
-            "a stage that outlived its `dvc repro` is at work in this folder: waiting for it"
+            "another stage still runs in this folder, perhaps of a killed `dvc repro`: waiting"
         )
         lock.acquire()
     try:

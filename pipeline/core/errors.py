@@ -1,4 +1,4 @@
-"""The one error type, and messages without credentials."""
+"""The error type that a user can act on, and text without credentials."""
 
 import errno
 import logging
@@ -8,14 +8,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+(?=@)")  # the `user:password` of an address
-TEMPORARY_NAME = re.compile(r"\.([^/]+)\.\d+\.tmp")  # a temporary name, and in it what it will be
-DISK_FULL_REMEDIES = {
+DISK_FULL_REMEDIES = {  # errno: remedy; libraries report these in their own exception types too
     errno.ENOSPC: "free space",
     errno.EDQUOT: "free space",
     errno.EROFS: "give permission",
 }
-OS_ERROR_REMEDIES = {  # what the machine may refuse, and the way out
+OS_ERROR_REMEDIES = {  # errno: what the user can do about it
     **DISK_FULL_REMEDIES,
     errno.EACCES: "give permission",
     errno.EPERM: "give permission",
@@ -28,32 +26,48 @@ OS_ERROR_REMEDIES = {  # what the machine may refuse, and the way out
 
 
 class PipelineError(Exception):
-    """Something that the person at the keyboard can put right: place, problem and way out."""
+    """A problem that the user can solve. The message is one line: place, problem, remedy."""
 
 
 def join_column_names(columns: Iterable[object]) -> str:
-    """Column names for an error line; `…` for what may be a message, where a file has no header."""
+    """Column names for an error message, separated by commas.
+
+    A name that is not a short word becomes `…`: without a header it may be a message.
+    """
     return ", ".join(
         str(name) if re.fullmatch(r"[\w-]{1,40}", str(name)) else "…" for name in columns
     )
 
 
+# ---- credentials
+
+URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+(?=@)")  # `user:password` in a URL
+
+
 def redact_credentials(text: str) -> str:
-    """The text without the user names and passwords that addresses in it hold."""
+    """The text with `***` in place of user names and passwords in URLs."""
     return URL_CREDENTIALS.sub("***", text)
 
 
 class RedactingFormatter(logging.Formatter):
-    """Log lines without credentials, whichever library wrote them."""
+    """Removes credentials from log lines of every library."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The formatted record, with `***` in place of credentials."""
         return redact_credentials(super().format(record))
+
+
+# ---- errors of the operating system
+
+TEMPORARY_NAME = re.compile(r"\.([^/]+)\.\d+\.tmp")  # as files.atomic_path makes them
 
 
 @contextmanager
 def convert_os_errors(place: Path | str) -> Iterator[None]:
-    """A full disk, a folder that may not be written, whichever library says so: one line.
+    """Turns a full disk, missing permissions and the like into one line while the block runs.
 
+    Args:
+        place: named in the message if the error itself names no file.
     Raises: PipelineError.
     """
     try:
@@ -61,26 +75,23 @@ def convert_os_errors(place: Path | str) -> Iterator[None]:
     except PipelineError:
         raise
     except Exception as error:
-        if refused := _disk_error_message(error, place):
-            raise PipelineError(refused) from error
+        if message := _os_error_message(error, place):
+            raise PipelineError(message) from error
         raise
 
 
-def _disk_error_message(error: Exception, place: Path | str) -> str | None:
-    """What the machine would not do: place, problem, way out; None where it is a bug."""
-    said = str(error)
-    named = getattr(error, "filename2", None) or getattr(
-        error, "filename", None
-    )  # where to, or where
-    if "No usable temporary directory" in said:
-        return (
-            f"{getattr(error, 'strerror', said)}; free space or give permission, then run it again"
-        )
-    for number, way_out in OS_ERROR_REMEDIES.items():
+def _os_error_message(error: Exception, place: Path | str) -> str | None:
+    """Place, problem and remedy; None if the error is not one of OS_ERROR_REMEDIES."""
+    text = str(error)
+    if "No usable temporary directory" in text:
+        problem = getattr(error, "strerror", text)
+        return f"{problem}; free space or give permission, then run it again"
+    # a rename names its target in filename2
+    file = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    for number, remedy in OS_ERROR_REMEDIES.items():
         problem = os.strerror(number)
-        if getattr(error, "errno", None) == number or (
-            number in DISK_FULL_REMEDIES and problem in said
-        ):
-            where = TEMPORARY_NAME.sub(r"\1", str(named or place))
-            return f"{where}: {problem}; {way_out}, then run it again"
+        in_text = number in DISK_FULL_REMEDIES and problem in text
+        if getattr(error, "errno", None) == number or in_text:
+            where = TEMPORARY_NAME.sub(r"\1", str(file or place))
+            return f"{where}: {problem}; {remedy}, then run it again"
     return None

@@ -1,4 +1,4 @@
-"""Atomic writes, and reads that fail in one line."""
+"""Writes files atomically, and reads files with one-line errors."""
 
 import errno
 import glob
@@ -12,23 +12,25 @@ from typing import Any
 
 from pipeline.core.errors import PipelineError, convert_os_errors
 
-REBUILD_HINT = "`dvc repro` or `dvc pull` makes it"
+REBUILD_HINT = "make it with `dvc repro` or `dvc pull`"
 
 
-# ---- reading and writing
+# ---- writing
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, which becomes `path` (a file or a folder) if all goes well.
+    """A temporary path, which becomes `path` (a file or a folder) if the block succeeds.
 
-    Raises: PipelineError on a full disk and the like.
+    If the block fails, `path` stays as it was and nothing temporary remains.
+
+    Raises: PipelineError, on a full disk, missing permissions and the like.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with convert_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_what_the_killed_left(path)
+            _remove_orphans(path)
             yield temporary
             if temporary.is_dir() and path.is_dir():
                 shutil.rmtree(path)
@@ -44,39 +46,53 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _remove_what_the_killed_left(path: Path) -> None:
-    """Temporary names of processes that are no more."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+def _remove_orphans(path: Path) -> None:
+    """Removes temporary files of processes that were killed."""
+    for orphan in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         try:
-            os.kill(int(left.suffixes[-2][1:]), 0)
+            os.kill(int(orphan.suffixes[-2][1:]), 0)
         except ProcessLookupError:
-            _remove(left)
-        except (PermissionError, ValueError):  # somebody else's process; no name of ours
+            _remove(orphan)
+        except (PermissionError, ValueError):  # another user's process; not a name of ours
             continue
 
 
 def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text with line feeds, atomically. Raises: PipelineError."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Canonical JSON: keys in the order given, two spaces, a newline at the end."""
+    """Writes canonical JSON: keys in the given order, two spaces, a newline at the end.
+
+    Raises: PipelineError; ValueError for NaN and infinity.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_bytes(path: Path, way_out: str = REBUILD_HINT) -> bytes:
-    """All of a file. Raises: PipelineError, also for a folder of that name and the like."""
+# ---- reading
+
+
+@contextmanager
+def read_errors(path: Path, remedy: str) -> Iterator[None]:
+    """Turns an OSError about `path` into one line while the block runs. Raises: PipelineError."""
     try:
-        return path.read_bytes()
+        yield
     except OSError as error:
         problem = "missing" if error.errno == errno.ENOENT else error.strerror
-        raise PipelineError(f"{path}: {problem}; {way_out}") from error
+        raise PipelineError(f"{path}: {problem}; {remedy}") from error
 
 
-def read_json(path: Path, way_out: str = REBUILD_HINT) -> Any:
-    """A JSON file's value. Raises: PipelineError."""
+def read_bytes(path: Path, remedy: str = REBUILD_HINT) -> bytes:
+    """The file's content. Raises: PipelineError, also if the path is a folder."""
+    with read_errors(path, remedy):
+        return path.read_bytes()
+
+
+def read_json(path: Path, remedy: str = REBUILD_HINT) -> Any:
+    """The value of a JSON file. Raises: PipelineError."""
     try:
-        return json.loads(read_bytes(path, way_out))
+        return json.loads(read_bytes(path, remedy))
     except ValueError as error:
-        raise PipelineError(f"{path}: not JSON: {error}; {way_out}") from error
+        raise PipelineError(f"{path}: not JSON: {error}; {remedy}") from error

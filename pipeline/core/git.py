@@ -1,4 +1,4 @@
-"""Runs Git."""
+"""Runs Git in the current folder."""
 
 import os
 import subprocess
@@ -7,15 +7,19 @@ from pipeline.core.errors import PipelineError
 
 
 def run_git(*command: str, **environment: str) -> str:
-    done = subprocess.run(
+    """The output of a Git command, with these environment variables added.
+
+    Raises: PipelineError, with the end of Git's error message.
+    """
+    process = subprocess.run(
         ["git", *command], capture_output=True, text=True, env={**os.environ, **environment}
     )
-    if done.returncode:
-        raise PipelineError(f"git {command[0]}: {' '.join(done.stderr.split())[-300:]}")
-    return done.stdout
+    if process.returncode:
+        raise PipelineError(f"git {command[0]}: {' '.join(process.stderr.split())[-300:]}")
+    return process.stdout
 
 
 def try_git(*command: str) -> str | None:
-    """What a command of Git says; None where it fails."""
-    done = subprocess.run(["git", *command], capture_output=True, text=True)
-    return done.stdout if done.returncode == 0 else None
+    """The output of a Git command; None if it fails."""
+    process = subprocess.run(["git", *command], capture_output=True, text=True)
+    return process.stdout if process.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""Writes reports in their one schema."""
+"""Writes the stages' reports, which all have one schema."""
 
 import math
 import numbers
@@ -9,38 +9,45 @@ from typing import Any
 
 from pipeline.core.files import write_json
 
-DECIMALS = 6  # of every figure in reports/: finer than any interval, coarser than rounding noise
+DECIMALS = 6  # of every figure in reports/: finer than any interval, coarser than rounding errors
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number: its value, its 95 % interval where there is one, and rows behind it."""
+    """A measured number; the fields that are None are left out of the report."""
 
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
+    value: float | None  # None: not defined on these rows
+    low: float | None = None  # lower end of the 95 % interval
+    high: float | None = None  # upper end of the 95 % interval
+    n: int | None = None  # rows that it was measured on
 
 
 def write_report(path: Path, rows: int, figures: Mapping[str, Figure], verdict: str) -> None:
-    """A stage's report, in the one schema: `{rows, figures: {name: Figure}, verdict}`."""
+    """Writes `{rows, figures: {name: {value, low, high, n}}, verdict}`. Raises: PipelineError.
+
+    Args:
+        verdict: one sentence for the reader.
+    """
     write_json(path, {"rows": rows, "figures": round_figures(figures), "verdict": verdict})
 
 
 def round_figures(figures: Mapping[str, Figure]) -> dict[str, dict[str, Any]]:
-    """Figures as reports hold them: rounded, without what is not there."""
+    """Figures as a report contains them: rounded, without the fields that are None."""
     return {
         name: {
-            k: round_number(v) for k, v in asdict(figure).items() if k == "value" or v is not None
+            key: round_number(value)
+            for key, value in asdict(figure).items()
+            if key == "value" or value is not None
         }
         for name, figure in figures.items()
     }
 
 
 def round_number(value: Any) -> Any:
+    """A number rounded to DECIMALS, None for NaN and infinity; strings and None as they are."""
     if isinstance(value, str) or value is None:
         return value
     if isinstance(value, numbers.Integral):
         return int(value)
     number = float(value)
-    return round(number, DECIMALS) + 0.0 if math.isfinite(number) else None
+    return round(number, DECIMALS) + 0.0 if math.isfinite(number) else None  # -0.0 becomes 0.0

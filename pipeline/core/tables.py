@@ -1,4 +1,4 @@
-"""Reads and writes Parquet and CSV; equal rows are equal bytes."""
+"""Reads and writes Parquet and CSV. Equal rows give equal bytes."""
 
 import csv
 import io
@@ -14,39 +14,54 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import REBUILD_HINT, atomic_path, read_bytes
 from pipeline.core.reports import round_number
 
-csv.field_size_limit(1 << 30)  # characters of one value, in place of 128 Ki
-ROW_GROUP_SIZE = 65_536  # rows; fixed, so that equal rows are equal bytes
+csv.field_size_limit(1 << 30)  # characters of one cell; the default is 128 Ki
+
+
+# ---- Parquet
+
+ROW_GROUP_SIZE = 65_536  # rows; fixed, so that equal rows give equal bytes
 
 
 def write_parquet(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
-    """Writes the batches as one canonical Parquet file: equal rows are equal bytes. Returns rows."""
-    rows, held, pending = 0, 0, list[pa.RecordBatch]()
+    """Writes the batches as one file, whose bytes depend on the rows alone. Returns the rows.
+
+    Raises: PipelineError.
+    """
+    rows = 0
     with (
         atomic_path(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd") as out,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
     ):
-        for batch in batches:
-            pending.append(batch)
-            held += batch.num_rows
-            rows += batch.num_rows
-            while held >= ROW_GROUP_SIZE:
-                table = pa.Table.from_batches(pending, schema)
-                out.write_table(_one_chunk(table.slice(0, ROW_GROUP_SIZE)), row_group_size=ROW_GROUP_SIZE)
-                pending = table.slice(ROW_GROUP_SIZE).to_batches()
-                held -= ROW_GROUP_SIZE
-        if pending or not rows:
-            out.write_table(
-                _one_chunk(pa.Table.from_batches(pending, schema)), row_group_size=ROW_GROUP_SIZE
-            )
+        for group in _row_groups(batches, schema):
+            writer.write_table(group, row_group_size=ROW_GROUP_SIZE)
+            rows += group.num_rows
     return rows
 
 
-def _one_chunk(table: pa.Table) -> pa.Table:
-    return table.combine_chunks()  # the pages of a file follow the chunks of its columns
+def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The rows in tables of ROW_GROUP_SIZE and a last, smaller one; one empty table if no rows."""
+    pending: list[pa.RecordBatch] = []
+    pending_rows = 0
+    is_empty = True
+    for batch in batches:
+        pending.append(batch)
+        pending_rows += batch.num_rows
+        while pending_rows >= ROW_GROUP_SIZE:
+            table = pa.Table.from_batches(pending, schema)
+            # the pages of a file follow the chunks of its columns
+            yield table.slice(0, ROW_GROUP_SIZE).combine_chunks()
+            pending = table.slice(ROW_GROUP_SIZE).to_batches()
+            pending_rows -= ROW_GROUP_SIZE
+            is_empty = False
+    if pending or is_empty:
+        yield pa.Table.from_batches(pending, schema).combine_chunks()
 
 
 def write_shards(folder: Path, tables: Iterable[pa.Table]) -> None:
-    """Writes the tables as `shard-00000.parquet` and on, and nothing else, into a folder."""
+    """Replaces a folder by `shard-00000.parquet`, `shard-00001.parquet` and so on.
+
+    Raises: PipelineError.
+    """
     with atomic_path(folder) as temporary:
         temporary.mkdir()
         for number, table in enumerate(tables):
@@ -55,38 +70,38 @@ def write_shards(folder: Path, tables: Iterable[pa.Table]) -> None:
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """A whole Parquet file or folder of shards, or some columns of it. Raises: PipelineError."""
+    """A Parquet file or a folder of shards, all columns or some. Raises: PipelineError."""
     try:
         table = pq.read_table(path, columns=columns)
     except FileNotFoundError:
         raise PipelineError(f"{path}: missing; {REBUILD_HINT}") from None
     except (pa.ArrowException, OSError) as error:
-        problem = str(error).splitlines()[0].rstrip(".")
-        raise PipelineError(
-            f"{path}: not readable as Parquet: {problem}; {REBUILD_HINT}"
-        ) from error
+        problem = f"not readable as Parquet: {str(error).splitlines()[0].rstrip('.')}"
+        raise PipelineError(f"{path}: {problem}; {REBUILD_HINT}") from error
     if not table.schema.names:
         raise PipelineError(f"{path}: a folder without Parquet; {REBUILD_HINT}")
     return table
 
 
+# ---- CSV
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A small table for a plot; floats rounded as figures are."""
+    """Writes a small table, numbers rounded as in reports. Raises: PipelineError."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        out = csv.writer(file, lineterminator="\n")
-        out.writerow(columns)
-        out.writerows([round_number(value) for value in row] for row in rows)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([round_number(value) for value in row] for row in rows)
 
 
-def read_csv(path: Path, way_out: str = REBUILD_HINT) -> dict[str, list[str]]:
-    """The columns of a small table, as `write_csv` writes it. Raises: PipelineError."""
+def read_csv(path: Path, remedy: str = REBUILD_HINT) -> dict[str, list[str]]:
+    """The columns of a small table, cells as text, by name. Raises: PipelineError."""
     try:
-        header, *rows = iter_csv_rows(
-            io.StringIO(read_bytes(path, way_out).decode("utf-8-sig"), newline="")
-        )
-        return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+        text = read_bytes(path, remedy).decode("utf-8-sig")
+        header, *rows = iter_csv_rows(io.StringIO(text, newline=""))
     except (ValueError, csv.Error) as error:
-        raise PipelineError(f"{path}: not CSV: {error}; {way_out}") from error
+        raise PipelineError(f"{path}: not CSV: {error}; {remedy}") from error
+    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
 
 
 def iter_csv_rows(
@@ -95,12 +110,12 @@ def iter_csv_rows(
     quoting: Any = csv.QUOTE_MINIMAL,
     header: list[str] | None = None,
 ) -> Iterator[list[str]]:
-    """The rows of any CSV file, the header first, all of one length; a blank line is none.
+    """The rows of a CSV file, the header first, all of one length, without blank lines.
 
-    header: of a file that begins with its first row.
-
-    Raises: csv.Error, naming the row; also for a stray quotation mark, which would swallow the rows up to
-    the next one.
+    Args:
+        header: the columns, if the file has no header line.
+    Raises: csv.Error, which names the row; also for an unbalanced quotation mark, which would
+        otherwise swallow the rows up to the next one.
     """
     rows = filter(None, csv.reader(file, delimiter=separator, quoting=quoting, strict=True))
     if header:

@@ -1,0 +1,66 @@
+"""pipeline/core/errors.py"""
+
+import errno
+
+import pytest
+
+from pipeline.core.errors import PipelineError, convert_os_errors, join_column_names
+
+
+def converted(error):
+    """The message of the PipelineError that this error becomes."""
+    with pytest.raises(PipelineError) as raised, convert_os_errors("models"):
+        raise error
+    return str(raised.value)
+
+
+def test_column_names_hide_what_may_be_a_message():
+    names = ["text", "sent_at", "größe-2", "see you later", "a,b", "x" * 41, "", 7]
+    assert join_column_names(names) == "text, sent_at, größe-2, …, …, …, …, 7"
+
+
+@pytest.mark.parametrize(
+    ("number", "problem"),
+    [
+        (errno.ENOSPC, "No space left on device; free space"),
+        (errno.EDQUOT, "Disk quota exceeded; free space"),
+        (errno.EROFS, "Read-only file system; give permission"),
+        (errno.EACCES, "Permission denied; give permission"),
+        (errno.EPERM, "Operation not permitted; give permission"),
+        (errno.EISDIR, "Is a directory; move it out of the way"),
+        (errno.ENOTDIR, "Not a directory; move what is in the way"),
+        (errno.EEXIST, "File exists; move it out of the way"),
+        (errno.EMFILE, "Too many open files; raise `ulimit -n`"),
+        (errno.EIO, "Input/output error; check the disk"),
+    ],
+)
+def test_os_error_names_place_problem_and_remedy(number, problem):
+    end = f"{problem}, then run it again"
+    assert converted(OSError(number, "text")) == f"models: {end}"
+    temporary = OSError(number, "text", "models/.model.keras.77.tmp/a")
+    assert converted(temporary) == f"models/model.keras/a: {end}"
+    assert converted(OSError(number, "text", "from", None, "to")) == f"to: {end}"
+
+
+@pytest.mark.parametrize(
+    "problem", ["No space left on device", "Disk quota exceeded", "Read-only file system"]
+)
+def test_full_disk_is_recognized_in_other_error_types(problem):
+    error = RuntimeError(f"{{{{node SaveV2}}}} /tmp/x; {problem} [Op:SaveV2]")
+    assert converted(error).startswith(f"models: {problem}; ")
+
+
+def test_missing_temporary_directory_lists_the_candidates():
+    problem = "No usable temporary directory found in ['/tmp', '/x']"
+    remedy = "free space or give permission, then run it again"
+    assert converted(FileNotFoundError(2, problem)) == f"{problem}; {remedy}"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("x"), FileNotFoundError(2, "x"), PipelineError("a: No space left on device; b")],
+)
+def test_other_errors_are_unchanged(error):
+    with pytest.raises(type(error)) as raised, convert_os_errors("models"):
+        raise error
+    assert raised.value is error

@@ -1,0 +1,130 @@
+"""pipeline/core/tables.py"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.core.errors import PipelineError
+from pipeline.core.tables import read_csv, read_parquet, write_csv, write_parquet, write_shards
+
+REMEDY = "make it with `dvc repro` or `dvc pull`"
+NOT_UTF_8 = "'utf-8' codec can't decode byte 0xff"
+QUOTE = "a quotation mark is not closed or not doubled"
+NOT_PARQUET = (
+    "not readable as Parquet: Could not open Parquet input source 'PATH': Parquet magic bytes "
+    "not found in footer. Either the file is corrupted or this is not a parquet file"
+)
+
+
+def error_of(call, *arguments):
+    with pytest.raises(PipelineError) as raised:
+        call(*arguments)
+    return str(raised.value)
+
+
+# ---- writing
+
+
+@pytest.fixture(scope="module")
+def table():
+    numbers = np.random.default_rng(1).integers(1e9, size=140_000)
+    texts = [f"message {number:x}" for number in numbers]
+    return pa.table({"text": texts, "n": numbers, "ids": [[n, 7] for n in numbers % 9]})
+
+
+def cut(table, sizes):
+    """The table as batches of these sizes in turn, each with its own buffers."""
+    start = turn = 0
+    while start < table.num_rows:
+        part = table.slice(start, sizes[turn % len(sizes)])
+        yield from part.combine_chunks().to_batches()
+        start += part.num_rows
+        turn += 1
+
+
+@pytest.mark.parametrize("sizes", [(777,), (65_536,), (1_000, 60_000, 3), (70_001, 1)])
+def test_equal_rows_give_equal_bytes(tmp_path, table, sizes):
+    assert write_parquet(tmp_path / "whole", table.to_batches(), table.schema) == 140_000
+    assert write_parquet(tmp_path / "cut", cut(table, sizes), table.schema) == 140_000
+    assert (tmp_path / "cut").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert pq.read_table(tmp_path / "cut").equals(table)
+    metadata = pq.read_metadata(tmp_path / "cut")
+    groups = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert groups == [65_536, 65_536, 8_928]
+
+
+def test_table_without_rows_has_its_columns(tmp_path):
+    schema = pa.schema({"text": pa.string()})
+    assert write_parquet(tmp_path / "none.parquet", [], schema) == 0
+    assert read_parquet(tmp_path / "none.parquet").schema == schema
+
+
+def test_shards_are_numbered_and_replace_earlier_ones(tmp_path):
+    folder = tmp_path / "train"
+    tables = [pa.table({"n": [number]}) for number in range(3)]
+    write_shards(folder, tables)
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["shard-00000.parquet", "shard-00001.parquet", "shard-00002.parquet"]
+    assert read_parquet(folder)["n"].to_pylist() == [0, 1, 2]
+    write_shards(folder, tables[:1])
+    assert [path.name for path in tmp_path.rglob("*")] == ["train", "shard-00000.parquet"]
+
+
+def test_csv_is_rounded_like_reports(tmp_path):
+    write_csv(tmp_path / "roc.csv", ["x", "y"], [[1, 0.12345678], ["a,b", float("inf")]])
+    assert (tmp_path / "roc.csv").read_bytes() == b'x,y\n1,0.123457\n"a,b",\n'
+
+
+# ---- reading
+
+
+def test_csv_is_read_as_it_was_written(tmp_path):
+    write_csv(tmp_path / "roc.csv", ["x", "the y"], [[1, 0.25], ["a,b", None]])
+    assert read_csv(tmp_path / "roc.csv") == {"x": ["1", "a,b"], "the y": ["0.25", ""]}
+    write_csv(tmp_path / "roc.csv", ["x", "y"], [])
+    assert read_csv(tmp_path / "roc.csv") == {"x": [], "y": []}
+
+
+@pytest.mark.parametrize(
+    ("read", "problem"),
+    [(read_parquet, "a folder without Parquet"), (read_csv, "Is a directory")],
+)
+def test_missing_file_and_folder_are_one_line(tmp_path, read, problem):
+    assert error_of(read, tmp_path / "none") == f"{tmp_path}/none: missing; {REMEDY}"
+    assert error_of(read, tmp_path) == f"{tmp_path}: {problem}; {REMEDY}"
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "problem"),
+    [
+        (read_parquet, b"neither header nor footer", NOT_PARQUET),
+        (read_csv, b"", "not CSV: not enough values to unpack (expected at least 1, got 0)"),
+        (read_csv, b"a,b\n1,2\n1\n", "not CSV: row 2: 1 columns, not 2"),
+        (read_csv, b"a,b\n1,2,3\n", "not CSV: row 1: 3 columns, not 2"),
+        (read_csv, b'a,b\n\n1,"2\n', f"not CSV: row 1: {QUOTE} (unexpected end of data)"),
+        (read_csv, b"a,b\n\xff,2\n", f"not CSV: {NOT_UTF_8} in position 4: invalid start byte"),
+    ],
+)
+def test_file_of_another_kind_is_one_line(tmp_path, read, content, problem):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    assert error_of(read, path) == f"{path}: {problem.replace('PATH', str(path))}; {REMEDY}"
+
+
+def test_damaged_parquet_page_is_one_line(tmp_path):
+    path = tmp_path / "file"
+    texts = ["hello you " * n for n in range(3000)]
+    pq.write_table(pa.table({"text": texts}), path, compression="zstd", use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    content[200:260] = 60 * b"\xff"  # header and footer stay
+    path.write_bytes(content)
+    problem = "not readable as Parquet: ZSTD decompression failed: Data corruption detected"
+    assert error_of(read_parquet, path) == f"{path}: {problem}; {REMEDY}"
+
+
+def test_missing_parquet_column_is_one_line(tmp_path):
+    pq.write_table(pa.table({"text": ["hello"], "n": [1]}), tmp_path / "file")
+    problem = "not readable as Parquet: No match for FieldRef.Name(label) in text: string"
+    line = f"{tmp_path}/file: {problem}; {REMEDY}"
+    assert error_of(read_parquet, tmp_path / "file", ["text", "label"]) == line
