@@ -1,78 +1,81 @@
-"""Trains the network on token ids, stops early on campaigns it never trained on, keeps the best weights."""
+"""Trains the network on token ids, with early stopping on held-out campaigns."""
 
 import logging
-
-import keras
+from dataclasses import asdict, astuple, fields
 
 from pipeline.core.cli import parse_paths, run_stage
 from pipeline.core.files import read_json
-from pipeline.core.hashing import combined_sha256
+from pipeline.core.hashing import files_sha256
 from pipeline.core.params import read_params, read_yaml
 from pipeline.core.reports import Figure, write_report
-from pipeline.core.schemas import TRAINING_CURVES
 from pipeline.core.tables import read_parquet, write_csv
-from pipeline.models import checkpoints, keras_files
-from pipeline.models.batches import Rows
-from pipeline.models.checkpoints import Checkpoint
-from pipeline.models.training import Epoch, Params, best_epoch, fit, split_rows
+from pipeline.models import keras_files
+from pipeline.models.checkpoints import Checkpoint, training_key
+from pipeline.models.training import Epoch, Params, best_epoch, split_rows, train_network
 from pipeline.tracking import runs
 
 log = logging.getLogger(__name__)
 
 
-def figures_of(
-    curves: list[Epoch], model: keras.Model, rows: Rows, stop: Rows
+def training_figures(
+    curves: list[Epoch], weights: int, rows: int, stop_rows: int
 ) -> dict[str, Figure]:
+    """The figures of the report, those of the best epoch among them.
+
+    Args:
+        weights: number of weights of the network.
+        rows: number of training rows.
+        stop_rows: number of rows held out for early stopping.
+    """
     best = best_epoch(curves)
     return {
         "epochs": Figure(len(curves)),
         "best_epoch": Figure(best.epoch),
-        "weights": Figure(model.count_params()),
-        "loss": Figure(best.loss, n=len(rows.labels)),
-        "accuracy": Figure(best.accuracy, n=len(rows.labels)),
-        "stop_average_precision": Figure(best.stop_average_precision, n=len(stop.labels)),
+        "weights": Figure(weights),
+        "loss": Figure(best.loss, n=rows),
+        "accuracy": Figure(best.accuracy, n=rows),
+        "stop_average_precision": Figure(best.stop_average_precision, n=stop_rows),
     }
 
 
 def main(argv: list[str] | None = None) -> None:
-    names = "tokenizer", "shards", "network", "curves", "report"
-    tokenizer, shards, network, curves_path, report = vars(
-        parse_paths(argv, __doc__, *names)
-    ).values()
+    """Runs the stage."""
+    paths = parse_paths(argv, __doc__, "tokenizer", "shards", "network", "curves", "report")
     params = read_params(Params, "train")
-
-    table = read_parquet(shards).to_pandas()
+    as_written = {"train": read_yaml()["train"]}  # 1 stays 1, not 1.0: register logs it again
+    table = read_parquet(paths.shards).to_pandas()
+    spec = read_json(paths.tokenizer)
+    key = training_key(as_written, paths.tokenizer, *sorted(paths.shards.iterdir()))
     rows, stop = split_rows(table, params)
-    spec = read_json(tokenizer)
-    as_written = {"train": read_yaml()["train"]}  # 0, where params say 0.0: register logs it again
-    key = checkpoints.key_of(as_written, tokenizer, *sorted(shards.iterdir()))
-    saved = Checkpoint(key)
+    checkpoint = Checkpoint(key)
+
     with runs.live_run(params.model, as_written, key) as live:
 
-        def told(curves: list[Epoch]) -> None:
-            live.log_curves([vars(epoch) for epoch in curves])
+        def report(curves: list[Epoch]) -> None:
+            live.log_curves([asdict(epoch) for epoch in curves])
+            epoch = curves[-1]
             log.info(
-                "epoch %d: loss %.4f, accuracy %.4f, held out: average precision %.4f",
-                *(
-                    curves[-1].epoch,
-                    curves[-1].loss,
-                    curves[-1].accuracy,
-                    curves[-1].stop_average_precision,
-                ),
+                "epoch %d: loss %.4f, accuracy %.4f, held-out average precision %.4f",
+                epoch.epoch,
+                epoch.loss,
+                epoch.accuracy,
+                epoch.stop_average_precision,
             )
 
-        model, curves = fit(rows, stop, spec, params, told, saved)
-        keras_files.save(model, network)
-        live.finish(combined_sha256(network))
+        model, curves = train_network(rows, stop, spec, params, report, checkpoint)
+        keras_files.save(model, paths.network)
+        live.finish(files_sha256(paths.network))
 
-    write_csv(curves_path, TRAINING_CURVES.names, [tuple(vars(e).values()) for e in curves])
     best = best_epoch(curves)
     verdict = (
-        f"{params.model}: epoch {best.epoch} of {len(curves)} is the best, "
-        f"average precision {best.stop_average_precision:.4f} on {len(stop.labels)} held-out messages"
+        f"{params.model}: epoch {best.epoch} of {len(curves)} is the best, average precision "
+        f"{best.stop_average_precision:.4f} on {len(stop.labels)} held-out messages"
     )
-    write_report(report, len(table), figures_of(curves, model, rows, stop), verdict)
-    saved.finish()
+    figures = training_figures(curves, model.count_params(), len(rows.labels), len(stop.labels))
+    columns = [field.name for field in fields(Epoch)]
+    write_csv(paths.curves, columns, map(astuple, curves))
+    write_report(paths.report, len(table), figures, verdict)
+    checkpoint.finish()
     log.info("train: %s", verdict)
 
 

@@ -4,7 +4,6 @@ import csv
 import json
 from dataclasses import asdict, replace
 
-import keras
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -19,13 +18,14 @@ from pipeline.core.schemas import MISTAKES, SPLITS
 from pipeline.core.tables import write_parquet
 from pipeline.evaluate import NEWEST_METRICS, SLICE_METRICS, WORST, Params, figures_of, judge
 from pipeline.evaluation import attacks, behavioural_tests, curves
-from pipeline.evaluation.curves import PLOTS
-from pipeline.evaluation.metrics import METRICS, Scored
+from pipeline.evaluation.curves import PLOT_TABLES
+from pipeline.evaluation.metrics import METRICS, Predictions
 from pipeline.evaluation.slices import SLICES
-from pipeline.models import architectures, calibration, keras_files
+from pipeline.models import calibration, keras_files
 from pipeline.preprocessing import params
-from pipeline.preprocessing.params import Shares
+from pipeline.preprocessing.params import SplitShares
 from pipeline.preprocessing.tokenizer import fit_tokenizer
+from tests.harness.small_networks import small_network
 from tests.harness.small_project import MESSAGES, ROOT, set_params, stage_arguments
 
 PARAMS = Params(lost_ham_budget=0.05, resamples=7, seed=1)
@@ -61,7 +61,7 @@ def table(n, seed=0):
 def test_decision_is_vals_alone():
     (val, val_score), (test, test_score) = drawn(1), drawn(2, ham=43, spam=17)
     judged = judge((val, test), (val_score, test_score), 0.05)
-    assert judged.decision == calibration.fit(val, val_score, 0.05)
+    assert judged.decision == calibration.fit_decision(val, val_score, 0.05)
     assert judge((val, ~test), (val_score, 1 - test_score), 0.05).decision == judged.decision
     assert judge((~val, test), (val_score, test_score), 0.05).decision != judged.decision
 
@@ -164,7 +164,7 @@ def test_sentence_has_the_figures_that_a_person_asks_for_first():
 
 def of_rows(y_true, y_pred):
     y_true, y_pred = (np.array(column, np.bool_) for column in (y_true, y_pred))
-    return Scored(y_true, np.where(y_pred, 0.9, 0.1), y_pred)
+    return Predictions(y_true, np.where(y_pred, 0.9, 0.1), y_pred)
 
 
 def test_newest_figures_are_ours_the_baselines_and_the_difference():
@@ -202,7 +202,7 @@ def test_what_the_newest_rows_do_not_define_is_null():
 def test_worst_mistakes_are_those_that_the_model_was_surest_of():
     spam = np.array([True, True, False, False, True])
     score = np.array([0.1, 0.9, 0.95, 0.2, 0.4])
-    worst = evaluate.worst_mistakes(table(5), Scored(spam, score, score >= 0.5))
+    worst = evaluate.worst_mistakes(table(5), Predictions(spam, score, score >= 0.5))
     assert worst["row"].tolist() == [
         2,
         0,
@@ -219,7 +219,7 @@ def test_worst_mistakes_are_those_that_the_model_was_surest_of():
 def test_of_many_mistakes_the_worst_fifty_are_kept():
     random = np.random.default_rng(4)
     spam, score = random.random(WORST + 30) < 0.5, random.random(WORST + 30)
-    worst = evaluate.worst_mistakes(table(WORST + 30), Scored(spam, score, score >= 0.5))
+    worst = evaluate.worst_mistakes(table(WORST + 30), Predictions(spam, score, score >= 0.5))
     assert len(worst) == WORST == 50
     assert sorted(np.where(spam, score, 1 - score))[:50] == pytest.approx(
         np.where(spam, score, 1 - score)[worst["row"]]
@@ -229,7 +229,7 @@ def test_of_many_mistakes_the_worst_fifty_are_kept():
 def test_equal_mistakes_stand_in_one_order_whatever_the_order_of_the_rows():
     rows = table(70)
     spam = np.zeros(70, np.bool_)
-    tied = Scored(spam, np.full(70, 0.75), ~spam)
+    tied = Predictions(spam, np.full(70, 0.75), ~spam)
     once, again = (evaluate.worst_mistakes(t, tied) for t in (rows, rows[::-1]))
     assert (
         once["message_id"].tolist()
@@ -242,24 +242,24 @@ def test_equal_mistakes_stand_in_one_order_whatever_the_order_of_the_rows():
 
 
 ROWS = {
-    "many": Scored(*(column := drawn(3, ham=300, spam=200)), column[1] >= 0.5),
-    "no spam": Scored(np.zeros(4, np.bool_), np.linspace(0, 1, 4), np.arange(4) > 2),
-    "no ham": Scored(np.ones(4, np.bool_), np.linspace(0, 1, 4), np.arange(4) > 2),
+    "many": Predictions(*(column := drawn(3, ham=300, spam=200)), column[1] >= 0.5),
+    "no spam": Predictions(np.zeros(4, np.bool_), np.linspace(0, 1, 4), np.arange(4) > 2),
+    "no ham": Predictions(np.ones(4, np.bool_), np.linspace(0, 1, 4), np.arange(4) > 2),
 }
 
 
-@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("name", PLOT_TABLES)
 @pytest.mark.parametrize("rows", ROWS)
 def test_plot_is_a_table_with_a_cell_for_every_column(name, rows):
-    columns, cells = PLOTS[name](ROWS[rows])
+    columns, cells = PLOT_TABLES[name](ROWS[rows])
     assert len(set(columns)) == len(columns) > 1
     assert all(len(row) == len(columns) for row in cells)
     assert cells or rows != "many"
 
 
 def test_confusion_has_a_row_a_message_in_the_columns_that_it_names():
-    scored = Scored(np.array([True, True, False]), np.zeros(3), np.array([False, True, False]))
-    columns, rows = curves.confusion(scored)
+    scored = Predictions(np.array([True, True, False]), np.zeros(3), np.array([False, True, False]))
+    columns, rows = curves.confusion_table(scored)
     assert [dict(zip(columns, row, strict=True)) for row in rows] == [
         {"actual": "spam", "predicted": "ham"},
         {"actual": "spam", "predicted": "spam"},
@@ -273,7 +273,7 @@ def test_every_plot_is_written_for_ours_and_for_the_baseline(two_models, tmp_pat
     (tmp_path / "plots" / "of_an_earlier_run.csv").touch()
     curves.write_plots(tmp_path / "plots", ours, baseline)
     files = {path.stem for path in (tmp_path / "plots").iterdir()}
-    assert files == {*PLOTS, *(f"{name}_baseline" for name in PLOTS)}
+    assert files == {*PLOT_TABLES, *(f"{name}_baseline" for name in PLOT_TABLES)}
     with (tmp_path / "plots" / "roc_baseline.csv").open() as file:
         columns, first, *rest = csv.reader(file)
     assert columns == ["ham_lost", "spam_caught", "threshold"]
@@ -314,12 +314,11 @@ class Project:
                 "left_out": np.arange(len(rows)) % 11 == 0,
             }
         )
-        of_vectorize = params.Params(Shares(0.4, 0.3, 0.3), "s", 7, 365, 99, 400, 30, 10)
+        of_vectorize = params.Params(SplitShares(0.4, 0.3, 0.3), "s", 7, 365, 99, 400, 30, 10)
         tokenizer = fit_tokenizer(rows["body"], of_vectorize)
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
-        keras.utils.set_random_seed(6)
-        size = architectures.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0)
-        keras_files.save(architectures.MODELS["dense"](size), folder / "model.keras")
+        network = small_network(tokenizer.get_vocab_size(), seed=6)
+        keras_files.save(network, folder / "model.keras")
 
     def in_test(self):
         return ((self.splits["split"] == "test") & ~self.splits["left_out"]).to_numpy()
@@ -427,10 +426,10 @@ def test_under_attack_counts_spam_caught_and_ham_lost_of_edited_messages():
 def test_report_holds_every_attack_and_behaviour_for_ours_and_for_the_baseline(project):
     figures = json.loads((project.run("made") / "evaluate.json").read_text())["figures"]
     for prefix in ("behaviours", "baseline.behaviours"):
-        for name in behavioural_tests.BEHAVIOURS:
+        for name in behavioural_tests.BEHAVIOURAL_TESTS:
             assert f"{prefix}.{name}.holds_percent" in figures
     for prefix in ("attacks", "baseline.attacks"):
         assert f"{prefix}.adaptive.spam_caught_percent" in figures
-        for name, strength in attacks.EVERY:
+        for name, strength in attacks.ATTACK_STRENGTHS:
             for kind in ("spam_caught_percent", "ham_blocked_percent"):
                 assert 0 <= figures[f"{prefix}.{name}_{strength}.{kind}"]["value"] <= 100

@@ -1,103 +1,128 @@
-"""The networks: each builds an untrained Keras model."""
+"""The networks: each function builds an untrained Keras model.
 
-import json
-import re
-import tempfile
-import zipfile
+To add one, write a function and add it to MODELS.
+"""
+
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+
 import keras
 from keras import layers, ops
-from pipeline.models import wide
+from pydantic import Field, field_validator
 
-PAD = 0  # the token id that fills a batch on the right; no message has it
-STEPS = 4  # that are pooled into one for the recurrence, which takes longest
-NGRAM_ROWS = 1 << 14  # of the embedding of n-grams, which share rows by their hash
+from pipeline.core.params import ParamsSection, choose
+from pipeline.models import wide, wide_features
+from pipeline.models.batches import PAD_ID
 
-
-@dataclass(frozen=True)
-class Size:
-    """What the builders can be told; each uses what it has a use for."""
-
-    tokens: Sequence[str]  # how each token id is spelt
-    embedding_dim: int
-    units: int  # of a recurrent layer, in each direction
-    dropout: float  # share of inputs, in [0, 1)
-    token_dropout: float  # share of tokens, in [0, 1)
-    wide_share: float  # of the logit, in [0, 1]: the wide path's
-
-    @property
-    def vocabulary_size(self) -> int:
-        return len(self.tokens)
+POOLED_STEPS = 4  # token positions pooled into one before the LSTM, the slowest part
+NGRAM_ROWS = 1 << 14  # of the embedding of n-grams, shared by n-grams of equal hash
 
 
-Builder = Callable[[Size], keras.Model]  # of a network from (n, t) token ids to (n, 1) P(spam)
+class NetworkParams(ParamsSection):
+    """The hyperparameters of a network; each architecture uses those that it has.
+
+    `search` is the range from which `python -m pipeline tune` draws.
+    """
+
+    model: str = Field(description="architecture, a name of MODELS in models/architectures.py")
+    embedding_dim: int = Field(
+        ge=1,
+        description="size of a token's embedding",
+        json_schema_extra={"search": {"low": 16, "high": 64, "step": 16}},
+    )
+    units: int = Field(
+        ge=1,
+        description="units of the recurrent layer, in each direction",
+        json_schema_extra={"search": {"low": 16, "high": 64, "step": 16}},
+    )
+    dropout: float = Field(
+        ge=0,
+        lt=1,
+        description="share of inputs that is dropped in training",
+        json_schema_extra={"search": {"low": 0.0, "high": 0.7, "step": 0.1}},
+    )
+    token_dropout: float = Field(
+        ge=0,
+        lt=1,
+        description="share of tokens that is dropped in training",
+        json_schema_extra={"search": {"low": 0.0, "high": 0.5, "step": 0.1}},
+    )
+    wide_share: float = Field(
+        ge=0,
+        le=1,
+        description="weight of the wide path in the logit; the deep path has the rest",
+        json_schema_extra={"search": {"low": 0.0, "high": 1.0, "step": 0.1}},
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        choose(MODELS, name, "params.yaml: train.model")
+        return name
 
 
-def bilstm_article(size: Size) -> keras.Model:
+Tokens = Sequence[str]  # the vocabulary, in the order of the token ids
+Builder = Callable[[Tokens, NetworkParams], keras.Model]  # (n, t) token ids to (n, 1) P(spam)
+
+
+def build_network(tokens: Tokens, params: NetworkParams) -> keras.Model:
+    """The untrained network of these params: (n, t) int32 token ids to (n, 1) probabilities."""
+    return MODELS[params.model](tokens, params)
+
+
+def bilstm_article(tokens: Tokens, params: NetworkParams) -> keras.Model:
     """The article's network: embedding, bidirectional LSTM, 16 ReLU, sigmoid.
 
-    Source: "Neural Networks with Memory"; Schuster and Paliwal 1997; Hochreiter and Schmidhuber 1997.
+    Source: "Neural Networks with Memory"; Hochreiter and Schmidhuber 1997 (LSTM); Schuster and
+    Paliwal 1997 (bidirectional).
     """
-    tokens, embedded = _embedding(size)
-    state = layers.Bidirectional(layers.LSTM(size.units))(embedded)  # (n, 2 * units)
-    return keras.Model(tokens, _head(state), name="bilstm_article")
+    token_ids, embedded = _embedding(tokens, params)
+    state = layers.Bidirectional(layers.LSTM(params.units))(embedded)  # (n, 2 * units)
+    return keras.Model(token_ids, _head(state), name="bilstm_article")
 
 
-def bilstm(size: Size) -> keras.Model:
-    """Ours: a wide path of n-grams, words and shape beside a deep one, which pools all of its states.
+def bilstm(tokens: Tokens, params: NetworkParams) -> keras.Model:
+    """Our network: a bidirectional LSTM (deep path) beside a linear model of n-grams (wide path).
 
-    A word's neighbours are in the n-grams that end with it, which a convolution widens; a spam's few telling
-    words survive max pooling however far from the end they stand. Whole tokens are dropped in training, so
-    that no one word decides.
+    The deep path also sees a word's neighbours, through n-grams and a convolution, and pools all
+    of its states, so that a word far from the end counts as much as the last. Dropping whole
+    tokens in training keeps a single word from deciding.
     """
-    tokens = layers.Input((None,), dtype="int32", name="token_ids")
-    real = ops.not_equal(tokens, PAD)  # (n, t)
-    weight = ops.expand_dims(ops.cast(real, "float32"), -1)  # (n, t, 1)
-    reader = wide.Ngrams(size.vocabulary_size)
-    counter = wide.Shape(size.vocabulary_size)
-    ngrams, shape = reader(tokens), counter(tokens)  # (n, t, orders), (n, kinds)
-    for layer in (reader, counter):
-        layer.fold(size.tokens)
+    token_ids = layers.Input((None,), dtype="int32", name="token_ids")
+    real = ops.not_equal(token_ids, PAD_ID)  # (n, t)
+    weight = ops.expand_dims(ops.cast(real, "float32"), -1)  # (n, t, 1), 0 at padding
+    ngram_layer = wide_features.Ngrams(len(tokens))
+    shape_layer = wide_features.Shape(len(tokens))
+    ngrams = ngram_layer(token_ids)  # (n, t, orders)
+    shape = shape_layer(token_ids)  # (n, kinds)
+    ngram_layer.set_tokens(tokens)
+    shape_layer.set_tokens(tokens)
 
-    of_ngrams = layers.Embedding(NGRAM_ROWS, size.embedding_dim)(ngrams % NGRAM_ROWS)
-    embedded = layers.Embedding(size.vocabulary_size, size.embedding_dim)(tokens) + ops.sum(of_ngrams, axis=2)
-    embedded = layers.Dropout(size.dropout)(embedded * weight)
-    embedded = layers.Dropout(size.token_dropout, noise_shape=(None, None, 1))(embedded)
-    shapes = layers.Conv1D(size.embedding_dim, 3, padding="same", activation="relu")(embedded)
-    inputs = layers.Concatenate()([embedded, shapes])  # (n, t, 2 * embedding_dim)
-
-    inputs, weight = (ops.pad(part, [[0, 0], [0, STEPS - 1], [0, 0]]) for part in (inputs, weight))
-    fewer = layers.MaxPooling1D(STEPS)  # counted from the left, however wide the padding is
-    inputs, weight = fewer(inputs - (1 - weight) * 1e3), fewer(weight)  # (n, ceil(t / STEPS), ...)
-    lstm = layers.LSTM(size.units, return_sequences=True)
-    states = layers.Bidirectional(lstm)(inputs * weight, mask=weight[:, :, 0] > 0)  # (n, ..., 2 * units)
-    largest = ops.max(states - (1 - weight) * 1e9, axis=1)
-    mean = ops.sum(states * weight, axis=1) / ops.sum(weight, axis=1)
-    pooled = layers.Dropout(size.dropout)(layers.Concatenate()([largest, mean]))  # (n, 4 * units)
-
-    deep = layers.Dense(1, name="deep")(layers.Dense(16, activation="relu")(pooled))
-    logit = wide.Blend(size.wide_share)(wide.Wide(name="wide")(ngrams, shape), deep)
-    return keras.Model(tokens, layers.Activation("sigmoid", name="probability")(logit), name="bilstm")
+    inputs = _embedding_with_neighbours(token_ids, ngrams, weight, len(tokens), params)
+    pooled = _pooled_states(inputs, weight, params)  # (n, 4 * units)
+    output = layers.Dense(1, name="deep")  # made before the hidden layer: seeds are drawn in order
+    deep_logit = output(layers.Dense(16, activation="relu")(pooled))
+    wide_logit = wide.Wide(name="wide")(ngrams, shape)
+    logit = wide.Blend(params.wide_share)(wide_logit, deep_logit)
+    probability = layers.Activation("sigmoid", name="probability")(logit)
+    return keras.Model(token_ids, probability, name="bilstm")
 
 
-def lstm(size: Size) -> keras.Model:
-    """The article's network, reading left to right only."""
-    tokens, embedded = _embedding(size)
-    return keras.Model(tokens, _head(layers.LSTM(size.units)(embedded)), name="lstm")
+def lstm(tokens: Tokens, params: NetworkParams) -> keras.Model:
+    """The article's network with one LSTM, from left to right."""
+    token_ids, embedded = _embedding(tokens, params)
+    return keras.Model(token_ids, _head(layers.LSTM(params.units)(embedded)), name="lstm")
 
 
-def rnn(size: Size) -> keras.Model:
-    """A plain recurrent network: the article's first, whose memory fades."""
-    tokens, embedded = _embedding(size)
-    return keras.Model(tokens, _head(layers.SimpleRNN(size.units)(embedded)), name="rnn")
+def rnn(tokens: Tokens, params: NetworkParams) -> keras.Model:
+    """The article's first network: a plain recurrent layer, which forgets early tokens."""
+    token_ids, embedded = _embedding(tokens, params)
+    return keras.Model(token_ids, _head(layers.SimpleRNN(params.units)(embedded)), name="rnn")
 
 
-def dense(size: Size) -> keras.Model:
-    """The article's feed-forward network: no memory, the mean of the embedded tokens."""
-    tokens, embedded = _embedding(size)
-    return keras.Model(tokens, _head(layers.GlobalAveragePooling1D()(embedded)), name="dense")
+def dense(tokens: Tokens, params: NetworkParams) -> keras.Model:
+    """The article's feed-forward network: the mean of the embedded tokens, in any order."""
+    token_ids, embedded = _embedding(tokens, params)
+    return keras.Model(token_ids, _head(layers.GlobalAveragePooling1D()(embedded)), name="dense")
 
 
 MODELS: dict[str, Builder] = {
@@ -109,11 +134,51 @@ MODELS: dict[str, Builder] = {
 }
 
 
-def _embedding(size: Size) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    tokens = layers.Input((None,), dtype="int32", name="token_ids")
-    return tokens, layers.Embedding(size.vocabulary_size, size.embedding_dim, mask_zero=True)(tokens)
+def _embedding(
+    tokens: Tokens, params: NetworkParams
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The input (n, t), and its embedding (n, t, embedding_dim), which masks padding."""
+    token_ids = layers.Input((None,), dtype="int32", name="token_ids")
+    embedding = layers.Embedding(len(tokens), params.embedding_dim, mask_zero=True)
+    return token_ids, embedding(token_ids)
+
+
+def _embedding_with_neighbours(
+    token_ids: keras.KerasTensor,
+    ngrams: keras.KerasTensor,
+    weight: keras.KerasTensor,
+    vocabulary_size: int,
+    params: NetworkParams,
+) -> keras.KerasTensor:
+    """(n, t, 2 * embedding_dim): tokens and their n-grams embedded, and a convolution of them."""
+    of_ngrams = layers.Embedding(NGRAM_ROWS, params.embedding_dim)(ngrams % NGRAM_ROWS)
+    of_tokens = layers.Embedding(vocabulary_size, params.embedding_dim)(token_ids)
+    embedded = of_tokens + ops.sum(of_ngrams, axis=2)
+    embedded = layers.Dropout(params.dropout)(embedded * weight)
+    embedded = layers.Dropout(params.token_dropout, noise_shape=(None, None, 1))(embedded)
+    convolution = layers.Conv1D(params.embedding_dim, 3, padding="same", activation="relu")
+    return layers.Concatenate()([embedded, convolution(embedded)])
+
+
+def _pooled_states(
+    inputs: keras.KerasTensor, weight: keras.KerasTensor, params: NetworkParams
+) -> keras.KerasTensor:
+    """(n, 4 * units): maximum and mean of the LSTM's states over the tokens."""
+    inputs, weight = (
+        ops.pad(part, [[0, 0], [0, POOLED_STEPS - 1], [0, 0]]) for part in (inputs, weight)
+    )
+    pooling = layers.MaxPooling1D(POOLED_STEPS)  # counts from the left, whatever the padding
+    inputs = pooling(inputs - (1 - weight) * 1e3)  # (n, ceil(t / POOLED_STEPS), ...)
+    weight = pooling(weight)
+    lstm_layer = layers.LSTM(params.units, return_sequences=True)
+    both_ways = layers.Bidirectional(lstm_layer)
+    states = both_ways(inputs * weight, mask=weight[:, :, 0] > 0)  # (n, ..., 2 * units)
+    largest = ops.max(states - (1 - weight) * 1e9, axis=1)
+    mean = ops.sum(states * weight, axis=1) / ops.sum(weight, axis=1)
+    return layers.Dropout(params.dropout)(layers.Concatenate()([largest, mean]))
 
 
 def _head(features: keras.KerasTensor) -> keras.KerasTensor:
+    """(n, 1) probabilities from (n, features)."""
     hidden = layers.Dense(16, activation="relu")(features)
     return layers.Dense(1, activation="sigmoid", name="probability")(hidden)

@@ -1,7 +1,7 @@
-"""Edits of training messages, so that one edited to slip through is no stranger to the network.
+"""Edits training messages as spammers do, so that the network recognises edited spam.
 
-Its words and separators are other ones than those of attacks.py, which judges; its signs and slips are drawn
-at random, where an attacker's look like the letter or lie beside it.
+The added words, separators, signs and typing errors differ from those of evaluation/attacks.py,
+which measures the result.
 """
 
 import re
@@ -9,52 +9,65 @@ import string
 from collections.abc import Callable, Sequence
 from random import Random
 
+import numpy as np
+from tokenizers import Tokenizer
+
 from pipeline.core.hashing import unit_hash
+from pipeline.models.batches import Rows
 from pipeline.preprocessing import normalize
 
-STRONGEST = 0.4  # share of a message's characters
-EDITS = (1, 2, 3)  # how many a corrupted message has, one after the other
+MAX_SHARE = 0.4  # of a message's characters, in one edit
+EDIT_COUNTS = (1, 2, 3)  # edits of a corrupted message, one after the other
 SIGNS = string.digits + "@$!+*^|&#%"
 SEPARATORS = [".", "-", "_", "*", "  "]
-_WORD = re.compile(r"[^\W\d_]{3,}")
 
-Corruption = Callable[[str, float, Random, Sequence[str]], str]  # of (message, share, random, words of ham)
+Corruption = Callable[[str, float, Random, Sequence[str]], str]
+"""From (message, share of its characters in [0, 1], random, words of ham) to the edited message."""
+
+RowCorrupter = Callable[[tuple[int, int], float], Rows]
+"""From (seed, share of the messages to corrupt in [0, 1]) to the rows, some of them corrupted."""
 
 
-def leet(message: str, share: float, random: Random, words: Sequence[str]) -> str:
-    """Letters become digits and signs, by a table drawn anew for each message."""
+def random_leet(message: str, share: float, random: Random, words: Sequence[str]) -> str:
+    """Replaces letters by digits and signs, by a table that is drawn anew for each message."""
     table = {letter: random.choice(SIGNS) for letter in string.ascii_lowercase}
     return "".join(
-        table.get(letter.lower(), letter) if random.random() < share else letter for letter in message
+        table.get(letter.lower(), letter) if random.random() < share else letter
+        for letter in message
     )
 
 
 def slips(message: str, share: float, random: Random, words: Sequence[str]) -> str:
-    """Letters become any others, are dropped, or get company."""
+    """Replaces letters by random ones, drops them, or inserts a random one after them."""
 
     def slip(letter: str) -> str:
         other = random.choice(string.ascii_lowercase)
         return random.choice(["", other, letter + other])
 
     return "".join(
-        slip(letter) if letter.isalpha() and random.random() < share else letter for letter in message
+        slip(letter) if letter.isalpha() and random.random() < share else letter
+        for letter in message
     )
 
 
 def separated(message: str, share: float, random: Random, words: Sequence[str]) -> str:
-    """Words have s-i-g-n-s between their letters, or gaps."""
+    """Puts one sign, or a gap, between the letters of words: f-r-e-e."""
     sign = random.choice(SEPARATORS)
-    return _WORD.sub(lambda word: sign.join(word[0]) if random.random() < share else word[0], message)
+
+    def separate(word: re.Match[str]) -> str:
+        return sign.join(word[0]) if random.random() < share else word[0]
+
+    return re.sub(r"[^\W\d_]{3,}", separate, message)
 
 
 def ham_words(message: str, share: float, random: Random, words: Sequence[str]) -> str:
-    """Words of ham stand at either end. Source: Lowd and Meek 2005."""
+    """Adds words of ham before or after the message. Source: Lowd and Meek 2005."""
     added = random.choices(words, k=random.randint(2, 16)) if words else []
     return " ".join([message, *added] if random.random() < 0.7 else [*added, message])
 
 
 CORRUPTIONS: dict[str, Corruption] = {
-    "leet": leet,
+    "leet": random_leet,
     "slips": slips,
     "separated": separated,
     "ham_words": ham_words,
@@ -62,12 +75,47 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 
 def may_train(word: str) -> bool:
-    """Whether a word may be added in training; the other half of all words is left for attacks to add."""
-    return unit_hash("good words", normalize.fold(word).strip(string.punctuation)) < 0.5
+    """Whether training may add this word; the other half of all words is kept for attacks."""
+    plain = normalize.fold(word).strip(string.punctuation)
+    return unit_hash("good words", plain) < 0.5
 
 
 def corrupted(message: str, names: Sequence[str], random: Random, words: Sequence[str]) -> str:
-    """The message after one to three of CORRUPTIONS, each of a share of up to STRONGEST."""
-    for _ in range(random.choice(EDITS)):
-        message = CORRUPTIONS[random.choice(names)](message, random.uniform(0, STRONGEST), random, words)
+    """The message after one to three random edits.
+
+    Args:
+        names: the corruptions to draw from, names of CORRUPTIONS.
+        words: words of ham that may be added.
+    """
+    for _ in range(random.choice(EDIT_COUNTS)):
+        corruption = CORRUPTIONS[random.choice(names)]
+        message = corruption(message, random.uniform(0, MAX_SHARE), random, words)
     return message
+
+
+def row_corrupter(rows: Rows, tokenizer: Tokenizer, names: Sequence[str]) -> RowCorrupter:
+    """The function that corrupts a random share of the rows: decodes, edits and encodes them again.
+
+    Without `names` it returns the rows unchanged.
+    """
+    if not names:
+        return lambda seed, share: rows
+    texts = [_text_of(ids.tolist(), tokenizer) for ids in rows.token_ids]
+    ham = [text for text, target in zip(texts, rows.labels, strict=True) if not target]
+    words = [word for text in ham for word in text.split() if may_train(word)]
+
+    def corrupt(seed: tuple[int, int], share: float) -> Rows:
+        random = Random(repr(seed))
+        chosen = [i for i in range(len(texts)) if random.random() < share]
+        edited = [corrupted(texts[i], names, random, words) for i in chosen]
+        token_ids = list(rows.token_ids)
+        for i, encoding in zip(chosen, tokenizer.encode_batch_fast(edited), strict=True):
+            token_ids[i] = np.array(encoding.ids, np.int32)
+        return Rows(token_ids, rows.labels)
+
+    return corrupt
+
+
+def _text_of(token_ids: list[int], tokenizer: Tokenizer) -> str:
+    """The text, without the start token and the space that the tokenizer adds."""
+    return tokenizer.decode(token_ids[1:])[1:]

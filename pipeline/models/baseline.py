@@ -1,7 +1,8 @@
-"""The linear model beside ours: TF-IDF of words and characters, and a linear SVM."""
+"""The linear baseline: a linear SVM on TF-IDF of words and characters."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -9,15 +10,13 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.svm import LinearSVC
 
+from pipeline.models.calibration import sigmoid
 
-FOLDS = 5
+DEFAULT_FOLDS = 5
 
 
 def baseline() -> Any:
-    """The model, unfitted.
-
-    Source: the strongest of the peers that need no network, by our own measurement.
-    """
+    """The unfitted scikit-learn pipeline: the best model without a network that we measured."""
     return make_pipeline(
         make_union(
             TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
@@ -28,33 +27,39 @@ def baseline() -> Any:
 
 
 def baseline_scorer(
-    train: Sequence[str], labels: NDArray[np.bool_]
+    texts: Sequence[str], labels: NDArray[np.bool_]
 ) -> Callable[[Sequence[str]], NDArray[np.float64]]:
-    """Fits the model. Returns what gives texts their scores in (0, 1), (n,); higher is more like spam.
+    """Fits the baseline; returns the function from m texts to their scores (m,) in (0, 1).
 
-    The sigmoid of the SVM's margin, to be calibrated on val as the network's score is.
+    A score is the sigmoid of the SVM's margin, higher for spam. It is not calibrated.
+
+    Args:
+        labels: (n,), True for spam.
     """
-    model = baseline().fit(list(train), labels)
+    model = baseline().fit(list(texts), labels)
 
     def score(texts: Sequence[str]) -> NDArray[np.float64]:
-        return _sigmoid(model.decision_function(list(texts))) if len(texts) else np.zeros(0)
+        if not len(texts):
+            return np.zeros(0)
+        return sigmoid(model.decision_function(list(texts)))
 
     return score
 
 
 def out_of_fold_scores(
-    texts: Sequence[str], labels: NDArray[np.bool_], groups: ArrayLike, folds: int = FOLDS
+    texts: Sequence[str],
+    labels: NDArray[np.bool_],
+    groups: ArrayLike,
+    folds: int = DEFAULT_FOLDS,
 ) -> NDArray[np.float64]:
-    """(n,): each text's score in (0, 1) by a model that saw neither it nor any other text of its group.
+    """(n,): each text's score, by a baseline fitted without that text and its whole group.
 
-    Of the SVM's margin as above; folds share the labels as evenly as groups let them.
+    Args:
+        labels: (n,), True for spam; the folds are stratified by them.
+        groups: (n,), the group of each text, such as its campaign.
     """
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
     margins = cross_val_predict(
         baseline(), list(texts), labels, groups=groups, cv=split, method="decision_function"
     )
-    return _sigmoid(margins)
-
-
-def _sigmoid(margins: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(1 / (1 + np.exp(-margins)))
+    return sigmoid(margins)

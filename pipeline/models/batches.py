@@ -1,87 +1,89 @@
-"""Batches of messages, padded to the longest of each batch."""
+"""Groups messages into batches that are padded to the longest message of each batch."""
 
-import json
-import logging
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from random import Random
-from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
-from tqdm import tqdm
 
 from pipeline.core.hashing import unit_hash
-from pipeline.models import architectures
 
-TokenIds = NDArray[np.int32]  # (n, t), padded on the right with 0
-Labels = NDArray[np.float32]  # (n,), spam is 1
-Batch = tuple[TokenIds, Labels]
-CHUNK = 256  # messages whose n-grams are counted together
-WINDOW = 40  # batches whose messages are sorted by length together; larger pads less, shuffles less
+TokenIds = NDArray[np.int32]  # (n, t), padded on the right with PAD_ID
+Targets = NDArray[np.float32]  # (n,), 1.0 for spam and 0.0 for ham
+Batch = tuple[TokenIds, Targets]
+
+PAD_ID = 0  # the token id of padding; no message contains it
+SORT_WINDOW = 40  # batches; messages are sorted by length within a window of so many batches
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Messages as the network sees them."""
+    """n labelled messages as token ids."""
 
     token_ids: list[NDArray[np.int32]]  # n arrays of 1 to sequence_length ids
-    labels: Labels
+    labels: Targets
 
     def take(self, index: NDArray[np.int64]) -> "Rows":
+        """The rows with these numbers, in this order."""
         return Rows([self.token_ids[i] for i in index], self.labels[index])
 
 
-# ---- batches
+def rows_from_table(table: pd.DataFrame) -> Rows:
+    """The rows of a table with the columns of SHARD."""
+    return Rows(list(table["token_ids"]), table["label"].to_numpy(np.float32))
 
 
-def hold_out(table: pd.DataFrame, share: float, seed: int) -> NDArray[np.bool_]:
-    """(n,): the rows of a share of the campaigns; a campaign is held out whole."""
-    return np.array([unit_hash(f"stop:{seed}", key) < share for key in table["campaign_key"]], np.bool_)
+def held_out_mask(table: pd.DataFrame, share: float, seed: int) -> NDArray[np.bool_]:
+    """(n,): True for the rows of a random share of the campaigns; a campaign is never divided.
+
+    Args:
+        table: has the column `campaign_key`.
+        share: of the campaigns, in (0, 1).
+    """
+    positions = [unit_hash(f"stop:{seed}", key) for key in table["campaign_key"]]
+    return np.array([position < share for position in positions], np.bool_)
 
 
 def pad(token_ids: list[NDArray[np.int32]]) -> TokenIds:
-    """The rows as one rectangle as wide as the longest, filled with 0 on the right."""
-    rectangle = np.full((len(token_ids), max(map(len, token_ids))), architectures.PAD, np.int32)
-    for row, ids in zip(rectangle, token_ids, strict=True):
+    """(n, t): the messages padded to the longest of them."""
+    padded = np.full((len(token_ids), max(map(len, token_ids))), PAD_ID, np.int32)
+    for row, ids in zip(padded, token_ids, strict=True):
         row[: len(ids)] = ids
-    return rectangle
+    return padded
 
 
 def shuffled_batches(rows: Rows, size: int, seed: tuple[int, int]) -> Iterator[Batch]:
-    """All rows once, in an order that (seed, epoch) decides, batched with others of their length.
+    """All rows once, in batches of messages of similar length, in random order.
 
-    Padding all to the longest would waste three quarters of the work.
+    Padding every message to the longest of all would waste three quarters of the computation.
+
+    Args:
+        seed: (seed, epoch); it decides the order alone.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(rows.labels))
     lengths = np.array([len(ids) for ids in rows.token_ids])
-    windows = [order[i : i + size * WINDOW] for i in range(0, len(order), size * WINDOW)]
-    by_length = [window[np.argsort(lengths[window], kind="stable")] for window in windows]
-    parts = [window[i : i + size] for window in by_length for i in range(0, len(window), size)]
+    parts = []
+    for start in range(0, len(order), size * SORT_WINDOW):
+        window = order[start : start + size * SORT_WINDOW]
+        by_length = window[np.argsort(lengths[window], kind="stable")]
+        parts += [by_length[i : i + size] for i in range(0, len(by_length), size)]
     for i in random.permutation(len(parts)):
-        part = rows.take(parts[i])
-        yield pad(part.token_ids), part.labels
+        yield _batch(rows.take(parts[i]))
 
 
 def sorted_batches(rows: Rows, size: int) -> Iterator[Batch]:
-    """All rows once, in order of their length."""
+    """All rows once, in order of length."""
     order = order_by_length(rows)
     for start in range(0, len(order), size):
-        part = rows.take(order[start : start + size])
-        yield pad(part.token_ids), part.labels
+        yield _batch(rows.take(order[start : start + size]))
 
 
 def order_by_length(rows: Rows) -> NDArray[np.int64]:
-    """(n,): the rows' numbers, the shortest first."""
+    """(n,): the row numbers, shortest message first."""
     return np.argsort([len(ids) for ids in rows.token_ids], kind="stable")
 
 
-def read_rows(table: pd.DataFrame) -> Rows:
-    """The shards' rows as the network's."""
-    return Rows(list(table["token_ids"]), table["label"].to_numpy(np.float32))
+def _batch(rows: Rows) -> Batch:
+    return pad(rows.token_ids), rows.labels

@@ -1,149 +1,177 @@
-"""From the network's score to a probability and a label: calibration on val, and a threshold by ham lost."""
+"""Turns the network's scores into probabilities and labels: calibration and threshold from val."""
 
 import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
 from pipeline.core.errors import PipelineError
 from pipeline.evaluation.bootstrap import proportion_upper
-from pipeline.evaluation.metrics import ladder
+from pipeline.evaluation.metrics import Labels, counts_by_threshold
 
-Labels = NDArray[np.bool_]  # (n,), spam is True
-Scores = NDArray[np.floating[Any]]  # (n,), the network's sigmoid output in [0, 1]
+RawScores = NDArray[np.floating[Any]]  # (n,), the network's output in [0, 1], not calibrated
 Probabilities = NDArray[np.float64]  # (n,), calibrated probability of spam in [0, 1]
 
-CLIP = 1e-7  # of a score, at both ends: about the step of float32 below 1, a logit of 16.1
-BUDGET = "params.yaml: evaluate.lost_ham_budget"
-LEAST_SLOPE = 1e-3  # keeps the network's order where val would turn it round
+CLIP = 1e-7  # scores are clipped to [CLIP, 1 - CLIP]; about the step of float32 below 1
+BUDGET_PARAM = "params.yaml: evaluate.lost_ham_budget"
+MIN_SLOPE = 1e-3  # keeps the network's order of messages, even if val contradicts it
+MAX_STEPS = 200  # of Fisher scoring; about 20 are needed
 
 
 @dataclass(frozen=True)
 class Decision:
-    """How a score becomes a probability and a label, and what that costs in ham."""
+    """How a score becomes a probability and a label; the content of decision.json."""
 
-    slope: float  # of the logit of the score, above 0
+    slope: float  # of the score's logit, above 0
     intercept: float
-    threshold: float  # of the calibrated probability: spam at it and above; above 1 nothing is
-    lost_ham_budget: float  # share of ham, which the expected loss keeps to
-    ham: int  # messages in val
+    threshold: float  # probability from which a message is labelled spam; above 1 none is
+    lost_ham_budget: float  # maximum expected share of ham that is labelled spam
+    ham: int  # ham messages in val
     ham_lost: int  # of these, labelled spam
-    lost_ham_upper: float  # 95 % upper bound of the share of ham lost
+    lost_ham_upper: float  # 95 % upper bound of the share of ham that is labelled spam
 
 
-def fit(y_true: Labels, score: Scores, lost_ham_budget: float) -> Decision:
+def fit_decision(y_true: Labels, score: RawScores, lost_ham_budget: float) -> Decision:
     """The calibration and the threshold for these rows of val.
 
-    The threshold is the lowest with (ham lost + 1) / (ham + 1) <= lost_ham_budget. Ties apart, the share
-    of new ham that it loses is then Beta(lost + 1, ham - lost) distributed, so that the upper bound of
-    Clopper and Pearson holds although the same rows chose the threshold.
-    Raises: PipelineError, when val cannot carry it.
-    Source: Platt 1999; Firth 1993 for its fit; Angelopoulos et al. 2024, Conformal Risk Control.
+    The threshold is the lowest with (ham lost + 1) / (ham + 1) <= lost_ham_budget. Without ties,
+    the share of new ham that it loses has the distribution Beta(lost + 1, ham - lost). So the
+    Clopper-Pearson bound holds, although the same rows chose the threshold.
+
+    Args:
+        y_true: (n,), True for spam.
+        lost_ham_budget: share of ham, in (0, 1).
+
+    Raises: PipelineError, when val has too little ham or spam.
+    Source: Platt 1999; Firth 1993; Angelopoulos and others 2024, Conformal Risk Control.
     """
-    _check(y_true, score)
-    allowed = _ham_to_lose(int(np.count_nonzero(~y_true)), lost_ham_budget)
+    _check_val(y_true, score)
+    ham_to_lose = _ham_to_lose(int(np.count_nonzero(~y_true)), lost_ham_budget)
     logit = _logit(score)
     slope, intercept = _calibration(y_true, logit)
-    of_ham = np.sort(_sigmoid(slope * logit + intercept)[~y_true])[::-1]
-    threshold = np.nextafter(of_ham[allowed], np.inf)  # so this ham and its equals are kept
-    lost = int(np.count_nonzero(of_ham >= threshold))
-    upper = proportion_upper(lost, len(of_ham))
-    return Decision(slope, intercept, float(threshold), lost_ham_budget, len(of_ham), lost, upper)
+    ham = np.sort(sigmoid(slope * logit + intercept)[~y_true])[::-1]  # the most spam-like first
+    threshold = np.nextafter(ham[ham_to_lose], np.inf)  # just above, so that ties are kept too
+    ham_lost = int(np.count_nonzero(ham >= threshold))
+    return Decision(
+        slope=slope,
+        intercept=intercept,
+        threshold=float(threshold),
+        lost_ham_budget=lost_ham_budget,
+        ham=len(ham),
+        ham_lost=ham_lost,
+        lost_ham_upper=proportion_upper(ham_lost, len(ham)),
+    )
 
 
-def calibrate(score: Scores, decision: Decision) -> Probabilities:
-    """The probability of spam, in float64:
+def calibrate(score: RawScores, decision: Decision) -> Probabilities:
+    """(n,): the probability of spam, in float64.
 
     s = clip(score, 1e-7, 1 - 1e-7)
     1 / (1 + exp(-(slope * log(s / (1 - s)) + intercept)))
 
-    `served_model.py` says the same two lines again, as it may import nothing from here.
+    `served_model.py` repeats this formula, because it may not import our code.
     """
-    return _sigmoid(decision.slope * _logit(score) + decision.intercept)
+    return sigmoid(decision.slope * _logit(score) + decision.intercept)
 
 
 def label(probability: Probabilities, decision: Decision) -> Labels:
-    """Whether each message is called spam."""
+    """(n,): True for messages that are labelled spam."""
     return probability >= decision.threshold
 
 
 def largest_f1_threshold(y_true: Labels, probability: Probabilities) -> float:
-    """The threshold with the largest F1 on these rows, of equals the highest; promises nothing about ham."""
-    thresholds, spam, ham = ladder(y_true, probability)
+    """The threshold with the largest F1 on these rows, the highest of equals.
+
+    Unlike the threshold of `fit_decision`, it does not limit the ham that is lost.
+    """
+    thresholds, spam, ham = counts_by_threshold(y_true, probability)
     f1 = 2 * spam / (np.count_nonzero(y_true) + spam + ham)
     return float(thresholds[np.argmax(f1)])
 
 
-def _check(y_true: Labels, score: Scores) -> None:
+def sigmoid(z: NDArray[np.float64]) -> Probabilities:
+    """1 / (1 + exp(-z)), without a warning where exp overflows and the result is 0."""
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-z))
+
+
+def _logit(score: RawScores) -> NDArray[np.float64]:
+    s = np.clip(np.asarray(score, dtype=np.float64), CLIP, 1 - CLIP)
+    return np.log(s / (1 - s))
+
+
+def _check_val(y_true: Labels, score: RawScores) -> None:
     if y_true.dtype != np.bool_:  # 0 and 1 would index rows
         raise TypeError(f"y_true is bool, not {y_true.dtype}")
     for name, rows in (("ham", ~y_true), ("spam", y_true)):
         if not rows.any():
-            raise PipelineError(f"evaluate: val holds no {name}; bring more labelled messages")
+            raise PipelineError(f"evaluate: val has no {name}; bring more labelled messages")
     if not np.isfinite(score).all():
-        raise PipelineError("evaluate: the network's scores are not numbers; lower train.learning_rate")
+        raise PipelineError(
+            "evaluate: the network's scores are not finite; lower train.learning_rate"
+        )
 
 
 def _ham_to_lose(ham: int, budget: float) -> int:
     """The most ham that may be lost on val: the largest k with (k + 1) / (ham + 1) <= budget."""
-    share = Fraction(str(budget))  # as written: the float 0.07 lies above 7/100, and others below
+    share = Fraction(str(budget))  # exact: the float 0.07 is slightly above 7/100
     if not 0 < share < 1:
-        raise PipelineError(f"{BUDGET}: {budget} is not between 0 and 1; 0.002 is one in 500")
+        raise PipelineError(f"{BUDGET_PARAM}: {budget} is not between 0 and 1; 0.002 is one in 500")
     needed = math.ceil(1 / share) - 1
     if ham < needed:
         raise PipelineError(
-            f"{BUDGET}: {budget} needs {needed} ham in val, there are {ham}; "
+            f"{BUDGET_PARAM}: {budget} needs {needed} ham in val, there are {ham}; "
             "raise the budget or bring more ham"
         )
     return math.floor(share * (ham + 1)) - 1
 
 
-def _calibration(y_true: Labels, logit: Probabilities) -> tuple[float, float]:
-    """The slope and intercept of Firth's logistic regression, the slope LEAST_SLOPE or more.
+def _calibration(y_true: Labels, logit: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and intercept by logistic regression with Firth's penalty; slope >= MIN_SLOPE.
 
-    Jeffreys' prior keeps the slope finite where the scores separate val, and takes away most of the bias
-    of few spam, by which the likeliest slope is too large; Platt's smoothed targets make it too small.
+    Without the penalty the slope is infinite where the scores separate val, and too large where
+    spam is rare; with Platt's smoothed targets it is too small.
     """
     one = np.ones_like(logit)
     slope, intercept = 0.0, 0.0
     if np.ptp(logit) > 0:
         slope, intercept = _firth(np.column_stack([logit, one]), 0 * logit, y_true)
-    if slope < LEAST_SLOPE:
-        slope, (intercept,) = LEAST_SLOPE, _firth(one[:, None], LEAST_SLOPE * logit, y_true)
+    if slope < MIN_SLOPE:
+        slope = MIN_SLOPE
+        (intercept,) = _firth(one[:, None], MIN_SLOPE * logit, y_true)
     return float(slope), float(intercept)
 
 
-def _firth(columns: NDArray[np.float64], offset: Probabilities, y_true: Labels) -> NDArray[np.float64]:
-    """The weights (k,) of sigmoid(offset + columns (n, k) @ weights), by damped steps of Fisher scoring."""
+def _firth(
+    columns: NDArray[np.float64], offset: NDArray[np.float64], y_true: Labels
+) -> NDArray[np.float64]:
+    """The weights (k,) of sigmoid(offset + columns (n, k) @ weights), by damped Fisher scoring.
 
-    def weighed(weights: NDArray[np.float64]) -> tuple[Probabilities, NDArray[np.float64], float]:
-        """Probabilities, information matrix, and what is made small: loss less half its log determinant."""
+    Written by hand: no library of ours has logistic regression with Firth's penalty.
+    """
+
+    def evaluated(
+        weights: NDArray[np.float64],
+    ) -> tuple[Probabilities, NDArray[np.float64], float]:
+        """Probabilities, information matrix (k, k), and the penalised loss."""
         z = offset + columns @ weights
-        p = _sigmoid(z)
+        p = sigmoid(z)
         information = columns.T @ (columns * (p * (1 - p))[:, None])
         loss = float(np.sum(np.logaddexp(0, z) - y_true * z))
         return p, information, loss - float(np.linalg.slogdet(information)[1]) / 2
 
     weights = np.zeros(columns.shape[1])
-    for _ in range(200):  # twenty or so are enough
-        p, information, loss = weighed(weights)
+    for _ in range(MAX_STEPS):
+        p, information, loss = evaluated(weights)
         inverse = np.linalg.pinv(information, hermitian=True)
         leverage = p * (1 - p) * np.einsum("ij,jk,ik->i", columns, inverse, columns)
         step = inverse @ (columns.T @ (y_true - p + leverage * (0.5 - p)))
-        while weighed(weights + step)[2] > loss:
+        while evaluated(weights + step)[2] > loss:
             step = step / 2
         weights = weights + step
         if np.abs(step).max() <= 1e-10 * (1 + np.abs(weights).max()):
             break
     return weights
-
-
-def _logit(score: Scores) -> Probabilities:
-    s = np.clip(np.asarray(score, dtype=np.float64), CLIP, 1 - CLIP)
-    return np.log(s / (1 - s))
-
-
-def _sigmoid(z: NDArray[np.float64]) -> Probabilities:
-    with np.errstate(over="ignore"):  # exp overflows to infinity, and 1 / infinity is the 0 that is meant
-        return 1 / (1 + np.exp(-z))

@@ -1,4 +1,4 @@
-"""What a training needs to go on after an interruption, in `.checkpoints/`, written after each epoch."""
+"""Saves a training after each epoch in `.checkpoints/`, so that it can be resumed."""
 
 import hashlib
 import logging
@@ -14,73 +14,80 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.files import atomic_path
-from pipeline.core.hashing import combined_sha256
+from pipeline.core.hashing import files_sha256
 
 log = logging.getLogger(__name__)
 
 Arrays = list[NDArray[Any]]
 
 FOLDER = Path(".checkpoints")
-LIBRARIES = ("tensorflow", "keras", "numpy")  # whose next release may add up otherwise
-DONE = ".done.npz"  # how the name of a finished training's ends
+FINISHED_SUFFIX = ".done.npz"  # of the file of a finished training
+LIBRARIES = ("tensorflow", "keras", "numpy")  # another release may round differently
+CODE = Path(__file__).parents[1]  # the package `pipeline`
 
 
 @dataclass(frozen=True)
-class State:
-    """A training after an epoch."""
+class TrainingState:
+    """A training after some epoch."""
 
-    curves: Sequence[tuple[float, ...]]  # an epoch each
-    variables: Arrays  # of the network and of its optimizer
-    best_weights: Arrays  # of the network, after its best epoch
+    curves: Sequence[tuple[float, ...]]  # one tuple an epoch
+    variables: Arrays  # of the network, then of its optimizer
+    best_weights: Arrays  # of the network after its best epoch
 
 
-def key_of(params: object, *inputs: Path) -> str:
-    """Names a training: on one machine, equal keys give equal weights, bit for bit."""
-    code = sorted(Path(__file__).parents[1].rglob("*.py"))
-    made_by = [platform.python_version(), *map(version, LIBRARIES)]
-    return hashlib.sha256(repr((params, made_by, combined_sha256(*inputs, *code))).encode()).hexdigest()[:32]
+def training_key(params: object, *inputs: Path) -> str:
+    """32 hexadecimal digits; on one machine, equal keys give equal weights, bit for bit.
+
+    The key depends on the params, the bytes of the input files, all code of this package
+    (also in subfolders), and the versions of Python and of LIBRARIES.
+    """
+    code = sorted(CODE.rglob("*.py"))
+    versions = [platform.python_version(), *map(version, LIBRARIES)]
+    identity = repr((params, versions, files_sha256(*inputs, *code)))
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
 class Checkpoint:
-    """The newest state of one training."""
+    """The latest state of the training with this key."""
 
     def __init__(self, key: str) -> None:
-        self._open, self._done = FOLDER / f"{key}.npz", FOLDER / f"{key}{DONE}"
+        self._unfinished = FOLDER / f"{key}.npz"
+        self._finished = FOLDER / f"{key}{FINISHED_SUFFIX}"
 
-    def save(self, state: State) -> None:
-        """Replaces what was saved before. Raises: PipelineError on a full disk."""
-        arrays: dict[str, Any] = {f"variable {n:04}": value for n, value in enumerate(state.variables)}
+    def save(self, state: TrainingState) -> None:
+        """Replaces the saved state. Raises: PipelineError, for example on a full disk."""
+        arrays: dict[str, Any] = {f"variable {n:04}": v for n, v in enumerate(state.variables)}
         arrays |= {f"best {n:04}": value for n, value in enumerate(state.best_weights)}
-        with atomic_path(self._open) as temporary, temporary.open("wb") as file:
+        with atomic_path(self._unfinished) as temporary, temporary.open("wb") as file:
             np.savez(file, curves=np.array(state.curves), **arrays)
 
-    def load(self) -> State | None:
-        """The state to go on from, of a finished training too; None when there is none that is whole."""
-        for path in (self._done, self._open):
+    def load(self) -> TrainingState | None:
+        """The saved state, also of a finished training; None without a readable one."""
+        for path in (self._finished, self._unfinished):
             if path.exists():
                 try:
-                    return _state(path)
+                    return _read_state(path)
                 except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                    log.warning("%s: not readable (%s); the training begins anew", path, error)
+                    log.warning("%s: not readable (%s); training starts again", path, error)
         return None
 
     def finish(self) -> None:
-        """Marks a training that has ended; its state stays until `drop_finished`."""
-        if self._open.exists():
-            self._open.replace(self._done)
-
-
-def _state(path: Path) -> State:
-    with np.load(path) as arrays:
-        curves = [tuple(epoch) for epoch in arrays["curves"].tolist()]
-        variables, best = (
-            [arrays[name] for name in sorted(arrays) if name.startswith(kind)]
-            for kind in ("variable", "best")
-        )
-        return State(curves, variables, best)
+        """Marks the training as finished; its state stays until `drop_finished`."""
+        if self._unfinished.exists():
+            self._unfinished.replace(self._finished)
 
 
 def drop_finished() -> None:
-    """Forgets the trainings that ended: register calls it, when DVC has their outputs."""
-    for path in FOLDER.glob(f"*{DONE}"):
+    """Deletes finished trainings; register calls it, when DVC has cached their outputs."""
+    for path in FOLDER.glob(f"*{FINISHED_SUFFIX}"):
         path.unlink()
+
+
+def _read_state(path: Path) -> TrainingState:
+    with np.load(path) as arrays:
+        names = sorted(arrays)
+        return TrainingState(
+            curves=[tuple(epoch) for epoch in arrays["curves"].tolist()],
+            variables=[arrays[name] for name in names if name.startswith("variable")],
+            best_weights=[arrays[name] for name in names if name.startswith("best")],
+        )

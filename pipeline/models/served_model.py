@@ -1,8 +1,13 @@
-"""The one path from raw text to label: MLflow logs this file as the model, so it imports nothing of ours."""
+"""The model as MLflow serves it: raw text in, label and probability out.
+
+MLflow stores this file inside each model version (models from code), so it imports none of the
+pipeline's code. batch scoring, the server and the evaluation all use this path.
+"""
 
 import json
 from pathlib import Path
 from typing import Any
+
 import mlflow
 import numpy as np
 import pandas as pd
@@ -12,41 +17,49 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-
-BATCH = 64  # messages; a lone one does not pay for a batch
-CLIP = 1e-7  # of the network's score, before its logit
+BATCH_SIZE = 64  # messages; a single message is scored alone, which is faster
+MIN_WIDTH = 16  # tokens; widths are powers of two, so that few shapes are compiled
+CLIP = 1e-7  # scores are clipped to [CLIP, 1 - CLIP] before the logit
+PAD_ID, START_ID = 0, 1  # token ids of padding and of the start of each message
 
 
 class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
-    """Raw text in; label, probability and threshold out.
+    """Labels text messages as ham or spam.
 
-    Artifacts: `tokenizer` (a JSON file), `network` (a TensorFlow SavedModel from (n, t) token ids to
-    (n, 1) scores) and `decision` (a JSON file with slope, intercept and threshold).
+    Input: a table with the column `text`, or a Series of texts. Output: a table with the columns
+    `label` (ham or spam), `probability` (of spam, in [0, 1]) and `threshold` (messages with at
+    least this probability are labelled spam).
+
+    Artifacts: `tokenizer` (a JSON file), `network` (a TensorFlow SavedModel from (n, t) token ids
+    to (n, 1) scores) and `decision` (a JSON file with slope, intercept and threshold).
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Called by MLflow once, with the artifacts' paths."""
+        """Loads the artifacts; MLflow calls it once."""
         self.load(*(Path(context.artifacts[name]) for name in ("tokenizer", "network", "decision")))
 
     def load(self, tokenizer: Path, network: Path, decision: Path | None = None) -> "SpamDetector":
-        """Loads the parts; without a decision it can only give scores."""
+        """Loads the artifacts; without a decision only `scores` works. Returns itself."""
         self.tokenizer = Tokenizer.from_file(str(tokenizer))
-        self.saved = tf.saved_model.load(str(network))  # its functions live as long as it does
-        any_shape = [tf.TensorSpec((None, None), tf.int32)]
-        self.network = tf.function(lambda ids: self.saved.serve(ids)[:, 0], any_shape, jit_compile=True)
+        self.saved = tf.saved_model.load(str(network))  # kept, or its functions would be deleted
+        self.network = tf.function(
+            lambda ids: self.saved.serve(ids)[:, 0],
+            input_signature=[tf.TensorSpec((None, None), tf.int32)],
+            jit_compile=True,
+        )
         self.decision = json.loads(decision.read_text(encoding="utf-8")) if decision else {}
         return self
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """A table with columns label (ham or spam), probability (of spam, in [0, 1]) and threshold.
+        """A table with the columns label, probability and threshold, and the index of the input.
 
-        Raises: MlflowException, a bad request, on what is no string: the tokenizer takes a list for a pair.
+        Raises: MlflowException (bad request), when a text is not a string.
         """
         texts = model_input if isinstance(model_input, pd.Series) else model_input["text"]
         for row, text in enumerate(texts):
-            if not isinstance(text, str):
+            if not isinstance(text, str):  # the tokenizer would take a list for a pair of texts
                 problem = f"text of row {row} is a {type(text).__name__}, not a string"
                 raise MlflowException.invalid_parameter_value(problem)
         probability = self.probabilities(self.scores(texts.to_list()))
@@ -56,26 +69,33 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
         return pd.DataFrame(columns, index=texts.index)
 
     def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(n,) scores, calibrated: the sigmoid of slope * logit + intercept."""
+        """(n,): calibrated probabilities of spam, the sigmoid of slope * logit + intercept."""
         clipped = np.clip(scores.astype(np.float64), CLIP, 1 - CLIP)
         logit = np.log(clipped / (1 - clipped))
         return 1 / (1 + np.exp(-(self.decision["slope"] * logit + self.decision["intercept"])))
 
     def scores(self, texts: list[str]) -> NDArray[np.float32]:
-        """(n,): the network's own scores, in the order of the texts."""
+        """(n,): the network's scores in [0, 1], not calibrated, in the order of the texts."""
         token_ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
         order = sorted(range(len(texts)), key=lambda i: len(token_ids[i]))
         scores = np.zeros(len(texts), np.float32)
-        size = 1 if len(texts) == 1 else BATCH
+        size = 1 if len(texts) == 1 else BATCH_SIZE
         for start in range(0, len(order), size):
             part = order[start : start + size]
-            width = 1 << max(4, (len(token_ids[part[-1]]) - 1).bit_length())  # few shapes, few compilations
-            rectangle = np.zeros((size, width), np.int32)  # right-padded with 0, the padding's id
-            rectangle[:, 0] = 1  # an empty row would break the fused GPU kernel
-            for row, i in zip(rectangle, part, strict=False):
-                row[: len(token_ids[i])] = token_ids[i]
-            scores[part] = self.network(tf.constant(rectangle)).numpy()[: len(part)]
+            batch = _padded([token_ids[i] for i in part], size)
+            scores[part] = self.network(tf.constant(batch)).numpy()[: len(part)]
         return scores
+
+
+def _padded(token_ids: list[list[int]], size: int) -> NDArray[np.int32]:
+    """(size, t): messages in order of length, padded on the right; rows left over are empty."""
+    longest = len(token_ids[-1])
+    width = max(MIN_WIDTH, 1 << (longest - 1).bit_length())
+    batch = np.full((size, width), PAD_ID, np.int32)
+    batch[:, 0] = START_ID  # the fused GPU kernel fails on a row of padding alone
+    for row, ids in zip(batch, token_ids, strict=False):
+        row[: len(ids)] = ids
+    return batch
 
 
 mlflow.models.set_model(SpamDetector())

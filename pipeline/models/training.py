@@ -1,204 +1,274 @@
-"""The training loop: deterministic, resumable, with early stopping."""
+"""Trains a network: deterministic, resumable, with early stopping on held-out campaigns.
+
+`train_network` tells the method in order. The loop is our own, and not Keras' `fit`, because a
+training that resumes after an interruption must end with the same weights, bit for bit.
+"""
 
 import json
 import logging
 import math
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from random import Random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import astuple, dataclass
 from typing import Any
+
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from numpy.typing import NDArray
+from pydantic import Field, field_validator
 from tokenizers import Tokenizer
 from tqdm import tqdm
+
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import choose
-from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.metrics import Scored
-from pipeline.models import architectures
+from pipeline.evaluation.metrics import Predictions, accuracy, average_precision, log_loss
 from pipeline.models import augmentation
-from pipeline.models import wide
-from pipeline.models.batches import Batch
-from pipeline.models.batches import CHUNK
-from pipeline.models.batches import Rows
-from pipeline.models.batches import TokenIds
-from pipeline.models.batches import hold_out
-from pipeline.models.batches import order_by_length
-from pipeline.models.batches import read_rows
-from pipeline.models.batches import shuffled_batches
-from pipeline.models.batches import sorted_batches
-from pipeline.models.checkpoints import Checkpoint
-from pipeline.models.checkpoints import State
+from pipeline.models.architectures import NetworkParams, build_network
+from pipeline.models.augmentation import RowCorrupter, row_corrupter
+from pipeline.models.batches import (
+    Batch,
+    Rows,
+    TokenIds,
+    held_out_mask,
+    order_by_length,
+    rows_from_table,
+    shuffled_batches,
+    sorted_batches,
+)
+from pipeline.models.checkpoints import Checkpoint, TrainingState
+from pipeline.models.wide import fit_wide_layers
 
 log = logging.getLogger(__name__)
-Score = Callable[[TokenIds], tf.Tensor]  # of token ids (n, t), P(spam) (n,)
-THREADS = 2  # fixed, so that a machine with more cores adds up in the same order
 
-tf.config.threading.set_intra_op_parallelism_threads(
-    THREADS
-)  # here, as TensorFlow refuses once it has computed
+THREADS = 2  # fixed, so that every machine adds numbers up in the same order
+WIDE_BATCH_SIZE = 256  # messages whose features the wide path computes at once
+
+# At import, because TensorFlow refuses it after its first computation.
+tf.config.threading.set_intra_op_parallelism_threads(THREADS)
 tf.config.threading.set_inter_op_parallelism_threads(THREADS)
 
 
-@dataclass(frozen=True)
-class Params:
-    model: str  # of MODELS in pipeline/models/architectures.py
-    embedding_dim: int
-    units: int  # of the recurrent layer, in each direction
-    dropout: float  # share of inputs, in [0, 1)
-    token_dropout: float  # share of tokens, in [0, 1)
-    wide_share: float  # of the logit, in [0, 1]: the wide path's, the rest is the deep one's
-    corruptions: list[str]  # of CORRUPTIONS in pipeline/models/augmentation.py
-    corrupted: float  # share of messages that are corrupted anew in each epoch, in [0, 1]
-    copies: int  # corrupted ones of each message, for the wide path
-    learning_rate: float  # Adam's at first; it falls to 0 along a cosine
-    batch_size: int  # messages
-    epochs: int  # at most
-    patience: int  # epochs without a better average precision before it stops
-    stop_share: float  # of train's campaigns, kept aside to decide when to stop
-    seed: int  # of weights, order and dropout
+class Params(NetworkParams):
+    """The section `train` of params.yaml."""
 
-    def __post_init__(self) -> None:
-        choose(architectures.MODELS, self.model, "params.yaml: train.model")
-        for name in self.corruptions:
+    corruptions: list[str] = Field(
+        description="edits of training messages, names of CORRUPTIONS in models/augmentation.py"
+    )
+    corrupted: float = Field(
+        ge=0,
+        le=1,
+        description="share of messages that each epoch corrupts anew",
+        json_schema_extra={"search": {"low": 0.0, "high": 1.0, "step": 0.1}},
+    )
+    copies: int = Field(
+        ge=0,
+        le=100,
+        description="corrupted copies of each message that the wide path is fitted on",
+        json_schema_extra={"search": {"low": 0, "high": 16, "step": 2}},
+    )
+    learning_rate: float = Field(
+        gt=0,
+        description="initial learning rate of Adam; it decays to 0 along a cosine",
+        json_schema_extra={"search": {"low": 5e-4, "high": 1e-2, "log": True}},
+    )
+    batch_size: int = Field(
+        ge=1,
+        description="messages in a batch",
+        json_schema_extra={"search": {"low": 32, "high": 128, "step": 32}},
+    )
+    epochs: int = Field(ge=1, description="maximum number of epochs")
+    patience: int = Field(
+        ge=1, description="epochs without a better average precision before training stops"
+    )
+    stop_share: float = Field(
+        gt=0, lt=1, description="share of train's campaigns that is held out for early stopping"
+    )
+    seed: int = Field(ge=0, description="of initial weights, order, dropout and corruption")
+
+    @field_validator("corruptions")
+    @classmethod
+    def _are_known(cls, names: list[str]) -> list[str]:
+        for name in names:
             choose(augmentation.CORRUPTIONS, name, "params.yaml: train.corruptions")
-        if not (0 < self.stop_share < 1 and 0 <= self.dropout < 1 and 0 <= self.token_dropout < 1):
-            raise ValueError("stop_share must lie in (0, 1), dropout and token_dropout in [0, 1)")
-        if not (0 <= self.wide_share <= 1 and 0 <= self.corrupted <= 1 and 0 <= self.copies <= 100):
-            raise ValueError("wide_share and corrupted must lie in [0, 1], copies in 0 to 100")
-        if min(self.epochs, self.patience, self.batch_size, self.units, self.embedding_dim) < 1:
-            raise ValueError("epochs, patience, batch_size, units and embedding_dim must be at least 1")
-        if self.learning_rate <= 0 or self.seed < 0:
-            raise ValueError("learning_rate must be above 0 and seed at least 0")
+        return names
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the rows came to: one point of every training curve."""
+    """One point of every training curve; the loss is the mean binary cross-entropy."""
 
     epoch: int  # from 1
-    loss: float  # binary cross-entropy on the rows trained on
+    loss: float  # on the training rows
     accuracy: float
-    stop_loss: float  # on the campaigns kept aside
+    stop_loss: float  # on the held-out campaigns
     stop_accuracy: float
     stop_average_precision: float
 
 
-# ---- corruption
-
-Vary = Callable[[tuple[int, int], float], Rows]  # the rows, a share of them corrupted as a seed decides
-
-
-def corrupter(rows: Rows, tokenizer: Tokenizer, names: Sequence[str]) -> Vary:
-    """Corrupts rows: back to text, edited, and tokenized again, as an edited message will be."""
-    if not names:
-        return lambda seed, share: rows
-    texts = [tokenizer.decode(ids[1:].tolist())[1:] for ids in rows.token_ids]  # without [START] and a space
-    words = [
-        word for text_, spam in zip(texts, rows.labels, strict=True) if not spam for word in text_.split()
-    ]
-    words = [word for word in words if augmentation.may_train(word)]
-
-    def vary(seed: tuple[int, int], share: float) -> Rows:
-        random = Random(repr(seed))
-        chosen = [i for i in range(len(texts)) if random.random() < share]
-        edited = [augmentation.corrupted(texts[i], names, random, words) for i in chosen]
-        token_ids = list(rows.token_ids)
-        for i, encoding in zip(chosen, tokenizer.encode_batch_fast(edited), strict=True):
-            token_ids[i] = np.array(encoding.ids, np.int32)
-        return Rows(token_ids, rows.labels)
-
-    return vary
+Reporter = Callable[[list[Epoch]], None]  # called after each epoch with all epochs so far
+TokenScorer = Callable[[TokenIds], tf.Tensor]  # (n, t) token ids to P(spam), (n,)
 
 
-def fit_wide(model: keras.Model, vary: Vary, params: Params) -> None:
-    """Fits the wide path, if there is one, on the rows and their corrupted copies."""
-    copies = range(params.copies + 1 if params.corruptions else 1)  # the first is the rows as they are
-    varied = (vary((params.seed, -1 - copy), float(copy > 0)) for copy in copies)
-    wide.fit(model, (batch for rows in varied for batch in sorted_batches(rows, CHUNK)))
+# ---- the method
 
 
-# ---- the loop
+def train_network(
+    rows: Rows,
+    stop: Rows,
+    spec: dict[str, Any],
+    params: Params,
+    report: Reporter,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[keras.Model, list[Epoch]]:
+    """The trained network and the curves of its deep path.
+
+    The deep path is trained first and alone. Then the wide path, if the network has one, is fitted
+    on all rows: it needs none for early stopping.
+
+    Args:
+        rows: the training rows.
+        stop: the rows for early stopping.
+        spec: the content of tokenizer.json.
+        checkpoint: where to resume from and to save each epoch.
+    """
+    make_deterministic(params.seed)
+    vocabulary = spec["model"]["vocab"]
+    model = build_network(sorted(vocabulary, key=vocabulary.__getitem__), params)
+    tokenizer = Tokenizer.from_str(json.dumps(spec))
+    corrupt = row_corrupter(rows, tokenizer, params.corruptions)
+    curves = run_epochs(rows, stop, model, params, report, checkpoint, corrupt)
+    both = Rows(rows.token_ids + stop.token_ids, np.concatenate([rows.labels, stop.labels]))
+    fit_wide_path(model, row_corrupter(both, tokenizer, params.corruptions), params)
+    return model, curves
 
 
-def train(
+def split_rows(table: pd.DataFrame, params: Params) -> tuple[Rows, Rows]:
+    """The training rows and the rows for early stopping, of a table with the columns of SHARD.
+
+    Raises: PipelineError, when one of the two has only one class.
+    """
+    held_out = held_out_mask(table, params.stop_share, params.seed)
+    rows = rows_from_table(table[~held_out])
+    stop = rows_from_table(table[held_out])
+    for part, place, way_out in ((stop, "in", "raise"), (rows, "outside of", "lower")):
+        if len(np.unique(part.labels)) < 2:
+            problem = f"no ham or no spam {place} it; {way_out} it or bring more messages"
+            raise PipelineError(f"params.yaml: train.stop_share: {problem}")
+    return rows, stop
+
+
+def make_deterministic(seed: int) -> None:
+    """Seeds all randomness: equal seed, data and machine give equal weights, bit for bit."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def run_epochs(
     rows: Rows,
     stop: Rows,
     model: keras.Model,
     params: Params,
-    report: Callable[[list[Epoch]], None],
-    saved: Checkpoint | None = None,
-    vary: Vary | None = None,
+    report: Reporter,
+    checkpoint: Checkpoint | None = None,
+    corrupt: RowCorrupter | None = None,
 ) -> list[Epoch]:
-    """Trains `model` in place and leaves the weights of its best epoch in it. Returns the curves.
+    """Trains `model` in place, leaves the weights of its best epoch in it, and returns the curves.
 
-    With a checkpoint it goes on after the last epoch that was saved there, to the same weights, bit for bit.
+    With a checkpoint it resumes after the last saved epoch.
     """
     steps = math.ceil(len(rows.labels) / params.batch_size)
-    falling = keras.optimizers.schedules.CosineDecay(params.learning_rate, params.epochs * steps)
-    optimizer = keras.optimizers.Adam(falling)
-    step = _training_step(model, optimizer)
-    score = scorer(model)
+    optimizer = _optimizer(params, steps)
+    train_step = _train_step(model, optimizer)
+    score = compiled_scorer(model)
+    variables = [*model.weights, *optimizer.variables]
     curves: list[Epoch] = []
     best_weights = model.get_weights()
-    variables = [*model.weights, *optimizer.variables]
-    if state := saved and saved.load():
-        curves, best_weights = [Epoch(int(n), *rest) for n, *rest in state.curves], state.best_weights
-        for variable, value in zip(variables, state.variables, strict=True):
-            variable.assign(value)
-        log.info("resumed after epoch %d", len(curves))
+    if checkpoint and (state := checkpoint.load()):
+        curves = _restore(state, variables)
+        best_weights = state.best_weights
         report(curves)
-    while not is_over(curves, params):
-        number, loss, right = len(curves) + 1, 0.0, 0.0
-        seed_dropout(model, (params.seed, number))
-        varied = vary((params.seed, number), params.corrupted) if vary else rows
-        order = shuffled_batches(varied, params.batch_size, (params.seed, number))
-        for ids, labels in _progress(order, steps, number):
-            batch_loss, batch_right = step(tf.constant(ids), tf.constant(labels))
-            loss, right = loss + float(batch_loss), right + float(batch_right)
+
+    while not is_finished(curves, params):
+        seed = params.seed, len(curves) + 1
+        seed_dropout(model, seed)
+        varied = corrupt(seed, params.corrupted) if corrupt else rows
+        order = shuffled_batches(varied, params.batch_size, seed)
+        loss, right = _train_on(_progress(order, steps, seed[1]), train_step)
+        stop_figures = _stop_figures(score_rows(stop, score, params.batch_size))
         n = len(rows.labels)
-        curves.append(Epoch(number, loss / n, right / n, *_judge(stop, score, params.batch_size)))
+        curves.append(Epoch(seed[1], loss / n, right / n, *stop_figures))
         if best_epoch(curves) is curves[-1]:
             best_weights = model.get_weights()
-        if saved:
-            points = [tuple(vars(epoch).values()) for epoch in curves]
-            saved.save(State(points, [v.numpy() for v in variables], best_weights))
+        if checkpoint:
+            values = [variable.numpy() for variable in variables]
+            checkpoint.save(TrainingState([*map(astuple, curves)], values, best_weights))
         report(curves)
     model.set_weights(best_weights)
     return curves
 
 
-def is_over(curves: list[Epoch], params: Params) -> bool:
-    """Whether the epochs are used up, or the last `patience` of them were no better."""
+def fit_wide_path(model: keras.Model, corrupt: RowCorrupter, params: Params) -> None:
+    """Fits the wide path, if there is one, on all rows and their corrupted copies."""
+    copies = params.copies if params.corruptions else 0
+    shares = [0.0] + [1.0] * copies  # the rows as they are, then their copies
+    varied = (corrupt((params.seed, -1 - copy), share) for copy, share in enumerate(shares))
+    batches = (batch for rows in varied for batch in sorted_batches(rows, WIDE_BATCH_SIZE))
+    fit_wide_layers(model, batches)
+
+
+# ---- epochs
+
+
+def is_finished(curves: list[Epoch], params: Params) -> bool:
+    """Whether all epochs are done, or the last `patience` of them brought no improvement."""
     waited = len(curves) - best_epoch(curves).epoch if curves else 0
     return len(curves) >= params.epochs or waited >= params.patience
 
 
+def best_epoch(curves: list[Epoch]) -> Epoch:
+    """The epoch with the highest average precision on the held-out campaigns; ties: lowest loss."""
+    return max(curves, key=lambda epoch: (epoch.stop_average_precision, -epoch.stop_loss))
+
+
 def seed_dropout(model: keras.Model, seed: tuple[int, int]) -> None:
-    """What each layer drops follows from (seed, epoch), not from what was dropped before."""
+    """Makes dropout a function of (seed, epoch): Keras does not save its state."""
     random = np.random.default_rng(seed)
     for variable in model.variables:
         if variable.path.endswith("seed_generator_state"):
             variable.assign(random.integers(2**32, size=2, dtype=np.uint32))
 
 
-def best_epoch(curves: list[Epoch]) -> Epoch:
-    """The one with the best average precision on the held-out campaigns; of equals, the least loss there."""
-    return max(curves, key=lambda epoch: (epoch.stop_average_precision, -epoch.stop_loss))
+def compiled_scorer(model: keras.Model) -> TokenScorer:
+    """The network as one compiled function."""
+    return tf.function(lambda ids: model(ids, training=False)[:, 0], reduce_retracing=True)
 
 
-def _training_step(
-    model: keras.Model, optimizer: keras.Optimizer
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+def score_rows(rows: Rows, score: TokenScorer, size: int) -> Predictions:
+    """The rows with the network's scores, labelled spam from 0.5; `size` messages at once."""
+    parts = [score(token_ids).numpy() for token_ids, _ in sorted_batches(rows, size)]
+    y_score = np.empty(len(rows.labels))
+    y_score[order_by_length(rows)] = np.concatenate(parts)
+    return Predictions(y_true=rows.labels > 0, y_score=y_score, y_pred=y_score >= 0.5)
+
+
+def _optimizer(params: Params, steps: int) -> keras.Optimizer:
+    """Adam, whose learning rate decays over all epochs of `steps` batches."""
+    decay = keras.optimizers.schedules.CosineDecay(params.learning_rate, params.epochs * steps)
+    return keras.optimizers.Adam(decay)
+
+
+TrainStep = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+def _train_step(model: keras.Model, optimizer: keras.Optimizer) -> TrainStep:
+    """The compiled function that trains on one batch."""
     optimizer.build(model.trainable_variables)
+    signature = [tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.float32)]
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.float32)])
+    @tf.function(input_signature=signature)
     def step(token_ids: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One batch: the sum of its losses, and how many it had right."""
+        """Returns the sum of the losses and the number of correct labels."""
         with tf.GradientTape() as tape:
             probability = model(token_ids, training=True)[:, 0]
             losses = keras.losses.binary_crossentropy(labels[:, None], probability[:, None])
@@ -211,72 +281,30 @@ def _training_step(
     return step
 
 
-def scorer(model: keras.Model) -> Score:
-    """The network as one compiled function."""
-    return tf.function(lambda ids: model(ids, training=False)[:, 0], reduce_retracing=True)
+def _train_on(batches: Iterable[Batch], train_step: TrainStep) -> tuple[float, float]:
+    """Trains on all batches; returns the sum of the losses and the number of correct labels."""
+    loss = 0.0
+    right = 0.0
+    for token_ids, labels in batches:
+        batch_loss, batch_right = train_step(tf.constant(token_ids), tf.constant(labels))
+        loss += float(batch_loss)
+        right += float(batch_right)
+    return loss, right
 
 
-def score_rows(rows: Rows, score: Score, size: int) -> Scored:
-    """The rows with the network's scores, spam from 0.5."""
-    y_score = np.empty(len(rows.labels))
-    y_score[order_by_length(rows)] = np.concatenate([score(ids).numpy() for ids, _ in sorted_batches(rows, size)])
-    return Scored(rows.labels > 0, y_score, y_score >= 0.5)
+def _stop_figures(stop: Predictions) -> tuple[float, float, float]:
+    """Loss, accuracy and average precision."""
+    return log_loss(stop), accuracy(stop), average_precision(stop)
 
 
-def _judge(stop: Rows, score: Score, size: int) -> tuple[float, float, float]:
-    """Loss, accuracy and average precision on the campaigns kept aside."""
-    found = score_rows(stop, score, size)
-    names = "log_loss", "accuracy", "average_precision"
-    loss, accuracy, precision = (METRICS[name](found) for name in names)
-    return loss, accuracy, precision
+def _restore(state: TrainingState, variables: list[Any]) -> list[Epoch]:
+    """Sets all variables to their saved values; returns the curves so far."""
+    for variable, value in zip(variables, state.variables, strict=True):
+        variable.assign(value)
+    log.info("resumed after epoch %d", len(state.curves))
+    return [Epoch(int(number), *rest) for number, *rest in state.curves]
 
 
-def _progress(order: Iterator[Batch], total: int, epoch: int) -> Iterable[Batch]:
-    """A bar in a terminal, nothing elsewhere."""
-    return tqdm(order, f"epoch {epoch}", total, leave=False, unit="batch", disable=None)
-
-
-def be_repeatable(seed: int) -> None:
-    """The same seed, data and machine give the same weights, bit for bit; a network before is forgotten."""
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-
-
-def network_size(spec: dict[str, Any], params: Params) -> architectures.Size:
-    """What the builders need, of a tokenizer's JSON and the params."""
-    tokens = sorted(spec["model"]["vocab"], key=spec["model"]["vocab"].__getitem__)
-    sizes = params.embedding_dim, params.units, params.dropout, params.token_dropout, params.wide_share
-    return architectures.Size(tokens, *sizes)
-
-
-def split_rows(table: pd.DataFrame, params: Params) -> tuple[Rows, Rows]:
-    """The shards' rows to train on, and those to stop by. Raises: PipelineError where one has one class."""
-    aside = hold_out(table, params.stop_share, params.seed)
-    rows, stop = read_rows(table[~aside]), read_rows(table[aside])
-    for part, place, way_out in ((stop, "in", "raise"), (rows, "outside of", "lower")):
-        if len(np.unique(part.labels)) < 2:
-            problem = f"no ham or no spam {place} it; {way_out} it or bring more messages"
-            raise PipelineError(f"params.yaml: train.stop_share: {problem}")
-    return rows, stop
-
-
-def fit(
-    rows: Rows,
-    stop: Rows,
-    spec: dict[str, Any],
-    params: Params,
-    report: Callable[[list[Epoch]], None],
-    saved: Checkpoint | None = None,
-) -> tuple[keras.Model, list[Epoch]]:
-    """The network of these params, and its curves: those of the deep path, which is trained first, alone.
-
-    The wide path, if there is one, is then fitted on all rows: it needs none to stop by.
-    """
-    be_repeatable(params.seed)
-    model = architectures.MODELS[params.model](network_size(spec, params))
-    tokenizer = Tokenizer.from_str(json.dumps(spec))
-    curves = train(rows, stop, model, params, report, saved, corrupter(rows, tokenizer, params.corruptions))
-    every = Rows(rows.token_ids + stop.token_ids, np.concatenate([rows.labels, stop.labels]))
-    fit_wide(model, corrupter(every, tokenizer, params.corruptions), params)
-    return model, curves
+def _progress(batches: Iterator[Batch], total: int, epoch: int) -> Iterable[Batch]:
+    """Shows a progress bar when run in a terminal."""
+    return tqdm(batches, f"epoch {epoch}", total, leave=False, unit="batch", disable=None)

@@ -1,20 +1,19 @@
-"""Searches for better params of train: `python -m pipeline tune --trials 20` proposes a params.yaml.
+"""Searches for better params of train, and prints them as a patch of params.yaml.
 
-Each trial trains on train and is judged on val; test is in no file that it reads. (Val also sets the
-threshold, whose promise about ham weakens a little with each choice made on it.) The first trial is
-params.yaml as it is. Whatever was tried on the same data and code counts, also after an interruption. The
-proposal is written as a patch: `python -m pipeline tune > tuned.patch`, then `git apply tuned.patch`.
+Each trial trains on train and is measured on val; the test split is never read. The first trial
+uses params.yaml as it is. Finished trials on the same data and code count, also after an
+interruption. Each search uses val a little more, on which the threshold is chosen too.
+
+Apply the patch with `python -m pipeline tune > tuned.patch && git apply tuned.patch`.
 """
 
-import argparse
 import difflib
+import io
 import logging
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optuna
@@ -26,71 +25,96 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from ruamel.yaml import YAML
 
-from pipeline.core.cli import run_command
+from pipeline.core.cli import argument_parser
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_json
-from pipeline.core.params import read_params
+from pipeline.core.params import PARAMS_FILE, read_params
 from pipeline.core.tables import read_parquet
-from pipeline.evaluation import bootstrap
-from pipeline.evaluation.metrics import METRICS, Scored
-from pipeline.models import batches, checkpoints, training
+from pipeline.evaluation import bootstrap, metrics
+from pipeline.evaluation.metrics import Predictions
+from pipeline.models import checkpoints, training
+from pipeline.models.batches import Rows, rows_from_table
 from pipeline.tracking import runs
 
 log = logging.getLogger(__name__)
 
+EXAMPLE = "python -m pipeline tune --trials 40 > tuned.patch"
 TOKENIZER = Path("models/tokenizer.json")
-TRAIN, VAL = Path("data/vectorized/train"), Path("data/vectorized/val")
-PARAMS = Path("params.yaml")
+TRAIN = Path("data/vectorized/train")
+VAL = Path("data/vectorized/val")
 JOURNAL = checkpoints.FOLDER / "tune.journal"
-OBJECTIVE = "average_precision"  # on val, of METRICS; as large as can be
-SHOWN = (OBJECTIVE, "log_loss")  # of a trial, in MLflow
-RESAMPLES = 1000  # of the bootstrap behind the difference between the proposal and params.yaml
-SPACE: dict[str, BaseDistribution] = {  # what is searched: fields of train.Params
-    "embedding_dim": IntDistribution(16, 64, step=16),
-    "units": IntDistribution(16, 64, step=16),
-    "dropout": FloatDistribution(0.0, 0.7, step=0.1),
-    "token_dropout": FloatDistribution(0.0, 0.5, step=0.1),
-    "wide_share": FloatDistribution(0.0, 1.0, step=0.1),
-    "corrupted": FloatDistribution(0.0, 1.0, step=0.1),
-    "copies": IntDistribution(0, 16, step=2),
-    "learning_rate": FloatDistribution(5e-4, 1e-2, log=True),
-    "batch_size": IntDistribution(32, 128, step=32),
-}
+OBJECTIVE = "average_precision"  # on val, to be maximised
+RESAMPLES = 1000  # of the bootstrap that compares the best trial with params.yaml
+
+
+def search_space() -> dict[str, BaseDistribution]:
+    """The range of each param that is searched, as its field in training.Params states it."""
+    space: dict[str, BaseDistribution] = {}
+    for name, field in training.Params.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and "search" in extra:
+            distribution = IntDistribution if field.annotation is int else FloatDistribution
+            space[name] = distribution(**cast(dict[str, Any], extra["search"]))
+    return space
 
 
 def search(
-    params: training.Params, spec: dict[str, Any], table: pd.DataFrame, val: batches.Rows, trials: int, key: str
+    params: training.Params,
+    spec: dict[str, Any],
+    table: pd.DataFrame,
+    val: Rows,
+    trials: int,
+    key: str,
 ) -> list[FrozenTrial]:
-    """The finished trials of the study `key`, `trials` of them and params.yaml's own among them.
+    """At least `trials` finished trials of the study `key`, among them that of `params`.
 
-    What a trial draws follows from the trials before it, so that an interrupted search comes to the same.
+    The params of a trial depend on the trials before it alone, so that an interrupted search
+    gives the same result.
+
+    Args:
+        spec: the content of tokenizer.json.
+        table: the rows of train, with the columns of SHARD.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each trial's own functions
-    study = optuna.create_study(study_name=key, storage=journal(), direction="maximize", load_if_exists=True)
-    for killed in study.get_trials(states=[TrialState.RUNNING]):
-        study.tell(killed.number, state=TrialState.FAIL)
-        study.enqueue_trial(killed.system_attrs.get("fixed_params", killed.params))
-    study.enqueue_trial(as_they_are(params), skip_if_exists=True)
-    runs.log_tuning_trials(key, told(done := finished(study)))
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns about each trial's functions
+    study = _open_study(key, params)
+    done = finished_trials(study)
+    runs.log_tuning_trials(key, trial_records(done))
     while len(done) < trials or study.get_trials(states=[TrialState.WAITING]):
         study.sampler = optuna.samplers.TPESampler(seed=params.seed + len(done))
-        trial = study.ask(SPACE)
-        scored = tried(replace(params, **rounded(trial.params)), spec, table, val)
-        trial.set_user_attr("scores", scored.y_score.tolist())
-        trial.set_user_attr("figures", {name: METRICS[name](scored) for name in SHOWN})
-        study.tell(trial, METRICS[OBJECTIVE](scored))
-        done = finished(study)
-        log.info("trial %d of %d: %s", len(done), trials, sentence(done[-1]))
+        trial = study.ask(search_space())
+        trial_params = params.model_copy(update=rounded(trial.params))
+        predictions = train_and_score(trial_params, spec, table, val)
+        figures = {
+            "average_precision": metrics.average_precision(predictions),
+            "log_loss": metrics.log_loss(predictions),
+        }
+        trial.set_user_attr("scores", predictions.y_score.tolist())
+        trial.set_user_attr("figures", figures)
+        study.tell(trial, figures[OBJECTIVE])
+        done = finished_trials(study)
+        log.info("trial %d of %d: %s", len(done), trials, trial_summary(done[-1]))
         try:
-            runs.log_tuning_trials(key, told(done))
+            runs.log_tuning_trials(key, trial_records(done))
         except PipelineError as error:
-            log.warning("%s; the search goes on, its runs follow", error)
+            log.warning("%s; the search continues and logs its trials later", error)
     return done
 
 
+def _open_study(key: str, params: training.Params) -> optuna.Study:
+    """The study, in which killed trials and the trial of `params` wait to be run."""
+    study = optuna.create_study(
+        study_name=key, storage=journal(), direction="maximize", load_if_exists=True
+    )
+    for killed in study.get_trials(states=[TrialState.RUNNING]):
+        study.tell(killed.number, state=TrialState.FAIL)
+        study.enqueue_trial(killed.system_attrs.get("fixed_params", killed.params))
+    study.enqueue_trial(searched_values(params), skip_if_exists=True)
+    return study
+
+
 def journal() -> JournalStorage:
-    """What was tried, without the line that a kill or a full disk cut off: it would spoil the next one."""
+    """The file of all trials; a last line that a kill or a full disk cut off is removed first."""
     checkpoints.FOLDER.mkdir(exist_ok=True)
     with JOURNAL.open("ab+") as file:
         file.seek(0)
@@ -99,46 +123,60 @@ def journal() -> JournalStorage:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Refuses a second search in this folder: either would take the other's trial for a killed one."""
+def search_lock() -> Iterator[None]:
+    """Refuses a second search in this folder: it would take a running trial for a killed one.
+
+    Raises: PipelineError.
+    """
     checkpoints.FOLDER.mkdir(exist_ok=True)
     lock = FileLock(JOURNAL.with_suffix(".lock"))
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise PipelineError(f"{JOURNAL}: another search is at work; wait until it has ended") from None
+        problem = "another search is running; wait until it has ended"
+        raise PipelineError(f"{JOURNAL}: {problem}") from None
     try:
         yield
     finally:
         lock.release()
 
 
-def tried(params: training.Params, spec: dict[str, Any], table: pd.DataFrame, val: batches.Rows) -> Scored:
-    """A network trained as the stage trains it, judged on val."""
+def train_and_score(
+    params: training.Params, spec: dict[str, Any], table: pd.DataFrame, val: Rows
+) -> Predictions:
+    """Trains a network as the stage does, and scores val."""
     rows, stop = training.split_rows(table, params)
-    model, _ = training.fit(rows, stop, spec, params, lambda curves: None)
-    return training.score_rows(val, training.scorer(model), params.batch_size)
+    model, _ = training.train_network(rows, stop, spec, params, lambda curves: None)
+    return training.score_rows(val, training.compiled_scorer(model), params.batch_size)
 
 
-def as_they_are(params: training.Params) -> dict[str, Any]:
-    return {name: getattr(params, name) for name in SPACE}
+def searched_values(params: training.Params) -> dict[str, Any]:
+    """The values of the params that are searched."""
+    return params.model_dump(include=set(search_space()))
 
 
-def finished(study: optuna.Study) -> list[FrozenTrial]:
+def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that have a result, in order."""
     return study.get_trials(states=[TrialState.COMPLETE])
 
 
-def told(trials: list[FrozenTrial]) -> list[runs.TuningTrial]:
+def trial_records(trials: Sequence[FrozenTrial]) -> list[runs.TuningTrial]:
     """The trials as MLflow shows them."""
-    return [runs.TuningTrial(rounded(trial.params), trial.user_attrs["figures"]) for trial in trials]
+    return [
+        runs.TuningTrial(rounded(trial.params), trial.user_attrs["figures"]) for trial in trials
+    ]
 
 
 def rounded(params: Mapping[str, Any]) -> dict[str, Any]:
-    """As params.yaml writes them: 0.3, where a step of the search is 0.30000000000000004."""
-    return {n: float(f"{value:.6g}") if isinstance(value, float) else value for n, value in params.items()}
+    """The values with floats of 6 digits: 0.3 for the search's 0.30000000000000004."""
+    return {
+        name: float(f"{value:.6g}") if isinstance(value, float) else value
+        for name, value in params.items()
+    }
 
 
-def sentence(trial: FrozenTrial) -> str:
+def trial_summary(trial: FrozenTrial) -> str:
+    """The objective and the params of a trial, in a line."""
     values = ", ".join(f"{name} {value}" for name, value in rounded(trial.params).items())
     return f"{OBJECTIVE.replace('_', ' ')} {trial.value:.4f} with {values}"
 
@@ -146,70 +184,66 @@ def sentence(trial: FrozenTrial) -> str:
 # ---- the proposal
 
 
-def difference(best: FrozenTrial, now: FrozenTrial, val: batches.Rows) -> str:
-    """How much better the best is than params.yaml, and whether val can tell."""
-    both = [np.array(trial.user_attrs["scores"]) for trial in (best, now)]
-    scored = [Scored(val.labels > 0, scores, scores >= 0.5) for scores in both]
-    found = bootstrap.compare(*scored, resamples=RESAMPLES, seed=0)[OBJECTIVE]
-    value, low, high = (each or 0.0 for each in (found.value, found.low, found.high))
-    within = "; val cannot tell them apart" if low <= 0 else ", chance of the search not counted"
-    return f"{value:+.4f} [{low:+.4f}, {high:+.4f}] against params.yaml{within}"
+def improvement(best: FrozenTrial, current: FrozenTrial, labels: metrics.Labels) -> str:
+    """The difference of two trials with its 95 % interval, and whether it is significant.
 
-
-def patched(text: str, changes: Mapping[str, Any]) -> str:
-    """params.yaml with these values under `train`; comments and all else stay.
-
-    Raises: PipelineError, for a layout in which they do not stand a line each, two spaces in.
+    Args:
+        labels: (n,), True for the spam of val.
     """
-    before, head, section = text.partition("\ntrain:\n")
-    section, gap, after = section.partition("\n\n")
-    for name, value in changes.items():
-        section = _set(section, name, str(value))
-    proposed = before + head + section + gap + after
-    yaml = YAML(typ="safe")
-    wanted = yaml.load(text)
-    wanted["train"] |= changes
-    if yaml.load(proposed) != wanted:
-        values = ", ".join(f"{name} {value}" for name, value in changes.items())
-        raise PipelineError(f"{PARAMS}: train is laid out in another way; set by hand: {values}")
-    return proposed
+    compared = []
+    for trial in (best, current):
+        scores = np.array(trial.user_attrs["scores"])
+        compared.append(Predictions(y_true=labels, y_score=scores, y_pred=scores >= 0.5))
+    figure = bootstrap.measure_difference(*compared, resamples=RESAMPLES, seed=0)[OBJECTIVE]
+    value, low, high = (number or 0.0 for number in (figure.value, figure.low, figure.high))
+    note = "not significant" if low <= 0 else "not corrected for the number of trials"
+    return f"{value:+.4f} [{low:+.4f}, {high:+.4f}] against params.yaml; {note}"
 
 
-def _set(section: str, name: str, value: str) -> str:
-    """The section with this value; the comment behind it stays in its column."""
-
-    def as_wide(old: re.Match[str]) -> str:
-        return f"{value} ".ljust(len(old[0])) if old[1] else value
-
-    return re.sub(rf"(?m)(?<=^  {name}: )\S+( +(?=#))?", as_wide, section)
+def with_train_values(text: str, changes: Mapping[str, Any]) -> str:
+    """The text of params.yaml with these values in the section `train`; comments stay."""
+    yaml = YAML()  # the round trip keeps comments, quotes and the order of keys
+    yaml.preserve_quotes = True
+    yaml.width = 4096  # no line is wrapped
+    params = yaml.load(text)
+    params["train"].update(changes)
+    changed = io.StringIO()
+    yaml.dump(params, changed)
+    return changed.getvalue()
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--trials", type=int, default=20, metavar="N", help="in all, with those of before (default: 20)"
-    )
+    """Runs the search and prints the patch; prints nothing when params.yaml is the best."""
+    parser = argument_parser(__doc__, EXAMPLE)
+    trials_help = "number of trials, earlier ones included (default: 20)"
+    parser.add_argument("--trials", type=int, default=20, metavar="N", help=trials_help)
     trials = parser.parse_args(argv).trials
     if trials < 1:
-        raise PipelineError(f"--trials: {trials} is not at least 1")
+        raise PipelineError(f"--trials: {trials} is too small; choose 1 or more")
     params = read_params(training.Params, "train")
-    spec, table = read_json(TOKENIZER), read_parquet(TRAIN).to_pandas()
-    val = batches.read_rows(read_parquet(VAL).to_pandas())
+    spec = read_json(TOKENIZER)
+    table = read_parquet(TRAIN).to_pandas()
+    val = rows_from_table(read_parquet(VAL).to_pandas())
     if len(np.unique(val.labels)) < 2:
         raise PipelineError(f"{VAL}: no ham or no spam; bring more messages")
 
-    fixed = {name: value for name, value in asdict(params).items() if name not in SPACE}
-    key = checkpoints.key_of(fixed, TOKENIZER, *sorted([*TRAIN.iterdir(), *VAL.iterdir()]))
-    with alone():
+    fixed = params.model_dump(exclude=set(search_space()))
+    key = checkpoints.training_key(fixed, TOKENIZER, *sorted([*TRAIN.iterdir(), *VAL.iterdir()]))
+    with search_lock():
         done = search(params, spec, table, val, trials, key)
     best = max(done, key=lambda trial: trial.value or 0.0)
-    own = rounded(as_they_are(params))
-    now = next(trial for trial in done if rounded(trial.params) == own)
-    if best.value == now.value:
+    own_values = rounded(searched_values(params))
+    current = next(trial for trial in done if rounded(trial.params) == own_values)
+    if best.value == current.value:
         log.info("tune: params.yaml is the best of %d trials", len(done))
         return
-    log.info("tune: the best of %d trials: %s", len(done), sentence(best))
-    log.info("tune: %s", difference(best, now, val))
-    text = PARAMS.read_text(encoding="utf-8")
-    lines = text.splitlines(True), patched(text, rounded(best.params)).splitlines(True)
-    print(*difflib.unified_diff(*lines, "a/params.yaml", "b/params.yaml"), sep="", end="")
+    log.info("tune: the best of %d trials: %s", len(done), trial_summary(best))
+    log.info("tune: %s", improvement(best, current, val.labels > 0))
+    print(patch(PARAMS_FILE.read_text(encoding="utf-8"), rounded(best.params)), end="")
+
+
+def patch(text: str, changes: Mapping[str, Any]) -> str:
+    """The unified diff that gives params.yaml, whose text this is, these values of train."""
+    before = text.splitlines(keepends=True)
+    after = with_train_values(text, changes).splitlines(keepends=True)
+    return "".join(difflib.unified_diff(before, after, "a/params.yaml", "b/params.yaml"))

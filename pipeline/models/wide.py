@@ -1,9 +1,11 @@
-"""The wide path of a network: n-grams of sub-words, words and shape, weighed as a convex problem has it."""
+"""The wide path of a network: logistic regression on n-grams, words and counts of characters.
 
-import hashlib
-import string
+Source: Cheng and others 2016, Wide & Deep Learning; Weinberger and others 2009, Feature Hashing.
+"""
+
 from collections.abc import Iterable, Sequence
 from typing import Any
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -11,119 +13,41 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
+from pipeline.models.batches import Batch
+from pipeline.models.wide_features import CHARACTER_KINDS, NO_FEATURE, ORDERS, Ngrams, Shape
 
-ORDERS = 4  # an n-gram has one to four sub-words
-LONGEST = 12  # sub-words of a word; of a longer one the last are read
-VIEWS = slice(0, ORDERS), slice(ORDERS, ORDERS + 1)  # n-grams, and words: each counts as much as the other
-BUCKETS = 1 << 17  # that n-grams are hashed into; with half as many more of them collide than help
-SPACE = "Ġ"  # how the tokenizer's alphabet of bytes writes one
-SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-KINDS = (  # of characters, which are counted
-    *(string.ascii_lowercase, string.ascii_uppercase, string.digits),
-    *(SPACE, "!", "£$", string.punctuation),
-)
-SHAPE = 0.05  # deviation of a kind's logarithm among the other features, whose rows have length one
-COST = 50.0  # of an error against the size of the weights: scikit-learn's C
-NONE = -1  # where an n-gram would begin before the message, or at padding
-_FACTOR = 0x01000193  # of the hash of Fowler, Noll and Vo
-_MIX = 0x2C1B3C6D
-
-Batches = Iterable[tuple[NDArray[np.int32], NDArray[np.float32]]]  # token ids (n, t), labels (n,)
+VIEWS = (slice(0, ORDERS), slice(ORDERS, ORDERS + 1))  # n-grams and words, of equal weight
+BUCKETS = 1 << 17  # of the hashed features; with half as many, collisions cost accuracy
+SHAPE_SCALE = 0.05  # standard deviation of a shape feature; TF-IDF rows have length 1
+INVERSE_REGULARIZATION = 50.0  # scikit-learn's C
 
 
 @keras.saving.register_keras_serializable("spam_detector")
-class Ngrams(layers.Layer):  # type: ignore[misc] # Keras has no types
-    """(n, t) token ids to (n, t, ORDERS + 1) int32: hashes of the n-grams and the word ending there, or NONE.
+class Wide(layers.Layer):  # type: ignore[misc] # Keras has no types
+    """A linear model of the TF-IDF of each view, scaled to length 1, and of the shape.
 
-    What differs in case alone is one. A word is a run of ASCII letters and digits, or of other signs, however
-    the tokenizer cut it, but that a token with any such sign is one of signs. Integer arithmetic and one
-    gather: it runs in the network.
-    """
+    Input: (n, t, ORDERS + 1) hashes of Ngrams, and (n, kinds) counts of Shape.
+    Output: (n, 1) logits.
 
-    def __init__(self, vocabulary_size: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.vocabulary_size = vocabulary_size
-
-    def build(self, shape: Sequence[int | None]) -> None:
-        how = {"initializer": "zeros", "dtype": "int32", "trainable": False}
-        self.spelt = self.add_weight((self.vocabulary_size, len(_spelt("x"))), name="spelt", **how)
-
-    def fold(self, tokens: Sequence[str]) -> None:
-        """Takes the spelling of each token id."""
-        self.spelt.assign(
-            np.array([_spelt(token.translate(SMALL)) for token in tokens], np.uint32).view(np.int32)
-        )
-
-    def call(self, token_ids: keras.KerasTensor) -> keras.KerasTensor:
-        real = ops.not_equal(token_ids, 0)
-        folded, letters, growth, begins, kind = ops.unstack(
-            ops.take(self.spelt, token_ids, axis=0), 5, axis=-1
-        )
-        hashed, found = ops.zeros_like(folded), []
-        for back in range(ORDERS):
-            hashed = hashed * _FACTOR + _later(folded, back) + back
-            found.append(ops.where(ops.logical_and(real, _later(real, back)), _mixed(hashed), NONE))
-
-        first = ops.logical_or(begins > 0, ops.not_equal(kind, _later(kind, 1)))  # token of its word
-        last = ops.logical_or(_sooner(first), ops.logical_not(_sooner(real)))
-        within, word, scale = real, ops.zeros_like(letters), ops.ones_like(letters)
-        for back in range(LONGEST):
-            word = word + ops.where(within, _later(letters, back) * scale, 0)
-            scale = scale * _later(growth, back)
-            within = ops.logical_and(within, ops.logical_not(_later(first, back)))
-        found.append(ops.where(ops.logical_and(real, last), _mixed(word), NONE))
-        return ops.stack(found, axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"vocabulary_size": self.vocabulary_size}
-
-
-@keras.saving.register_keras_serializable("spam_detector")
-class Shape(layers.Layer):  # type: ignore[misc]
-    """(n, t) token ids to (n, KINDS): logarithms of one more than the characters of each kind.
-
-    No edit of its letters changes how many digits and capitals a message has, or how long it is.
-    """
-
-    def __init__(self, vocabulary_size: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.vocabulary_size = vocabulary_size
-
-    def build(self, shape: Sequence[int | None]) -> None:
-        how = {"initializer": "zeros", "trainable": False}
-        self.counts = self.add_weight((self.vocabulary_size, len(KINDS)), name="counts", **how)
-
-    def fold(self, tokens: Sequence[str]) -> None:
-        """Takes the spelling of each token id, but of the first two: padding and start have no shape."""
-        counted = [[sum(letter in kind for letter in token) for kind in KINDS] for token in tokens]
-        self.counts.assign(np.array([[0] * len(KINDS)] * 2 + counted[2:], np.float32))
-
-    def call(self, token_ids: keras.KerasTensor) -> keras.KerasTensor:
-        return ops.log1p(ops.sum(ops.take(self.counts, token_ids, axis=0), axis=1))
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"vocabulary_size": self.vocabulary_size}
-
-
-@keras.saving.register_keras_serializable("spam_detector")
-class Wide(layers.Layer):  # type: ignore[misc]
-    """(n, t, ORDERS + 1) n-grams and words, and (n, KINDS) shapes, to (n, 1) logits.
-
-    A linear model of TF-IDF, each of VIEWS scaled to length one, and of the shape. Gradients leave it alone;
-    `fit` finds its weights.
+    Gradients do not change it; `fit_wide_layers` finds its weights.
     """
 
     def build(self, ngrams_shape: Sequence[int | None], shape_shape: Sequence[int | None]) -> None:
-        how = {"initializer": "zeros", "trainable": False}
-        self.of_kind = self.add_weight((len(KINDS), 1), name="of_kind", **how)
-        self.idf = self.add_weight((BUCKETS,), name="idf", **how)
-        self.coefficient = self.add_weight((BUCKETS,), name="coefficient", **how)
-        self.intercept = self.add_weight((1,), name="intercept", **how)
+        """Adds the weights of the linear model."""
+        self.of_kind = self._add_zeros((len(CHARACTER_KINDS), 1), "of_kind")
+        self.idf = self._add_zeros((BUCKETS,), "idf")
+        self.coefficient = self._add_zeros((BUCKETS,), "coefficient")
+        self.intercept = self._add_zeros((1,), "intercept")
+
+    def _add_zeros(self, shape: tuple[int, ...], name: str) -> keras.Variable:
+        return self.add_weight(shape, name=name, initializer="zeros", trainable=False)
 
     def call(self, ngrams: keras.KerasTensor, shape: keras.KerasTensor) -> keras.KerasTensor:
+        """The logits."""
         bucket = ngrams % BUCKETS
-        idf = ops.take(self.idf, bucket) * ops.cast(ops.not_equal(ngrams, NONE), "float32")
-        evidence, square = idf * ops.take(self.coefficient, bucket), idf * idf
+        idf = ops.take(self.idf, bucket) * ops.cast(ops.not_equal(ngrams, NO_FEATURE), "float32")
+        evidence = idf * ops.take(self.coefficient, bucket)
+        square = idf * idf
         logit = sum(
             ops.sum(evidence[:, :, view], axis=(1, 2))
             / ops.sqrt(ops.sum(square[:, :, view], axis=(1, 2)) + 1e-9)
@@ -134,10 +58,15 @@ class Wide(layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable("spam_detector")
 class Blend(layers.Layer):  # type: ignore[misc]
-    """The mean of two logits, `share` of it the wide path's once that is fitted; till then the deep one's.
+    """The weighted mean of two logits; before the wide path is fitted, the deep path's logit alone.
 
-    The wide path has no error left on the rows that it was fitted on, so beside it the deep one would learn
-    nothing; and it is judged alone, so that its best epoch is its own.
+    The fitted wide path makes no error on its own rows, so the deep path would learn nothing
+    beside it. It is therefore trained, and its best epoch chosen, alone.
+
+    Input: (n, 1) logits of the wide and of the deep path. Output: (n, 1) logits.
+
+    Args:
+        share: weight of the wide path, in [0, 1].
     """
 
     def __init__(self, share: float, **kwargs: Any) -> None:
@@ -145,36 +74,37 @@ class Blend(layers.Layer):  # type: ignore[misc]
         self.share = share
 
     def build(self, wide_shape: Sequence[int | None], deep_shape: Sequence[int | None]) -> None:
-        self.fitted = self.add_weight((), initializer="zeros", trainable=False, name="fitted")  # 0 or 1
+        """Adds the switch: 0 before the wide path is fitted, then 1."""
+        self.fitted = self.add_weight((), initializer="zeros", trainable=False, name="fitted")
 
     def call(self, wide: keras.KerasTensor, deep: keras.KerasTensor) -> keras.KerasTensor:
+        """The blended logits."""
         return deep + self.share * self.fitted * (wide - deep)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"share": self.share}
 
 
-def fit(model: keras.Model, batches: Batches) -> None:
-    """Finds the weights of the model's wide path, if it has one: logistic regression.
+# By the names under which Keras files know them.
+CUSTOM_LAYERS = {f"spam_detector>{layer.__name__}": layer for layer in (Ngrams, Shape, Wide, Blend)}
 
-    Source: Cheng and others 2016, Wide & Deep Learning; Weinberger and others 2009, Feature Hashing.
-    """
-    kinds = Ngrams, Shape, Wide, Blend
-    own = [layer for kind in kinds for layer in model.layers if isinstance(layer, kind)]
-    if len(own) < len(kinds):
+
+def fit_wide_layers(model: keras.Model, batches: Iterable[Batch]) -> None:
+    """Fits the wide path in place by logistic regression; a network without one stays as it is."""
+    wide_layers = [_layer_of(model, kind) for kind in CUSTOM_LAYERS.values()]
+    if None in wide_layers:
         return
-    ngrams, shape, wide, blend = own
-    counts, shapes, labels = zip(
-        *((_counts(ngrams(ids)), ops.convert_to_numpy(shape(ids)), labels) for ids, labels in batches),
-        strict=True,
-    )
-    views = [sparse.vstack(of_view, "csr") for of_view in zip(*counts, strict=True)]
-    kind, spam = np.concatenate(shapes), np.concatenate(labels) > 0
-    messages = sum(np.bincount(view.indices, minlength=BUCKETS) for view in views)
-    idf = np.log((1 + len(spam)) / (1 + messages)) + 1
-    mean, scale = kind.mean(axis=0), SHAPE / (kind.std(axis=0) + 1e-9)
-    features = sparse.hstack([sum(_tfidf(view, idf) for view in views), (kind - mean) * scale], "csr")
-    fitted = LogisticRegression(C=COST, max_iter=1000).fit(features, spam)
+    ngrams, shape, wide, blend = wide_layers
+    views, kinds, spam = _features(ngrams, shape, batches)
+
+    documents = sum(np.bincount(view.indices, minlength=BUCKETS) for view in views)
+    idf = np.log((1 + len(spam)) / (1 + documents)) + 1
+    mean = kinds.mean(axis=0)
+    scale = SHAPE_SCALE / (kinds.std(axis=0) + 1e-9)
+    tfidf = sum(_tfidf(view, idf) for view in views)
+    features = sparse.hstack([tfidf, (kinds - mean) * scale], "csr")
+    fitted = LogisticRegression(C=INVERSE_REGULARIZATION, max_iter=1000).fit(features, spam)
+
     of_bucket, of_kind = np.split(fitted.coef_[0], [BUCKETS])
     wide.idf.assign(idf)
     wide.coefficient.assign(of_bucket)
@@ -183,50 +113,36 @@ def fit(model: keras.Model, batches: Batches) -> None:
     blend.fitted.assign(1)
 
 
-def _counts(ngrams: keras.KerasTensor) -> list[sparse.csr_array]:
-    """Of each of VIEWS, (n, BUCKETS): how often each message has what was found in it."""
-    found = ops.convert_to_numpy(ngrams)
-    return [_counted(found[:, :, view]) for view in VIEWS]
+def _layer_of(model: keras.Model, kind: type) -> Any:
+    return next((layer for layer in model.layers if isinstance(layer, kind)), None)
 
 
-def _counted(found: NDArray[np.int32]) -> sparse.csr_array:
-    rows, *_ = np.nonzero(found != NONE)
-    buckets = found[found != NONE] % BUCKETS
-    counts = sparse.coo_array((np.ones(len(rows)), (rows, buckets)), (len(found), BUCKETS)).tocsr()
+def _features(
+    ngrams: Ngrams, shape: Shape, batches: Iterable[Batch]
+) -> tuple[list[sparse.csr_array], NDArray[np.float32], NDArray[np.bool_]]:
+    """Of all n messages: counts (n, BUCKETS) for each view, shapes (n, kinds), spam (n,)."""
+    counts: list[list[sparse.csr_array]] = []
+    shapes, labels = [], []
+    for token_ids, targets in batches:
+        hashes = ops.convert_to_numpy(ngrams(token_ids))
+        counts.append([_count_matrix(hashes[:, :, view]) for view in VIEWS])
+        shapes.append(ops.convert_to_numpy(shape(token_ids)))
+        labels.append(targets)
+    views = [sparse.vstack(parts, "csr") for parts in zip(*counts, strict=True)]
+    return views, np.concatenate(shapes), np.concatenate(labels) > 0
+
+
+def _count_matrix(hashes: NDArray[np.int32]) -> sparse.csr_array:
+    """(n, BUCKETS): how often each message has each feature; `hashes` is (n, t, features)."""
+    rows, *_ = np.nonzero(hashes != NO_FEATURE)
+    buckets = hashes[hashes != NO_FEATURE] % BUCKETS
+    shape = (len(hashes), BUCKETS)
+    counts = sparse.coo_array((np.ones(len(rows)), (rows, buckets)), shape).tocsr()
     counts.sum_duplicates()
     return counts
 
 
 def _tfidf(counts: sparse.csr_array, idf: NDArray[np.float64]) -> sparse.csr_array:
-    """Each row over the length that it would have if no n-gram came twice, as the network has it."""
+    """(n, BUCKETS); as in the layer, the length of a row counts every occurrence as a feature."""
     length = np.sqrt(counts @ idf**2 + 1e-9)
     return sparse.diags_array(1 / length) @ counts @ sparse.diags_array(idf)
-
-
-def _spelt(token: str) -> tuple[int, int, int, int, int]:
-    """Of a token, modulo 2^32: its hash, its letters as the digits of a number, the base to their count,
-
-    whether a word begins with it, and whether it is of letters and digits.
-    """
-    digest = hashlib.blake2b(token.encode(), digest_size=4).digest()
-    word, letters = token.removeprefix(SPACE), 0
-    for letter in word:
-        letters = (letters * _FACTOR + ord(letter)) % 2**32
-    plain = word.isascii() and word.isalnum()
-    return int.from_bytes(digest, "big"), letters, pow(_FACTOR, len(word), 2**32), word != token, plain
-
-
-def _mixed(hashed: keras.KerasTensor) -> keras.KerasTensor:
-    """Hashes whose low bits depend on all of them, 0 or more."""
-    mixed = ops.bitwise_xor(hashed, ops.bitwise_right_shift(hashed, 15)) * _MIX
-    return ops.bitwise_and(ops.bitwise_xor(mixed, ops.bitwise_right_shift(mixed, 13)), 0x7FFFFFFF)
-
-
-def _later(columns: keras.KerasTensor, by: int) -> keras.KerasTensor:
-    """(n, t), moved to the right, with zeros on the left."""
-    return ops.pad(columns, [[0, 0], [by, 0]])[:, : ops.shape(columns)[1]] if by else columns
-
-
-def _sooner(columns: keras.KerasTensor) -> keras.KerasTensor:
-    """(n, t), moved to the left by one, with zeros on the right."""
-    return ops.pad(columns[:, 1:], [[0, 0], [0, 1]])

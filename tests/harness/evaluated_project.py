@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import keras
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -14,11 +13,11 @@ from pipeline.core.files import write_json, write_text
 from pipeline.core.reports import Figure, write_report
 from pipeline.core.schemas import SPLITS
 from pipeline.core.tables import write_csv, write_parquet
-from pipeline.models import architectures, keras_files
-from pipeline.preprocessing.params import Params, Shares
+from pipeline.models import keras_files
 from pipeline.preprocessing.tokenizer import fit_tokenizer
 from pipeline.registry import ledger
 from pipeline.tracking import mlflow_client
+from tests.harness.small_networks import small_network
 from tests.harness.small_project import MESSAGES, ROOT, set_params, stage_arguments
 
 FIGURES = {
@@ -56,12 +55,11 @@ class Project:
             batches = pa.Table.from_pandas(table, schema, preserve_index=False).to_batches()
             write_parquet(folder / f"{name}.parquet", batches, schema)
         tokenizer = fit_tokenizer(
-            rows["body"], Params(Shares(0.4, 0.3, 0.3), "s", 7, 365, 99, 400, 30, 10)
+            rows["body"], vocabulary_size=400, sequence_length=30
         )
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
-        keras.utils.set_random_seed(1)
-        size = architectures.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0)
-        keras_files.save(architectures.MODELS["dense"](size), folder / "model.keras")
+        network = small_network(tokenizer.get_vocab_size(), seed=1)
+        keras_files.save(network, folder / "model.keras")
         self.decide(threshold=0.5)
         write_csv(folder / "curves.csv", ("epoch", "loss"), [(1, 0.5), (2, 0.25)])
         figures = {name: Figure(**figure) for name, figure in FIGURES.items()}
@@ -118,7 +116,7 @@ class Project:
 
     def entries(self):
         """Verdict, version and the one before, of each line of the ledger."""
-        return [(entry.verdict, entry.version, entry.previous) for entry in ledger.read()]
+        return [(entry.verdict, entry.version, entry.previous) for entry in ledger.read_entries()]
 
     def artifacts(self, version):
         """Where the registry keeps the files of this version."""

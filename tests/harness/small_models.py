@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
-from pipeline.models import architectures, keras_files
+from pipeline.models import keras_files
 from pipeline.models.served_model import SpamDetector
-from pipeline.preprocessing.params import Params, Shares
 from pipeline.preprocessing.tokenizer import fit_tokenizer
 from pipeline.registry import versions
 from pipeline.tracking.mlflow_client import MODEL_NAME
+from tests.harness.small_networks import small_network
 from tests.harness.small_project import MESSAGES
 
 TEXTS = pd.read_csv(MESSAGES)["body"].tolist()
@@ -61,15 +60,10 @@ class Registry:
         self.address = f"sqlite:///{folder}/mlflow.db"
         shutil.copyfile(database, folder / "mlflow.db")
         tokenizer = fit_tokenizer(
-            TEXTS, Params(Shares(0.4, 0.3, 0.3), "s", 7, 365, 99, 400, 30, 10)
+            TEXTS, vocabulary_size=400, sequence_length=30
         )
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
-        keras.utils.set_random_seed(7)
-        network = architectures.MODELS["dense"](
-            architectures.Size(["x"] * tokenizer.get_vocab_size(), 5, 4, 0.0, 0.0, 0.0)
-        )
-        for weights in network.weights:  # far enough from 0 that messages differ
-            weights.assign(weights * 3)
+        network = small_network(tokenizer.get_vocab_size(), seed=7, scale=3)
         keras_files.export(network, folder / "network")
         bare = SpamDetector().load(folder / "tokenizer.json", folder / "network")
         middle = float(np.median(bare.scores(TEXTS)))  # so that both labels occur
