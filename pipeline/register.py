@@ -1,75 +1,96 @@
-"""Records run and version in MLflow, and gives the alias to a model that wins the duel with the champion."""
+"""Records run and version in MLflow, and promotes a model that beats the champion."""
 
 import argparse
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any
 
-from pipeline.core.cli import parse_paths, run_stage
+from pipeline.core.cli import argument_parser, parse_paths, run_stage
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import REBUILD_HINT, read_json
+from pipeline.core.hashing import files_sha256
 from pipeline.core.params import DVC_FILE, read_params, read_yaml
-from pipeline.core.reports import Figure, write_report
-from pipeline.evaluation.champion_challenger import Outcome
+from pipeline.core.reports import write_report
+from pipeline.core.tables import read_csv, read_parquet
 from pipeline.models import checkpoints
-from pipeline.registry import ledger
-from pipeline.registry.model_package import packaged
-from pipeline.registry.promotion import Case, Params, conclude, missed, told
-from pipeline.registry.versions import all_versions, champion_number, version_of
-from pipeline.tracking import run_contents, runs
-from pipeline.tracking.run_contents import ModelFiles
+from pipeline.registry import ledger, versions
+from pipeline.registry.model_package import hash_model, packaged_model
+from pipeline.registry.promotion import Candidate, Params, missed_criteria, verdict_text
+from pipeline.registry.registration import record_experiment, register_model
+from pipeline.tracking import plots
+from pipeline.tracking.run_contents import RunInputs
 
 log = logging.getLogger(__name__)
 
+EXAMPLE = 'python -m pipeline.register --force --reason "receipts come through again"'
+PATHS = (  # the options of the command in dvc.yaml
+    *("dvc-file", "messages", "splits", "tokenizer", "network", "decision"),
+    *("curves", "evaluation", "data-docs", "report"),
+)
 
-def experiment(reasons: Sequence[str]) -> Outcome:
-    """The verdict on what `dvc exp run` made."""
-    if reasons:
-        return Outcome("criteria missed", "; ".join(reasons), {})
-    return Outcome("criteria met", "an experiment, which moves nothing", {})
 
+def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, str]:
+    """The paths, those of dvc.yaml if none is given, and a person's reason to promote the model.
 
-def _parsed(argv: Sequence[str] | None) -> tuple[list[Any], str]:
-    """The paths, by dvc.yaml where none is given, and a person's reason to promote against the verdict."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog="Its paths stand in dvc.yaml.")
+    Raises: PipelineError if only one of --force and --reason is given.
+    """
+    parser = argument_parser(__doc__, EXAMPLE)
     parser.add_argument("--force", action="store_true", help="promote against the verdict")
-    parser.add_argument("--reason", default="", help="why; it stands in the ledger for ever")
-    flags, paths = parser.parse_known_args(argv)
-    if flags.force != bool(flags.reason.strip()):
+    parser.add_argument("--reason", default="", help="why; the ledger keeps it")
+    flags, options = parser.parse_known_args(argv)
+    reason = flags.reason.strip()
+    if flags.force != bool(reason):
         raise PipelineError('register: --force and --reason "..." go together')
-    written = paths or read_yaml(DVC_FILE)["stages"]["register"]["cmd"].split()[3:]
-    names = "dvc-file", *list(ModelFiles.__annotations__)[1:-1], "data-docs", "report"
-    return list(vars(parse_paths(written, __doc__, *names)).values()), flags.reason.strip()
+    if not options:
+        options = read_yaml(DVC_FILE)["stages"]["register"]["cmd"].split()[3:]
+    return parse_paths(options, __doc__, *PATHS), reason
 
 
 def main(argv: list[str] | None = None) -> None:
-    (*files, report), force = _parsed(argv)
-    inputs = ModelFiles(*files)
+    """Runs the stage."""
+    paths, force_reason = parse_arguments(argv)
     params = read_params(Params, "register")
 
-    read_json(inputs.tokenizer)  # refuses in one line what its own reader raises as it likes
-    if "threshold" not in read_json(inputs.decision):
-        raise PipelineError(f"{inputs.decision}: no threshold; {REBUILD_HINT}")
-    evaluation = read_json(inputs.evaluation)
-    reasons = missed(params.criteria, evaluation["figures"])
-    figures = {name: Figure(**evaluation["figures"][name]) for name in params.criteria}
+    read_json(paths.tokenizer)  # its own reader reports a damaged file in many lines
+    decision = read_json(paths.decision)
+    if "threshold" not in decision:
+        raise PipelineError(f"{paths.decision}: no threshold; {REBUILD_HINT}")
+    splits = read_parquet(paths.splits).to_pandas()
+    rows = read_parquet(paths.messages).to_pandas().merge(splits, on="message_id")
+    hashes = hash_model(paths.tokenizer, paths.network, paths.decision, paths.splits)
+    inputs = RunInputs(
+        params=read_yaml(),
+        evaluation=read_json(paths.evaluation),
+        curves=read_csv(paths.curves),
+        rows=rows,
+        plots=plots.render_plots(read_yaml(paths.dvc_file)["plots"]),
+        folders={"data_docs": paths.data_docs, "reports": paths.evaluation.parent},
+        model_hash=hashes.model,
+        network_hash=hashes.network,
+        data_hash=files_sha256(paths.messages),
+    )
+    missed = missed_criteria(params.criteria, inputs.evaluation["figures"])
+
     if os.environ.get("DVC_EXP_NAME"):
-        outcome = experiment(reasons)
-        runs.log_model_run(run_contents.collect_run_contents(inputs, told(outcome)))
+        outcome = record_experiment(inputs, missed, params)
     else:
-        with packaged(inputs.tokenizer, inputs.network, inputs.decision, inputs.splits) as package:
-            ledger.settle(package.model_hash)
-            versions, champion = all_versions(), champion_number()
-            own, rows = (
-                version_of(package.model_hash),
-                run_contents.join_splits(inputs.messages, inputs.splits),
+        with packaged_model(paths.tokenizer, paths.network, paths.decision, splits) as package:
+            ledger.finish_promotion(hashes.model)
+            candidate = Candidate(
+                package=package,
+                hashes=hashes,
+                rows=rows,
+                missed_criteria=missed,
+                rule=params.duel,
+                version=versions.find_version(hashes.model),
+                champion=versions.find_champion(),
             )
-            case = Case(package, rows, reasons, params.duel, own, versions.get(champion or ""))
-            outcome = conclude(inputs, case, params, figures, force)
-    write_report(report, evaluation["rows"], {**figures, **outcome.figures}, told(outcome))
+            outcome = register_model(candidate, inputs, decision["threshold"], params, force_reason)
+
+    verdict = verdict_text(outcome)
+    write_report(paths.report, inputs.evaluation["rows"], outcome.figures, verdict)
     checkpoints.drop_finished()
-    log.info("register: %s", told(outcome))
+    log.info("register: %s", verdict)
 
 
 if __name__ == "__main__":

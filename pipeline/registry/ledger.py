@@ -1,8 +1,7 @@
-"""The ledger: every promotion and every rollback, a line each, beside the registry that it tells of."""
+"""The ledger: `ledger.jsonl` has one line for each promotion and each rollback of the champion."""
 
 import getpass
 import json
-import logging
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,170 +12,177 @@ from typing import Any
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_bytes, write_text
+from pipeline.core.git import try_git
 from pipeline.core.params import parse_params
 from pipeline.registry import versions
 from pipeline.registry.versions import CHALLENGER, Version
 
-log = logging.getLogger(__name__)
-
 LEDGER = Path("ledger.jsonl")
-TAG = "judgement"  # of a version: its last entry, which is a line of the ledger if it became the champion
-ROLLED_BACK = "rolled_back"  # of a version: why it was taken out of service; empty once it is back
-PROMOTIONS = "first", "promote", "forced", "rollback"  # the verdicts that move the alias
+ENTRY_TAG = "judgement"  # tag of a version: the entry of the last decision on it, as JSON
+ROLLBACK_TAG = "rolled_back"  # tag of a version: why it was rolled back; empty if it serves again
+PROMOTION_VERDICTS = ("first", "promote", "forced", "rollback")  # verdicts that move the alias
+MERGE_MARKERS = ("<<<<<<<", "=======", ">>>>>>>")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What was decided of a version, when, why and by whom, and all that it takes to build it again."""
+class LedgerEntry:
+    """A decision on a version, with all that is needed to rebuild the version."""
 
     time: str  # UTC, ISO 8601
-    verdict: str  # of PROMOTIONS, in the ledger
+    verdict: str  # of PROMOTION_VERDICTS in the ledger; other verdicts stand in tags only
     version: str
-    previous: str | None  # the champion until then
+    previous: str | None  # the champion before
     reason: str
     figures: Mapping[str, Mapping[str, Any]]  # as in reports: value, low, high, n
     actor: str
-    commit: str  # of Git, that the run started from
+    commit: str  # Git commit that the run started from
     data_hash: str
     model_hash: str
-    files: Mapping[str, str]  # MD5 by part, as DVC's cache names them
-    answers: Sequence[float]  # probabilities of registry.EXAMPLES
-    key: str  # of what it was judged by: the same key is judged no second time
+    files: Mapping[str, str]  # MD5 of each file of the model, its name in DVC's cache
+    answers: Sequence[float]  # probabilities of versions.EXAMPLE_TEXTS
+    key: str  # hash of the rows and rules of the decision; an equal key is not decided again
 
     @classmethod
-    def of(cls, version: Version | None) -> "Entry | None":
-        """The last entry of a version; None of one that has none."""
-        if version is None or TAG not in version.tags:
+    def from_version(cls, version: Version | None) -> "LedgerEntry | None":
+        """The entry of the last decision on a version; None if there is none."""
+        if version is None or ENTRY_TAG not in version.tags:
             return None
-        return parsed(version.tags[TAG], f"version {version.number}: its tag {TAG}")
+        return parse_entry(
+            version.tags[ENTRY_TAG], f"version {version.number}: its tag {ENTRY_TAG}"
+        )
 
     @property
-    def told(self) -> str:
-        """The verdict as register's report has it."""
+    def verdict_text(self) -> str:
+        """Verdict and reason, as the report of register has them."""
         return f"{self.verdict}: {self.reason}"
 
-    def line(self) -> str:
+    def json_line(self) -> str:
+        """The entry as a line of the ledger, without the newline."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
-def parsed(line: str, place: str) -> Entry:
-    """The entry of a line as `Entry.line` writes it. Raises: PipelineError."""
+def parse_entry(line: str, place: str) -> LedgerEntry:
+    """The entry that `LedgerEntry.json_line` wrote. Raises: PipelineError."""
     try:
-        entry = Entry(**json.loads(line))
-        parse_params(Entry, asdict(entry), place)
+        entry = LedgerEntry(**json.loads(line))
+        parse_params(LedgerEntry, asdict(entry), place)
         int(entry.version)
     except (TypeError, ValueError, PipelineError):
         raise PipelineError(
-            f"{place}: no entry; `git checkout {LEDGER}` brings the last good ones back, and the registry "
-            "the newest"
+            f"{place}: not a ledger entry; `git checkout {LEDGER}` restores the last good file, "
+            "and the registry holds the newest entry"
         ) from None
     return entry
 
 
-def clock() -> datetime:
-    """Now, in UTC; SOURCE_DATE_EPOCH stands in for it where it is set, as in reproducible builds."""
-    told = os.environ.get("SOURCE_DATE_EPOCH")
-    return datetime.fromtimestamp(int(told), UTC) if told else datetime.now(UTC)
+def utc_now() -> datetime:
+    """The time now, or SOURCE_DATE_EPOCH where it is set, as in reproducible builds."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    return datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
 
 
-def now() -> str:
-    """The time of a new entry: never before the last one's, whichever clock that was by."""
-    return max([clock().isoformat(timespec="seconds"), *(entry.time for entry in read())])
+def next_entry_time() -> str:
+    """The time of a new entry: now, but not before the last entry, whose clock may be ahead."""
+    times = [entry.time for entry in read_entries()]
+    return max([utc_now().isoformat(timespec="seconds"), *times])
 
 
-def actor() -> str:
-    """Who is at work: GitHub's actor, else Git's user, else the machine's."""
-    named = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True)
-    return os.environ.get("GITHUB_ACTOR") or named.stdout.strip() or getpass.getuser()
+def current_actor() -> str:
+    """GitHub's actor, else Git's user name, else the user of this machine."""
+    git_name = (try_git("config", "user.name") or "").strip()
+    return os.environ.get("GITHUB_ACTOR") or git_name or getpass.getuser()
 
 
 # ---- the file
 
 
-def read() -> list[Entry]:
-    """The entries by time, each once, whichever branch they come from. Raises: PipelineError."""
+def read_entries() -> list[LedgerEntry]:
+    """The entries by time, without duplicates, as a merge may leave them. Raises: PipelineError."""
     if not LEDGER.exists():
         return []
     content = read_bytes(LEDGER, "move it out of the way").decode("utf-8", "replace")
-    entries = {entry.line(): entry for entry in _entries(content.split("\n"))}
+    entries = {entry.json_line(): entry for entry in _parse_lines(content.split("\n"))}
     return sorted(entries.values(), key=lambda entry: entry.time)
 
 
-def merged() -> list[Entry]:
-    """The entries that are where others see them: on origin's default branch, as of the last fetch.
+def merged_entries() -> list[LedgerEntry]:
+    """The entries that are merged: on origin's default branch, as of the last fetch.
 
-    Where that is not known it is the branch that this one follows, and else this one.
+    Without an origin it is the upstream of this branch, else the last commit.
     """
     for ref in ("refs/remotes/origin/HEAD", "@{upstream}", "HEAD"):
-        if (
-            subprocess.run(
-                ["git", "rev-parse", "--quiet", "--verify", ref], capture_output=True
-            ).returncode
-            == 0
-        ):
-            return at(ref)
+        if try_git("rev-parse", "--quiet", "--verify", ref) is not None:
+            return entries_at(ref)
     return []
 
 
-def at(ref: str) -> list[Entry]:
-    """The entries of a commit, by time; none where it has no ledger, or is not here."""
+def entries_at(ref: str) -> list[LedgerEntry]:
+    """The entries in a commit, by time; empty if it has no ledger. Raises: PipelineError."""
     done = subprocess.run(["git", "show", f"{ref}:{LEDGER}"], capture_output=True)
     lines = done.stdout.decode("utf-8", "replace").split("\n")
-    return sorted(_entries(lines), key=lambda entry: entry.time)
+    return sorted(_parse_lines(lines), key=lambda entry: entry.time)
 
 
-def _entries(lines: Sequence[str]) -> Iterator[Entry]:
+def _parse_lines(lines: Sequence[str]) -> Iterator[LedgerEntry]:
     for number, line in enumerate(lines, 1):
-        if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
+        if line.startswith(MERGE_MARKERS):
             raise PipelineError(
-                f"{LEDGER}: line {number}: an unresolved merge; keep the lines of both sides, and delete "
-                "those of the three markers"
+                f"{LEDGER}: line {number}: an unresolved merge; keep the lines of both sides and "
+                "delete the three markers"
             )
         if line.strip():
-            yield parsed(line, f"{LEDGER}: line {number}")
+            yield parse_entry(line, f"{LEDGER}: line {number}")
 
 
-def write(entry: Entry) -> None:
-    """Adds the line, if the ledger does not say it already."""
-    entries = read()
-    if entry in entries or (entries and same_model(entries[-1], entry)):
+def append_entry(entry: LedgerEntry) -> None:
+    """Adds the entry, unless the ledger has it or ends with the same model."""
+    entries = read_entries()
+    if entry in entries or (entries and is_same_model(entries[-1], entry)):
         return
-    write_text(LEDGER, text([*entries, entry]))
+    write_text(LEDGER, ledger_text([*entries, entry]))
 
 
-def text(entries: Sequence[Entry]) -> str:
-    """The file that these entries are."""
-    return "".join(f"{entry.line()}\n" for entry in entries)
+def ledger_text(entries: Sequence[LedgerEntry]) -> str:
+    """The content of the file for these entries."""
+    return "".join(f"{entry.json_line()}\n" for entry in entries)
 
 
-def proposed() -> Entry | None:
-    """The judgement of the model that was judged last, where it wins and waits for a person."""
-    entry = Entry.of(versions.all_versions().get(versions.alias_numbers().get(CHALLENGER, "")))
-    return entry if entry and entry.verdict in PROMOTIONS else None
-
-
-def same_model(a: Entry, b: Entry) -> bool:
+def is_same_model(a: LedgerEntry, b: LedgerEntry) -> bool:
+    """Whether two entries name the same version with the same model."""
     return (a.version, a.model_hash) == (b.version, b.model_hash)
 
 
-def settle(model_hash: str | None = None) -> None:
-    """Ends what a kill left half done: the champion's line, which its tag holds, and the other aliases.
+# ---- ledger and registry
 
-    Raises: PipelineError, where the registry has no champion and the ledger has one: a registry that was lost
-    would let anything in. But a new one may begin with this model, where it was version 1.
+
+def proposed_entry() -> LedgerEntry | None:
+    """The entry of the challenger, if it won and waits for a person to merge it."""
+    challenger = versions.alias_numbers().get(CHALLENGER, "")
+    entry = LedgerEntry.from_version(versions.all_versions().get(challenger))
+    return entry if entry and entry.verdict in PROMOTION_VERDICTS else None
+
+
+def finish_promotion(model_hash: str | None = None) -> None:
+    """Completes a promotion that was killed: adds the champion's line and sets the other aliases.
+
+    Args:
+        model_hash: a registry without a champion is accepted if the ledger's last entry is this
+            model as version 1, which register then registers again.
+
+    Raises: PipelineError if the ledger has a champion and the registry has none, because a lost
+    registry would accept any model.
     """
-    number, entries = versions.champion_number(), read()
-    entry = Entry.of(versions.all_versions().get(number)) if number else None
-    if entry and entry.verdict in PROMOTIONS:
-        write(entry)
+    champion = versions.find_champion()
+    entries = read_entries()
+    entry = LedgerEntry.from_version(champion)
+    if entry and entry.verdict in PROMOTION_VERDICTS:
+        append_entry(entry)
         versions.update_other_aliases(entry.version, entry.previous)
-    elif (
-        number is None
-        and entries
-        and (entries[-1].version, entries[-1].model_hash) != ("1", model_hash)
-    ):
-        raise PipelineError(
-            f"{LEDGER}: version {entries[-1].version} is the champion, and the registry has none; see that "
-            f"MLFLOW_TRACKING_URI is right; `python -m pipeline ledger restore` rebuilds it, and without "
-            f"{LEDGER} it begins anew"
-        )
+    elif champion is None and entries:
+        last = entries[-1]
+        if (last.version, last.model_hash) != ("1", model_hash):
+            raise PipelineError(
+                f"{LEDGER}: version {last.version} is the champion, but the registry has none; "
+                "check MLFLOW_TRACKING_URI, or run `python -m pipeline ledger restore` to rebuild "
+                f"the registry, or delete {LEDGER} to start anew"
+            )

@@ -1,146 +1,193 @@
-"""Shows, checks and follows the ledger, and rolls back."""
+"""Shows and checks the ledger, rolls the champion back, or rebuilds the registry from the ledger.
 
-import argparse
+The ledger, `ledger.jsonl`, has one line for each promotion and each rollback of the champion.
+"""
+
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.core.cli import stage_lock
+from pipeline.core.cli import argument_parser, stage_lock
 from pipeline.core.dvc_cache import cached_md5s
 from pipeline.core.errors import PipelineError
 from pipeline.registry import recovery
-from pipeline.registry.ledger import LEDGER, PROMOTIONS, TAG, Entry, read, same_model
-from pipeline.registry.recovery import rollback
+from pipeline.registry.ledger import (
+    ENTRY_TAG,
+    LEDGER,
+    PROMOTION_VERDICTS,
+    LedgerEntry,
+    is_same_model,
+    read_entries,
+)
 from pipeline.registry.versions import CHAMPION, PREVIOUS, Version, alias_numbers, all_versions
 
 log = logging.getLogger(__name__)
 
-SHOWN = "time", "verdict", "version", "previous", "model", "criterion", "actor", "reason"
+EXAMPLE = 'python -m pipeline ledger rollback --to 3 --reason "loses receipts"'
+TABLE_COLUMNS = (
+    *("time", "verdict", "version", "previous", "model", "criterion", "actor", "reason"),
+)
 
 
-# ---- commands
+# ---- show
 
 
-def show(entries: Sequence[Entry]) -> str:
-    """The entries as a table, the newest last."""
-    rows = [SHOWN, *map(_cells, entries)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(SHOWN) - 1)] + [0]
+def entries_table(entries: Sequence[LedgerEntry]) -> str:
+    """The entries as a table with TABLE_COLUMNS, the newest last."""
+    rows = [TABLE_COLUMNS, *map(_table_row, entries)]
+    *columns, _ = zip(*rows, strict=True)  # nothing stands right of the last column
+    widths = [*(max(map(len, column)) for column in columns), 0]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
 
 
-def _cells(entry: Entry) -> tuple[str, ...]:
-    criterion, figure = next(iter(entry.figures.items()), ("", {}))
-    interval = (
-        f" [{figure['low']:.3f}, {figure['high']:.3f}]" if figure.get("low") is not None else ""
-    )
-    judged = (
-        f"{criterion} {figure['value']:.3f}{interval}" if figure.get("value") is not None else ""
-    )
-    before = entry.previous or "-"
-    names = (
+def _table_row(entry: LedgerEntry) -> tuple[str, ...]:
+    criterion = ""
+    if entry.figures:
+        name, figure = next(iter(entry.figures.items()))
+        criterion = _figure_text(name, figure)
+    return (
         entry.time,
         entry.verdict,
         entry.version,
-        before,
+        entry.previous or "-",
         entry.model_hash[:8],
-        judged,
+        criterion,
         entry.actor,
+        entry.reason,
     )
-    return (*names, entry.reason)
 
 
-def flaws(
-    entries: Sequence[Entry],
-    versions: Mapping[str, Version],
-    held: Mapping[str, str],
-    cached: set[str],
-) -> Iterator[str]:
-    """Where ledger, registry and DVC's cache do not agree, a line each, with the way out."""
-    for entry in {entry.version: entry for entry in entries}.values():
-        known = versions.get(entry.version)
-        if known is None:
-            yield f"version {entry.version}: not in the registry; in an empty one `restore` rebuilds it"
-        elif known.tags.get("model_hash") != entry.model_hash:
-            yield (
-                f"version {entry.version}: the registry has another model of that number; two registries "
-                f"wrote this ledger: keep the lines of the one that serves"
-            )
-        if gone := sorted(part for part, md5 in entry.files.items() if md5 not in cached):
-            yield (
-                f"version {entry.version}: not in DVC's cache: {', '.join(gone)}; `dvc fetch --all-commits` "
-                "brings it from the remote, where somebody pushed it"
-            )
-    for number in {held.get(CHAMPION), held.get(PREVIOUS)} & set(versions):
-        last = Entry.of(versions[str(number)])
-        if last and last.verdict in PROMOTIONS:
-            yield from _untold(last, entries)
-    if entries and held.get(CHAMPION) != entries[-1].version:
-        yield (
-            f"champion: version {held.get(CHAMPION, 'none')} in the registry, {entries[-1].version} here; "
-            "`git pull`, or `rollback --to` the one that shall serve"
-        )
+def _figure_text(name: str, figure: Mapping[str, float]) -> str:
+    if figure.get("value") is None:
+        return ""
+    text = f"{name} {figure['value']:.3f}"
+    if figure.get("low") is None:
+        return text
+    return f"{text} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
-def _untold(last: Entry, entries: Sequence[Entry]) -> Iterator[str]:
-    """Where the lines of a version say otherwise than its tag."""
-    lines = [entry for entry in entries if same_model(entry, last)]
-    if not lines:
-        yield f"version {last.version}: took the alias {last.time}, and no line says so; `git pull`"
-    elif lines[-1].time == last.time and lines[-1] != last:
-        yield f"version {last.version}: its line was changed; the registry's tag {TAG} has what was written"
+# ---- verify
 
 
-def branches(entries: Sequence[Entry]) -> Iterator[str]:
-    """Entries that took over from a version that was not in service: two branches, or two registries."""
-    for before, entry in itertools.pairwise(entries):
-        if entry.previous != before.version:
-            yield (
-                f"version {entry.version} took over from version {entry.previous} when {before.version} was "
-                "the champion: two branches promoted, and the later one holds; to undo it, `rollback --to "
-                f"{before.version}`"
-            )
+def verify_ledger(entries: Sequence[LedgerEntry]) -> None:
+    """Compares the ledger with the registry and with DVC's cache, and warns of two promotions
+    on parallel branches.
 
-
-def verify(entries: Sequence[Entry]) -> None:
-    """Says where things do not agree. Raises: PipelineError, if they do not."""
-    for note in branches(entries):
+    Raises: PipelineError, one line a contradiction.
+    """
+    for note in parallel_promotions(entries):
         log.warning("ledger: %s", note)
     md5s = {md5 for entry in entries for md5 in entry.files.values()}
-    found = list(flaws(entries, all_versions(), alias_numbers(), cached_md5s(md5s)))
-    if found:
-        raise PipelineError("\nerror: ".join(f"{LEDGER}: {flaw}" for flaw in found))
+    problems = list(contradictions(entries, all_versions(), alias_numbers(), cached_md5s(md5s)))
+    if problems:
+        raise PipelineError("\nerror: ".join(f"{LEDGER}: {problem}" for problem in problems))
     log.info("ledger: %d entries agree with the registry and with DVC's cache", len(entries))
 
 
+def contradictions(
+    entries: Sequence[LedgerEntry],
+    versions: Mapping[str, Version],
+    aliases: Mapping[str, str],
+    cached: set[str],
+) -> Iterator[str]:
+    """A line for each point where ledger, registry and DVC's cache disagree, with the way out.
+
+    Args:
+        versions: of the registry, by number.
+        aliases: version number by alias.
+        cached: the MD5s of the ledger whose files are in DVC's cache.
+    """
+    for entry in {entry.version: entry for entry in entries}.values():
+        yield from _version_contradictions(entry, versions.get(entry.version), cached)
+    for alias in (CHAMPION, PREVIOUS):
+        tagged = LedgerEntry.from_version(versions.get(aliases.get(alias, "")))
+        if tagged and tagged.verdict in PROMOTION_VERDICTS:
+            yield from _tag_contradictions(tagged, entries)
+    if entries and aliases.get(CHAMPION) != entries[-1].version:
+        yield (
+            f"champion: version {aliases.get(CHAMPION, 'none')} in the registry, "
+            f"{entries[-1].version} here; `git pull`, or `rollback --to` the one that shall serve"
+        )
+
+
+def _version_contradictions(
+    entry: LedgerEntry, version: Version | None, cached: set[str]
+) -> Iterator[str]:
+    if version is None:
+        yield (
+            f"version {entry.version}: not in the registry; `restore` rebuilds it in an empty "
+            "registry"
+        )
+    elif version.tags.get("model_hash") != entry.model_hash:
+        yield (
+            f"version {entry.version}: another model in the registry; two registries wrote this "
+            "ledger: keep the lines of the one that serves"
+        )
+    missing = sorted(name for name, md5 in entry.files.items() if md5 not in cached)
+    if missing:
+        yield (
+            f"version {entry.version}: not in DVC's cache: {', '.join(missing)}; `dvc fetch "
+            "--all-commits` downloads it if it was pushed to the remote"
+        )
+
+
+def _tag_contradictions(tagged: LedgerEntry, entries: Sequence[LedgerEntry]) -> Iterator[str]:
+    """Compares the lines of a version with its tag in the registry."""
+    lines = [entry for entry in entries if is_same_model(entry, tagged)]
+    if not lines:
+        yield (
+            f"version {tagged.version}: became the champion {tagged.time}, but has no line; "
+            "`git pull`"
+        )
+    elif lines[-1].time == tagged.time and lines[-1] != tagged:
+        yield (
+            f"version {tagged.version}: its line was changed; the registry's tag {ENTRY_TAG} has "
+            "the original"
+        )
+
+
+def parallel_promotions(entries: Sequence[LedgerEntry]) -> Iterator[str]:
+    """A line for each entry whose `previous` is not the champion before it."""
+    for before, entry in itertools.pairwise(entries):
+        if entry.previous != before.version:
+            yield (
+                f"version {entry.version} replaced version {entry.previous} when {before.version} "
+                "was the champion: two branches or registries promoted, and the later one serves; "
+                f"to undo it, `rollback --to {before.version}`"
+            )
+
+
+# ---- the command
+
+
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Runs `python -m pipeline ledger`."""
+    parser = argument_parser(__doc__, EXAMPLE)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("show", help="a table of the entries")
-    commands.add_parser("verify", help="holds ledger, registry and DVC's cache against each other")
-    back = commands.add_parser("rollback", help="gives the alias back to an earlier version")
-    back.add_argument("--to", metavar="N", help="a version (default: the one before)")
-    back.add_argument("--reason", required=True, help="stands in the ledger for ever")
-    commands.add_parser("restore", help="rebuilds versions and aliases in an empty registry")
-    commands.add_parser(
-        "follow", help="promotes the last line's version, or rebuilds it, where need be"
-    )
+    commands.add_parser("show", help="print the entries as a table")
+    commands.add_parser("verify", help="compare the ledger with the registry and DVC's cache")
+    back = commands.add_parser("rollback", help="make an earlier champion the champion again")
+    back.add_argument("--to", metavar="N", help="a version (default: the champion before)")
+    back.add_argument("--reason", required=True, help="why; the ledger keeps it")
+    commands.add_parser("restore", help="rebuild versions and aliases in an empty registry")
+    commands.add_parser("follow", help="promote the version of the last merged line")
     arguments = parser.parse_args(argv)
 
     match arguments.command:
         case "show":
-            print(show(read()))
+            print(entries_table(read_entries()))
         case "verify":
-            verify(read())
+            verify_ledger(read_entries())
         case "rollback":
             with stage_lock():
-                entry = rollback(arguments.to, arguments.reason)
+                entry = recovery.rollback(arguments.to, arguments.reason)
             log.info("ledger: version %s is the champion again", entry.version)
         case "restore":
             with stage_lock():
-                recovery.restore(read())
+                recovery.restore_registry(read_entries())
         case "follow":
             with stage_lock():
-                log.info("ledger: %s", recovery.follow())
+                log.info("ledger: %s", recovery.follow_ledger())

@@ -1,62 +1,69 @@
-"""A model's files as they are served: loaded here to ask them, or parted for the registry."""
+"""Packages a model's files as they are served, and asks the packaged model."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version as installed
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipeline.core.dvc_cache import file_md5
-from pipeline.core.hashing import combined_sha256
+from pipeline.core.files import read_bytes
 from pipeline.core.schemas import SEEN_ROWS
-from pipeline.core.tables import read_parquet, write_parquet
+from pipeline.core.tables import write_parquet
 from pipeline.registry import versions
 from pipeline.registry.versions import ModelFiles
 
 if TYPE_CHECKING:
     from pipeline.models.served_model import SpamDetector
 
-REQUIREMENTS = (
-    "mlflow",
-    "tensorflow",
-    "tokenizers",
-    "pandas",
-    "numpy",
-)  # all that served_model.py imports
-LEARNED = ["train", "val"]  # the splits that it was trained, stopped and calibrated on
+REQUIREMENTS = ("mlflow", "tensorflow", "tokenizers", "pandas", "numpy")  # of served_model.py
+FITTED_SPLITS = ("train", "val")  # splits that the model was trained, stopped or calibrated on
 
 
 @dataclass(frozen=True)
-class Package:
-    """The files of a model, as stages wrote them or as DVC's cache gave them back."""
+class ModelHashes:
+    """Hashes of a model's files, each file read once."""
+
+    model: str  # names the model: its answers depend on network, tokenizer and decision alone
+    network: str
+    md5s: Mapping[str, str]  # by file: tokenizer, network, decision, splits; names in DVC's cache
+
+
+def hash_model(tokenizer: Path, network: Path, decision: Path, splits: Path) -> ModelHashes:
+    """The hashes of a model's files. Raises: PipelineError."""
+    paths = {"tokenizer": tokenizer, "network": network, "decision": decision, "splits": splits}
+    sha256s = {}
+    md5s = {}
+    for name, path in paths.items():
+        content = read_bytes(path)
+        sha256s[name] = hashlib.sha256(content).digest()
+        md5s[name] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    parts = sha256s["network"] + sha256s["tokenizer"] + sha256s["decision"]
+    return ModelHashes(
+        model=hashlib.sha256(parts).hexdigest(),
+        network=hashlib.sha256(sha256s["network"]).hexdigest(),
+        md5s=md5s,
+    )
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """The files of a model, as the stages or DVC's cache wrote them."""
 
     tokenizer: Path
     network: Path  # model.keras
     decision: Path
-    splits: Path
-    folder: Path  # a temporary one, for what is made of them
+    splits: pd.DataFrame  # columns of schemas.SPLITS
+    folder: Path  # temporary, for the files that are made of them
 
     @cached_property
-    def model_hash(self) -> str:
-        """Names the model: what it answers depends on these bytes alone."""
-        return combined_sha256(self.network, self.tokenizer, self.decision)
-
-    def md5s(self) -> Mapping[str, str]:
-        """What brings these files back from DVC."""
-        files = {
-            name: getattr(self, name) for name in ("tokenizer", "network", "decision", "splits")
-        }
-        return {name: file_md5(path) for name, path in files.items()}
-
-    @cached_property
-    def _saved(self) -> Path:
+    def _saved_model(self) -> Path:
         # imported here: TensorFlow takes seconds, and a registered model does not need it
         from pipeline.models import keras_files
 
@@ -67,28 +74,42 @@ class Package:
     def _detector(self) -> "SpamDetector":
         from pipeline.models.served_model import SpamDetector
 
-        return SpamDetector().load(self.tokenizer, self._saved, self.decision)
+        return SpamDetector().load(self.tokenizer, self._saved_model, self.decision)
 
     def answers(self, texts: list[str]) -> pd.DataFrame:
-        """Label, probability and threshold of each text, by the code that serves."""
+        """Columns label, probability and threshold of each text, by the code that serves."""
         return self._detector.predict(None, pd.DataFrame({"text": texts}, dtype="str"))
 
     def files(self) -> ModelFiles:
-        """The parts of the MLflow model, with an example and its answer."""
-        seen = self.folder / "seen.parquet"
-        rows = read_parquet(self.splits, [*SEEN_ROWS.names, "split", "left_out"])
-        used = pc.and_(
-            pc.is_in(rows["split"], pa.array(LEARNED, rows["split"].type)),
-            pc.invert(rows["left_out"]),
+        """The files of the MLflow model, with an example and its answer."""
+        return ModelFiles(
+            tokenizer=self.tokenizer,
+            network=self._saved_model,
+            decision=self.decision,
+            seen=self._write_seen_rows(),
+            requirements=[f"{name}=={installed_version(name)}" for name in REQUIREMENTS],
+            example=pd.DataFrame({"text": versions.EXAMPLE_TEXTS}),
+            answer=self.answers(versions.EXAMPLE_TEXTS),
         )
-        write_parquet(seen, rows.filter(used).select(SEEN_ROWS.names).to_batches(), SEEN_ROWS)
-        pins = [f"{package}=={installed(package)}" for package in REQUIREMENTS]
-        example, answer = pd.DataFrame({"text": versions.EXAMPLES}), self.answers(versions.EXAMPLES)
-        return ModelFiles(self.tokenizer, self._saved, self.decision, seen, pins, example, answer)
+
+    def _write_seen_rows(self) -> Path:
+        fitted = self.splits["split"].isin(FITTED_SPLITS) & ~self.splits["left_out"]
+        path = self.folder / "seen.parquet"
+        rows = pa.Table.from_pandas(self.splits[fitted], SEEN_ROWS, preserve_index=False)
+        write_parquet(path, rows.to_batches(), SEEN_ROWS)
+        return path
 
 
 @contextmanager
-def packaged(tokenizer: Path, network: Path, decision: Path, splits: Path) -> Iterator[Package]:
-    """The package of these files, while the block runs."""
+def packaged_model(
+    tokenizer: Path, network: Path, decision: Path, splits: pd.DataFrame
+) -> Iterator[ModelPackage]:
+    """The package of these files, with a temporary folder for the length of the block."""
     with TemporaryDirectory() as folder:
-        yield Package(tokenizer, network, decision, splits, Path(folder))
+        yield ModelPackage(
+            tokenizer=tokenizer,
+            network=network,
+            decision=decision,
+            splits=splits,
+            folder=Path(folder),
+        )

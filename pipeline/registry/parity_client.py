@@ -1,4 +1,7 @@
-"""Asks a model in MLflow's own ways: a script that `elsewhere` runs where `pipeline` cannot be imported."""
+"""Scores texts with an MLflow model through MLflow's interfaces.
+
+`parity` runs this file as a script, in a process that cannot import `pipeline`.
+"""
 
 import csv
 import importlib.util
@@ -15,51 +18,58 @@ import pandas as pd
 
 
 @cache
-def _loaded(model: str) -> Any:
+def _load_model(model: str) -> Any:
     return mlflow.pyfunc.load_model(model)
 
 
-def by_frame(model: str, texts: list[str]) -> pd.DataFrame:
-    return _loaded(model).predict(pd.DataFrame({"text": texts}))
+def score_frame(model: str, texts: list[str]) -> pd.DataFrame:
+    """The answer to a DataFrame with the column text."""
+    return _load_model(model).predict(pd.DataFrame({"text": texts}))
 
 
-def by_series(model: str, texts: list[str]) -> pd.DataFrame:
-    return _loaded(model).predict(pd.Series(texts, name="text"))
+def score_series(model: str, texts: list[str]) -> pd.DataFrame:
+    """The answer to a Series named text."""
+    return _load_model(model).predict(pd.Series(texts, name="text"))
 
 
-def by_file(model: str, texts: list[str]) -> pd.DataFrame:
-    """What `mlflow models predict -t csv` does; every cell quoted, as pandas leaves a lone \\r bare."""
-    pd.DataFrame({"text": texts}).to_csv("batch.csv", index=False, quoting=csv.QUOTE_ALL)
-    files = {"input_path": "batch.csv", "output_path": "batch.json"}
-    mlflow.models.predict(model, content_type="csv", env_manager="local", **files)
+def score_csv_file(model: str, texts: list[str]) -> pd.DataFrame:
+    """The answer of `mlflow models predict -t csv`."""
+    table = pd.DataFrame({"text": texts})
+    table.to_csv("batch.csv", index=False, quoting=csv.QUOTE_ALL)  # pandas leaves a lone \r bare
+    mlflow.models.predict(
+        model,
+        input_path="batch.csv",
+        output_path="batch.json",
+        content_type="csv",
+        env_manager="local",
+    )
     return pd.DataFrame(json.loads(Path("batch.json").read_text(encoding="utf-8"))["predictions"])
 
 
-WAYS: dict[str, Callable[[str, list[str]], pd.DataFrame]] = {
-    "DataFrame": by_frame,
-    "Series": by_series,
-    "batch file": by_file,
+PYTHON_INTERFACES: dict[str, Callable[[str, list[str]], pd.DataFrame]] = {
+    "DataFrame": score_frame,
+    "Series": score_series,
+    "batch file": score_csv_file,
 }
 
 
-def answer(way: str, model: str, texts: list[str]) -> dict[str, list[Any]] | str:
-    """Labels and probabilities by column; where there are none, what was raised, without a message's text."""
+def answer_or_error(interface: str, model: str, texts: list[str]) -> dict[str, list[Any]] | str:
+    """Label and probability by column; on an error its type and place, without a message's text."""
     try:
-        said = WAYS[way](model, texts)
-        return {column: said[column].tolist() for column in ("label", "probability")}
-    except BaseException as error:  # of the model's own code, whichever that is
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{type(error).__name__} at {Path(at.filename).name}:{at.lineno}"
+        answer = PYTHON_INTERFACES[interface](model, texts)
+        return {column: answer[column].tolist() for column in ("label", "probability")}
+    except BaseException as error:  # the model's own code may raise anything
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
 
-def main(model: str, texts_file: str, answers_file: str, *ways: str) -> None:
-    """Reads `{"text": [...]}` and writes an answer for each of the ways."""
-    assert importlib.util.find_spec("pipeline") is None, (
-        "pipeline can be imported: this would prove nothing"
-    )
+def main(model: str, texts_file: str, answers_file: str, *interfaces: str) -> None:
+    """Reads `{"text": [...]}` and writes the answer of each interface, as JSON."""
+    if importlib.util.find_spec("pipeline") is not None:
+        raise RuntimeError("pipeline can be imported, so this would not test the model's code")
     texts = json.loads(Path(texts_file).read_text(encoding="utf-8"))["text"]
-    _loaded(model)  # what this raises names no text
-    answers = {way: answer(way, model, texts) for way in ways or WAYS}
+    _load_model(model)  # its errors contain no message, so they are not shortened
+    answers = {name: answer_or_error(name, model, texts) for name in interfaces}
     Path(answers_file).write_text(json.dumps(answers), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Rebuilds a registry from the ledger, and rolls back."""
+"""Rolls back to an earlier version, and rebuilds the registry from the ledger."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -9,197 +9,240 @@ from tqdm import tqdm
 
 from pipeline.core.dvc_cache import NotCachedError, restored_files
 from pipeline.core.errors import PipelineError
-from pipeline.registry import ledger, model_package, parity
-from pipeline.registry.ledger import ROLLED_BACK, TAG, Entry, actor, now, read, settle, write
-from pipeline.registry.parity import Unscorable
-from pipeline.registry.versions import (
-    CHAMPION,
-    EXAMPLES,
-    PREVIOUS,
-    RESTORED_AS,
-    add_version,
-    alias_numbers,
-    all_versions,
-    champion_number,
-    downloaded,
-    promote,
-    set_alias,
-    set_tags,
-    update_other_aliases,
-)
+from pipeline.core.tables import read_parquet
+from pipeline.registry import ledger, parity, versions
+from pipeline.registry.ledger import ENTRY_TAG, LEDGER, ROLLBACK_TAG, LedgerEntry
+from pipeline.registry.model_package import packaged_model
+from pipeline.registry.parity import ScoringError
+from pipeline.registry.versions import CHAMPION, EXAMPLE_TEXTS, PREVIOUS, RESTORED_AS, Version
 from pipeline.tracking import runs
-
-TOLERANCE = 1e-4  # of a probability; more than another processor's last digits
-
-
-class Otherwise(PipelineError):  # noqa: N818 (it is an answer that it speaks of)
-    """A version does not answer as it did when it was judged."""
-
-
-def check(entry: Entry, answers: pd.DataFrame) -> None:
-    """Raises: Otherwise."""
-    for text, before, today in zip(EXAMPLES, entry.answers, answers["probability"], strict=True):
-        if abs(before - today) > TOLERANCE:
-            raise Otherwise(
-                f"version {entry.version}: {today:.4f} for {text!r}, where it said {before:.4f}: the code or "
-                f"the libraries are others now; run it at commit {entry.commit[:8]}"
-            )
-
-
-def _target(to: str | None) -> Entry:
-    """The last line of the version that a rollback goes to. Raises: PipelineError."""
-    held, versions = alias_numbers(), all_versions()
-    told = {entry.version: entry for entry in read() if entry.version in versions}
-    number = to or held.get(PREVIOUS)
-    if number is None or CHAMPION not in held:
-        raise PipelineError("rollback: there is no version before this one; name one with --to")
-    if number not in told:
-        raise PipelineError(
-            f"rollback: --to: {number} was never the champion; choose from {', '.join(told)}"
-        )
-    if number == held[CHAMPION]:
-        raise PipelineError(f"rollback: version {number} is the champion already")
-    if to is None and (why := versions[number].tags.get(ROLLED_BACK)):
-        raise PipelineError(
-            f"rollback: version {number} was rolled back itself ({why}); name one with --to"
-        )
-    return told[number]
-
-
-def rollback(to: str | None, reason: str) -> Entry:
-    """Brings back the version before, or `to`; the one that it replaces does not climb back by itself.
-
-    Raises: PipelineError, also when the version does not answer as it did.
-    """
-    if not reason.strip():
-        raise PipelineError("rollback: --reason: say why; it stands in the ledger for ever")
-    settle()
-    champion, before = champion_number(), _target(to)
-    with downloaded(before.version) as folder:
-        try:
-            check(before, parity.answers(str(folder), EXAMPLES))
-        except Unscorable as unscorable:
-            raise PipelineError(
-                f"rollback: version {before.version}: {unscorable}; try another"
-            ) from None
-    entry = replace(
-        before, time=now(), verdict="rollback", previous=champion, reason=reason, actor=actor()
-    )
-    set_tags(str(champion), {ROLLED_BACK: reason})
-    promote(entry.version, {TAG: entry.line(), ROLLED_BACK: ""}, after=champion)
-    write(entry)
-    return entry
-
 
 log = logging.getLogger(__name__)
 
-NAMES = {"tokenizer": "tokenizer.json", "network": "model.keras", "decision": "decision.json"}
+RESTORE_TOLERANCE = 1e-4  # of a probability; processors differ in the last digits only
+FILE_NAMES = {  # by name in LedgerEntry.files
+    "tokenizer": "tokenizer.json",
+    "network": "model.keras",
+    "decision": "decision.json",
+    "splits": "splits.parquet",
+}
 
 
-def restore(entries: Sequence[Entry], numbers: Collection[str | None] = ()) -> None:
-    """Every version that was ever in service, and the aliases; killed, it goes on.
+class AnswersChangedError(PipelineError):
+    """A version answers differently from when it was registered."""
 
-    numbers: where given, only these, and of them those alone that can be rebuilt, besides the champion.
-    Raises: PipelineError, where the registry holds anything else; Gone, where bytes are nowhere; Otherwise.
+
+def check_answers(entry: LedgerEntry, answers: pd.DataFrame) -> None:
+    """Compares the answers to EXAMPLE_TEXTS with those in the entry.
+
+    Raises: AnswersChangedError if a probability differs by more than RESTORE_TOLERANCE.
+    """
+    pairs = zip(EXAMPLE_TEXTS, entry.answers, answers["probability"], strict=True)
+    for text, before, now in pairs:
+        if abs(before - now) > RESTORE_TOLERANCE:
+            raise AnswersChangedError(
+                f"version {entry.version}: answers {now:.4f} to {text!r}, but {before:.4f} when it "
+                "was registered; code or libraries have changed; run it at commit "
+                f"{entry.commit[:8]}"
+            )
+
+
+# ---- rollback
+
+
+def rollback(to: str | None, reason: str) -> LedgerEntry:
+    """Makes an earlier champion the champion again, and returns the new ledger entry.
+
+    Args:
+        to: a version; None for the champion before.
+        reason: why; register then promotes the replaced model only with --force.
+
+    Raises: PipelineError, also if the version does not answer as when it was registered.
+    """
+    if not reason.strip():
+        raise PipelineError("rollback: --reason: empty; say why, as the ledger keeps it")
+    ledger.finish_promotion()
+    champion = versions.champion_number()
+    target = _rollback_target(to)
+    with versions.downloaded_version(target.version) as folder:
+        try:
+            check_answers(target, parity.score_in_child(str(folder), EXAMPLE_TEXTS))
+        except ScoringError as error:
+            problem = f"rollback: version {target.version}: {error}; choose another with --to"
+            raise PipelineError(problem) from None
+    entry = replace(
+        target,
+        time=ledger.next_entry_time(),
+        verdict="rollback",
+        previous=champion,
+        reason=reason,
+        actor=ledger.current_actor(),
+    )
+    versions.set_tags(str(champion), {ROLLBACK_TAG: reason})
+    _promote_entry(entry, champion)
+    ledger.append_entry(entry)
+    return entry
+
+
+def _rollback_target(to: str | None) -> LedgerEntry:
+    """The last entry of the version to roll back to. Raises: PipelineError."""
+    aliases = versions.alias_numbers()
+    registered = versions.all_versions()
+    entries = {entry.version: entry for entry in ledger.read_entries()}
+    choices = {number: entry for number, entry in entries.items() if number in registered}
+    number = to or aliases.get(PREVIOUS)
+    if number is None or CHAMPION not in aliases:
+        raise PipelineError("rollback: no earlier champion; choose a version with --to")
+    if number not in choices:
+        names = ", ".join(choices)
+        raise PipelineError(f"rollback: --to: {number} was never the champion; choose from {names}")
+    if number == aliases[CHAMPION]:
+        raise PipelineError(f"rollback: version {number} is the champion already")
+    if to is None and (why := registered[number].tags.get(ROLLBACK_TAG)):
+        raise PipelineError(
+            f"rollback: version {number} was rolled back itself ({why}); choose one with --to"
+        )
+    return choices[number]
+
+
+def _promote_entry(entry: LedgerEntry, champion: str | None) -> None:
+    tags = {ENTRY_TAG: entry.json_line(), ROLLBACK_TAG: ""}
+    versions.promote(entry.version, tags, after=champion)
+
+
+# ---- restore
+
+
+def restore_registry(entries: Sequence[LedgerEntry], numbers: Collection[str | None] = ()) -> None:
+    """Rebuilds every version that was a champion, and the aliases; after a kill it goes on.
+
+    Args:
+        entries: of the ledger, by time.
+        numbers: if given, only these versions; a version other than the champion that cannot be
+            rebuilt is then left out, with a warning.
+
+    Raises:
+        PipelineError: the ledger is empty, or the registry has other versions.
+        NotCachedError: a file is neither in DVC's cache nor in its remote.
+        AnswersChangedError: a rebuilt model answers differently.
     """
     if not entries:
-        raise PipelineError(f"{ledger.LEDGER}: no entry, so there is nothing to restore")
-    told = {entry.version: entry for entry in entries}
-    wanted = {number: told[number] for number in told if not numbers or number in numbers}
-    there = all_versions()
-    if (champion := champion_number()) not in (None, entries[-1].version):
+        raise PipelineError(f"{LEDGER}: no entry, so there is nothing to restore")
+    last = entries[-1]
+    latest = {entry.version: entry for entry in entries}
+    wanted = {number: latest[number] for number in latest if not numbers or number in numbers}
+    registered = versions.all_versions()
+    _check_restorable(last, wanted, registered)
+    missing = [number for number in sorted(wanted, key=int) if number not in registered]
+    for number in tqdm(missing, unit="version", disable=None):
+        try:
+            rebuild_version(wanted[number])
+        except (NotCachedError, AnswersChangedError) as error:
+            if not numbers or number == last.version:
+                raise
+            log.warning("warning: version %s is not restored: %s", number, error)
+            del wanted[number]
+    for number, reason in rollback_reasons(entries).items():
+        if number in wanted:
+            versions.set_tags(number, {ROLLBACK_TAG: reason})
+    versions.set_alias(CHAMPION, last.version)
+    versions.update_other_aliases(
+        last.version, before=last.previous if last.previous in wanted else None
+    )
+    log.info("restore: %d versions; %s is the champion", len(wanted), last.version)
+
+
+def _check_restorable(
+    last: LedgerEntry, wanted: Mapping[str, LedgerEntry], registered: Mapping[str, Version]
+) -> None:
+    """Raises: PipelineError if the registry has anything else than the wanted versions."""
+    champion = versions.champion_number()
+    if champion not in (None, last.version):
         raise PipelineError(
             f"version {champion} is the champion of this registry; restore needs an empty one"
         )
-    for number, version in there.items():
+    for number, version in registered.items():
         entry = wanted.get(version.tags.get(RESTORED_AS, number))
         if entry is None or version.tags.get("model_hash") != entry.model_hash:
             raise PipelineError(
-                f"version {number} of the registry is not of {ledger.LEDGER}; restore needs an empty one"
+                f"version {number} of the registry is not in {LEDGER}; restore needs an empty "
+                "registry"
             )
-    for number in tqdm(sorted(wanted, key=int), unit="version", disable=None):
-        if number in there:
-            continue
-        try:
-            rebuild(wanted[number])
-        except (NotCachedError, Otherwise) as missing:
-            if not numbers or number == entries[-1].version:
-                raise
-            log.warning("warning: version %s: %s", number, missing)
-            del wanted[number]
-    for number, reason in rolled_back(entries).items():
-        if number in wanted:
-            set_tags(number, {ledger.ROLLED_BACK: reason})
-    before = entries[-1].previous
-    set_alias(CHAMPION, entries[-1].version)
-    update_other_aliases(entries[-1].version, before if before in wanted else None)
-    log.info("restore: %d versions; %s is the champion", len(wanted), entries[-1].version)
 
 
-def follow() -> str:
-    """Makes the registry as the ledger says, and says what was done.
+def rebuild_version(entry: LedgerEntry) -> None:
+    """Registers the model of an entry again, with its number, from DVC's cache or remote.
 
-    A line that came with a merge promotes its version, a line that is here alone does not; of two that were
-    merged in either order the later judged serves. An empty registry gets the champion back, and the one
-    before it where its files are still there. Raises: Gone, where the champion's are nowhere; PipelineError.
+    Raises: NotCachedError; AnswersChangedError; PipelineError.
     """
-    entries, champion, versions = ledger.merged(), champion_number(), all_versions()
-    if not entries:
-        return "no promotion yet"
-    last, held = entries[-1], ledger.Entry.of(versions.get(champion or ""))
-    there = versions.get(last.version)
-    known = there is not None and there.tags.get("model_hash") == last.model_hash
-    if champion == last.version and known:
-        ledger.settle()
-        return f"version {champion} is the champion"
-    if (
-        held and held.time > last.time
-    ):  # promoted or rolled back where the line has not come from yet
-        ledger.settle()
-        return f"version {champion} is the champion, which took the alias after the last line"
-    if known and (champion == last.previous or champion in {entry.version for entry in entries}):
-        promote(last.version, {ledger.TAG: last.line(), ledger.ROLLED_BACK: ""}, after=champion)
-        return f"version {last.version} is the champion now, as its line is here"
-    if champion is None:
-        restore(entries, {last.version, last.previous})
-        return f"version {last.version} is the champion again, in a registry that had none"
-    log.warning(
-        "warning: version %s was to take over from version %s: retrain", last.version, last.previous
-    )
-    return f"version {champion} stays the champion"
-
-
-def rebuild(entry: Entry) -> None:
-    """One version, with its number. Raises: PipelineError, also when it does not answer as it did."""
-    names = {
-        **{NAMES[part]: entry.files[part] for part in NAMES},
-        "splits.parquet": entry.files["splits"],
-    }
-    with restored_files(names) as folder:
-        paths = [folder / name for name in names]
-        with model_package.packaged(*paths) as made:
-            check(entry, made.answers(EXAMPLES))
-            run_id = runs.log_restored_run(
-                entry.model_hash, f"restored version {entry.version}", _tags(entry)
-            )
-            add_version(run_id, made.files(), _tags(entry), int(entry.version))
-
-
-def _tags(entry: Entry) -> Mapping[str, str]:
-    return {
+    tags = {
         "model_hash": entry.model_hash,
         "data_hash": entry.data_hash,
         "git_commit": entry.commit,
-        "verdict": entry.told,
-        ledger.TAG: entry.line(),
+        "verdict": entry.verdict_text,
+        ENTRY_TAG: entry.json_line(),
     }
+    md5s = {name: entry.files[key] for key, name in FILE_NAMES.items()}
+    with restored_files(md5s) as folder:
+        paths = {key: folder / name for key, name in FILE_NAMES.items()}
+        splits = read_parquet(paths.pop("splits")).to_pandas()
+        with packaged_model(**paths, splits=splits) as package:
+            check_answers(entry, package.answers(EXAMPLE_TEXTS))
+            run_name = f"restored version {entry.version}"
+            run_id = runs.log_restored_run(entry.model_hash, run_name, tags)
+            versions.add_version(run_id, package.files(), tags, number=int(entry.version))
 
 
-def rolled_back(entries: Sequence[Entry]) -> dict[str, str]:
-    """The versions that were taken out of service and did not come back, with the reason."""
-    out: dict[str, str] = {}
+def rollback_reasons(entries: Sequence[LedgerEntry]) -> dict[str, str]:
+    """The reason of each version that was rolled back and did not become the champion again."""
+    reasons: dict[str, str] = {}
     for entry in entries:
         if entry.verdict == "rollback":
-            out[str(entry.previous)] = entry.reason
-        out.pop(entry.version, None)
-    return out
+            reasons[str(entry.previous)] = entry.reason
+        reasons.pop(entry.version, None)
+    return reasons
+
+
+# ---- the registry follows the ledger
+
+
+def follow_ledger() -> str:
+    """Makes the registry agree with the merged ledger, and returns what was done, as a phrase.
+
+    A merged line promotes its version; a line that is not merged does not. If two proposals were
+    merged, the one that was decided later serves. A registry without a champion gets it back, and
+    the champion before it if that can be rebuilt.
+
+    Raises:
+        NotCachedError: the champion's files are neither in DVC's cache nor in its remote.
+        AnswersChangedError: the rebuilt champion answers differently.
+        PipelineError: the registry does not answer.
+    """
+    entries = ledger.merged_entries()
+    if not entries:
+        return "no promotion yet"
+    last = entries[-1]
+    registered = versions.all_versions()
+    champion = versions.champion_number()
+    current = LedgerEntry.from_version(registered.get(champion or ""))
+    version = registered.get(last.version)
+    is_registered = version is not None and version.tags.get("model_hash") == last.model_hash
+    if champion == last.version and is_registered:
+        ledger.finish_promotion()
+        return f"version {champion} is the champion"
+    if current and current.time > last.time:  # its line is on a branch that is not merged yet
+        ledger.finish_promotion()
+        return f"version {champion} is the champion; it was promoted after the last merged line"
+    followed = {last.previous, *(entry.version for entry in entries)}
+    if is_registered and champion in followed:
+        _promote_entry(last, champion)
+        return f"version {last.version} is the champion now, as its line is merged"
+    if champion is None:
+        restore_registry(entries, {last.version, last.previous})
+        return f"version {last.version} is restored as the champion of an empty registry"
+    log.warning(
+        "warning: version %s was decided on against version %s, which is not the champion; retrain",
+        last.version,
+        last.previous,
+    )
+    return f"version {champion} stays the champion"

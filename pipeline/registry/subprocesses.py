@@ -1,4 +1,4 @@
-"""Runs a program or a server, and sees to it that whatever it starts does not outlive who asked for it."""
+"""Runs programs and servers that end, with all that they started, when this process ends."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,25 +17,31 @@ import requests
 
 from pipeline.core.errors import redact_credentials
 
-OUTPUT = "output"  # the file in its folder that holds all it said
-LEASH = (  # we hold the other end of its standard input: when we are gone, however, so is its group
+OUTPUT_FILE = "output"  # stdout and stderr, in the program's folder
+# Kills the process group when its standard input closes, which happens whenever we end.
+KILL_WITH_PARENT = (
     'exec 3<&0 0</dev/null; (read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 & exec "$@" 3<&-'
 )
 FOLDERS = re.compile(r"(?:file://|(?<![\w:/]))/(?:[^/\s'\"]+/)+")  # of an absolute path
 
 
 @contextmanager
-def running(
+def running_program(
     command: Sequence[str], folder: Path, environment: Mapping[str, str]
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """The program, with our environment and this, while the block runs; without PYTHONPATH."""
-    ours = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    path = os.pathsep.join([str(Path(sys.executable).parent), ours.get("PATH", os.defpath)])
-    with (folder / OUTPUT).open("wb") as output:
+    """A program that runs for the length of the block at most.
+
+    Args:
+        folder: its working directory, where OUTPUT_FILE is written.
+        environment: added to ours, which it gets without PYTHONPATH.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    path = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
+    with (folder / OUTPUT_FILE).open("wb") as output:
         process = subprocess.Popen(
-            ["sh", "-c", LEASH, "sh", *command],
+            ["sh", "-c", KILL_WITH_PARENT, "sh", *command],
             cwd=folder,
-            env={**ours, "PATH": path, **environment},
+            env={**inherited, "PATH": path, **environment},
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -49,15 +55,18 @@ def running(
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def last_line(folder: Path, before: str = "") -> str:
-    """The last thing that it said, or said before these words came for the last time.
+def last_output_line(folder: Path, before: str = "") -> str:
+    """The last line of a program's output, at most 200 characters, without folders and passwords.
 
-    It is short, and without folders, which may be gone by the time it is read.
+    Args:
+        before: if given, the last line before the last occurrence of this text.
     """
-    said = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace")
-    lines = (said.rpartition(before)[0] if before else said).split("\n")
-    last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
-    return redact_credentials(FOLDERS.sub("", " ".join(last.split())))[:200]
+    output = (folder / OUTPUT_FILE).read_text(encoding="utf-8", errors="replace")
+    if before:
+        output = output.rpartition(before)[0]
+    lines = [line for line in output.split("\n") if line.strip()]
+    last = " ".join(lines[-1].split()) if lines else "no output"
+    return redact_credentials(FOLDERS.sub("", last))[:200]
 
 
 # ---- servers
@@ -68,36 +77,42 @@ class Server:
     """A server on this machine, which may still be starting."""
 
     process: "subprocess.Popen[bytes]"
-    folder: Path  # with its OUTPUT
+    folder: Path  # with OUTPUT_FILE
     address: str
 
-    def is_up(self, seconds: float) -> bool:
-        """Waits until it answers: not longer than this, nor once it has ended."""
-        until = time.monotonic() + seconds
-        with session() as asking:
-            while self.process.poll() is None and time.monotonic() < until:
+    def wait_until_up(self, seconds: float) -> bool:
+        """Whether it answers `/ping` within these seconds; False as soon as it has ended."""
+        deadline = time.monotonic() + seconds
+        with local_session() as session:
+            while self.process.poll() is None and time.monotonic() < deadline:
                 try:
-                    if asking.get(f"{self.address}/ping", timeout=seconds).ok:
+                    if session.get(f"{self.address}/ping", timeout=seconds).ok:
                         return True
                 except requests.RequestException:
                     time.sleep(0.1)
         return False
 
 
-def session() -> requests.Session:
-    """A client of this machine's servers, between which no proxy stands."""
-    asking = requests.Session()
-    asking.trust_env = False
-    return asking
+def local_session() -> requests.Session:
+    """A client for servers of this machine, which ignores HTTP_PROXY and the like."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
 
 
 @contextmanager
-def serving(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Server]:
-    """A server, on a free port that its command is told, and in a folder of its own, while the block runs."""
+def running_server(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Server]:
+    """A server for the length of the block, in a temporary folder.
+
+    Args:
+        command: gets `--port` and a free port as its last arguments.
+        environment: as in `running_program`.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        process = stack.enter_context(running([*command, "--port", str(port)], folder, environment))
-        yield Server(process, folder, f"http://127.0.0.1:{port}")
+        command = [*command, "--port", str(port)]
+        with running_program(command, folder, environment) as process:
+            yield Server(process, folder, f"http://127.0.0.1:{port}")

@@ -1,4 +1,4 @@
-"""The registry: a version for each model, and the aliases of those in service, before it and after it."""
+"""Versions of the model in the MLflow registry, and their aliases."""
 
 import os
 import tempfile
@@ -16,53 +16,57 @@ from mlflow.models import infer_signature
 from pipeline.core.errors import PipelineError
 from pipeline.tracking.mlflow_client import MODEL_NAME, connect, experiment_id, find_or_create
 
-CHAMPION = "champion"  # the alias of the version in service
-PREVIOUS = "previous"  # of the one that was in service before it
-CHALLENGER = "challenger"  # of the one that was judged last, and is not in service
-RESTORED_AS = "restored_as"  # of a version that was rebuilt: the number that it must have
-EXAMPLES = ["WIN a prize now! Text CLAIM to 87121", "are we still on for lunch?"]
-PARTS = ("tokenizer", "network", "decision", "seen")
+CHAMPION = "champion"  # alias of the version in service
+PREVIOUS = "previous"  # alias of the champion before
+CHALLENGER = "challenger"  # alias of the last version that was decided on and does not serve
+RESTORED_AS = "restored_as"  # tag of a rebuilt version: the number that it must have
+EXAMPLE_TEXTS = ["WIN a prize now! Text CLAIM to 87121", "are we still on for lunch?"]
+ARTIFACTS = ("tokenizer", "network", "decision", "seen")  # fields of ModelFiles
 SERVED_MODEL = Path(__file__).parents[1] / "models" / "served_model.py"
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The parts of the one MLflow model, as `served_model.py` names them."""
+    """The files of an MLflow model, named as in `served_model.py`, with an example."""
 
     tokenizer: Path
     network: Path  # a TensorFlow SavedModel
     decision: Path
-    seen: Path  # message_id and campaign_key of each row that it was trained, stopped or calibrated on
-    requirements: list[str]  # pip's, pinned
-    example: pd.DataFrame  # input, one column `text`
-    answer: pd.DataFrame  # what the model says of it
+    seen: Path  # Parquet with the columns of schemas.SEEN_ROWS
+    requirements: list[str]  # pinned, as pip takes them
+    example: pd.DataFrame  # input: one column, text
+    answer: pd.DataFrame  # output for the example: label, probability, threshold
 
 
 @dataclass(frozen=True)
 class Version:
-    """A model in the registry: its number, and what is said of it."""
+    """A version in the registry."""
 
     number: str
     tags: Mapping[str, str]
 
 
 def all_versions() -> dict[str, Version]:
-    """All versions, by number, rising."""
+    """All versions by number, in ascending order."""
     with connect() as client:
-        found = client.search_model_versions(f"name = '{MODEL_NAME}'")
-        return {str(v.version): Version(str(v.version), v.tags) for v in sorted(found, key=_number)}
+        found = sorted(client.search_model_versions(f"name = '{MODEL_NAME}'"), key=_number)
+        return {str(version.version): _as_version(version) for version in found}
 
 
-def version_of(model_hash: str) -> Version | None:
-    """The registry's version of these bytes, if it has one."""
+def find_version(model_hash: str) -> Version | None:
+    """The first version with this model; None if there is none."""
     with connect() as client:
-        return _version_of(client, model_hash)
+        return _find_version(client, model_hash)
 
 
-def _version_of(client: MlflowClient, model_hash: str) -> Version | None:
-    found = client.search_model_versions(f"name = '{MODEL_NAME}' and tags.model_hash = '{model_hash}'")
-    first = min(found, key=_number, default=None)
-    return first and Version(str(first.version), first.tags)
+def _find_version(client: MlflowClient, model_hash: str) -> Version | None:
+    query = f"name = '{MODEL_NAME}' and tags.model_hash = '{model_hash}'"
+    first = min(client.search_model_versions(query), key=_number, default=None)
+    return _as_version(first) if first else None
+
+
+def _as_version(version: Any) -> Version:
+    return Version(str(version.version), version.tags)
 
 
 def _number(version: Any) -> int:
@@ -72,47 +76,56 @@ def _number(version: Any) -> int:
 def add_version(
     run_id: str, files: ModelFiles, tags: Mapping[str, str], number: int = 0
 ) -> Version:
-    """Logs the model to its run and registers it, with tags that name `model_hash`.
+    """Logs the model to its run and registers it; a model that has a version gets no second one.
 
-    number: the least that the version may have; MLflow counts by itself, and uses no number twice.
+    Args:
+        tags: with `model_hash`.
+        number: the number that a restored version must have at least; MLflow counts up itself
+            and never reuses a number.
     """
+    if number:
+        tags = {**tags, RESTORED_AS: str(number)}
     with connect() as client:
-        with mlflow.start_run(run_id):
-            logged = mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(SERVED_MODEL),
-                artifacts={part: str(getattr(files, part)) for part in PARTS},
-                pip_requirements=files.requirements,
-                signature=infer_signature(files.example, files.answer),
-                input_example=files.example,
-            )
-        for model in client.search_logged_models(
-            [experiment_id(client)], f"source_run_id = '{run_id}'"
-        ):
-            if model.model_id != logged.model_id:  # half of one, from a run that was killed here
-                client.delete_logged_model(model.model_id)
+        model_uri = _log_model(client, run_id, files)
 
         def create() -> Version:
-            known = {**tags, **({RESTORED_AS: str(number)} if number else {})}
-            made = mlflow.register_model(logged.model_uri, MODEL_NAME, tags=known)
-            return Version(str(made.version), known)
+            registered = mlflow.register_model(model_uri, MODEL_NAME, tags=dict(tags))
+            return Version(str(registered.version), tags)
 
-        version = find_or_create(lambda: _version_of(client, tags["model_hash"]), create)
+        version = find_or_create(lambda: _find_version(client, tags["model_hash"]), create)
         while int(version.number) < number and version.tags.get(RESTORED_AS) == str(number):
             client.delete_model_version(MODEL_NAME, version.number)
-            version = find_or_create(lambda: _version_of(client, tags["model_hash"]), create)
+            version = find_or_create(lambda: _find_version(client, tags["model_hash"]), create)
         return version
 
 
+def _log_model(client: MlflowClient, run_id: str, files: ModelFiles) -> str:
+    """Logs the model to its run, deletes what a killed call left there, and returns its URI."""
+    with mlflow.start_run(run_id):
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(SERVED_MODEL),
+            artifacts={name: str(getattr(files, name)) for name in ARTIFACTS},
+            pip_requirements=files.requirements,
+            signature=infer_signature(files.example, files.answer),
+            input_example=files.example,
+        )
+    models = client.search_logged_models([experiment_id(client)], f"source_run_id = '{run_id}'")
+    for model in models:
+        if model.model_id != logged.model_id:
+            client.delete_logged_model(model.model_id)
+    return str(logged.model_uri)
+
+
 def set_tags(number: str, tags: Mapping[str, str]) -> None:
-    """Says so of a version."""
+    """Sets tags of a version."""
     with connect() as client:
         for name, value in tags.items():
             client.set_model_version_tag(MODEL_NAME, number, name, value)
 
 
 def set_description(number: str, description: str) -> None:
-    """A version's figures, in Markdown."""
+    """Sets the description of a version, in Markdown."""
     with connect() as client:
         client.update_model_version(MODEL_NAME, number, description)
 
@@ -121,35 +134,43 @@ def set_description(number: str, description: str) -> None:
 
 
 def alias_numbers() -> dict[str, str]:
-    """The version of each alias; empty only when the registry says that there is none."""
+    """The version number of each alias; empty only if the registry answers that there is none."""
     with connect() as client:
         models = client.search_registered_models(f"name = '{MODEL_NAME}'")
-        return (
-            {alias: str(version) for alias, version in models[0].aliases.items()} if models else {}
-        )
+        aliases = models[0].aliases if models else {}
+        return {alias: str(number) for alias, number in aliases.items()}
 
 
 def champion_number() -> str | None:
-    """The version in service; None only when the registry says that there is none."""
+    """The number of the champion; None only if the registry answers that there is none."""
     return alias_numbers().get(CHAMPION)
 
 
+def find_champion() -> Version | None:
+    """The champion; None only if the registry answers that there is none."""
+    return all_versions().get(champion_number() or "")
+
+
 def set_alias(alias: str, number: str) -> None:
-    """Gives this version the alias."""
+    """Gives the alias to a version."""
     with connect() as client:
         client.set_registered_model_alias(MODEL_NAME, alias, number)
 
 
 def promote(number: str, tags: Mapping[str, str], after: str | None) -> None:
-    """Gives this version the alias `champion`, which `after` has now; killed anywhere, it may be repeated.
+    """Gives a version the alias `champion`; after a kill at any point it can be repeated.
 
-    tags: what shall be said of the version; they are there before the alias is.
-    Raises: PipelineError, when another version has become the champion meanwhile.
+    Args:
+        tags: tags of the version, set before the alias.
+        after: the number of the present champion.
+
+    Raises: PipelineError if the champion is neither `after` nor this version.
     """
-    held = alias_numbers().get(CHAMPION)
-    if held not in (after, number):
+    champion = champion_number()
+    if champion not in (after, number):
         raise PipelineError(
-            f"models:/{MODEL_NAME}@{CHAMPION}: version {held} took it meanwhile; run it again"
+            f"models:/{MODEL_NAME}@{CHAMPION}: version {champion} became the champion meanwhile; "
+            "run it again"
         )
     set_tags(number, tags)
     set_alias(CHAMPION, number)
@@ -157,11 +178,11 @@ def promote(number: str, tags: Mapping[str, str], after: str | None) -> None:
 
 
 def update_other_aliases(number: str, before: str | None) -> None:
-    """The other aliases as they must be when this version is the champion, and `before` was."""
-    held = alias_numbers()
-    if before not in (None, number, held.get(PREVIOUS)):
+    """Sets `previous` to `before`, and removes `challenger` from the new champion `number`."""
+    aliases = alias_numbers()
+    if before not in (None, number, aliases.get(PREVIOUS)):
         set_alias(PREVIOUS, str(before))
-    if held.get(CHALLENGER) == number:
+    if aliases.get(CHALLENGER) == number:
         with connect() as client:
             client.delete_registered_model_alias(MODEL_NAME, CHALLENGER)
 
@@ -170,36 +191,38 @@ def update_other_aliases(number: str, before: str | None) -> None:
 
 
 def load_version(number: str) -> Any:
-    """The model of this version, as MLflow loads it. Raises: PipelineError."""
-    with connect(), _hushed():
+    """The model of a version, as MLflow loads it. Raises: PipelineError."""
+    with connect(), _silenced_stderr():
         return mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}/{number}")
 
 
 def load_champion() -> tuple[Any, str]:
-    """The model in service, as MLflow loads it, and its version. Raises: PipelineError."""
+    """The champion, as MLflow loads it, and its number. Raises: PipelineError."""
     number = champion_number()
     if number is None:
-        raise PipelineError(f"models:/{MODEL_NAME}@{CHAMPION}: there is none yet; run `make repro`")
+        raise PipelineError(f"models:/{MODEL_NAME}@{CHAMPION}: no champion yet; run `make repro`")
     return load_version(number), number
 
 
 @contextmanager
-def downloaded(number: str) -> Iterator[Path]:
-    """The folder of this version's MLflow model, while the block runs. Raises: PipelineError."""
+def downloaded_version(number: str) -> Iterator[Path]:
+    """A temporary folder with a version's MLflow model. Raises: PipelineError."""
     with tempfile.TemporaryDirectory() as folder:
         with connect():
-            path = mlflow.artifacts.download_artifacts(f"models:/{MODEL_NAME}/{number}", dst_path=folder)
+            uri = f"models:/{MODEL_NAME}/{number}"
+            path = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
         yield Path(path)
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    """TensorFlow greets from C++ while it is imported, and listens to no setting."""
-    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+def _silenced_stderr() -> Iterator[None]:
+    """Without the lines that TensorFlow prints from C++ while it is imported."""
+    stderr = os.dup(2)
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
     try:
         yield
     finally:
-        os.dup2(before, 2)
-        os.close(before)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)

@@ -21,7 +21,7 @@ from pipeline.core.errors import OS_ERROR_REMEDIES, PipelineError
 from pipeline.core.files import read_json, write_text
 from pipeline.core.params import read_params
 from pipeline.core.reports import Figure, write_report
-from pipeline.registry.promotion import PROPOSE_VARIABLE
+from pipeline.registry.registration import PROPOSE_VARIABLE
 from pipeline.retraining import github
 from pipeline.retraining.history import default_branch, require_published
 from pipeline.retraining.state import collect_state, try_follow_ledger
