@@ -1,4 +1,4 @@
-"""What a spammer does to a message that is caught: edits that hardly trouble a reader."""
+"""Edits that a spammer makes to get past the filter, and that hardly trouble a reader."""
 
 import re
 import string
@@ -7,13 +7,30 @@ from dataclasses import dataclass
 from random import Random
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
+from pipeline.core.reports import Figure
+from pipeline.evaluation.metrics import Labels, Scorer, is_spam
 from pipeline.preprocessing import normalize
 
-SHARES = (5, 15, 30)  # per cent of a message's characters
-QUERIES = 50  # of the adaptive attack, a message
-LEET = {
+Edit = Callable[[str, int, Random], str]  # (message, strength, random) to the edited message
+
+EDITED_PERCENTS = (5, 15, 30)  # of a message's characters
+QUERIES_PER_MESSAGE = 50  # of the adaptive attack
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An edit, and the strengths at which it is evaluated."""
+
+    edit: Edit
+    strengths: Sequence[int] = EDITED_PERCENTS
+    smallest_strength: int = 1  # of one step of the adaptive attack: one character, one word
+
+
+# ---- edits
+
+LEET_CHARACTERS = {
     "a": "4@",
     "b": "8",
     "e": "3",
@@ -25,167 +42,225 @@ LEET = {
     "t": "7+",
     "z": "2",
 }
-INVISIBLE = "\u200b\u200c\u200d\u2060\u00ad"
-KEYS = "qwertyuiop", "asdfghjkl", "zxcvbnm"
-LOOKALIKES: dict[str, str] = {}
-for _other, _letter in normalize.CONFUSABLES.items():
-    LOOKALIKES[_letter] = LOOKALIKES.get(_letter, "") + _other
-NEAR_KEYS = {  # those beside each key, on its own row and the next
-    key: "".join(
-        row[max(0, column - 1) : column + 2] for row in KEYS[max(0, n - 1) : n + 2]
-    ).replace(key, "")
-    for n, keys in enumerate(KEYS)
-    for column, key in enumerate(keys)
-}
-# What people write to those they know. None of it is in corruption.py, whose words training may see.
-FRIENDLY = """
-lol dad dinner breakfast shower homework library rain train bus sister cousin birthday cake tea pizza bored
-sorry thanks goodnight yesterday
-""".split()  # noqa: SIM905 # a list of words reads best as words
-KEPT = {"http", "https", "www", "com", "co", "uk", "net", "org", "info", "biz"}  # parts of a link
-_WORD = re.compile(r"[^\W\d_]{3,}")
-_LINK = re.compile(r"(?:https?://|www\.)[^\s,]+", re.IGNORECASE)
-_NUMBER = re.compile(r"\d{5,}")
-
-Edit = Callable[[str, int, Random], str]  # of (message, strength, random)
-Score = Callable[[Sequence[str]], NDArray[np.floating]]  # of messages; higher is more like spam
 
 
-@dataclass(frozen=True)
-class Attack:
-    """An edit, and how strongly it is tried."""
-
-    edit: Edit
-    strengths: Sequence[int] = SHARES
-    least: int = 1  # what the adaptive attack does at once: one character, one word
+def leet_speak(message: str, percent: int, random: Random) -> str:
+    """Replaces letters by digits and signs that look like them: fr33."""
+    return _replace(
+        message, percent, random, lambda letter: LEET_CHARACTERS.get(letter.lower(), "")
+    )
 
 
-def leet(message: str, share: int, random: Random) -> str:
-    """Letters become digits and signs that look like them: fr33."""
-    return _replaced(message, share, random, lambda letter: LEET.get(letter.lower(), ""))
+LOOKALIKES: dict[str, str] = {}  # a letter to all characters that look like it
+for _confusable, _letter in normalize.CONFUSABLES.items():
+    LOOKALIKES[_letter] = LOOKALIKES.get(_letter, "") + _confusable
 
 
-def homoglyphs(message: str, share: int, random: Random) -> str:
-    """Letters become those of other scripts that look the same.
+def homoglyphs(message: str, percent: int, random: Random) -> str:
+    """Replaces letters by those of other scripts that look the same.
 
     Source: Unicode Technical Standard 39, confusables.
     """
-    return _replaced(message, share, random, lambda letter: LOOKALIKES.get(letter, ""))
+    return _replace(message, percent, random, lambda letter: LOOKALIKES.get(letter, ""))
 
 
-def zero_width(message: str, share: int, random: Random) -> str:
-    """Characters that nobody sees stand between the letters."""
-    for place in sorted(_places(range(1, len(message)), message, share, random), reverse=True):
-        message = message[:place] + random.choice(INVISIBLE) + message[place:]
+ZERO_WIDTH_CHARACTERS = "\u200b\u200c\u200d\u2060\u00ad"
+
+
+def zero_width(message: str, percent: int, random: Random) -> str:
+    """Inserts invisible characters between the letters."""
+    positions = _sample_positions(range(1, len(message)), message, percent, random)
+    for position in sorted(positions, reverse=True):
+        invisible = random.choice(ZERO_WIDTH_CHARACTERS)
+        message = message[:position] + invisible + message[position:]
     return message
 
 
-def spaced_letters(message: str, share: int, random: Random) -> str:
-    """Words are s p e l t out, until that many letters stand alone."""
-    words = list(_WORD.finditer(message))
+_LONG_WORD = re.compile(r"[^\W\d_]{3,}")
+
+
+def spaced_letters(message: str, percent: int, random: Random) -> str:
+    """Spells words out, as in p r i z e, until that many letters stand alone."""
+    words = list(_LONG_WORD.finditer(message))
     random.shuffle(words)
-    left, chosen = _count(message, share), []
-    while words and left > 0:
+    letters_left = _character_count(message, percent)
+    chosen: list[re.Match[str]] = []
+    while words and letters_left > 0:
         chosen.append(words.pop())
-        left -= len(chosen[-1][0])
+        letters_left -= len(chosen[-1][0])
     for word in sorted(chosen, key=re.Match.start, reverse=True):
         message = message[: word.start()] + " ".join(word[0]) + message[word.end() :]
     return message
 
 
-def typos(message: str, share: int, random: Random) -> str:
-    """Letters are doubled, dropped, swapped with the next, or the key beside them is hit."""
-    letters = [i for i, letter in enumerate(message) if letter.lower() in NEAR_KEYS]
-    for place in sorted(_places(letters, message, share, random), reverse=True):
-        here, after = message[place], message[place + 1 : place + 2]
-        slip = random.choice(
-            [here * 2 + after, after, after + here, random.choice(NEAR_KEYS[here.lower()]) + after]
-        )
-        message = message[:place] + slip + message[place + 2 :]
+KEYBOARD_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+NEIGHBOUR_KEYS = {  # keys beside each key, in its own and the adjacent rows
+    key: "".join(
+        row[max(0, column - 1) : column + 2]
+        for row in KEYBOARD_ROWS[max(0, number - 1) : number + 2]
+    ).replace(key, "")
+    for number, keys in enumerate(KEYBOARD_ROWS)
+    for column, key in enumerate(keys)
+}
+
+
+def typos(message: str, percent: int, random: Random) -> str:
+    """Doubles, drops or swaps letters, or hits the key beside them."""
+    letters = [i for i, letter in enumerate(message) if letter.lower() in NEIGHBOUR_KEYS]
+    positions = _sample_positions(letters, message, percent, random)
+    for position in sorted(positions, reverse=True):
+        letter = message[position]
+        following = message[position + 1 : position + 2]
+        neighbour = random.choice(NEIGHBOUR_KEYS[letter.lower()])
+        slips = [letter * 2 + following, following, following + letter, neighbour + following]
+        message = message[:position] + random.choice(slips) + message[position + 2 :]
     return message
 
 
+# Words between friends. Training sees none of them: models/augmentation.py has other words.
+FRIENDLY_WORDS = """
+lol dad dinner breakfast shower homework library rain train bus sister cousin birthday cake
+tea pizza bored sorry thanks goodnight yesterday
+""".split()  # noqa: SIM905 # a list of words is easiest to read as words
+
+
 def good_words(message: str, words: int, random: Random) -> str:
-    """Friendly words stand at the end. Source: Lowd and Meek 2005."""
-    return " ".join([message, *random.sample(FRIENDLY, words)])
+    """Appends friendly words. Source: Lowd and Meek 2005."""
+    return " ".join([message, *random.sample(FRIENDLY_WORDS, words)])
 
 
-def link_shuffling(message: str, share: int, random: Random) -> str:
-    """That share of links and long numbers become others of their shape."""
+_URL = re.compile(r"(?:https?://|www\.)[^\s,]+", re.IGNORECASE)
+_LONG_NUMBER = re.compile(r"\d{5,}")
+KEPT_LINK_PARTS = {"http", "https", "www", "com", "co", "uk", "net", "org", "info", "biz"}
 
-    def other(found: re.Match[str]) -> str:
-        return _alike(found[0], random) if random.random() < share / 100 else found[0]
 
-    return _NUMBER.sub(other, _LINK.sub(other, message))
+def link_shuffling(message: str, percent: int, random: Random) -> str:
+    """Replaces that share of links and long numbers by random ones of the same shape."""
+
+    def replacement(match: re.Match[str]) -> str:
+        return _same_shape(match[0], random) if random.random() < percent / 100 else match[0]
+
+    return _LONG_NUMBER.sub(replacement, _URL.sub(replacement, message))
 
 
 ATTACKS: dict[str, Attack] = {
-    "leet": Attack(leet),
+    "leet": Attack(leet_speak),
     "homoglyphs": Attack(homoglyphs),
     "zero_width": Attack(zero_width),
     "spaced_letters": Attack(spaced_letters),
     "typos": Attack(typos),
     "good_words": Attack(good_words, strengths=(4, 8, 16)),  # words
-    "link_shuffling": Attack(link_shuffling, strengths=(100,), least=100),  # per cent of them
+    "link_shuffling": Attack(link_shuffling, strengths=(100,), smallest_strength=100),
 }
-EVERY = [(name, strength) for name, attack in ATTACKS.items() for strength in attack.strengths]
+ATTACK_STRENGTHS = [
+    (name, strength) for name, attack in ATTACKS.items() for strength in attack.strengths
+]
 
 
-def attacked(messages: Sequence[str], attack: Attack, strength: int, seed: int) -> list[str]:
-    """Each message, edited; what is done to it follows from (seed, message) alone."""
+# ---- attacks
+
+
+def attack_messages(messages: Sequence[str], attack: Attack, strength: int, seed: int) -> list[str]:
+    """Each message, edited. An edit depends on (seed, message) alone."""
     return [attack.edit(message, strength, Random(f"{seed}:{message}")) for message in messages]
 
 
-def adaptive(messages: Sequence[str], score: Score, threshold: float, seed: int) -> list[str]:
-    """Each message as a greedy attacker leaves it, who sees the model's score of QUERIES messages of his.
+def adaptive_attack(
+    messages: Sequence[str], score: Scorer, threshold: float, seed: int
+) -> list[str]:
+    """Each message after a greedy attack that may query the model QUERIES_PER_MESSAGE times.
 
-    From one query to the next he tries one more small edit of any kind, and keeps it where the score falls;
-    below the threshold he stops.
+    Each query tries one more small edit, and keeps it if the score falls. A message whose score is
+    below the threshold is left alone.
     """
-    best, lowest = list(messages), np.asarray(score(messages))
-    kinds = list(ATTACKS.values())
-    for query in range(QUERIES - 1):
-        caught = np.flatnonzero(lowest >= threshold).tolist()
-        if not caught:
+    best = list(messages)
+    lowest = np.asarray(score(messages))
+    attacks = list(ATTACKS.values())
+    for query in range(QUERIES_PER_MESSAGE - 1):
+        above = np.flatnonzero(lowest >= threshold).tolist()
+        if not above:
             break
         random = Random(f"{seed}:{query}")
-        tried = [
-            kind.edit(best[i], kind.least, random)
-            for i in caught
-            for kind in [random.choice(kinds)]
-        ]
-        for i, message, value in zip(caught, tried, score(tried), strict=True):
+        edited = [_small_edit(best[i], random.choice(attacks), random) for i in above]
+        for i, message, value in zip(above, edited, score(edited), strict=True):
             if value < lowest[i]:
-                best[i], lowest[i] = message, value
+                best[i] = message
+                lowest[i] = value
     return best
 
 
-def _count(message: str, share: int) -> int:
-    """How many characters that share is, one at least."""
-    return max(1, round(len(message) * share / 100))
+def attack_figures(
+    probabilities: Scorer,
+    threshold: float,
+    test: pd.DataFrame,
+    seed: int,
+    strengths: Sequence[tuple[str, int]] = ATTACK_STRENGTHS,
+) -> dict[str, Figure]:
+    """Per cent of spam caught and of ham blocked when each test message is edited.
+
+    `NAME_STRENGTH.spam_caught_percent` and so on, then `adaptive.spam_caught_percent`.
+
+    Args:
+        test: columns text and label.
+        strengths: (name in ATTACKS, strength).
+    """
+    texts = test["text"].tolist()
+    spam = is_spam(test)
+    figures: dict[str, Figure] = {}
+    for name, strength in strengths:
+        edited = attack_messages(texts, ATTACKS[name], strength, seed)
+        y_pred = probabilities(edited) >= threshold
+        figures[f"{name}_{strength}.spam_caught_percent"] = _percent_true(y_pred[spam])
+        figures[f"{name}_{strength}.ham_blocked_percent"] = _percent_true(y_pred[~spam])
+    edited = adaptive_attack(test["text"][spam].tolist(), probabilities, threshold, seed)
+    y_pred = probabilities(edited) >= threshold
+    return figures | {"adaptive.spam_caught_percent": _percent_true(y_pred)}
 
 
-def _places(eligible: Sequence[int], message: str, share: int, random: Random) -> list[int]:
-    return random.sample(eligible, min(len(eligible), _count(message, share)))
+def _percent_true(labels: Labels) -> Figure:
+    return Figure(100 * float(labels.mean()) if len(labels) else None, n=len(labels))
 
 
-def _replaced(message: str, share: int, random: Random, others: Callable[[str], str]) -> str:
-    letters = list(message)
-    for place in _places(
-        [i for i, letter in enumerate(letters) if others(letter)], message, share, random
-    ):
-        letters[place] = random.choice(others(letters[place]))
-    return "".join(letters)
+# ---- parts of edits
 
 
-def _alike(link: str, random: Random) -> str:
-    """Another one with letters and digits where they were; www. and .com stay."""
+def _small_edit(message: str, attack: Attack, random: Random) -> str:
+    return attack.edit(message, attack.smallest_strength, random)
 
-    def other(part: re.Match[str]) -> str:
-        kinds = string.digits, string.ascii_lowercase, string.ascii_uppercase
-        drawn = (
-            next((random.choice(kind) for kind in kinds if sign in kind), sign) for sign in part[0]
-        )
-        return part[0] if part[0].lower() in KEPT else "".join(drawn)
 
-    return re.sub(r"\w+", other, link)
+def _character_count(message: str, percent: int) -> int:
+    """That share of the message's characters, at least 1."""
+    return max(1, round(len(message) * percent / 100))
+
+
+def _sample_positions(
+    eligible: Sequence[int], message: str, percent: int, random: Random
+) -> list[int]:
+    return random.sample(eligible, min(len(eligible), _character_count(message, percent)))
+
+
+def _replace(message: str, percent: int, random: Random, replacements: Callable[[str], str]) -> str:
+    """Replaces that share of the characters, each by one of its replacements."""
+    characters = list(message)
+    eligible = [i for i, character in enumerate(characters) if replacements(character)]
+    for position in _sample_positions(eligible, message, percent, random):
+        characters[position] = random.choice(replacements(characters[position]))
+    return "".join(characters)
+
+
+def _same_shape(link: str, random: Random) -> str:
+    """A link or number with other letters and digits; KEPT_LINK_PARTS stay."""
+
+    def replacement(part: re.Match[str]) -> str:
+        if part[0].lower() in KEPT_LINK_PARTS:
+            return part[0]
+        return "".join(_same_kind(character, random) for character in part[0])
+
+    return re.sub(r"\w+", replacement, link)
+
+
+def _same_kind(character: str, random: Random) -> str:
+    for kind in (string.digits, string.ascii_lowercase, string.ascii_uppercase):
+        if character in kind:
+            return random.choice(kind)
+    return character

@@ -1,6 +1,6 @@
-"""What any spam filter should do, whatever it was trained on.
+"""What any spam filter should do, whatever data it was trained on.
 
-Source: Ribeiro and others 2020, Beyond Accuracy: Behavioral Testing of NLP Models with CheckList.
+Source: Ribeiro et al. 2020, Beyond Accuracy: Behavioral Testing of NLP Models with CheckList.
 """
 
 import re
@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.reports import Figure
+from pipeline.evaluation.metrics import Scorer
 
-Probability = Callable[[Sequence[str]], NDArray[np.float64]]  # of spam, of (n,) messages
-Holds = NDArray[np.bool_]  # (cases,)
+Passed = NDArray[np.bool_]  # (cases,)
+BehaviouralTest = Callable[[Scorer, float, Sequence[str]], Passed]  # (model, threshold, messages)
 
-NAMES = "Anna", "Mohammed", "Wei", "Chidi", "Siobhan"
-GREETINGS = "Hi", "Hello there", "Dear all", "Good morning"
-AMOUNTS = "£7", "£60", "£350", "£1250"
-PREMIUM = "Call 09061701461 from a landline, 150p per minute"
-PLAIN = {  # cases that nobody disputes, and whether they are spam
+PERSON_NAMES = ("Anna", "Mohammed", "Wei", "Chidi", "Siobhan")
+GREETINGS = ("Hi", "Hello there", "Dear all", "Good morning")
+AMOUNTS = ("£7", "£60", "£350", "£1250")
+PREMIUM_NUMBER = "Call 09061701461 from a landline, 150p per minute"
+UNDISPUTED_CASES = {  # message: whether it is spam
     "Ok, see you at eight then": False,
     "Can you pick up some milk on the way home?": False,
     "I'll call you later, in a meeting": False,
@@ -27,79 +28,72 @@ PLAIN = {  # cases that nobody disputes, and whether they are spam
     "Thanks for dinner yesterday, it was great": False,
     "URGENT! You have won a £2000 prize. Call 09061701461 now to claim": True,
     "FREE entry in our weekly competition! Text WIN to 80086 now": True,
-    "Congratulations! You have been selected to receive a free mobile phone. Call 08001234567": True,
+    "Congratulations! You have been selected to receive a free mobile phone. "
+    "Call 08001234567": True,
     "Your loan of £5000 is approved. Reply YES to 87121 to get your cash today": True,
     "Hot singles in your area are waiting to chat! Text DATE to 69696, 150p/msg": True,
     "Claim your free ringtone now! Reply TONE to 83355. To stop, text STOP. 150p per text": True,
 }
 _AMOUNT = re.compile(r"£\s?\d(?:[\d,.]*\d)?")
 
-Behaviour = Callable[
-    [Probability, float, Sequence[str]], Holds
-]  # of a model, its threshold, and messages
+
+def label_ignores_names(score: Scorer, threshold: float, messages: Sequence[str]) -> Passed:
+    """The name in a greeting does not change the label."""
+    variants = [[f"Hi {name}, {message}" for message in messages] for name in PERSON_NAMES]
+    return _labels_equal(score, threshold, variants)
 
 
-def names(probability: Probability, threshold: float, messages: Sequence[str]) -> Holds:
-    """Whom a message greets does not change its label."""
-    return _same_label(
-        probability,
-        threshold,
-        [[f"Hi {name}, {message}" for message in messages] for name in NAMES],
-    )
-
-
-def greetings(probability: Probability, threshold: float, messages: Sequence[str]) -> Holds:
-    """A greeting does not change a message's label, nor which one it is."""
+def label_ignores_greetings(score: Scorer, threshold: float, messages: Sequence[str]) -> Passed:
+    """Neither a greeting nor its wording changes the label."""
     greeted = [[f"{greeting}, {message}" for message in messages] for greeting in GREETINGS]
-    return _same_label(probability, threshold, [list(messages), *greeted])
+    return _labels_equal(score, threshold, [list(messages), *greeted])
 
 
-def amounts(probability: Probability, threshold: float, messages: Sequence[str]) -> Holds:
-    """Another sum of money does not change a message's label."""
-    about_money = [message for message in messages if _AMOUNT.search(message)]
-    others = [[_AMOUNT.sub(amount, message) for message in about_money] for amount in AMOUNTS]
-    return _same_label(probability, threshold, [about_money, *others])
+def label_ignores_amounts(score: Scorer, threshold: float, messages: Sequence[str]) -> Passed:
+    """Another amount of money does not change the label."""
+    with_amount = [message for message in messages if _AMOUNT.search(message)]
+    others = [[_AMOUNT.sub(amount, message) for message in with_amount] for amount in AMOUNTS]
+    return _labels_equal(score, threshold, [with_amount, *others])
 
 
-def premium_number(probability: Probability, threshold: float, messages: Sequence[str]) -> Holds:
-    """A premium number at its end makes a message that passes look more like spam."""
-    before = probability(messages)
-    passes = [message for message, value in zip(messages, before, strict=True) if value < threshold]
-    return probability([f"{message} {PREMIUM}" for message in passes]) > before[before < threshold]
+def premium_number_raises_score(score: Scorer, threshold: float, messages: Sequence[str]) -> Passed:
+    """A premium number at the end of a message that passes raises its score."""
+    before = score(messages)
+    passing = [message for message, s in zip(messages, before, strict=True) if s < threshold]
+    after = score([f"{message} {PREMIUM_NUMBER}" for message in passing])
+    return after > before[before < threshold]
 
 
-def plain_cases(probability: Probability, threshold: float, messages: Sequence[str]) -> Holds:
-    """What nobody disputes is labelled right; it needs no message of the data."""
-    return (probability(list(PLAIN)) >= threshold) == np.array(list(PLAIN.values()))
+def undisputed_cases_are_right(score: Scorer, threshold: float, messages: Sequence[str]) -> Passed:
+    """The labels of UNDISPUTED_CASES are correct; `messages` is not used."""
+    y_true = np.array(list(UNDISPUTED_CASES.values()))
+    return (score(list(UNDISPUTED_CASES)) >= threshold) == y_true
 
 
-BEHAVIOURS: dict[str, Behaviour] = {
-    "names": names,
-    "greetings": greetings,
-    "amounts": amounts,
-    "premium_number": premium_number,
-    "plain_cases": plain_cases,
+BEHAVIOURAL_TESTS: dict[str, BehaviouralTest] = {
+    "names": label_ignores_names,
+    "greetings": label_ignores_greetings,
+    "amounts": label_ignores_amounts,
+    "premium_number": premium_number_raises_score,
+    "plain_cases": undisputed_cases_are_right,
 }
 
 
-def measure(
-    probability: Probability, threshold: float, messages: Sequence[str]
-) -> dict[str, Figure]:
-    """Per cent of the cases in which each of BEHAVIOURS holds, as `NAME.holds_percent`."""
-    held = {
-        name: behaviour(probability, threshold, messages) for name, behaviour in BEHAVIOURS.items()
-    }
-    return {
-        f"{name}.holds_percent": Figure(
-            100 * float(holds.mean()) if len(holds) else None, n=len(holds)
-        )
-        for name, holds in held.items()
-    }
+def pass_rates(score: Scorer, threshold: float, messages: Sequence[str]) -> dict[str, Figure]:
+    """Per cent of the cases that pass each of BEHAVIOURAL_TESTS, as `NAME.holds_percent`.
+
+    Args:
+        score: calibrated probabilities of spam.
+    """
+    figures = {}
+    for name, test in BEHAVIOURAL_TESTS.items():
+        passed = test(score, threshold, messages)
+        percent = 100 * float(passed.mean()) if len(passed) else None
+        figures[f"{name}.holds_percent"] = Figure(percent, n=len(passed))
+    return figures
 
 
-def _same_label(
-    probability: Probability, threshold: float, variants: Sequence[Sequence[str]]
-) -> Holds:
-    """(n,): whether all variants of each of n messages get one label."""
-    spam = np.array([probability(variant) >= threshold for variant in variants])
+def _labels_equal(score: Scorer, threshold: float, variants: Sequence[Sequence[str]]) -> Passed:
+    """(n,): whether all variants of each of n messages get the same label."""
+    spam = np.array([score(variant) >= threshold for variant in variants])
     return np.asarray((spam == spam[0]).all(axis=0))

@@ -1,139 +1,169 @@
-"""Decides whether the challenger takes the champion's place, on rows that neither has seen."""
+"""Decides whether the challenger replaces the champion, on rows that neither model has seen."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from pydantic import Field, field_validator
 
+from pipeline.core.params import ParamsSection
 from pipeline.core.reports import Figure
-from pipeline.evaluation import bootstrap, metrics
-from pipeline.evaluation.metrics import METRICS, Scored
-from pipeline.preprocessing import near_duplicates
+from pipeline.evaluation import bootstrap
+from pipeline.evaluation.metrics import METRICS, Predictions
+from pipeline.preprocessing.near_duplicates import find_near_copies, number_wordings
+from pipeline.preprocessing.time_windows import Mask
 
-Mask = NDArray[np.bool_]  # (n,), of rows
 
+class PromotionRule(ParamsSection):
+    """What the challenger must show."""
 
-@dataclass(frozen=True)
-class Rule:
-    """What the challenger must show. A margin below 0 lets one that is not much worse take the place."""
-
-    criterion: str  # of METRICS
-    margin: float  # in the criterion's own unit; the challenger must be better by more
-    confidence: float  # share of resamples, between 0.5 and 1, that must say so
-    newest_rows: (
-        int  # of either label: what the newest span must have to be the ground; else test is
+    criterion: str = Field(description="name of a metric in evaluation/metrics.py")
+    margin: float = Field(
+        description="the challenger must be better by more than this, in the metric's unit; "
+        "below 0, it may be worse by as much"
     )
-    resamples: int  # of the paired bootstrap
-    seed: int
+    confidence: float = Field(
+        gt=0.5, lt=1, description="share of resamples in which it must be better"
+    )
+    newest_rows: int = Field(
+        ge=1,
+        description="ham and spam that the newest messages need to decide; with fewer, test does",
+    )
+    resamples: int = Field(ge=1, le=1_000_000, description="of the paired bootstrap")
+    seed: int = Field(ge=0, description="of the paired bootstrap")
 
-    def __post_init__(self) -> None:
-        if self.criterion not in METRICS:
-            raise ValueError(
-                f"unknown criterion {self.criterion!r}; choose from {', '.join(METRICS)}"
-            )
-        if not 0.5 < self.confidence < 1:
-            raise ValueError("confidence must lie between 0.5 and 1")
-        if self.newest_rows < 1:
-            raise ValueError("newest_rows must be at least 1")
-        if not 1 <= self.resamples <= 1_000_000 or self.seed < 0:
-            raise ValueError("resamples must be 1 to 1,000,000 and seed at least 0")
+    @field_validator("criterion")
+    @classmethod
+    def _is_a_metric(cls, criterion: str) -> str:
+        if criterion not in METRICS:
+            raise ValueError(f"unknown {criterion!r}; choose from {', '.join(METRICS)}")
+        return criterion
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it: `promote`, `keep` or `tie`, in one sentence, with the figures behind it."""
+    """A verdict (`promote`, `keep` or `tie`), its reason in one sentence, and its figures."""
 
     verdict: str
     sentence: str
     figures: dict[str, Figure]
 
 
-# ---- the ground
+# ---- the rows to compare on
 
 
-def unseen(ground: pd.DataFrame, present: pd.DataFrame, seen: pd.DataFrame) -> Mask:
-    """(n,): the rows of the ground of which a model saw neither the campaign nor a near-copy.
+def unseen_rows(rows: pd.DataFrame, present: pd.DataFrame, seen: pd.DataFrame) -> Mask:
+    """(n,): the rows of which a model has seen neither the campaign nor a near-copy.
 
-    ground, present: message_id, campaign_key and text; `present` is every row of today, of which some are
-    known to the model by their message_id. seen: message_id and campaign_key of what it was trained, stopped
-    or calibrated on. Of seen rows that are gone from the data the campaign alone is known.
+    Seen rows that are no longer in the data are recognised by their campaign alone.
+
+    Args:
+        rows: columns campaign_key and text of the n rows to compare on.
+        present: columns message_id and text of all rows of the data.
+        seen: columns message_id and campaign_key of what the model was trained, stopped or
+            calibrated on.
     """
-    known = present["message_id"].isin(seen["message_id"]).to_numpy()
-    wordings, number = near_duplicates.wordings([*ground["text"], *present.loc[known, "text"]])
-    of_ground, of_seen = np.zeros(len(wordings), np.bool_), np.zeros(len(wordings), np.bool_)
-    of_ground[number[: len(ground)]], of_seen[number[len(ground) :]] = True, True
-    near, copied = near_duplicates.near_copies(wordings), of_ground & of_seen
-    for group in [*near.pairs, *near.crowds]:
-        copied[group] |= of_ground[group] & of_seen[group].any()
-    return ~(
-        ground["campaign_key"].isin(seen["campaign_key"]).to_numpy() | copied[number[: len(ground)]]
-    )
+    seen_texts = present["text"][present["message_id"].isin(seen["message_id"])]
+    wordings, number = number_wordings([*rows["text"], *seen_texts])
+    in_rows = np.zeros(len(wordings), np.bool_)
+    in_rows[number[: len(rows)]] = True
+    in_seen = np.zeros(len(wordings), np.bool_)
+    in_seen[number[len(rows) :]] = True
+
+    copied = in_rows & in_seen
+    near_copies = find_near_copies(wordings)
+    for group in [*near_copies.pairs, *near_copies.crowds]:
+        copied[group] |= in_rows[group] & in_seen[group].any()
+    seen_campaign = rows["campaign_key"].isin(seen["campaign_key"]).to_numpy()
+    return ~(seen_campaign | copied[number[: len(rows)]])
 
 
-# ---- the fight
+# ---- the decision
 
 
-def fight(challenger: Scored, champion: Scored, newest: Mask, test: Mask, rule: Rule) -> Outcome:
-    """The outcome on the newest span, if that has rows enough, with test as a check against regression.
+def decide_promotion(
+    challenger: Predictions, champion: Predictions, newest: Mask, test: Mask, rule: PromotionRule
+) -> Outcome:
+    """The outcome on the newest messages if they are enough, else on test.
 
-    challenger, champion: both on the same rows. newest, test: (n,), which rows are in either; some in both.
+    A challenger that wins on the newest messages is kept out if it surely loses on test.
+
+    Args:
+        challenger, champion: both on the same n rows.
+        newest, test: (n,), the rows of each set; a row may be in both.
     """
-    whole = compared(challenger.take(test), champion.take(test), rule)
+    on_test = compare_models(challenger.take(test), champion.take(test), rule)
     spam = int(np.count_nonzero(challenger.y_true[newest]))
-    if min(spam, int(newest.sum()) - spam) < rule.newest_rows:
-        ground, figures = whole, {}
-    else:
-        ground = compared(challenger.take(newest), champion.take(newest), rule)
-        ground = Outcome(ground.verdict, f"of the newest days {ground.sentence}", ground.figures)
-        figures = {f"duel.newest.{name[5:]}": figure for name, figure in ground.figures.items()}
-    outcome = ground
-    if ground.verdict == "promote" and whole.verdict == "keep":
-        outcome = Outcome("keep", f"{ground.sentence}, but on all test rows {whole.sentence}", {})
-    return Outcome(outcome.verdict, outcome.sentence, whole.figures | figures)
+    ham = int(newest.sum()) - spam
+    if min(spam, ham) < rule.newest_rows:
+        return on_test
+    on_newest = compare_models(challenger.take(newest), champion.take(newest), rule)
+    sentence = f"of the newest days {on_newest.sentence}"
+    figures = on_test.figures | {
+        f"duel.newest.{name.removeprefix('duel.')}": figure
+        for name, figure in on_newest.figures.items()
+    }
+    if on_newest.verdict == "promote" and on_test.verdict == "keep":
+        return Outcome("keep", f"{sentence}, but on all test rows {on_test.sentence}", figures)
+    return Outcome(on_newest.verdict, sentence, figures)
 
 
-def compared(challenger: Scored, champion: Scored, rule: Rule) -> Outcome:
-    """The outcome on these rows alone, by a paired bootstrap; McNemar's counts stand beside it."""
-    if len(np.unique(challenger.y_true)) < 2:
-        return Outcome("tie", f"{len(challenger.y_true)} unseen messages, not of both labels", {})
-    sign = -1 if rule.criterion in metrics.LESS_IS_BETTER else 1
+def compare_models(challenger: Predictions, champion: Predictions, rule: PromotionRule) -> Outcome:
+    """The outcome on these rows alone, by a paired bootstrap of the criterion.
+
+    McNemar's counts and p-value are reported beside it.
+    """
+    n = len(challenger.y_true)
+    if not challenger.spam or not challenger.ham:
+        return Outcome("tie", f"{n} unseen messages, not of both labels", {})
     metric = METRICS[rule.criterion]
-    values = metric(challenger), metric(champion)
-    draws = bootstrap.differences(
+    own, theirs = metric.function(challenger), metric.function(champion)
+    draws = bootstrap.resampled_differences(
         challenger, champion, rule.criterion, resamples=rule.resamples, seed=rule.seed
     )
-    better, worse = np.mean(sign * draws > rule.margin), np.mean(sign * draws < min(rule.margin, 0))
-    low, high = np.percentile(draws, bootstrap.INTERVAL)
-    won = challenger.y_pred == challenger.y_true
-    lost = champion.y_pred == champion.y_true
-    gained, given = int(np.sum(won & ~lost)), int(np.sum(lost & ~won))
-    n, difference = len(challenger.y_true), values[0] - values[1]
-    change = f"{rule.criterion} {difference:+.4f} [{low:+.4f}, {high:+.4f}]"
-    verdict = (
-        "promote" if better >= rule.confidence else "keep" if worse >= rule.confidence else "tie"
-    )
+    low, high = np.percentile(draws, bootstrap.INTERVAL_PERCENTILES)
+    gains = draws if metric.greater_is_better else -draws
+    better_share = float(np.mean(gains > rule.margin))
+    worse_share = float(np.mean(gains < min(rule.margin, 0)))
+
+    own_right = challenger.y_pred == challenger.y_true
+    their_right = champion.y_pred == champion.y_true
+    alone_right = int(np.sum(own_right & ~their_right))
+    alone_wrong = int(np.sum(their_right & ~own_right))
     sentence = (
-        f"{change} against the champion's {values[1]:.4f} on {n} messages that neither has seen; "
-        f"{gained} right that it got wrong, {given} the other way"
+        f"{rule.criterion} {own - theirs:+.4f} [{low:+.4f}, {high:+.4f}] against the champion's "
+        f"{theirs:.4f} on {n} messages that neither has seen; "
+        f"{alone_right} right that it got wrong, {alone_wrong} the other way"
     )
+    p_value = mcnemar_p_value(alone_right, alone_wrong)
     figures = {
-        f"duel.challenger.{rule.criterion}": Figure(values[0], n=n),
-        f"duel.champion.{rule.criterion}": Figure(values[1], n=n),
-        f"duel.difference.{rule.criterion}": Figure(difference, float(low), float(high), n),
-        "duel.better_share": Figure(float(better), n=rule.resamples),
-        "duel.challenger_alone_right": Figure(gained, n=n),
-        "duel.champion_alone_right": Figure(given, n=n),
-        "duel.mcnemar_p": Figure(mcnemar(gained, given), n=gained + given),
+        f"duel.challenger.{rule.criterion}": Figure(own, n=n),
+        f"duel.champion.{rule.criterion}": Figure(theirs, n=n),
+        f"duel.difference.{rule.criterion}": Figure(own - theirs, float(low), float(high), n),
+        "duel.better_share": Figure(better_share, n=rule.resamples),
+        "duel.challenger_alone_right": Figure(alone_right, n=n),
+        "duel.champion_alone_right": Figure(alone_wrong, n=n),
+        "duel.mcnemar_p": Figure(p_value, n=alone_right + alone_wrong),
     }
-    return Outcome(verdict, sentence, figures)
+    return Outcome(_verdict(better_share, worse_share, rule), sentence, figures)
 
 
-def mcnemar(gained: int, given: int) -> float:
-    """The exact two-sided chance of counts as unequal as these, of models that err alike often.
+def _verdict(better_share: float, worse_share: float, rule: PromotionRule) -> str:
+    if better_share >= rule.confidence:
+        return "promote"
+    return "keep" if worse_share >= rule.confidence else "tie"
 
-    Source: McNemar 1947, in its exact form: a fair coin for each message that one of the two has wrong.
+
+def mcnemar_p_value(alone_right: int, alone_wrong: int) -> float:
+    """The exact two-sided p-value for the hypothesis that both models err equally often.
+
+    Args:
+        alone_right, alone_wrong: messages that only one model labels correctly.
+
+    Source: McNemar 1947, exact form: a binomial test at 1/2.
     """
-    from scipy.stats import binomtest  # here, as its import is slow and most runs fight no duel
+    from scipy.stats import binomtest  # here, as its import is slow and most runs need no test
 
-    return float(binomtest(gained, gained + given).pvalue) if gained + given else 1.0
+    if not alone_right + alone_wrong:
+        return 1.0
+    return float(binomtest(alone_right, alone_right + alone_wrong).pvalue)

@@ -1,102 +1,86 @@
 """Tables behind the plots: precision-recall, ROC, calibration, scores and confusion."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import sklearn.metrics
 from numpy.typing import NDArray
 
-from pipeline.core.files import atomic_path
-from pipeline.core.schemas import (
-    CALIBRATION_CURVE,
-    CONFUSION_PAIRS,
-    PRECISION_RECALL_CURVE,
-    ROC_CURVE,
-    SCORE_HISTOGRAM,
-)
-from pipeline.core.tables import write_csv
-from pipeline.evaluation import metrics
-from pipeline.evaluation.metrics import Scored, Scores
+from pipeline.core import schemas
+from pipeline.evaluation.metrics import Predictions, Scores, calibration_bins
 
-POINTS = 200  # at most, of a curve: finer than a plot's pixels
+CurvePoints = list[tuple[float, float, float]]  # x, y and threshold, x rising
+PlotTable = tuple[list[str], list[tuple[Any, ...]]]  # columns, rows
+
+MAX_CURVE_POINTS = 200  # finer than the pixels of a plot
 
 
-# ---- tables for plots
-
-
-def precision_recall(scored: Scored) -> list[tuple[float, float, float]]:
-    """(recall, precision, threshold), recall rising, at most 200; empty without spam."""
-    if not scored.spam:
+def precision_recall_curve(predictions: Predictions) -> CurvePoints:
+    """(recall, precision, threshold), at most MAX_CURVE_POINTS; empty without spam."""
+    if not predictions.spam:
         return []
-    threshold, spam, ham = scored.ladder
-    return _curve(spam / scored.spam, spam / (spam + ham), threshold)
+    precision, recall, threshold = sklearn.metrics.precision_recall_curve(
+        predictions.y_true, predictions.y_score
+    )
+    return _thinned(recall[-2::-1], precision[-2::-1], threshold[::-1])
 
 
-def roc(scored: Scored) -> list[tuple[float, float, float]]:
-    """(share of ham lost, share of spam caught, threshold) from (0, 0, inf) on, at most 200.
+def roc_curve(predictions: Predictions) -> CurvePoints:
+    """(share of ham lost, share of spam caught, threshold), at most MAX_CURVE_POINTS.
 
-    Empty with one class only.
+    It begins at (0, 0, infinity). Empty with one class only.
     """
-    if not scored.ham or not scored.spam:
+    if not predictions.ham or not predictions.spam:
         return []
-    threshold, spam, ham = scored.ladder
-    lost, caught = np.insert(ham / scored.ham, 0, 0), np.insert(spam / scored.spam, 0, 0)
-    return _curve(lost, caught, np.insert(threshold, 0, np.inf))
+    ham_lost, spam_caught, threshold = sklearn.metrics.roc_curve(
+        predictions.y_true, predictions.y_score, drop_intermediate=False
+    )
+    return _thinned(ham_lost, spam_caught, threshold)
 
 
-def histogram(scored: Scored, bins: int = 20) -> list[tuple[float, int, int]]:
-    """(centre, ham, spam) of each of the equal parts of [0, 1]."""
-    ham, edges = np.histogram(scored.y_score[~scored.y_true], bins, (0, 1))
-    spam, _ = np.histogram(scored.y_score[scored.y_true], bins, (0, 1))
+def _thinned(x: NDArray[np.float64], y: NDArray[np.float64], threshold: Scores) -> CurvePoints:
+    """The corners of a curve; if too many, some of them, evenly spaced along the curve."""
+    dx, dy = np.diff(x), np.diff(y)
+    is_corner = np.abs(dx[:-1] * dy[1:] - dx[1:] * dy[:-1]) > 1e-12
+    kept = np.flatnonzero(np.concatenate([[True], is_corner, [True]])[: len(x)])
+    if len(kept) > MAX_CURVE_POINTS:
+        steps = np.abs(np.diff(x[kept])) + np.abs(np.diff(y[kept]))
+        position = np.insert(np.cumsum(steps), 0, 0)
+        evenly = np.linspace(0, position[-1], MAX_CURVE_POINTS)
+        kept = kept[np.unique(np.searchsorted(position, evenly))]
+    return list(zip(x[kept].tolist(), y[kept].tolist(), threshold[kept].tolist(), strict=True))
+
+
+def score_histogram(predictions: Predictions, bins: int = 20) -> list[tuple[float, int, int]]:
+    """(centre, ham, spam) of each bin of equal width in [0, 1]."""
+    ham, edges = np.histogram(predictions.y_score[~predictions.y_true], bins, (0, 1))
+    spam, _ = np.histogram(predictions.y_score[predictions.y_true], bins, (0, 1))
     centres = (edges[:-1] + edges[1:]) / 2
     return list(zip(centres.tolist(), ham.tolist(), spam.tolist(), strict=True))
 
 
-def _curve(
-    x: NDArray[np.float64], y: NDArray[np.float64], threshold: Scores
-) -> list[tuple[float, float, float]]:
-    """The corners of a curve; of too many, those spread evenly along its length."""
-    dx, dy = np.diff(x), np.diff(y)
-    turns = np.abs(dx[:-1] * dy[1:] - dx[1:] * dy[:-1]) > 1e-12
-    keep = np.flatnonzero(np.concatenate([[True], turns, [True]])[: len(x)])
-    if len(keep) > POINTS:
-        length = np.insert(np.cumsum(np.abs(np.diff(x[keep])) + np.abs(np.diff(y[keep]))), 0, 0)
-        keep = keep[np.unique(np.searchsorted(length, np.linspace(0, length[-1], POINTS)))]
-    return list(zip(x[keep].tolist(), y[keep].tolist(), threshold[keep].tolist(), strict=True))
+def confusion_pairs(predictions: Predictions) -> list[tuple[str, str]]:
+    """(predicted label, true label) of each message."""
+    predicted = np.where(predictions.y_pred, "spam", "ham")
+    actual = np.where(predictions.y_true, "spam", "ham")
+    return list(zip(predicted.tolist(), actual.tolist(), strict=True))
 
 
-# ---- plots
-
-
-Table = tuple[tuple[str, ...], list[Any]]  # column names, rows
-
-
-def _curve_table(
-    schema: pa.Schema, curve: Callable[[Scored], list[Any]]
-) -> Callable[[Scored], Table]:
-    return lambda scored: (tuple(schema.names), curve(scored))
-
-
-def confusion(scored: Scored) -> Table:
-    """One row a message: what it is, what it was called."""
-    called = np.where(scored.y_pred, "spam", "ham"), np.where(scored.y_true, "spam", "ham")
-    return tuple(CONFUSION_PAIRS.names), list(zip(*called, strict=True))
-
-
-PLOTS: dict[str, Callable[[Scored], Table]] = {
-    "precision_recall": _curve_table(PRECISION_RECALL_CURVE, precision_recall),
-    "roc": _curve_table(ROC_CURVE, roc),
-    "calibration": _curve_table(CALIBRATION_CURVE, metrics.reliability),
-    "scores": _curve_table(SCORE_HISTOGRAM, histogram),
-    "confusion": confusion,
+# Each plot: the columns of its table, and the function that makes its rows.
+PLOTS: dict[str, tuple[pa.Schema, Callable[[Predictions], list[Any]]]] = {
+    "precision_recall": (schemas.PRECISION_RECALL_CURVE, precision_recall_curve),
+    "roc": (schemas.ROC_CURVE, roc_curve),
+    "calibration": (schemas.CALIBRATION_CURVE, calibration_bins),
+    "scores": (schemas.SCORE_HISTOGRAM, score_histogram),
+    "confusion": (schemas.CONFUSION_PAIRS, confusion_pairs),
 }
 
 
-def write_plots(folder: Path, ours: Scored, baseline: Scored) -> None:
-    """Each of PLOTS as `NAME.csv`, and the baseline's as `NAME_baseline.csv`."""
-    with atomic_path(folder) as temporary:
-        for name, plot in PLOTS.items():
-            write_csv(temporary / f"{name}.csv", *plot(ours))
-            write_csv(temporary / f"{name}_baseline.csv", *plot(baseline))
+def plot_tables(predictions: Predictions, suffix: str = "") -> dict[str, PlotTable]:
+    """The table of each of PLOTS, by its name with the suffix."""
+    return {
+        f"{name}{suffix}": (schema.names, rows(predictions))
+        for name, (schema, rows) in PLOTS.items()
+    }

@@ -1,37 +1,46 @@
-"""Metrics of a spam filter."""
+"""Metrics of a spam filter; spam is the positive class."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Labels = NDArray[np.bool_]  # (n,), spam is True
 Scores = NDArray[np.float64]  # (n,), probability of spam in [0, 1]
 Index = NDArray[np.intp]  # (n,), row numbers
+Scorer = Callable[[Sequence[str]], NDArray[np.floating]]  # texts to scores (n,), spam is higher
+
+
+def is_spam(messages: pd.DataFrame) -> Labels:
+    """(n,): which messages have the label spam."""
+    return (messages["label"] == "spam").to_numpy()
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Rows of known class with a model's scores and labels, and the counts that they come to."""
+class Predictions:
+    """True labels with a model's scores and predicted labels, and the counts of both.
+
+    Raises: TypeError if labels are not bool, as 0 and 1 would index rows.
+    """
 
     y_true: Labels
     y_score: Scores
-    y_pred: Labels  # (n,), labelled spam
+    y_pred: Labels
 
     def __post_init__(self) -> None:
-        if (
-            self.y_true.dtype != np.bool_ or self.y_pred.dtype != np.bool_
-        ):  # 0 and 1 would index rows
-            raise TypeError(
-                f"y_true and y_pred are bool, not {self.y_true.dtype} and {self.y_pred.dtype}"
-            )
+        if self.y_true.dtype != np.bool_ or self.y_pred.dtype != np.bool_:
+            dtypes = f"{self.y_true.dtype} and {self.y_pred.dtype}"
+            raise TypeError(f"y_true and y_pred must be bool, not {dtypes}")
 
-    def take(self, index: Index | Labels) -> "Scored":
-        """These rows alone, by number or by mask, repeated as often as named."""
-        return Scored(self.y_true[index], self.y_score[index], self.y_pred[index])
+    def take(self, index: Index | Labels) -> "Predictions":
+        """These rows, by number (possibly repeated) or by mask."""
+        return Predictions(
+            y_true=self.y_true[index], y_score=self.y_score[index], y_pred=self.y_pred[index]
+        )
 
     @cached_property
     def spam(self) -> int:
@@ -58,14 +67,15 @@ class Scored:
         return self.ham - self.fp
 
     @cached_property
-    def ladder(self) -> tuple[Scores, Index, Index]:
-        return ladder(self.y_true, self.y_score)
+    def counts_by_threshold(self) -> tuple[Scores, Index, Index]:
+        return counts_by_threshold(self.y_true, self.y_score)
 
 
-def ladder(y_true: Labels, y_score: Scores) -> tuple[Scores, Index, Index]:
-    """The distinct scores, falling, with the spam and the ham at or above each: (k,), (k,), (k,).
+def counts_by_threshold(y_true: Labels, y_score: Scores) -> tuple[Scores, Index, Index]:
+    """The k distinct scores, falling, with the spam and the ham at or above each: (k,), (k,), (k,).
 
-    Equal scores are one rung, so no measure depends on the order of the rows. Needs one row or more.
+    Equal scores are one threshold, so that no metric depends on the order of rows. Written by hand,
+    as the bootstrap calls it thousands of times. Needs at least one row.
     """
     order = np.argsort(y_score)[::-1]
     falling = y_score[order]
@@ -74,136 +84,155 @@ def ladder(y_true: Labels, y_score: Scores) -> tuple[Scores, Index, Index]:
     return falling[last], spam, last + 1 - spam
 
 
-# ---- what the labels got right
+# ---- of the predicted labels
 
 
-def accuracy(scored: Scored) -> float:
-    """Share of rows labelled rightly; nan without rows."""
-    return _ratio(scored.tp + scored.tn, len(scored.y_true), empty=math.nan)
+def accuracy(predictions: Predictions) -> float:
+    """Share of correct labels; nan without rows."""
+    return _ratio(predictions.tp + predictions.tn, len(predictions.y_true), empty=math.nan)
 
 
-def precision(scored: Scored) -> float:
-    """tp / (tp + fp); 0 when nothing is labelled spam."""
-    return _ratio(scored.tp, scored.tp + scored.fp)
+def precision(predictions: Predictions) -> float:
+    """tp / (tp + fp); 0 if nothing is labelled spam."""
+    return _ratio(predictions.tp, predictions.tp + predictions.fp)
 
 
-def recall(scored: Scored) -> float:
+def recall(predictions: Predictions) -> float:
     """tp / (tp + fn); 0 without spam."""
-    return _ratio(scored.tp, scored.spam)
+    return _ratio(predictions.tp, predictions.spam)
 
 
-def f1(scored: Scored) -> float:
-    """2 tp / (2 tp + fp + fn); 0 without spam, true or labelled."""
-    return _ratio(2 * scored.tp, 2 * scored.tp + scored.fp + scored.fn)
+def f1(predictions: Predictions) -> float:
+    """2 tp / (2 tp + fp + fn); 0 if no row is spam or labelled spam."""
+    return _ratio(2 * predictions.tp, 2 * predictions.tp + predictions.fp + predictions.fn)
 
 
-def mcc(scored: Scored) -> float:
-    """Matthews correlation coefficient in [-1, 1]; 0 when one class alone is true, or alone is labelled."""
-    tp, fp, fn, tn = scored.tp, scored.fp, scored.fn, scored.tn
+def mcc(predictions: Predictions) -> float:
+    """Matthews correlation coefficient in [-1, 1]; 0 if true or predicted labels are all equal."""
+    tp, fp, fn, tn = predictions.tp, predictions.fp, predictions.fn, predictions.tn
     return _ratio(tp * tn - fp * fn, math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
 
 
-def spam_caught_percent(scored: Scored) -> float:
-    """100 tp / spam; nan without spam."""
-    return 100 * _ratio(scored.tp, scored.spam, empty=math.nan)
+def spam_caught_percent(predictions: Predictions) -> float:
+    """The recall in per cent: 100 tp / spam; nan without spam."""
+    return 100 * _ratio(predictions.tp, predictions.spam, empty=math.nan)
 
 
-def ham_blocked_percent(scored: Scored) -> float:
-    """100 fp / ham, which TREC calls hm%; nan without ham."""
-    return 100 * _ratio(scored.fp, scored.ham, empty=math.nan)
+def ham_blocked_percent(predictions: Predictions) -> float:
+    """The false positive rate in per cent, hm% in TREC: 100 fp / ham; nan without ham."""
+    return 100 * _ratio(predictions.fp, predictions.ham, empty=math.nan)
 
 
-def lam_percent(scored: Scored) -> float:
-    """Logistic average misclassification: 100 logit^-1((logit hm + logit sm) / 2); nan with one class only.
+def lam_percent(predictions: Predictions) -> float:
+    """Logistic average misclassification: 100 logit^-1((logit hm + logit sm) / 2), in (0, 100).
 
-    hm and sm are the misclassified shares of ham and of spam. Half an error and one row are added to each,
-    so that no error and nothing but errors stay finite; CEAS 2007 added half a row, which at nothing but
-    errors is infinite. With the smoothing, all ham and all spam labelled alike come to about 50.
+    hm and sm are the misclassified shares of ham and of spam; nan with one class only. Half an
+    error and one row are added to each, so that shares of 0 and 1 stay finite. (CEAS 2007 added
+    half a row, which is infinite at a share of 1.)
     Source: Cormack and Lynam, TREC 2005 spam track overview, which defines it without smoothing.
     """
-    if not scored.ham or not scored.spam:
+    if not predictions.ham or not predictions.spam:
         return math.nan
-    odds_of_ham_lost = (scored.fp + 0.5) / (scored.tn + 0.5)
-    odds_of_spam_missed = (scored.fn + 0.5) / (scored.tp + 0.5)
-    odds = math.sqrt(
-        odds_of_ham_lost * odds_of_spam_missed
-    )  # the mean of logits is that of odds, geometric
+    ham_odds = (predictions.fp + 0.5) / (predictions.tn + 0.5)
+    spam_odds = (predictions.fn + 0.5) / (predictions.tp + 0.5)
+    odds = math.sqrt(ham_odds * spam_odds)  # the mean of the logits
     return 100 * odds / (1 + odds)
 
 
-# ---- how the scores rank
+# ---- of the ranking by score
 
 
-def roc_auc(scored: Scored) -> float:
-    """Area under the ROC curve: the chance that spam outscores ham, ties half; nan with one class only."""
-    if not scored.ham or not scored.spam:
+def roc_auc(predictions: Predictions) -> float:
+    """Area under the ROC curve: P(spam outscores ham), ties half; nan with one class only."""
+    if not predictions.ham or not predictions.spam:
         return math.nan
-    _, spam, ham = scored.ladder
-    added = np.diff(ham, prepend=0)
-    return float(np.sum(added * (spam - np.diff(spam, prepend=0) / 2))) / (scored.spam * scored.ham)
+    _, spam, ham = predictions.counts_by_threshold
+    added = np.diff(ham, prepend=0)  # ham at each threshold
+    pairs = predictions.spam * predictions.ham
+    return float(np.sum(added * (spam - np.diff(spam, prepend=0) / 2))) / pairs
 
 
-def one_minus_roc_auc_percent(scored: Scored) -> float:
-    """100 (1 - roc_auc), which TREC calls (1-ROCA)%: less is better; nan with one class only."""
-    return 100 * (1 - roc_auc(scored))
+def one_minus_roc_auc_percent(predictions: Predictions) -> float:
+    """100 (1 - roc_auc), (1-ROCA)% in TREC; nan with one class only."""
+    return 100 * (1 - roc_auc(predictions))
 
 
-def average_precision(scored: Scored) -> float:
-    """Precision at each distinct score, weighted by the recall gained there; nan without spam."""
-    if not scored.spam:
+def average_precision(predictions: Predictions) -> float:
+    """Mean precision at the distinct scores, weighted by the gain in recall; nan without spam."""
+    if not predictions.spam:
         return math.nan
-    _, spam, ham = scored.ladder
-    return float(np.sum(np.diff(spam, prepend=0) * spam / (spam + ham))) / scored.spam
+    _, spam, ham = predictions.counts_by_threshold
+    return float(np.sum(np.diff(spam, prepend=0) * spam / (spam + ham))) / predictions.spam
 
 
-# ---- whether the scores are probabilities
+# ---- of the scores as probabilities
 
 
-def log_loss(scored: Scored) -> float:
+def log_loss(predictions: Predictions) -> float:
     """Mean of -ln(probability of the true class), in nats; nan without rows."""
-    of_truth = np.where(scored.y_true, scored.y_score, 1 - scored.y_score)
+    p_true = np.where(predictions.y_true, predictions.y_score, 1 - predictions.y_score)
     epsilon = np.finfo(np.float64).eps  # 2.2e-16, as scikit-learn clips: 36 nats at most
-    return _mean(-np.log(np.clip(of_truth, epsilon, 1 - epsilon)))
+    return _mean_or_nan(-np.log(np.clip(p_true, epsilon, 1 - epsilon)))
 
 
-def brier(scored: Scored) -> float:
+def brier(predictions: Predictions) -> float:
     """Mean of (probability - class)^2 in [0, 1]; nan without rows."""
-    return _mean((scored.y_score - scored.y_true) ** 2)
+    return _mean_or_nan((predictions.y_score - predictions.y_true) ** 2)
 
 
-def calibration_error(scored: Scored) -> float:
-    """Expected calibration error in [0, 1]: the mean gap of probability and spam share; nan without rows.
+def calibration_bins(predictions: Predictions, bins: int = 10) -> list[tuple[float, float, int]]:
+    """(mean probability, spam share, rows) of each bin of equal mass, probability rising.
 
-    Ten bins of equal mass. Noise adds to it, and a resample has more noise, so its interval lies high.
+    Equal probabilities share a bin, so there may be fewer bins, of unequal mass.
+    """
+    order = np.argsort(predictions.y_score)
+    if not len(order):
+        return []
+    rising = predictions.y_score[order]
+    spam = predictions.y_true[order].astype(np.float64)
+    quantiles = rising[np.arange(bins) * len(order) // bins]
+    starts = np.unique(np.searchsorted(rising, quantiles))
+    rows = np.diff(starts, append=len(order))
+    probability = np.add.reduceat(rising, starts) / rows
+    spam_share = np.add.reduceat(spam, starts) / rows
+    return list(zip(probability.tolist(), spam_share.tolist(), rows.tolist(), strict=True))
+
+
+def calibration_error(predictions: Predictions) -> float:
+    """Expected calibration error in [0, 1]: mean |probability - spam share| over ten bins.
+
+    The bins have equal mass; nan without rows. Noise increases it, and a resample has more noise,
+    so its bootstrap interval lies too high.
     Source: Nixon et al. 2019, Measuring Calibration in Deep Learning (adaptive bins).
     """
-    gaps = (n * abs(predicted - observed) for predicted, observed, n in reliability(scored))
-    return _ratio(sum(gaps), len(scored.y_true), empty=math.nan)
+    bins = calibration_bins(predictions)
+    gaps = sum(rows * abs(probability - share) for probability, share, rows in bins)
+    return _ratio(gaps, len(predictions.y_true), empty=math.nan)
 
 
-METRICS: dict[str, Callable[[Scored], float]] = {
-    "accuracy": accuracy,
-    "precision": precision,
-    "recall": recall,
-    "f1": f1,
-    "mcc": mcc,
-    "roc_auc": roc_auc,
-    "average_precision": average_precision,
-    "one_minus_roc_auc_percent": one_minus_roc_auc_percent,
-    "lam_percent": lam_percent,
-    "spam_caught_percent": spam_caught_percent,
-    "ham_blocked_percent": ham_blocked_percent,
-    "log_loss": log_loss,
-    "brier": brier,
-    "calibration_error": calibration_error,
-}
-LESS_IS_BETTER = {
-    "one_minus_roc_auc_percent",
-    "lam_percent",
-    "ham_blocked_percent",
-    "log_loss",
-    "brier",
-    "calibration_error",
+@dataclass(frozen=True)
+class Metric:
+    """A metric and its direction."""
+
+    function: Callable[[Predictions], float]
+    greater_is_better: bool  # no default: with a wrong one the worse model would be promoted
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(accuracy, greater_is_better=True),
+    "precision": Metric(precision, greater_is_better=True),
+    "recall": Metric(recall, greater_is_better=True),
+    "f1": Metric(f1, greater_is_better=True),
+    "mcc": Metric(mcc, greater_is_better=True),
+    "roc_auc": Metric(roc_auc, greater_is_better=True),
+    "average_precision": Metric(average_precision, greater_is_better=True),
+    "one_minus_roc_auc_percent": Metric(one_minus_roc_auc_percent, greater_is_better=False),
+    "lam_percent": Metric(lam_percent, greater_is_better=False),
+    "spam_caught_percent": Metric(spam_caught_percent, greater_is_better=True),
+    "ham_blocked_percent": Metric(ham_blocked_percent, greater_is_better=False),
+    "log_loss": Metric(log_loss, greater_is_better=False),
+    "brier": Metric(brier, greater_is_better=False),
+    "calibration_error": Metric(calibration_error, greater_is_better=False),
 }
 
 
@@ -211,20 +240,5 @@ def _ratio(part: float, whole: float, empty: float = 0.0) -> float:
     return part / whole if whole else empty
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def _mean_or_nan(values: NDArray[np.float64]) -> float:
     return float(values.mean()) if values.size else math.nan
-
-
-def reliability(scored: Scored, bins: int = 10) -> list[tuple[float, float, int]]:
-    """(mean probability, spam share, rows) of each bin of equal mass, probability rising.
-
-    Equal probabilities share a bin, so there may be fewer bins, of unequal mass.
-    """
-    order = np.argsort(scored.y_score)
-    rising, spam = scored.y_score[order], scored.y_true[order].astype(np.float64)
-    if not len(order):
-        return []
-    starts = np.unique(np.searchsorted(rising, rising[np.arange(bins) * len(order) // bins]))
-    rows = np.diff(starts, append=len(order))
-    predicted, observed = (np.add.reduceat(column, starts) / rows for column in (rising, spam))
-    return list(zip(predicted.tolist(), observed.tolist(), rows.tolist(), strict=True))

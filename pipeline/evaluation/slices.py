@@ -1,56 +1,69 @@
-"""Named parts of the messages, for which every metric is reported apart."""
+"""Named slices of the messages, for which metrics are reported separately."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-SHORT, LONG = 40, 120  # characters: of the default SMS, 35 % of ham and 1 % of spam are short
+from pipeline.preprocessing.time_windows import Mask
 
-# An address with its scheme, with www., or bare under the endings that spam uses; an e-mail address is none.
+# Characters: of the default SMS, 35 % of ham and 1 % of spam are shorter than SHORT.
+SHORT = 40
+LONG = 120
+# A URL with its scheme, with www., or bare under the endings that spam uses; no e-mail address.
 LINK = re.compile(
     r"https?://|\bwww\.|(?<![@\w.-])[\w-]+(?:\.[\w-]+)*\.(?:com|net|org|info|biz|mobi|eu|uk)\b",
     re.IGNORECASE,
 )
-# Five digits on end (a short code such as 87121, or a number unspaced) that are no amount of money,
-# or ten from a leading 0 or + on, in groups, as in 0800 542-0578 and +44 (0)20 7946 0018.
+# Five digits in a row that are no amount of money (a short code such as 87121, an unspaced number),
+# or ten digits from a leading 0 or + in groups, as in 0800 542-0578 and +44 (0)20 7946 0018.
 PHONE_NUMBER = re.compile(r"(?<![\d$£€])(?<!\d[.,])\d{5}|(?:\+|\b0)\d?(?:[ ()-]{0,2}\d){9}")
-# Unicode category Sc, and the HTML entities of its common ones, with or without their semicolon.
+# Unicode category Sc, and the HTML entities of common ones, with or without their semicolon.
 CURRENCY_SIGN = re.compile(
-    "[$\u00a2-\u00a5\u058f\u060b\u07fe\u07ff\u09f2\u09f3\u09fb\u0af1\u0bf9\u0e3f\u17db\u20a0-\u20cf\ua838"
-    "\ufdfc\ufe69\uff04\uffe0\uffe1\uffe5\uffe6\U00011fdd-\U00011fe0\U0001e2ff\U0001ecb0]"
+    "[$\u00a2-\u00a5\u058f\u060b\u07fe\u07ff\u09f2\u09f3\u09fb\u0af1\u0bf9\u0e3f\u17db"
+    "\u20a0-\u20cf\ua838\ufdfc\ufe69\uff04\uffe0\uffe1\uffe5\uffe6"
+    "\U00011fdd-\U00011fe0\U0001e2ff\U0001ecb0]"
     "|&(?:pound|euro|dollar|cent|yen|curren|#163|#8364)(?![a-z0-9])"
 )
 NON_ASCII = re.compile(r"[^\x00-\x7f]")
 LETTER = re.compile(r"[^\W\d_]")
 
-
-def _holds(pattern: re.Pattern[str]) -> "Callable[[pd.DataFrame], pd.Series[bool]]":
-    return lambda messages: messages["text"].str.contains(pattern)
+Slice = Callable[[pd.Series], pd.Series]  # texts (n,) to bool (n,)
 
 
-# Each takes a table with a column `text` and says of every row whether it belongs.
-SLICES: "dict[str, Callable[[pd.DataFrame], pd.Series[bool]]]" = {
-    "short": lambda messages: messages["text"].str.len() < SHORT,
-    "medium": lambda messages: messages["text"].str.len().between(SHORT, LONG),
-    "long": lambda messages: messages["text"].str.len() > LONG,
-    "has_link": _holds(LINK),
-    "has_phone_number": _holds(PHONE_NUMBER),
-    "has_currency_sign": _holds(CURRENCY_SIGN),
-    "non_ascii": _holds(NON_ASCII),
-    "no_letters": lambda messages: ~_holds(LETTER)(messages),
+def _length(least: float, most: float) -> Slice:
+    return lambda texts: texts.str.len().between(least, most)
+
+
+def _contains(pattern: re.Pattern[str]) -> Slice:
+    return lambda texts: texts.str.contains(pattern)
+
+
+def _lacks(pattern: re.Pattern[str]) -> Slice:
+    return lambda texts: ~texts.str.contains(pattern)
+
+
+SLICES: dict[str, Slice] = {
+    "short": _length(0, SHORT - 1),
+    "medium": _length(SHORT, LONG),
+    "long": _length(LONG + 1, math.inf),
+    "has_link": _contains(LINK),
+    "has_phone_number": _contains(PHONE_NUMBER),
+    "has_currency_sign": _contains(CURRENCY_SIGN),
+    "non_ascii": _contains(NON_ASCII),
+    "no_letters": _lacks(LETTER),
 }
 
 
-def slices(messages: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Each slice's name and mask (n,): all of SLICES, then `source_<kind>` for every kind of source present.
+def slice_masks(messages: pd.DataFrame) -> Iterator[tuple[str, Mask]]:
+    """Each slice's name and mask (n,): those of SLICES, then `source_KIND` for each kind of source.
 
-    messages: columns `text` and `source`. A mask may be all False.
+    Args:
+        messages: columns text and source. The kind of `files/2026-11.csv` is `files`.
     """
-    for name, belongs in SLICES.items():
-        yield name, belongs(messages).to_numpy(dtype=np.bool_)
-    kinds = messages["source"].str.split("/").str[0]  # files/2026-11.csv is of the kind `files`
+    for name, selects in SLICES.items():
+        yield name, selects(messages["text"]).to_numpy(bool)
+    kinds = messages["source"].str.split("/").str[0]
     for kind in sorted(kinds.unique()):
-        yield f"source_{kind}", (kinds == kind).to_numpy(dtype=np.bool_)
+        yield f"source_{kind}", (kinds == kind).to_numpy(bool)

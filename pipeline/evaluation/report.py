@@ -1,0 +1,105 @@
+"""The figures of the evaluation report, the worst mistakes and the summary."""
+
+import numpy as np
+import pandas as pd
+
+from pipeline.core.reports import Figure
+from pipeline.core.schemas import MISTAKES
+from pipeline.evaluation.bootstrap import measure, measure_difference
+from pipeline.evaluation.metrics import Predictions
+from pipeline.evaluation.slices import slice_masks
+
+Figures = dict[str, Figure]
+
+SLICE_METRICS = ("spam_caught_percent", "ham_blocked_percent", "average_precision")
+NEWEST_METRICS = ("f1", "average_precision", "spam_caught_percent", "ham_blocked_percent")
+MISTAKES_KEPT = 50
+
+
+def comparison_figures(
+    ours: Predictions, baseline: Predictions, *, resamples: int, seed: int
+) -> Figures:
+    """Every metric on test: ours as `METRIC`, then `baseline.METRIC` and `difference.METRIC`."""
+    difference = measure_difference(ours, baseline, resamples=resamples, seed=seed)
+    return (
+        measure(ours, resamples=resamples, seed=seed)
+        | prefixed("baseline", measure(baseline, resamples=resamples, seed=seed))
+        | prefixed("difference", difference)
+    )
+
+
+def slice_figures(
+    predictions: Predictions, messages: pd.DataFrame, *, resamples: int, seed: int
+) -> Figures:
+    """`slices.NAME.METRIC` of SLICE_METRICS, on the rows of each slice.
+
+    Args:
+        messages: columns text and source of the same rows.
+    """
+    figures: Figures = {}
+    for name, mask in slice_masks(messages):
+        measured = measure(predictions.take(mask), resamples=resamples, seed=seed)
+        chosen = {metric: measured[metric] for metric in SLICE_METRICS}
+        figures |= prefixed(f"slices.{name}", chosen)
+    return figures
+
+
+def newest_figures(
+    ours: Predictions, baseline: Predictions, *, resamples: int, seed: int
+) -> Figures:
+    """NEWEST_METRICS on the newest messages: `newest.METRIC`, `baseline.newest.METRIC` and so on.
+
+    An undefined metric has no value. Without spam that includes F1, which would be 0 for any model.
+    """
+    measured = {
+        "newest": measure(ours, resamples=resamples, seed=seed),
+        "baseline.newest": measure(baseline, resamples=resamples, seed=seed),
+        "difference.newest": measure_difference(ours, baseline, resamples=resamples, seed=seed),
+    }
+    undefined = {} if ours.spam else {"f1": Figure(None, n=len(ours.y_true))}
+    return {
+        f"{prefix}.{name}": (figures | undefined)[name]
+        for prefix, figures in measured.items()
+        for name in NEWEST_METRICS
+    }
+
+
+def prefixed(prefix: str, figures: Figures) -> Figures:
+    """The figures as `PREFIX.NAME`."""
+    return {f"{prefix}.{name}": figure for name, figure in figures.items()}
+
+
+def worst_mistakes(messages: pd.DataFrame, predictions: Predictions) -> pd.DataFrame:
+    """The MISTAKES_KEPT rows with the lowest probability of the true label, lowest first.
+
+    Args:
+        messages: a table of MESSAGES with the same rows.
+
+    Returns: a table of MISTAKES.
+    """
+    y_true, y_score = predictions.y_true, predictions.y_score
+    table = messages.assign(
+        probability=y_score,
+        wrong=predictions.y_pred != y_true,
+        p_true=np.where(y_true, y_score, 1 - y_score),
+    )
+    return table.sort_values(["p_true", "message_id"]).head(MISTAKES_KEPT)[MISTAKES.names]
+
+
+def evaluation_summary(figures: Figures) -> str:
+    """One line with the main figures on test, on the newest messages, and of the baseline."""
+    parts = [_main_figures(figures, "")]
+    if newest := _main_figures(figures, "newest."):
+        parts.append(f"newest {figures['newest.f1'].n:,} messages: {newest}")
+    parts.append(f"linear baseline: {_main_figures(figures, 'baseline.')}")
+    return "; ".join(parts)
+
+
+def _main_figures(figures: Figures, prefix: str) -> str:
+    """F1, spam caught and ham lost; empty if one is undefined."""
+    f1 = figures[f"{prefix}f1"].value
+    caught = figures[f"{prefix}spam_caught_percent"].value
+    lost = figures[f"{prefix}ham_blocked_percent"].value
+    if f1 is None or caught is None or lost is None:
+        return ""
+    return f"f1 {f1:.3f}, spam caught {caught:.1f} %, ham lost {lost:.2f} %"
