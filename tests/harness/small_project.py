@@ -1,4 +1,4 @@
-"""A small project on hand-written messages, through which the whole pipeline runs in seconds."""
+"""A small project on hand-written messages; the whole pipeline runs on it in seconds."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ import ruamel.yaml
 
 ROOT = Path(__file__).parents[2]
 MESSAGES = ROOT / "tests" / "messages.csv"  # 60 ham (0) and 30 spam (1)
-WINS = {  # the duel of a project whose every challenger takes the champion's place
+WINS = {  # the duel of a project in which every challenger wins
     "criterion": "f1",
     "margin": -2.0,
     "confidence": 0.95,
@@ -37,18 +37,13 @@ SMALL = {  # a whole run in seconds, on 90 messages
     "register": {"criteria": {"roc_auc": {"min": 0.0}}, "duel": WINS, "parity": []},
 }
 
-MADE = [
-    "data",
-    "models",
-    "reports",
-    "dvc.lock",
-]  # all that a run leaves in files, but for the registry
+OUTPUT_PATHS = ["data", "models", "reports", "dvc.lock"]  # of a run, besides the registry
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def runner(folder: Path) -> Run:
-    """Runs a command in a folder, with this interpreter's programs first on PATH."""
+    """What runs a command in a folder, with this interpreter's programs first on PATH."""
 
     def run(
         *command: str, check: bool = True, **environment: str
@@ -84,33 +79,44 @@ def set_params(folder: Path, changes: dict) -> None:
     yaml.dump(params, folder / "params.yaml")
 
 
-def new_project(folder: Path) -> Run:
-    """A clone-like copy of this tree, in a Git repository of its own, set to the hand-written messages."""
-    listed = runner(ROOT)(
-        "git", "ls-files", "--cached", "--others", "--exclude-standard"
-    ).stdout.splitlines()
-    for name in listed:
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
-    for made in [folder / "dvc.lock", folder / "ledger.jsonl", *(folder / "reports").rglob("*.*")]:
-        made.unlink(missing_ok=True)
-    shutil.copyfile(MESSAGES, folder / "data" / "inbox" / "messages.csv")
-    set_params(folder, SMALL)
+def commit_all(run: Run, message: str, *paragraphs: str) -> str:
+    """Commits everything in a runner's folder, even if nothing changed; returns the commit."""
+    texts = [word for text in (message, *paragraphs) for word in ("--message", text)]
+    run("git", "add", "--all")
+    run("git", "commit", "--quiet", "--allow-empty", *texts)
+    return run("git", "rev-parse", "HEAD").stdout.strip()
+
+
+def init_repository(folder: Path) -> Run:
+    """Makes a folder a Git repository with everything in one commit; returns its runner."""
     run = runner(folder)
     run("git", "init", "--quiet", "--initial-branch=main")
-    run("git", "config", "user.name", "A stranger")
-    run("git", "config", "user.email", "stranger@example.com")
-    run("git", "add", "--all")
-    run("git", "commit", "--quiet", "--message", "A project of my own")
+    run("git", "config", "user.name", "Ada")
+    run("git", "config", "user.email", "ada@example.com")
+    commit_all(run, "First commit")
     return run
 
 
-def made(folder: Path) -> dict[str, bytes]:
-    """Every byte that a run left, by its path."""
+def new_project(folder: Path) -> Run:
+    """Copies this tree into a Git repository of its own, with small params and 90 messages."""
+    listed = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
+    for name in runner(ROOT)(*listed).stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    outputs = [folder / "dvc.lock", folder / "ledger.jsonl", *(folder / "reports").rglob("*.*")]
+    for path in outputs:
+        path.unlink(missing_ok=True)
+    shutil.copyfile(MESSAGES, folder / "data" / "inbox" / "messages.csv")
+    set_params(folder, SMALL)
+    return init_repository(folder)
+
+
+def output_bytes(folder: Path) -> dict[str, bytes]:
+    """Every file that a run wrote: its bytes by its path."""
     files = [
         path
-        for name in MADE
+        for name in OUTPUT_PATHS
         for path in [folder / name, *(folder / name).rglob("*")]
         if path.is_file()
     ]
@@ -118,10 +124,13 @@ def made(folder: Path) -> dict[str, bytes]:
 
 
 def registry_flaws(client: Any, epochs: Sequence[int]) -> Iterator[str]:
-    """What is not whole in MLflow, after models of so many epochs each were registered in this order.
+    """Yields what is wrong in MLflow after models were registered one after another.
 
-    Each has one finished run with the curves of all its epochs, one logged model and one version; no other
-    run is there; the last version is the champion, and the one before it is `previous`.
+    Each model must have one finished run with the curves of its epochs, one logged model and one
+    version. The last version must be `champion`, the one before it `previous`.
+
+    Args:
+        epochs: the number of epochs of each model, in the order of registration.
     """
     experiment = client.get_experiment_by_name("spam-detector").experiment_id
     runs = client.search_runs([experiment], order_by=["attributes.start_time ASC"])

@@ -1,89 +1,122 @@
-"""A winner comes to a person as a branch with one commit; to main by itself only where the owner said so."""
+"""A winner is proposed on a branch of one commit, or merged where the owner chose that."""
 
 import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
 
+from pipeline.core import dvc_cache
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_text
 from pipeline.core.reports import Figure, write_report
 from pipeline.registry import ledger, recovery
-from pipeline.retraining import github, history, pull_requests, retrain
+from pipeline.retraining import github, proposal_text, pull_requests, retrain
 from pipeline.retraining.github import PullRequest
-from tests.harness.small_project import ROOT, runner, set_params
-from tests.registry.test_ledger import FIRST, SECOND
+from tests.harness.ledger_entries import FIRST, SECOND
+from tests.harness.small_project import ROOT, commit_all, init_repository, runner, set_params
 
 SHORT = "promote: f1 +0.0200 [+0.0050, +0.0350] against the champion's 0.9500"
 VERDICT = f"{SHORT} on 711 messages that neither has seen"
 WINNER = replace(SECOND, reason=VERDICT.removeprefix("promote: "))
+LATER = {"version": "7", "time": "2026-02-03T08:00:00+00:00"}
 CURVES = {
-    "precision_recall": ("recall,precision,threshold", "1,0.9,0.1", "0.5,1,0.8"),
-    "roc": ("ham_lost,spam_caught,threshold", "0,0.5,0.8", "0.1,1,0.1"),
-    "calibration": ("probability,spam_share,rows", "0.1,0.1,9", "0.9,0.8,9"),
+    "precision_recall": "recall,precision,threshold\n1,0.9,0.1\n0.5,1,0.8\n",
+    "roc": "ham_lost,spam_caught,threshold\n0,0.5,0.8\n0.1,1,0.1\n",
+    "calibration": "probability,spam_share,rows\n0.1,0.1,9\n0.9,0.8,9\n",
 }
+NEW_ROC = "ham_lost,spam_caught,threshold\n0,0.7,0.8\n0.1,1,0.1\n"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """`origin.git`, and `clone` with one commit on main."""
+    folder = tmp_path_factory.mktemp("template")
+    clone = folder / "clone"
+    for name in ("params.yaml", "dvc.yaml", ".gitattributes"):
+        clone.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, clone / name)
+    for name, rows in CURVES.items():
+        write_text(clone / f"reports/plots/{name}.csv", rows)
+    write_text(clone / "ledger.jsonl", ledger.ledger_text([FIRST]))
+    write_text(clone / "data/inbox/.gitkeep", "")
+    write_text(clone / ".gitignore", "data/inbox/secret\nmlflow.db\n")
+    run = init_repository(clone)
+    runner(folder)("git", "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
+    run("git", "remote", "add", "origin", "../origin.git")
+    run("git", "push", "--quiet", "--set-upstream", "origin", "main")
+    return folder
 
 
 @pytest.fixture
-def retrained(tmp_path, monkeypatch):
-    """A clone of `origin.git` in which a retraining has just ended, whose winner waits."""
-    run, clone = runner(tmp_path), tmp_path / "clone"
-    run("git", "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
-    run("git", "clone", "--quiet", "origin.git", "clone")
-    run = runner(clone)
-    for name in ("params.yaml", "dvc.yaml", ".gitattributes"):
-        shutil.copyfile(ROOT / name, clone / name)
-    for name, rows in CURVES.items():
-        write_text(clone / f"reports/plots/{name}.csv", "\n".join(rows) + "\n")
-    (clone / "ledger.jsonl").write_text(f"{FIRST.line()}\n")
-    (clone / "data/inbox").mkdir(parents=True)
-    (clone / "data/inbox/.gitkeep").touch()
-    (clone / ".gitignore").write_text("data/inbox/secret\nmlflow.db\n")
-    run("git", "switch", "--quiet", "--create", "main")
-    run("git", "config", "user.name", "Ada")
-    run("git", "config", "user.email", "ada@example.com")
-    run("git", "add", "--all")
-    run("git", "commit", "--quiet", "--message", "First")
-    run("git", "push", "--quiet", "origin", "main")
+def retrained(template, tmp_path, monkeypatch):
+    """What runs a command in a clone in which a retraining has just ended with a winner."""
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    clone = tmp_path / "clone"
     monkeypatch.chdir(clone)
-    monkeypatch.delenv("GH_TOKEN", raising=False)
-    monkeypatch.delenv("GITHUB_REF_NAME", raising=False)
+    for name in ("GH_TOKEN", "GITHUB_REF_NAME", "GITHUB_SERVER_URL", "GITHUB_REPOSITORY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772431200")  # 2026-03-02
-    write_text(
-        clone / "reports/plots/roc.csv", "ham_lost,spam_caught,threshold\n0,0.7,0.8\n0.1,1,0.1\n"
-    )
-    write_report(clone / "reports/register.json", 711, {"f1": Figure(0.97)}, VERDICT)
-    decided("retrain", "retrains: 300 new rows of the 200 needed")
-    proposed(monkeypatch, WINNER)
-    (clone / "notes.txt").write_text("a person's own")
-    return run
+    write_text(clone / "reports/plots/roc.csv", NEW_ROC)
+    write_text(clone / "notes.txt", "a person's own")
+    set_verdict(VERDICT)
+    set_decision("retrain", "retraining: 300 new rows (200 needed)")
+    set_winner(monkeypatch, WINNER)
+    monkeypatch.setattr(proposal_text, "run_dvc", lambda *_: no_difference())  # seconds each
+    return runner(clone)
 
 
-def proposed(monkeypatch, winner):
-    """What register has left at the registry's challenger."""
-    monkeypatch.setattr(ledger, "proposed", lambda: winner)
+def no_difference():
+    """What `dvc metrics diff` returns if nothing differs."""
+    return subprocess.CompletedProcess([], 0, stdout="")
 
 
-def decided(action, sentence):
-    """The report that decide leaves."""
-    write_report(retrain.REPORT, 300, {"exit_code": Figure(retrain.ACTIONS[action])}, sentence)
+def set_verdict(verdict):
+    """Writes the report of register."""
+    write_report(retrain.REGISTER_REPORT, 711, {"f1": Figure(0.97)}, verdict)
+
+
+def set_decision(action, sentence="no retraining: nothing has changed since the last run"):
+    """Writes the report of `decide`."""
+    code = Figure(retrain.ACTIONS[action].exit_code)
+    write_report(retrain.REPORT, 300, {"exit_code": code}, sentence)
+
+
+def set_winner(monkeypatch, winner):
+    """Sets the entry of the registry's challenger."""
+    monkeypatch.setattr(ledger, "proposed_entry", lambda: winner)
 
 
 def origin(run, *command):
     return run("git", "--git-dir", "../origin.git", *command).stdout.split()
 
 
-def test_winner_is_one_commit_on_a_branch_of_its_own(retrained):
-    main = retrained("git", "rev-parse", "main").stdout
+def branches(run):
+    return [name for name in origin(run, "branch", "--format=%(refname:short)") if name != "main"]
+
+
+def message(run):
+    (branch,) = branches(run)
+    return run("git", "log", "-1", "--format=%B", f"origin/{branch}").stdout
+
+
+def merge(run, *entries):
+    """Puts these entries on main, also at origin."""
+    ledger.LEDGER.write_text(ledger.ledger_text(entries))
+    run("git", "commit", "--quiet", "--message", "Merged", "--", "ledger.jsonl")
+    run("git", "push", "--quiet", "origin", "main")
+
+
+# ---- the commit
+
+
+def test_winner_is_one_commit_on_its_own_branch(retrained):
     pull_requests.main([])
     (branch,) = branches(retrained)
     assert branch.startswith("retrain/2026-03-02-")
-    assert retrained("git", "rev-parse", "main", "origin/main").stdout.split() == main.split() * 2
-    assert retrained("git", "rev-parse", "--abbrev-ref", "HEAD").stdout.strip() == "main"
-    assert ledger.read() == [FIRST]  # files here stay as they were
-    assert ledger.at(f"origin/{branch}") == [FIRST, WINNER]
-    changed = origin(retrained, "diff", "--name-only", "main", branch)
-    assert sorted(changed) == [
+    assert ledger.entries_at(f"origin/{branch}") == [FIRST, WINNER]
+    assert origin(retrained, "rev-list", "--count", f"main..{branch}") == ["1"]
+    assert origin(retrained, "diff", "--name-only", "main", branch) == [
         "ledger.jsonl",
         "reports/plots/roc.csv",
         "reports/register.json",
@@ -92,156 +125,219 @@ def test_winner_is_one_commit_on_a_branch_of_its_own(retrained):
         "reports/retrain/precision_recall.png",
         "reports/retrain/roc.png",
     ]
-    told = retrained("git", "log", "-1", "--format=%B", f"origin/{branch}").stdout
-    assert told.startswith(
-        "Retrain: promote: f1 +0.0200 [+0.0050, +0.0350] against the champion's 0.9500\n\n"
-    )
-    assert "Merging this makes version 2 the champion. Closing it changes nothing." in told
-    assert "retrains: 300 new rows of the 200 needed" in told
-    assert told.strip().endswith(f"\n\nRetrained-at: 2026-03-02T06:00:00Z {main.strip()}")
 
 
-class Hub:
-    """What GitHub is asked for, and what it shows of it."""
+def test_proposal_leaves_the_clone_as_it_was(retrained):
+    before = retrained("git", "rev-parse", "main", "--abbrev-ref", "HEAD").stdout
+    pull_requests.main([])
+    assert retrained("git", "rev-parse", "main", "--abbrev-ref", "HEAD").stdout == before
+    assert ledger.read_entries() == [FIRST]
+    assert retrained("git", "diff", "--cached", "--name-only").stdout == ""
+
+
+def test_commit_message_tells_verdict_reason_and_consequence(retrained):
+    main = retrained("git", "rev-parse", "main").stdout.strip()
+    pull_requests.main([])
+    text = message(retrained)
+    assert text.startswith(f"Retrain: {SHORT}\n\n")
+    assert "Merge this to make version 2 the champion, or close it." in text
+    assert "retraining: 300 new rows (200 needed)" in text
+    assert text.strip().endswith(f"\n\nRetrained-at: 2026-03-02T06:00:00Z {main}")
+
+
+def test_no_password_reaches_a_commit(retrained):
+    set_decision("retrain", "retraining: requested: https://ada:secret@data.example")
+    pull_requests.main([])
+    assert "requested: https://***@data.example" in message(retrained)
+
+
+def committed_data(run):
+    """The files of data/, and the person's own, in the newest proposal."""
+    (branch,) = branches(run)
+    return origin(run, "diff", "--name-only", "main", branch, "--", "data", "notes.txt")
+
+
+def test_messages_are_not_committed_to_a_git_without_messages(retrained):
+    for name in ("2026-03-01.csv", "secret"):
+        write_text(pull_requests.Path("data/inbox") / name, "text,label\n")
+    pull_requests.main([])
+    assert committed_data(retrained) == []
+
+
+def test_messages_are_committed_to_a_git_with_messages(retrained):
+    known, new = (pull_requests.Path(f"data/inbox/2026-03-0{day}.csv") for day in (1, 2))
+    write_text(known, "text,label\n")
+    retrained("git", "add", str(known))
+    retrained("git", "commit", "--quiet", "--message", "Messages", "--", str(known))
+    retrained("git", "push", "--quiet", "origin", "main")
+    write_text(new, "text,label\n")
+    pull_requests.main([])
+    assert committed_data(retrained) == [str(new)]
+    assert new.exists()
+
+
+@pytest.mark.slow
+def test_diff_tables_compare_with_a_commit(retrained, monkeypatch):
+    monkeypatch.setattr(proposal_text, "run_dvc", dvc_cache.run_dvc)
+    retrained("dvc", "init", "--quiet")
+    before = retrained("git", "rev-parse", "HEAD").stdout.strip()
+    assert proposal_text.diff_table("params", "HEAD") == ""
+    set_params(pull_requests.Path("."), {"train": {"units": 7}})
+    head, _, row = proposal_text.diff_table("params", before).splitlines()
+    assert [cell.strip() for cell in head.split("|")] == ["", "Param", "before", "now", ""]
+    assert [cell.strip() for cell in row.split("|")] == ["", "train.units", "32", "7", ""]
+
+
+# ---- pull requests
+
+
+class FakeGitHub:
+    """Pull requests, in place of `gh`."""
 
     def __init__(self):
         self.requests, self.texts, self.comments = [], [], {}
 
-    def pull_requests(self):
+    def list_pull_requests(self):
         return self.requests[::-1]
 
-    def pull_request(self, branch, base, title, body):
+    def open_pull_request(self, branch, base, title, body):
         self.requests.append(PullRequest(len(self.requests) + 1, branch, open=True))
         self.texts.append((base, title, body))
 
-    def close_pull_request(self, number, why="by hand"):
-        self.requests[number - 1] = replace(self.requests[number - 1], open=False)
-        self.comments[number] = why
+    def close_pull_request(self, number, reason="by hand"):
+        self.set_open(number, False)
+        self.comments[number] = reason
+
+    def set_open(self, number, value):
+        self.requests[number - 1] = replace(self.requests[number - 1], open=value)
 
     def open(self):
-        return [one.branch for one in self.requests if one.open]
+        return [request.branch for request in self.requests if request.open]
 
 
 @pytest.fixture
 def hub(monkeypatch):
-    hub = Hub()
-    monkeypatch.setattr(github, "there", lambda: True)
-    for name in ("pull_requests", "pull_request", "close_pull_request"):
+    hub = FakeGitHub()
+    monkeypatch.setattr(github, "is_available", lambda: True)
+    for name in ("list_pull_requests", "open_pull_request", "close_pull_request"):
         monkeypatch.setattr(github, name, getattr(hub, name))
     return hub
 
 
-def branches(run):
-    return [name for name in origin(run, "branch", "--format=%(refname:short)") if name != "main"]
-
-
-def test_a_loser_is_a_branch_too_and_asks_nobody(retrained, hub):
-    verdict = VERDICT.replace("promote", "tie")
-    write_report(
-        pull_requests.REGISTERED, 711, {"f1": Figure(0.97)}, verdict
-    )  # another proposal waits still
+def test_loser_is_a_branch_without_a_pull_request(retrained, hub):
+    set_verdict(VERDICT.replace("promote", "tie"))
     pull_requests.main([])
     assert hub.requests == []
-    (branch,) = branches(retrained)
-    told = retrained("git", "log", "-1", "--format=%B", f"origin/{branch}").stdout
-    assert "The champion stays. There is nothing to merge." in told
+    assert "The champion stays. There is nothing to merge." in message(retrained)
 
 
-def test_pull_request_has_figures_and_pictures_of_its_commit(retrained, hub, monkeypatch):
+def test_pull_request_has_the_figures_and_images_of_its_commit(retrained, hub, monkeypatch):
     monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
     monkeypatch.setenv("GITHUB_REPOSITORY", "ada/spam")
     pull_requests.main([])
     ((base, title, body),) = hub.texts
     assert (base, title) == ("main", f"Retrain: {SHORT}")
-    assert "Merging this makes version 2 the champion." in body
-    assert history.MARK not in body
+    assert "Merge this to make version 2 the champion" in body
+    assert "Retrained-at" not in body
     (commit,) = origin(retrained, "rev-parse", *hub.open())
-    for name in ("precision_recall", "roc", "calibration"):
+    for name in CURVES:
         path = f"reports/retrain/{name}.png"
         assert f"![{name}](https://github.com/ada/spam/raw/{commit}/{path})" in body
         assert origin(retrained, "ls-tree", "--name-only", commit, path) == [path]
 
 
-def test_pull_request_that_could_not_be_opened_is_opened_by_the_next_run(
-    retrained, hub, monkeypatch
-):
-    def down(*_):
+def test_failed_pull_request_is_opened_by_the_next_run(retrained, hub, monkeypatch):
+    def fail(*_):
         raise PipelineError("gh pr create: HTTP 502")
 
-    with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(github, "pull_request", down)
+    with monkeypatch.context() as broken:
+        broken.setattr(github, "open_pull_request", fail)
         with pytest.raises(PipelineError, match="HTTP 502"):
             pull_requests.main([])
-    decided("wait", "did not retrain: nothing has changed since the last run")
-    pull_requests.main([])
+    set_decision("wait")
+    for _ in range(2):
+        pull_requests.main([])
     assert hub.open() == branches(retrained)
-    pull_requests.main([])
     assert len(hub.requests) == 1
 
 
-def again(monkeypatch, version="3", day=1):
-    """Some days later another retraining has ended, with a version of its own."""
-    monkeypatch.setenv("GIT_COMMITTER_DATE", f"2030-01-0{day}T00:00:00Z")
-    verdict = VERDICT.replace("0.0200", f"0.0{day}00")
-    winner = replace(WINNER, version=version, reason=verdict.removeprefix("promote: "))
-    write_report(pull_requests.REGISTERED, 711, {"f1": Figure(0.98)}, verdict)
-    proposed(monkeypatch, winner)
-    pull_requests.main([])
-
-
-def test_what_is_at_origin_already_is_not_pushed_again(retrained, hub, caplog):
+def test_retraining_at_origin_is_not_pushed_again(retrained, hub, caplog):
     caplog.set_level("INFO", logger="pipeline")
     pull_requests.main([])
     before = origin(retrained, "for-each-ref")
     pull_requests.main([])
-    assert caplog.messages[-1] == "propose: this retraining is at origin already"
+    assert caplog.messages[-1] == "propose: origin already has this retraining"
     assert origin(retrained, "for-each-ref") == before
     assert len(hub.requests) == 1
 
 
-def test_a_winner_whose_champion_only_the_registry_knows_is_a_branch_and_said(
-    retrained, hub, monkeypatch, caplog
-):
-    proposed(monkeypatch, replace(WINNER, previous="9"))
+def test_winner_over_an_unmerged_champion_gets_no_pull_request(retrained, hub, monkeypatch, caplog):
+    set_winner(monkeypatch, replace(WINNER, previous="9"))
     pull_requests.main([])
     assert len(branches(retrained)) == 1
     assert hub.requests == []
-    said = "warning: it was not judged by the champion that main names: it stays a branch"
-    assert caplog.messages == [said]
+    (line,) = caplog.messages
+    assert line == "warning: no pull request: the new model was not compared with main's champion"
 
 
-def test_what_was_not_pushed_is_not_published(retrained):
-    retrained("git", "commit", "--quiet", "--allow-empty", "--message", "Not ready")
-    with pytest.raises(
-        PipelineError, match=r"^retrain: origin's main lacks commits that are here; push them"
-    ):
+@pytest.mark.parametrize(
+    ("commands", "problem"),
+    [
+        (
+            [("git", "commit", "--quiet", "--allow-empty", "--message", "Not ready")],
+            r"^retrain: origin's main lacks commits of this clone; push them",
+        ),
+        (
+            [("git", "switch", "--quiet", "--detach")],
+            r"^retrain: this clone is on no branch; `git switch` to",
+        ),
+        (
+            [("git", "remote", "set-url", "origin", "../nowhere.git")],
+            r"^git fetch: .*nowhere",
+        ),
+    ],
+)
+def test_refused_proposal_is_one_line_and_leaves_origin(retrained, commands, problem):
+    before = origin(retrained, "for-each-ref")
+    for command in commands:
+        retrained(*command)
+    with pytest.raises(PipelineError, match=problem):
         pull_requests.main([])
-    assert branches(retrained) == []
+    assert origin(retrained, "for-each-ref") == before
 
 
-def test_a_proposal_from_another_branch_goes_to_origins_default_one(retrained, hub):
+def test_proposal_from_another_branch_goes_to_origins_default(retrained, hub):
     retrained("git", "remote", "set-head", "origin", "main")
     retrained("git", "switch", "--quiet", "--create", "other")
     pull_requests.main([])
     assert [base for base, _, _ in hub.texts] == ["main"]
 
 
-def test_of_two_proposals_the_newer_is_open(retrained, hub, monkeypatch):
+def retrain_again(monkeypatch):
+    """Later another retraining ends, with a winner of its own."""
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2030-01-01T00:00:00Z")
+    verdict = VERDICT.replace("0.0200", "0.0100")
+    set_verdict(verdict)
+    set_winner(monkeypatch, replace(WINNER, version="3", reason=verdict.partition(": ")[2]))
+    pull_requests.main([])
+
+
+def test_newer_proposal_closes_the_older(retrained, hub, monkeypatch):
     pull_requests.main([])
     (older,) = hub.open()
-    again(monkeypatch)
+    retrain_again(monkeypatch)
     (newer,) = hub.open()
     assert {older, newer} == set(branches(retrained))
     assert hub.comments == {1: f"{newer} is newer."}
 
 
-def test_a_proposal_that_a_person_closed_stays_closed_and_closes_none(retrained, hub, monkeypatch):
+def test_proposal_closed_by_a_person_stays_closed_and_closes_none(retrained, hub, monkeypatch):
     pull_requests.main([])
-    again(monkeypatch)
+    retrain_again(monkeypatch)
     hub.close_pull_request(2)
-    hub.requests[0] = replace(hub.requests[0], open=True)  # which a person has opened again
+    hub.set_open(1, True)
     before = hub.open()
-    decided("wait", "did not retrain: nothing has changed since the last run")
+    set_decision("wait")
     pull_requests.main([])
     assert hub.open() == before
 
@@ -249,197 +345,115 @@ def test_a_proposal_that_a_person_closed_stays_closed_and_closes_none(retrained,
 @pytest.mark.parametrize(
     "later",
     [
-        replace(WINNER, version="7", reason="better", time="2026-02-03T08:00:00+00:00"),
-        replace(FIRST, verdict="rollback", previous="2", time="2026-02-03T08:00:00+00:00"),
+        replace(WINNER, reason="better", **LATER),
+        replace(FIRST, verdict="rollback", previous="2", time=LATER["time"]),
     ],
 )
-def test_a_proposal_that_a_later_line_overtook_is_closed(retrained, hub, later):
+def test_proposal_against_a_past_champion_is_closed(retrained, hub, later):
     pull_requests.main([])
-    merged(retrained, FIRST, later)
-    decided("wait", "did not retrain: nothing has changed since the last run")
+    merge(retrained, FIRST, later)
+    set_decision("wait")
     pull_requests.main([])
     assert hub.open() == []
-    assert hub.comments == {1: "Another champion serves by now."}
+    assert hub.comments == {1: "Another model became the champion."}
 
 
-def merged(run, *entries):
-    """These lines are on main, also at origin."""
-    ledger.LEDGER.write_text(ledger.text(entries))
-    run("git", "commit", "--quiet", "--message", "Merged", "--", "ledger.jsonl")
-    run("git", "push", "--quiet", "origin", "main")
-
-
-@pytest.mark.parametrize(
-    "line", [WINNER, replace(WINNER, version="7", time="2026-02-03T08:00:00+00:00")]
-)
-def test_what_is_merged_or_was_judged_by_another_champion_is_no_proposal(
-    retrained, hub, monkeypatch, line
-):
-    with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(github, "there", lambda: False)
+@pytest.mark.parametrize("line", [WINNER, replace(WINNER, **LATER)])
+def test_merged_or_outdated_winner_gets_no_pull_request(retrained, hub, monkeypatch, line):
+    with monkeypatch.context() as offline:
+        offline.setattr(github, "is_available", lambda: False)
         pull_requests.main([])
-    merged(retrained, FIRST, line)
-    decided("wait", "did not retrain: nothing has changed since the last run")
+    merge(retrained, FIRST, line)
+    set_decision("wait")
     pull_requests.main([])
     assert hub.requests == []
     assert len(branches(retrained)) == 1
 
 
-def test_no_password_reaches_a_commit(retrained):
-    decided("retrain", "retrains: asked for: https://ada:secret@data.example")
-    pull_requests.main([])
-    (branch,) = branches(retrained)
-    told = retrained("git", "log", "-1", "--format=%B", f"origin/{branch}").stdout
-    assert "asked for: https://***@data.example" in told
-
-
-def test_outside_a_branch_nobody_knows_where_a_proposal_goes(retrained):
-    retrained("git", "switch", "--quiet", "--detach")
-    with pytest.raises(
-        PipelineError, match=r"^retrain: this clone is on no branch; `git switch` to"
-    ):
-        pull_requests.main([])
-    assert branches(retrained) == []
-
-
-def test_differences_are_those_since_the_champion_and_none_is_no_table(retrained):
-    retrained("dvc", "init", "--quiet")
-    assert pull_requests.difference("params", "HEAD") == ""
-    set_params(pull_requests.Path("."), {"train": {"units": 7}})
-    retrained("git", "commit", "--quiet", "--message", "Fewer", "--", "params.yaml")
-    before = retrained("git", "rev-parse", "HEAD~1").stdout.strip()
-    assert pull_requests.difference("params", "HEAD") == ""
-    head, _, row = pull_requests.difference("params", before).splitlines()
-    assert [cell.strip() for cell in head.split("|")] == ["", "Param", "before", "now", ""]
-    assert [cell.strip() for cell in row.split("|")] == ["", "train.units", "32", "7", ""]
-
-
-def committed(run):
-    """What the newest proposal has of data and of the person's own, besides what is at origin's main."""
-    newest = origin(
-        run, "branch", "--list", "retrain/*", "--sort=-committerdate", "--format=%(refname:short)"
-    )[0]
-    return origin(run, "diff", "--name-only", "main", newest, "--", "data", "notes.txt")
-
-
-def test_what_is_ignored_and_what_is_the_persons_own_is_not_committed(retrained):
-    new = pull_requests.Path("data/inbox/2026-03-01.csv")
-    for path in (new, pull_requests.Path("data/inbox/secret")):
-        write_text(path, "text,label\n")
-    pull_requests.main([])
-    assert committed(retrained) == []
-
-
-def test_messages_go_where_messages_are_already_and_stay_here_too(retrained, monkeypatch):
-    known, new = (
-        pull_requests.Path("data/inbox/2026-02-28.csv"),
-        pull_requests.Path("data/inbox/2026-03-01.csv"),
-    )
-    for path in (known, new):
-        write_text(path, "text,label\n")
-    retrained("git", "add", str(known))
-    retrained("git", "commit", "--quiet", "--message", "Messages", "--", str(known))
-    retrained("git", "push", "--quiet", "origin", "main")
-    pull_requests.main([])
-    assert committed(retrained) == [str(new)]
-    assert new.exists()
+# ---- auto_merge
 
 
 @pytest.fixture
 def automatic(retrained, monkeypatch):
-    """The owner has said that a winner goes to main, and what follows is noted."""
+    """`auto_merge` is on; returns the runner, and main of origin whenever the registry follows."""
     set_params(pull_requests.Path("."), {"retrain": {"auto_merge": True}})
-    retrained("git", "commit", "--quiet", "--message", "By itself", "--", "params.yaml")
+    retrained("git", "commit", "--quiet", "--message", "Merge winners", "--", "params.yaml")
     retrained("git", "push", "--quiet", "origin", "main")
     followed = []
     monkeypatch.setattr(
-        recovery, "follow", lambda: followed.append(origin(retrained, "rev-parse", "main"))
+        recovery, "follow_ledger", lambda: followed.append(*origin(retrained, "rev-parse", "main"))
     )
     return retrained, followed
 
 
-def test_where_the_owner_said_so_the_alias_follows_after_the_push(automatic):
+def push_as_another(folder, path, content):
+    """Pushes a commit to main from another clone; returns it."""
+    runner(folder)("git", "clone", "--quiet", "origin.git", "other")
+    write_text(folder / "other" / path, content)
+    run = runner(folder / "other")
+    run("git", "config", "user.name", "Bob")
+    run("git", "config", "user.email", "bob@example.com")
+    commit = commit_all(run, "Other")
+    run("git", "push", "--quiet", "origin", "main")
+    return commit
+
+
+def test_auto_merge_pushes_to_main_and_the_registry_follows(automatic):
     run, followed = automatic
     pull_requests.main([])
-    assert followed == [origin(run, "rev-parse", "main")]
-    assert run("git", "rev-parse", "origin/main").stdout.split() == followed[0]
+    assert run("git", "rev-parse", "origin/main").stdout.split() == followed
     assert branches(run) == []
-    pull_requests.main([])  # by hand, as after a kill
-    assert followed == [origin(run, "rev-parse", "main")] * 2
+    pull_requests.main([])  # again, as after a kill
+    assert followed == origin(run, "rev-parse", "main") * 2
     assert branches(run) == []
 
 
-def test_a_push_that_lost_the_race_is_tried_again_on_top_of_what_came(automatic, tmp_path):
+def test_auto_merge_after_a_lost_race_is_on_top_of_the_other_commit(automatic, tmp_path):
     run, followed = automatic
-    other = elsewhere(tmp_path, "notes.md", "Somebody's own\n")
+    other = push_as_another(tmp_path, "notes.md", "Somebody's own\n")
     pull_requests.main([])
     assert len(followed) == 1
-    assert origin(run, "rev-parse", "main~1") == other
+    assert origin(run, "rev-parse", "main~1") == [other]
     assert origin(run, "log", "-1", "--format=%s", "main")[0] == "Retrain:"
 
 
-def test_a_race_that_cannot_be_joined_becomes_a_proposal(automatic, tmp_path):
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("reports/register.json", "{}\n"),
+        ("ledger.jsonl", ledger.ledger_text([FIRST, replace(SECOND, **LATER)])),
+    ],
+    ids=["a conflict", "another champion"],
+)
+def test_auto_merge_that_cannot_be_joined_becomes_a_branch(automatic, tmp_path, path, content):
     run, followed = automatic
-    other = elsewhere(tmp_path, "reports/register.json", "{}\n")
+    other = push_as_another(tmp_path, path, content)
     pull_requests.main([])
     assert followed == []
-    assert origin(run, "rev-parse", "main") == other
+    assert origin(run, "rev-parse", "main") == [other]
     assert len(branches(run)) == 1
 
 
-def test_a_winner_that_was_judged_by_another_champion_becomes_a_proposal(automatic, tmp_path):
-    run, followed = automatic
-    line = replace(SECOND, version="3", time="2026-02-03T08:00:00+00:00").line()
-    other = elsewhere(tmp_path, "ledger.jsonl", f"{FIRST.line()}\n{line}\n")
+# ---- issues
+
+
+def test_issue_tells_why_the_data_was_refused(retrained, hub, monkeypatch):
+    issues = []
+    monkeypatch.setattr(github, "open_issue", lambda *issue: issues.append(issue))
+    set_decision("refused", "no retraining: validation refuses the data: a.csv: row 91: torn")
+    write_text(retrain.REFUSED_FILE, "a.csv: row 91: torn\nlabel_is_known: see `--review`\n")
     pull_requests.main([])
-    assert followed == []
-    assert origin(run, "rev-parse", "main") == other
-    assert len(branches(run)) == 1
-
-
-def elsewhere(folder, path, content):
-    """Somebody else's commit on main, which this clone has not seen; its hash, in a list."""
-    run = runner(folder)
-    run("git", "clone", "--quiet", "origin.git", "other")
-    write_text(folder / "other" / path, content)
-    run = runner(folder / "other")
-    run("git", "add", "--all")
-    run(
-        "git",
-        "-c",
-        "user.name=Bob",
-        "-c",
-        "user.email=b@example.com",
-        "commit",
-        "--quiet",
-        "-m",
-        "Other",
-    )
-    run("git", "push", "--quiet", "origin", "main")
-    return run("git", "rev-parse", "HEAD").stdout.split()
-
-
-def test_a_push_that_is_refused_is_one_line_and_leaves_origin_as_it_was(retrained):
-    before = origin(retrained, "for-each-ref")
-    retrained("git", "remote", "set-url", "origin", "../nowhere.git")
-    with pytest.raises(PipelineError, match=r"^git fetch: .*nowhere"):
-        pull_requests.main([])
-    assert origin(retrained, "for-each-ref") == before
-
-
-def test_an_issue_has_what_the_guard_said(retrained, hub, monkeypatch):
-    asked = []
-    monkeypatch.setattr(github, "issue", lambda *told: asked.append(told))
-    verdict = "did not retrain: the guard refuses the data: a.csv: row 91: torn"
-    decided("refused", verdict)
-    write_text(retrain.REFUSED, "a.csv: row 91: torn\nlabel_is_known: see `--review`\n")
-    pull_requests.main([])
-    retrain.REFUSED.unlink()
-    decided("blocked", "did not retrain: poisoning")
-    pull_requests.main([])
-    (title, body), (other, _) = asked
-    assert title == "The guard refuses the data"
-    assert other == "New labels look tampered with"
-    assert body.splitlines()[0] == verdict
+    ((title, body),) = issues
+    assert title == "Validation refuses the new data"
+    assert body.startswith("no retraining: validation refuses the data: a.csv: row 91: torn\n")
     assert "\n```\na.csv: row 91: torn\nlabel_is_known: see `--review`\n```" in body
     assert branches(retrained) == []
+
+
+def test_issue_tells_that_labels_look_tampered_with(retrained, hub, monkeypatch):
+    issues = []
+    monkeypatch.setattr(github, "open_issue", lambda *issue: issues.append(issue))
+    set_decision("blocked", "no retraining: poisoning alarm: labels.spam")
+    pull_requests.main([])
+    title = "New labels look tampered with"
+    assert issues == [(title, "no retraining: poisoning alarm: labels.spam")]

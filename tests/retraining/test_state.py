@@ -1,0 +1,137 @@
+"""The state tells what has happened since the champion and since the last run."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from pipeline.core.params import read_params, read_yaml
+from pipeline.core.schemas import MESSAGES
+from pipeline.core.tables import write_parquet
+from pipeline.monitoring import poisoning
+from pipeline.registry import ledger, versions
+from pipeline.registry.ledger import ENTRY_TAG
+from pipeline.registry.versions import Version
+from pipeline.retraining import history, state, triggers
+from tests.harness.ledger_entries import FIRST
+from tests.harness.small_project import ROOT, commit_all, set_params
+
+DAY = pd.Timedelta(days=1)
+NOON = pd.Timestamp("2026-03-02T12:00", tz="UTC")
+
+
+# ---- windows
+
+
+def window_days(days_ago, days, count):
+    """The messages of each window, by how many days before the newest they came; None: no date."""
+    dates = [pd.NaT if day is None else NOON - day * DAY for day in days_ago]
+    texts = [str(day) for day in days_ago]
+    messages = pd.DataFrame({"text": texts, "received_at": pd.to_datetime(dates, utc=True)})
+    return [window["text"].tolist() for window in state.recent_windows(messages, days, count)]
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "count", "windows"),
+    [
+        ([0, 0, 6.9, 7, 13, 14, 30], 3, [["14"], ["7", "13"], ["0", "0", "6.9"]]),
+        ([None, 0, 0, 8], 2, [["8"], ["None", "0", "0"]]),
+        ([None, None], 2, [[], ["None", "None"]]),
+        ([-30_000, 0, 8], 2, [["8"], ["-30000", "0"]]),  # a wrong clock
+    ],
+)
+def test_windows_have_equal_length_and_the_newest_is_last(days_ago, count, windows):
+    assert window_days(days_ago, days=7, count=count) == windows
+
+
+# ---- poisoning
+
+
+@pytest.mark.parametrize(("needed", "checked"), [(4, 9), (3, 3)])
+def test_too_few_untried_labels_are_checked_with_all_new(needed, checked, monkeypatch, tmp_path):
+    sizes = []
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(poisoning, "enough", lambda messages, _: len(messages) >= needed)
+    monkeypatch.setattr(poisoning, "judge_by_reference", lambda _, new: sizes.append(len(new)))
+    monkeypatch.setattr(poisoning, "ask", lambda *_: [])
+    tables = [pd.DataFrame(index=range(rows)) for rows in (5, 9, 3)]
+    state.poisoning_alarms(*tables, tmp_path)
+    assert sizes == [checked]
+
+
+# ---- the whole state
+
+
+@pytest.fixture
+def champion(repository, tmp_path, monkeypatch):
+    """The champion of 5 January has seen a and b; today is 4 March, and a to e are there."""
+    entry = replace(FIRST, commit=repository("git", "rev-parse", "HEAD").stdout.strip())
+    versions_now = {"1": Version("1", {ENTRY_TAG: entry.json_line()})}
+    last_splits = history.locked_md5(read_yaml(tmp_path / "dvc.lock"), history.SPLITS_FILE)
+    seen = {entry.files["splits"]: [*"ab"], last_splits: [*"abcd"]}
+    monkeypatch.setattr(history, "seen_ids", lambda md5: pd.Series(seen[md5]))
+    monkeypatch.setattr(versions, "all_versions", lambda: versions_now)
+    monkeypatch.setattr(versions, "champion_number", lambda: "1")
+    monkeypatch.setattr(state, "drifted_windows", lambda _, new, *__: [ids(new)])
+    monkeypatch.setattr(state, "poisoning_alarms", lambda _, __, untried, ___: ids(untried))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772604000")  # 2026-03-04T06:00
+    columns = {"text": "", "label": "ham", "source": "s", "row": 1, "received_at": None}
+    messages = pd.DataFrame({"message_id": [*"abcde"]}).assign(**columns)
+    table = pa.Table.from_pandas(messages, MESSAGES, preserve_index=False)
+    write_parquet(tmp_path / history.MESSAGES_FILE, table.to_batches(), MESSAGES)
+    return entry
+
+
+def ids(messages):
+    return "".join(messages["message_id"])
+
+
+def collect():
+    params = read_params(triggers.Params, "retrain")
+    return state.collect_state("", False, params, "", history.Path("."))
+
+
+def add_run(repository, date, source):
+    commit_all(repository, "Tie", f"Retrained-at: 2026-{date}T06:00:00Z {source}")
+
+
+def test_without_a_run_everything_is_new_since_the_champion(champion, tmp_path):
+    set_params(tmp_path, {"train": {"units": 7}})
+    now = collect()
+    assert (now.champion, now.new_rows, now.changed) == ("1", 3, ["train.units"])
+    assert (now.drifted, now.poisoning_alarms) == (["cde"], "cde")
+    assert (now.hours_since_run, now.runs_this_week) == (None, 0)
+    assert now.days_since_training == pytest.approx(57.9, abs=0.1)
+
+
+def test_after_a_tie_only_what_it_has_not_seen_is_new(champion, tmp_path, repository):
+    set_params(tmp_path, {"train": {"units": 7}})
+    add_run(repository, "03-02", commit_all(repository, "Fewer units"))
+    now = collect()
+    assert (now.new_rows, now.changed, now.same_as_last_run) == (1, [], True)
+    assert (now.hours_since_run, now.days_since_training) == (48, 2)
+    assert (now.drifted, now.poisoning_alarms) == (["cde"], "e")
+
+
+def test_changes_differ_from_the_champion_and_from_the_last_run(champion, tmp_path, repository):
+    set_params(tmp_path, {"train": {"units": 7}})
+    add_run(repository, "03-02", commit_all(repository, "Fewer units"))
+    set_params(tmp_path, {"train": {"units": 9, "seed": 2}})
+    assert collect().changed == ["train.seed", "train.units"]
+    repository("git", "checkout", "--quiet", champion.commit, "--", "params.yaml")
+    assert collect().changed == []  # other than the last run's, but the champion's own
+
+
+def test_runs_of_more_than_a_week_ago_do_not_count(champion, repository):
+    for date in ("02-24", "02-26", "03-01"):
+        add_run(repository, date, champion.commit)
+    assert collect().runs_this_week == 2
+
+
+def test_champion_of_the_ledger_that_the_registry_lacks_is_an_error(champion, monkeypatch):
+    monkeypatch.setattr(versions, "champion_number", lambda: None)
+    assert collect().champion_error == ""
+    monkeypatch.setattr(ledger, "merged_entries", lambda: [FIRST])
+    problem = "ledger.jsonl names a champion, and the registry has none"
+    assert (collect().champion, collect().champion_error) == (None, problem)
