@@ -1,9 +1,8 @@
-"""The connection to MLflow: its address, its failures as one line, and calls that make a thing once."""
+"""Connects to MLflow, reports its failures in one line, and creates things only once."""
 
 import logging
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TypeVar
 
 import mlflow
 import requests
+import tenacity
 from mlflow import MlflowClient
 from mlflow.environment_variables import (
     MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR,
@@ -23,35 +23,38 @@ from pipeline.core.errors import PipelineError, convert_os_errors, redact_creden
 from pipeline.core.files import atomic_path
 
 log = logging.getLogger(__name__)
-ResultT = TypeVar("T")
+ResultT = TypeVar("ResultT")
 
 MODEL_NAME = "spam-detector"  # of the experiment and of the registered model
-ERROR_CAUSE = re.compile(  # in what MLflow's client says of a call that failed, beside its objects
-    r"\[Errno -?\d+\] ([^')\"]+)|too many \d+ error responses|timed out|Remote end closed connection"
-    r"|\(sqlite3\.\w+\) [\w ]*\w"
+RETRY_MESSAGE = "MLflow does not answer: trying again"
+ERROR_CAUSE = re.compile(  # the part of a long error message of MLflow that names the cause
+    r"\[Errno -?\d+\] ([^')\"]+)|too many \d+ error responses|timed out"
+    r"|Remote end closed connection|\(sqlite3\.\w+\) [\w ]*\w"
 )
 
 
 def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, else an sqlite file in the project's root."""
-    return (
-        os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root().resolve()}/mlflow.db"
-    )
+    """`MLFLOW_TRACKING_URI`, else an SQLite file in the project's root."""
+    default = f"sqlite:///{project_root().resolve()}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or default
+
+
+# ---- the connection
 
 
 @contextmanager
 def connect() -> Iterator[MlflowClient]:
-    """A client of `address()`; whatever goes wrong there becomes one line."""
-    for library in ("alembic", "mlflow"):
-        logging.getLogger(library).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it raises what it logs
-    logging.getLogger("urllib3.connectionpool").addFilter(_plainly)
-    _see_to_the_database()
-    mlflow.set_tracking_uri(tracking_uri())  # from now on it stands in the environment too
+    """A client of `tracking_uri()`, while the block runs.
+
+    Raises: PipelineError, for every failure of MLflow inside the block.
+    """
+    _quiet_libraries()
+    _create_database()
+    mlflow.set_tracking_uri(tracking_uri())  # sets the environment variable too
     mlflow.set_registry_uri(tracking_uri())
     try:
         client = MlflowClient()
-    except Exception as error:  # of MLflow, of the database or of its driver, whichever that is
+    except Exception as error:  # of MLflow, of the database or of its driver
         raise connection_error(error) from error
     try:
         with convert_os_errors(f"MLflow at {redact_credentials(tracking_uri())}"):
@@ -60,54 +63,72 @@ def connect() -> Iterator[MlflowClient]:
         raise connection_error(error) from error
 
 
-def _plainly(record: logging.LogRecord) -> bool:
-    """urllib3's warning of each failed try, without its four lines of objects."""
-    record.msg, record.args = "MLflow does not answer: trying again", ()
+def _quiet_libraries() -> None:
+    for library in ("alembic", "mlflow"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it raises what it logs
+    logging.getLogger("urllib3.connectionpool").addFilter(_shorten_retry_warning)
+
+
+def _shorten_retry_warning(record: logging.LogRecord) -> bool:
+    """Replaces urllib3's four lines about a failed try by one."""
+    record.msg = RETRY_MESSAGE
+    record.args = ()
     return True
 
 
-def _see_to_the_database() -> None:
-    """The project's own sqlite file appears whole: a kill among its first migrations would spoil it.
+def _create_database() -> None:
+    """Creates the project's own SQLite file as a whole: a kill cannot leave half of its tables.
 
-    One that the user names is not made: a mistyped name would look like a registry without a champion.
+    A file that the user names must exist: after a typing error, an empty registry would look
+    like one without a champion.
     """
     file = Path(tracking_uri().removeprefix("sqlite:///"))
     if not tracking_uri().startswith("sqlite:///") or file.exists():
         return
     if os.environ.get("MLFLOW_TRACKING_URI"):
         raise PipelineError(
-            f"MLFLOW_TRACKING_URI: {file} is not there; mend the path, "
-            "or make the database with `mlflow experiments search`"
+            f"MLFLOW_TRACKING_URI: {file} does not exist; correct the path, "
+            "or create the database with `mlflow experiments search`"
         )
     with atomic_path(file) as temporary:
         MlflowClient(f"sqlite:///{temporary}").search_experiments()
 
 
 def connection_error(error: Exception) -> PipelineError:
-    """What MLflow, its database or its driver said, as one line: place, problem, way out."""
-    said = redact_credentials(" ".join(str(error).partition("[SQL:")[0].split()))
-    if cause := ERROR_CAUSE.search(said):
-        said = cause[1] or cause[0]
-    status = error.get_http_status_code() if isinstance(error, MlflowException) else None
+    """An error of MLflow, its database or its driver as one line: place, problem, remedy."""
+    text = redact_credentials(" ".join(str(error).partition("[SQL:")[0].split()))
+    cause = ERROR_CAUSE.search(text)
+    problem = (cause[1] or cause[0]) if cause else text[:200]
+    place = f"MLflow at {redact_credentials(tracking_uri())}"
+    return PipelineError(f"{place}: {problem}; {_remedy(error)}")
+
+
+def _remedy(error: Exception) -> str:
     if tracking_uri().startswith("sqlite"):
-        way_out = (
-            "see that the file is an MLflow database and may be written, and that the disk has room"
-        )
-    elif status in (401, 403):
-        way_out = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-    elif status in (400, 409):  # an answer was lost, and its call sent again, say
-        way_out = "run it again: it goes on where it stopped"
-    else:
-        way_out = "see that MLFLOW_TRACKING_URI is right, and that its server is up"
-    return PipelineError(f"MLflow at {redact_credentials(tracking_uri())}: {said[:200]}; {way_out}")
+        return "check that the file is a writable MLflow database, and that the disk has room"
+    status = error.get_http_status_code() if isinstance(error, MlflowException) else None
+    if status in (401, 403):
+        return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    if status in (400, 409):  # for example after a lost response, when the call was sent again
+        return "run it again: it continues where it stopped"
+    return "check that MLFLOW_TRACKING_URI is right and that its server is up"
+
+
+# ---- calls
 
 
 @contextmanager
 def http_limits(retries: int, timeout: int | None = None) -> Iterator[None]:
-    """How often, and how many seconds, MLflow's client tries one call while the block runs."""
-    settings = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": retries, "MLFLOW_HTTP_REQUEST_TIMEOUT": timeout}
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update({name: str(value) for name, value in settings.items() if value is not None})
+    """Limits each call of MLflow's client while the block runs.
+
+    Args:
+        retries: after the first try.
+        timeout: seconds of one try; None for MLflow's own.
+    """
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": retries, "MLFLOW_HTTP_REQUEST_TIMEOUT": timeout}
+    before = {name: os.environ.get(name) for name in limits}
+    os.environ.update({name: str(value) for name, value in limits.items() if value is not None})
     try:
         yield
     finally:
@@ -117,34 +138,51 @@ def http_limits(retries: int, timeout: int | None = None) -> Iterator[None]:
 
 
 def find_or_create(find: Callable[[], ResultT | None], create: Callable[[], ResultT]) -> ResultT:
-    """What `find` finds, else what `create` makes: one, even where the answer was lost on its way back.
+    """The result of `find`, else of `create`, which takes effect once even if a response is lost.
 
-    MLflow's client by itself would send the call once more, and make a second one. (A call that takes effect
-    only after the client gave it up and searched again still does: a server knows of no unique tag.)
+    After a lost response MLflow's client would send the call again and create a second thing.
+    Here `find` runs before each try. (A call that takes effect only after the next `find` still
+    creates a second one: MLflow has no unique tags.)
+
+    Raises: MlflowException.
     """
-    retries = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() if tracking_uri().startswith("http") else 0
-    for trial in range(retries + 1):
-        found = find()
-        if found is not None:
-            return found
-        try:
-            with http_limits(retries=0):
-                return create()
-        except MlflowException as error:
-            if trial == retries or error.get_http_status_code() not in (429, 500, 503, 504):
-                raise
-            log.warning("MLflow does not answer: trying again")
-            time.sleep(MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR.get() * 2**trial)
-    raise AssertionError("the last trial returns or raises")
+    for attempt in _attempts():
+        result = find()
+        if result is not None:
+            return result
+        with attempt, http_limits(retries=0):
+            return create()
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _attempts() -> tenacity.Retrying:
+    """As many tries, with the same pauses, as MLflow's client makes; one if it uses a file."""
+    is_server = tracking_uri().startswith("http")
+    retries = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() if is_server else 0
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_is_temporary),
+        stop=tenacity.stop_after_attempt(retries + 1),
+        wait=tenacity.wait_exponential(multiplier=MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR.get()),
+        before_sleep=lambda _: log.warning(RETRY_MESSAGE),
+        reraise=True,
+    )
+
+
+def _is_temporary(error: BaseException) -> bool:
+    if not isinstance(error, MlflowException):
+        return False
+    return error.get_http_status_code() in (429, 500, 503, 504)
 
 
 def experiment_id(client: MlflowClient) -> str:
-    """The id of our experiment, which is made where there is none."""
+    """The id of our experiment, which is created if it does not exist."""
 
     def find() -> str | None:
-        found = client.get_experiment_by_name(MODEL_NAME)
-        return str(found.experiment_id) if found else None
+        experiment = client.get_experiment_by_name(MODEL_NAME)
+        return str(experiment.experiment_id) if experiment else None
 
-    local = tracking_uri().startswith("sqlite")
-    artifacts = (project_root().resolve() / "mlartifacts").as_uri() if local else None
-    return find_or_create(find, lambda: str(client.create_experiment(MODEL_NAME, artifact_location=artifacts)))
+    is_file = tracking_uri().startswith("sqlite")
+    artifacts = (project_root().resolve() / "mlartifacts").as_uri() if is_file else None
+    return find_or_create(
+        find, lambda: str(client.create_experiment(MODEL_NAME, artifact_location=artifacts))
+    )

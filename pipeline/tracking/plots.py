@@ -1,107 +1,71 @@
-"""Draws the plots that `dvc.yaml` defines, from the same files, for the MLflow UI."""
+"""Draws the plots that `dvc.yaml` defines as PNG pictures, with DVC's own templates."""
 
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
+import vl_convert
+from dvc_render import VegaRenderer
 
+from pipeline.core.cli import project_root
 from pipeline.core.tables import read_csv
 
-COLOURS = ("#945dd6", "#13adc7", "#f46737", "#46ba69")  # DVC's
+TEMPLATES = Path(".dvc") / "plots"  # below the project's root
+Entry = Mapping[str, Any]  # title, template, x, y, x_label and y_label, as dvc.yaml has them
 
 
-def render_plots(definitions: list[Mapping[str, Mapping[str, Any]]]) -> dict[str, Figure]:
-    """The figure of each entry of `plots:` in dvc.yaml, by its name."""
-    return {
-        name: _figure(name, entry)
+def render_plots(definitions: Sequence[Mapping[str, Entry]], scale: float = 2) -> dict[str, bytes]:
+    """A PNG of each entry of `plots:` in dvc.yaml that has rows, by the entry's name.
+
+    Args:
+        scale: pixels for each pixel of the template.
+    Raises: PipelineError, if a table cannot be read.
+    """
+    specs = {
+        name: vega_lite_spec(name, entry)
         for definition in definitions
         for name, entry in definition.items()
     }
+    return {
+        name: vl_convert.vegalite_to_png(spec, scale=scale) for name, spec in specs.items() if spec
+    }
 
 
-def _figure(name: str, entry: Mapping[str, Any]) -> Figure:
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set(title=entry["title"], xlabel=entry["x_label"], ylabel=entry["y_label"])
-    TEMPLATES.get(entry["template"], _lines)(axes, entry)
-    return figure
+def vega_lite_spec(name: str, entry: Entry) -> dict[str, Any]:
+    """The entry's template, filled with the rows of its CSV files; empty if they have no rows.
+
+    DVC draws one colour per Git revision (`rev`). A picture shows a single revision, so each
+    line takes the place of a revision and has its own colour.
+    """
+    points = [point for line in _lines(entry) for point in line]
+    if not points:
+        return {}
+    properties = {key: entry[key] for key in ("title", "x_label", "y_label", "template")}
+    renderer = VegaRenderer(
+        points, name, **properties, x="x", y="y", template_dir=str(project_root() / TEMPLATES)
+    )
+    spec: dict[str, Any] = renderer.get_filled_template()
+    for point in points:  # DVC drops it again, but the template `bars` groups by it
+        point["filename"] = point["rev"]
+    for parameter in spec.get("params", []):
+        if parameter.get("name") == "showValues":  # the counts of a confusion matrix
+            parameter["value"] = True
+    return {
+        **spec,
+        "config": {"legend": {"title": None}, "header": {"title": None, "labels": False}},
+    }
 
 
-def _lines(axes: Any, entry: Mapping[str, Any]) -> None:
-    """A line of numbers for each column that `y` names."""
-    x = entry["x"]
-    lines = [
-        (file, y) for file, ys in entry["y"].items() for y in ([ys] if isinstance(ys, str) else ys)
-    ]
-    for (file, y), colour in zip(lines, itertools.cycle(COLOURS), strict=False):
+def _lines(entry: Entry) -> Iterator[list[dict[str, str]]]:
+    """The points of each column that `y` names: x, y, the line's name, and the other columns."""
+    for file, columns in entry["y"].items():
         table = read_csv(Path(file))
-        xs, ys = (_numbers(table[name]) for name in (x if isinstance(x, str) else x[file], y))
-        label = f"{Path(file).stem}: {y}" if len(entry["y"]) > 1 else y
-        axes.plot(xs, ys, color=colour, label=label, marker=".")
-    axes.grid(alpha=0.3)
-    axes.legend()
-
-
-def _by_reason(axes: Any, entry: Mapping[str, Any]) -> None:
-    """A line for each value of the column `reason`, over the sorted values of `x`."""
-    ((file, y),) = entry["y"].items()
-    table = read_csv(Path(file))
-    places = {x: place for place, x in enumerate(sorted(set(table[entry["x"]])))}
-    for reason in sorted(set(table["reason"])):
-        rows = [row for row, value in enumerate(table["reason"]) if value == reason]
-        xs, ys = (
-            [places[table[entry["x"]][row]] for row in rows],
-            _numbers([table[y][row] for row in rows]),
-        )
-        axes.plot(xs, ys, label=reason, marker=".")
-    axes.set_xticks(range(len(places)), places)
-    axes.grid(alpha=0.3)
-    if places:
-        axes.legend()
-
-
-def _bars(axes: Any, entry: Mapping[str, Any]) -> None:
-    """A horizontal bar for each row, those of one file beside those of the others."""
-    tables = {file: read_csv(Path(file)) for file in entry["y"]}
-    names = list(dict.fromkeys(name for file, y in entry["y"].items() for name in tables[file][y]))
-    height = 0.8 / len(tables)
-    for number, (file, y) in enumerate(entry["y"].items()):
-        places = [names.index(name) + number * height for name in tables[file][y]]
-        bars = {"height": height, "color": COLOURS[number % len(COLOURS)], "label": Path(file).stem}
-        axes.barh(places, _numbers(tables[file][entry["x"]]), **bars)
-    axes.set_yticks([place + (len(tables) - 1) * height / 2 for place in range(len(names))], names)
-    axes.invert_yaxis()
-    axes.legend()
-
-
-def _confusion(axes: Any, entry: Mapping[str, Any]) -> None:
-    """Counts of each pair of values; `y` is the row, `x` the column."""
-    ((file, y),) = entry["y"].items()
-    table = read_csv(Path(file))
-    pairs = list(zip(table[y], table[entry["x"]], strict=True))
-    if not pairs:
-        return
-    names = sorted({name for pair in pairs for name in pair})
-    counts = [[pairs.count((row, column)) for column in names] for row in names]
-    axes.imshow(counts, cmap="Purples", norm="symlog")
-    axes.set_xticks(range(len(names)), names)
-    axes.set_yticks(range(len(names)), names)
-    for i, row in enumerate(counts):
-        for j, count in enumerate(row):
-            axes.text(
-                j, i, f"{count:,}", ha="center", va="center", bbox={"color": "white", "alpha": 0.7}
-            )
-
-
-def _numbers(column: list[str]) -> list[float]:
-    """An empty cell, which is how an undefined or infinite number is written, leaves a gap."""
-    return [float(cell or "nan") for cell in column]
-
-
-TEMPLATES: dict[str, Callable[[Any, Mapping[str, Any]], None]] = {  # what is not here is lines
-    "confusion": _confusion,
-    "by_reason": _by_reason,
-    "bars": _bars,
-}
+        x = entry["x"] if isinstance(entry["x"], str) else entry["x"][file]
+        for column in [columns] if isinstance(columns, str) else columns:
+            label = Path(file).stem if len(entry["y"]) > 1 else column
+            others = {key: value for key, value in table.items() if key not in (x, column)}
+            cells = {**others, "x": table[x], "y": table[column]}
+            yield [
+                {**dict(zip(cells, row, strict=True)), "rev": label}
+                for row in zip(*cells.values(), strict=True)
+            ]

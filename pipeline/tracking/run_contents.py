@@ -1,57 +1,113 @@
-"""What MLflow shall show of an evaluated model: all of it from files."""
+"""Collects what MLflow shows of an evaluated model; all of it comes from files."""
 
 import hashlib
 import json
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pipeline.tracking import runs
+from pipeline.core.git import try_git
+from pipeline.tracking.runs import flatten_params
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """An evaluated model, as register has read it: what its MLflow run shows."""
+    """What register has read and hashed of one evaluated model."""
 
-    params: Mapping[str, Any]  # all of params.yaml
+    params: Mapping[str, Any]  # params.yaml
     evaluation: Mapping[str, Any]  # reports/evaluate.json
-    curves: Mapping[str, Sequence[str]]  # reports/curves.csv, by column
-    rows: pd.DataFrame  # the messages with split and left_out
-    plots: Mapping[str, bytes]  # PNG by name
+    curves: Mapping[str, Sequence[str]]  # columns of TRAINING_CURVES, cells as text
+    rows: pd.DataFrame  # VALIDATED and SPLITS, joined by message_id
+    plots: Mapping[str, bytes]  # PNG, by name
     folders: Mapping[str, Path]  # attached as they are, by name
-    model_hash: str
-    network_hash: str
-    data_hash: str  # of data/validated/messages.parquet
+    model_hash: str  # sha256 of network, tokenizer and decision
+    network_hash: str  # sha256 of model.keras
+    data_hash: str  # sha256 of the validated messages
+
+
+@dataclass(frozen=True)
+class RunContents:
+    """What MLflow shows of one evaluated model."""
+
+    run_key: str  # sha256 of the model, its params and its evaluation
+    network_hash: str  # sha256 of model.keras, by which the training's live run is found
+    name: str
+    description: str  # Markdown
+    params: Mapping[str, Any]  # by dotted key, such as `train.units`
+    metrics: Mapping[str, float]  # by name in MLflow, such as `test/f1`
+    curves: list[dict[str, float]]  # rows of TRAINING_CURVES
+    tags: Mapping[str, str]
+    datasets: Mapping[str, pd.DataFrame]  # by split: columns message_id and label
+    plots: Mapping[str, bytes]  # PNG, by name
+    folders: Mapping[str, Path] = field(default_factory=dict)  # attached as they are, by name
+
+
+def collect_run_contents(inputs: RunInputs, verdict: str) -> RunContents:
+    """What MLflow shows of this model.
+
+    Args:
+        verdict: register's, one sentence.
+    """
+    params = flatten_params(inputs.params)
+    figures = {name: figure["value"] for name, figure in inputs.evaluation["figures"].items()}
+    experiment = os.environ.get("DVC_EXP_NAME")  # set by `dvc exp run`; each has its own run
+    key = json.dumps([inputs.model_hash, params, inputs.evaluation, experiment])
+    name = f"{params['train.model']} f1 {figures['f1']:.3f} {inputs.model_hash[:8]}"
+    tags = {
+        "model_hash": inputs.model_hash,
+        "data_hash": inputs.data_hash,
+        "git_commit": git_commit(),
+        "verdict": verdict,
+    }
+    return RunContents(
+        run_key=hashlib.sha256(key.encode()).hexdigest(),
+        network_hash=inputs.network_hash,
+        name=experiment or name,
+        description=run_description(verdict, inputs.evaluation),
+        params=params,
+        metrics={metric_name(name): value for name, value in figures.items() if value is not None},
+        curves=_epochs(inputs.curves),
+        tags=tags | ({"dvc_experiment": experiment} if experiment else {}),
+        datasets=split_tables(inputs.rows),
+        plots=inputs.plots,
+        folders=inputs.folders,
+    )
+
+
+def _epochs(curves: Mapping[str, Sequence[str]]) -> list[dict[str, float]]:
+    """The table's rows; an empty cell is NaN."""
+    return [
+        {name: float(cell or "nan") for name, cell in zip(curves, row, strict=True)}
+        for row in zip(*curves.values(), strict=True)
+    ]
 
 
 def git_commit() -> str:
-    """The Git commit that the run started from; empty outside a repository."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip()
+    """The commit that is checked out; empty outside a repository."""
+    return (try_git("rev-parse", "HEAD") or "").strip()
 
 
 def metric_name(figure: str) -> str:
-    """A figure's name in MLflow, whose UI groups by what stands before the slash."""
+    """A figure's name in MLflow, whose UI groups metrics by the part before the slash."""
     prefix, _, rest = figure.partition(".")
     return f"{prefix}/{rest}" if rest else f"test/{figure}"
 
 
 def run_description(verdict: str, evaluation: Mapping[str, Any]) -> str:
-    """The run's page: the verdict, and a table of the figures beside the baseline's."""
+    """The run's page, in Markdown: the verdict, and the figures beside those of the baseline."""
     figures = evaluation["figures"]
-    head = [
+    lines = [
         f"**{verdict}**",
         "",
         evaluation["verdict"],
         "",
         "| test | ours | 95 % | linear baseline |",
+        "|---|---|---|---|",
     ]
-    lines = [*head, "|---|---|---|---|"]
     for name, ours in figures.items():
         baseline = figures.get(f"baseline.{name}")
         if baseline and ours["value"] is not None:
@@ -61,41 +117,9 @@ def run_description(verdict: str, evaluation: Mapping[str, Any]) -> str:
 
 
 def split_tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """message_id and label of every split, without a text: what MLflow takes the datasets' digests of."""
-    kept = rows[~rows["left_out"]].groupby("split")[["message_id", "label"]]
-    return {str(name): table.reset_index(drop=True) for name, table in kept}
+    """Columns message_id and label of each split, without texts and without rows left out.
 
-
-def collect_run_contents(inputs: RunInputs, verdict: str) -> runs.RunContents:
-    """What MLflow shall show of this model, its params and its evaluation."""
-    params = runs.flatten_params(inputs.params)
-    evaluation = inputs.evaluation
-    experiment = os.environ.get("DVC_EXP_NAME")
-    key = json.dumps(
-        [inputs.model_hash, params, evaluation, experiment]
-    )  # applied, it is a run of its own
-    figures = {name: figure["value"] for name, figure in evaluation["figures"].items()}
-    curves = inputs.curves
-    epochs = [
-        {name: float(cell or "nan") for name, cell in zip(curves, row, strict=True)}
-        for row in zip(*curves.values(), strict=True)
-    ]
-    return runs.RunContents(
-        run_key=hashlib.sha256(key.encode()).hexdigest(),
-        network_hash=inputs.network_hash,
-        name=experiment or f"{params['train.model']} f1 {figures['f1']:.3f} {inputs.model_hash[:8]}",
-        description=run_description(verdict, evaluation),
-        params=params,
-        metrics={metric_name(name): value for name, value in figures.items() if value is not None},
-        curves=epochs,
-        tags={
-            "model_hash": inputs.model_hash,
-            "data_hash": inputs.data_hash,
-            "git_commit": git_commit(),
-            "verdict": verdict,
-            **({"dvc_experiment": experiment} if experiment else {}),
-        },
-        datasets=split_tables(inputs.rows),
-        plots=inputs.plots,
-        folders=inputs.folders,
-    )
+    MLflow logs the digests of these tables.
+    """
+    used = rows[~rows["left_out"]].groupby("split")[["message_id", "label"]]
+    return {str(name): table.reset_index(drop=True) for name, table in used}

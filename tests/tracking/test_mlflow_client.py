@@ -129,7 +129,7 @@ CALLS = {
     "champion": versions.champion_number,
     "load_champion": versions.load_champion,
     "promote": lambda: versions.promote("1", {}, after=None),
-    "version_of": lambda: versions.version_of("a"),
+    "version_of": lambda: versions.find_version("a"),
     "live_run": started,
 }
 

@@ -1,0 +1,86 @@
+"""pipeline/tracking/live_runs.py"""
+
+import logging
+
+import pytest
+from mlflow.exceptions import MlflowException
+
+from pipeline.tracking import runs
+from pipeline.tracking.live_runs import live_run
+from tests.tracking.conftest import CURVES, TRAIN_PARAMS
+
+pytestmark = pytest.mark.slow  # each test writes to an MLflow database
+
+
+def test_epochs_appear_during_the_training(tracked):
+    with live_run("bilstm", TRAIN_PARAMS, "training") as live:
+        live.log_curves(CURVES[:1])
+        live.log_curves(CURVES[:2])
+        (run,) = tracked.runs()
+        assert (run.info.status, run.info.run_name) == ("RUNNING", "bilstm in training")
+        assert run.data.params == {"train.units": "8", "train.dropout": "0"}
+        assert tracked.losses(run.info.run_id) == [(1, 1.0), (2, 0.5)]
+        assert "train/epoch" not in run.data.metrics
+        live.finish("network")
+    (run,) = tracked.runs()
+    assert (run.info.status, run.data.tags["network_hash"]) == ("FINISHED", "network")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ZeroDivisionError, "FAILED"), (KeyboardInterrupt, "KILLED")]
+)
+def test_failed_training_keeps_its_curves(tracked, error, status):
+    def train():
+        with live_run("bilstm", TRAIN_PARAMS, "training") as live:
+            live.log_curves(CURVES[:1])
+            raise error
+
+    with pytest.raises(error):
+        train()
+    (run,) = tracked.runs()
+    assert run.info.status == status
+    assert tracked.losses(run.info.run_id) == [(1, 1.0)]
+    assert "network_hash" not in run.data.tags
+
+
+def test_resumed_training_continues_its_run(tracked):
+    killed = tracked.kill_training(epochs=2)
+    (half,) = tracked.runs()
+    assert tracked.train() == half.info.run_id
+    (run,) = tracked.runs()
+    assert run.info.status == "FINISHED"
+    assert tracked.epochs(run.info.run_id) == [1, 2, 3]
+    del killed
+
+
+def test_next_training_closes_the_run_of_a_killed_one(tracked):
+    killed = tracked.kill_training(epochs=1, training_key="another")
+    tracked.train()
+    assert {run.data.tags["training_key"]: run.info.status for run in tracked.runs()} == {
+        "another": "KILLED",
+        "training": "FINISHED",
+    }
+    del killed
+
+
+@pytest.mark.parametrize("takes_effect", [False, True])
+def test_training_survives_a_failing_server(takes_effect, tracked, monkeypatch, caplog):
+    log_epoch = runs.log_epoch
+
+    def lose_response(*arguments):
+        if takes_effect:
+            log_epoch(*arguments)
+        raise MlflowException("lost")
+
+    with live_run("bilstm", TRAIN_PARAMS, "training") as live:
+        live.log_curves(CURVES[:1])
+        with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+            patch.setattr(runs, "log_epoch", lose_response)
+            live.log_curves(CURVES[:2])
+        (line,) = caplog.messages
+        assert line.startswith("MLflow at sqlite:///")
+        assert line.endswith("; the training continues and logs its curves later")
+        live.log_curves(CURVES)
+        live.finish("network")
+    (run,) = tracked.runs()
+    assert tracked.epochs(run.info.run_id) == [1, 2, 3]
