@@ -1,18 +1,20 @@
 """Trains the network on token ids, with early stopping on held-out campaigns."""
 
 import logging
-from dataclasses import asdict, astuple, fields
+from dataclasses import asdict, astuple
 
 from pipeline.core.cli import parse_paths, run_stage
 from pipeline.core.files import read_json
 from pipeline.core.hashing import files_sha256
 from pipeline.core.params import read_params, read_yaml
 from pipeline.core.reports import Figure, write_report
+from pipeline.core.schemas import TRAINING_CURVES
+from pipeline.core.schemas import TRAINING_CURVES
 from pipeline.core.tables import read_parquet, write_csv
 from pipeline.models import keras_files
 from pipeline.models.checkpoints import Checkpoint, training_key
 from pipeline.models.training import Epoch, Params, best_epoch, split_rows, train_network
-from pipeline.tracking import runs
+from pipeline.tracking.live_runs import live_run
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     rows, stop = split_rows(table, params)
     checkpoint = Checkpoint(key)
 
-    with runs.live_run(params.model, as_written, key) as live:
+    with live_run(params.model, as_written, key) as live:
 
         def report(curves: list[Epoch]) -> None:
             live.log_curves([asdict(epoch) for epoch in curves])
@@ -72,8 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         f"{best.stop_average_precision:.4f} on {len(stop.labels)} held-out messages"
     )
     figures = training_figures(curves, model.count_params(), len(rows.labels), len(stop.labels))
-    columns = [field.name for field in fields(Epoch)]
-    write_csv(paths.curves, columns, map(astuple, curves))
+    write_csv(paths.curves, TRAINING_CURVES.names, map(astuple, curves))
     write_report(paths.report, len(table), figures, verdict)
     checkpoint.finish()
     log.info("train: %s", verdict)

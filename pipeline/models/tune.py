@@ -34,7 +34,7 @@ from pipeline.evaluation import bootstrap, metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.models import checkpoints, training
 from pipeline.models.batches import Rows, rows_from_table
-from pipeline.tracking import runs
+from pipeline.tracking.tuning_runs import TuningTrial, log_tuning_trials
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def search(
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns about each trial's functions
     study = _open_study(key, params)
     done = finished_trials(study)
-    runs.log_tuning_trials(key, trial_records(done))
+    log_tuning_trials(key, trial_records(done))
     while len(done) < trials or study.get_trials(states=[TrialState.WAITING]):
         study.sampler = optuna.samplers.TPESampler(seed=params.seed + len(done))
         trial = study.ask(search_space())
@@ -95,7 +95,7 @@ def search(
         done = finished_trials(study)
         log.info("trial %d of %d: %s", len(done), trials, trial_summary(done[-1]))
         try:
-            runs.log_tuning_trials(key, trial_records(done))
+            log_tuning_trials(key, trial_records(done))
         except PipelineError as error:
             log.warning("%s; the search continues and logs its trials later", error)
     return done
@@ -160,10 +160,10 @@ def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(states=[TrialState.COMPLETE])
 
 
-def trial_records(trials: Sequence[FrozenTrial]) -> list[runs.TuningTrial]:
+def trial_records(trials: Sequence[FrozenTrial]) -> list[TuningTrial]:
     """The trials as MLflow shows them."""
     return [
-        runs.TuningTrial(rounded(trial.params), trial.user_attrs["figures"]) for trial in trials
+        TuningTrial(rounded(trial.params), trial.user_attrs["figures"]) for trial in trials
     ]
 
 

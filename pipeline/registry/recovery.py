@@ -15,7 +15,7 @@ from pipeline.registry.ledger import ENTRY_TAG, LEDGER, ROLLBACK_TAG, LedgerEntr
 from pipeline.registry.model_package import packaged_model
 from pipeline.registry.parity import ScoringError
 from pipeline.registry.versions import CHAMPION, EXAMPLE_TEXTS, PREVIOUS, RESTORED_AS, Version
-from pipeline.tracking import runs
+from pipeline.tracking import model_runs
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ def rebuild_version(entry: LedgerEntry) -> None:
         with packaged_model(**paths, splits=splits) as package:
             check_answers(entry, package.answers(EXAMPLE_TEXTS))
             run_name = f"restored version {entry.version}"
-            run_id = runs.log_restored_run(entry.model_hash, run_name, tags)
+            run_id = model_runs.log_restored_run(entry.model_hash, run_name, tags)
             versions.add_version(run_id, package.files(), tags, number=int(entry.version))
 
 

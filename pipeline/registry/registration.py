@@ -12,10 +12,9 @@ from pipeline.registry import ledger, parity, versions
 from pipeline.registry.ledger import ENTRY_TAG, PROMOTION_VERDICTS, ROLLBACK_TAG, LedgerEntry
 from pipeline.registry.promotion import Candidate, Params, decide, reusable_entry, verdict_text
 from pipeline.registry.versions import CHALLENGER
-from pipeline.tracking import run_contents, runs
+from pipeline.tracking import model_runs, run_contents
 from pipeline.tracking.mlflow_client import MODEL_NAME
-from pipeline.tracking.run_contents import RunInputs
-from pipeline.tracking.runs import RunContents
+from pipeline.tracking.run_contents import RunContents, RunInputs
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ def record_experiment(inputs: RunInputs, missed: Sequence[str], params: Params) 
     outcome = Outcome("criteria met", "an experiment, which is not promoted", {})
     if missed:
         outcome = Outcome("criteria missed", "; ".join(missed), {})
-    runs.log_model_run(run_contents.collect_run_contents(inputs, verdict_text(outcome)))
+    model_runs.log_model_run(run_contents.collect_run_contents(inputs, verdict_text(outcome)))
     return _with_criteria(outcome, inputs, params)
 
 
@@ -70,7 +69,7 @@ def register_model(
     verdict = verdict_text(outcome)
 
     contents = run_contents.collect_run_contents(inputs, verdict)
-    run_id = runs.log_model_run(contents)
+    run_id = model_runs.log_model_run(contents)
     version = candidate.version or versions.add_version(
         run_id, candidate.package.files(), {**contents.tags, "threshold": str(threshold)}
     )
@@ -79,7 +78,7 @@ def register_model(
         apply_decision(entry, candidate, params)
     versions.set_tags(version.number, {"verdict": verdict})
     versions.set_description(version.number, contents.description)
-    runs.set_verdict(run_id, verdict, contents.description)
+    model_runs.set_verdict(run_id, verdict, contents.description)
     return outcome
 
 

@@ -409,7 +409,7 @@ def test_training_outlives_its_server_and_its_curves_are_whole_in_the_end(
     proxy.on(calls(mlflow_server.stop), "POST .*/runs/log-batch", [3])  # params, epoch 1, epoch 2
     stopped = registered.run("dvc", "repro", check=False, **GIVES_UP)
     assert "epoch 5: " in stopped.stderr
-    assert "the training goes on" in stopped.stderr
+    assert "the training continues" in stopped.stderr
     assert "Running stage 'register'" in stopped.stdout
     assert stopped.stderr.count("\nerror: MLflow at http://***@127.0.0.1:") == 1
     mlflow_server.start()
