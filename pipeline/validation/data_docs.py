@@ -1,4 +1,4 @@
-"""Data Docs: what the guard asked and found, as pages that need no network."""
+"""Writes Data Docs: pages that show each expectation and its result."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,122 +11,109 @@ from great_expectations.render.renderer.content_block import (
 from great_expectations.render.view import DefaultJinjaPageView
 
 from pipeline.core.files import atomic_path, write_text
+from pipeline.validation.html_page import page_environment, render_page
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; margin: 2rem max(1rem, 50% - 31rem) }
-h1 { font-size: 1.6rem; margin: .2rem 0 }
-a { color: #0b5cad }
-table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; vertical-align: top; padding: .45rem .7rem; border-bottom: 1px solid #dde3e9 }
-th { font-size: .8rem; color: #5a6773; font-weight: 600 }
+DATA_DOCS_STYLE = """
 td:first-child, th:first-child { width: 3.5rem }
-td:last-child { overflow-wrap: anywhere }
 .table th:last-child { width: 30% }
 .badge { background: #eef2f6; border-radius: 4px; padding: 0 .3rem }
-.text-success { color: #1a7f37 }
-.text-danger { color: #b42318 }
-.text-warning { color: #9a6700 }
 .text-danger br:first-child { display: none }
-i { font-style: normal; font-weight: 700 }
 .fa-check-circle::before { content: "\\2713" }
 .fa-times::before { content: "\\2717" }
 .fa-exclamation-triangle::before { content: "\\26a0" }
-tr:has(.fa-times, .fa-exclamation-triangle) { background: #fdf1f0 }
 """
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
-<style>{{ style|safe }}</style>
-</head>
-<body>
-{% if table %}<a href="index.html">Data Docs</a>{% endif %}
-<h1>{{ title }}</h1>
-<p>{{ lead }}</p>
-{% if steps %}
-<table>
-<tr><th>Status</th><th>Step</th><th>Held</th><th>What it asks</th></tr>
-{% for name, asks in steps.items() %}
+INDEX = """<table>
+<tr><th>Status</th><th>Step</th><th>Passed</th><th>What it checks</th></tr>
+{% for name, about in steps.items() %}
 <tr>
 {% if name in results %}
-{% set found = results[name] %}
-<td><i class="{{ icons[status(found)] }}"></i></td>
+{% set result = results[name] %}
+<td><i class="{{ icons[worst(result)] }}"></i></td>
 <td><a href="{{ name }}.html">{{ name }}</a></td>
-<td>{{ found.statistics.successful_expectations }} of {{ found.statistics.evaluated_expectations }}</td>
-<td>{{ asks }}
-{% for one in found.results if not one.success %}
-<br><strong class="{{ icons[severity(one)].split()[-1] }}">{{ one.expectation_config.description }}</strong>
+<td>{{ passed(result) }}</td>
+<td>{{ about }}
+{% for one in result.results if not one.success %}
+<br><strong class="{{ icons[severity(one)].split()[-1] }}">
+{{- one.expectation_config.description }}</strong>
 {% endfor %}</td>
 {% else %}
-<td></td><td>{{ name }}</td><td>not asked</td><td>{{ asks }}</td>
+<td></td><td>{{ name }}</td><td>not run</td><td>{{ about }}</td>
 {% endif %}
 </tr>
 {% endfor %}
 </table>
-{% endif %}
-{{ table | render_content_block(content_block_id="found") | safe if table }}
-</body>
-</html>
 """
-ICONS = {
-    "held": "fa-check-circle text-success",
+STEP = '{{ table | render_content_block(content_block_id="result") | safe }}'
+STATUS_ICONS = {  # CSS classes, as in Great Expectations' own tables
+    "passed": "fa-check-circle text-success",
     "warning": "fa-exclamation-triangle text-warning",
     "critical": "fa-times text-danger",
 }
 
 
-def write(folder: Path, steps: Mapping[str, str], results: Mapping[str, Any]) -> None:
-    """Writes index.html and a page for each step that was asked; equal findings, equal bytes.
+def write_data_docs(folder: Path, steps: Mapping[str, str], results: Mapping[str, Any]) -> None:
+    """Writes index.html and one page for each step that ran. Equal results give equal bytes.
 
-    steps: what each asks; results: what Great Expectations found.
+    Args:
+        folder: is replaced.
+        steps: what each step checks, by its name.
+        results: the suite result of Great Expectations, by step that ran.
+
+    Raises: PipelineError.
     """
-    page = DefaultJinjaPageView().env.from_string(PAGE, {"style": STYLE})
+    index = page_environment().from_string(INDEX)
+    functions = {"worst": _worst, "severity": _severity, "passed": _passed}
+    body = index.render(steps=steps, results=results, icons=STATUS_ICONS, **functions)
+    pages = {"index": render_page("Data Docs", _lead(results), body, DATA_DOCS_STYLE)}
+    for name, result in results.items():
+        body = _step_table(result)
+        pages[name] = render_page(name, steps[name], body, DATA_DOCS_STYLE, parent="Data Docs")
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        lead = _lead({name: _status(result) for name, result in results.items()})
-        tools = {"icons": ICONS, "status": _status, "severity": _severity}
-        index = page.render(title="Data Docs", lead=lead, steps=steps, results=results, **tools)
-        write_text(temporary / "index.html", index)
-        for name, result in results.items():
-            step = page.render(title=name, lead=steps[name], table=_table(result))
-            write_text(temporary / f"{name}.html", step)
+        for name, page in pages.items():
+            write_text(temporary / f"{name}.html", page)
 
 
 def _severity(result: Any) -> str:
     """`critical` or `warning`."""
-    return str(
-        getattr(result.expectation_config.severity, "value", result.expectation_config.severity)
-    )
+    severity = result.expectation_config.severity
+    return str(getattr(severity, "value", severity))
 
 
-def _status(result: Any) -> str:
-    """The worst that one step found: `held`, `warning` or `critical`."""
-    return min((_severity(one) for one in result.results if not one.success), default="held")
+def _worst(result: Any) -> str:
+    """The worst outcome in a step: `critical`, `warning` or `passed`."""
+    severities = {_severity(one) for one in result.results if not one.success}
+    return next((one for one in ("critical", "warning") if one in severities), "passed")
 
 
-def _lead(statuses: Mapping[str, str]) -> str:
-    stopped, warned = (
-        [n for n, s in statuses.items() if s == of] for of in ("critical", "warning")
-    )
+def _passed(result: Any) -> str:
+    """Such as `4 of 5`."""
+    statistics = result.statistics
+    return f"{statistics['successful_expectations']} of {statistics['evaluated_expectations']}"
+
+
+def _lead(results: Mapping[str, Any]) -> str:
+    worst = {name: _worst(result) for name, result in results.items()}
+    stopped = [name for name, status in worst.items() if status == "critical"]
+    warned = [name for name, status in worst.items() if status == "warning"]
     if stopped:
         return f"Stopped by {', '.join(stopped)}."
-    return (
-        f"Every step held, with a warning of {', '.join(warned)}." if warned else "Every step held."
-    )
+    if warned:
+        return f"All steps passed, with warnings in {', '.join(warned)}."
+    return "All steps passed."
 
 
-def _table(result: Any) -> Any:
-    """Great Expectations' own rendering of what one step found."""
-    plain = expectationSuiteValidationResultSchema.loads(
-        str(result)
-    )  # NumPy's numbers it shows as `--`
+def _step_table(result: Any) -> str:
+    """Great Expectations' own table of the results in one step, as HTML."""
+    # read back from JSON, as NumPy numbers would be shown as `--`
+    plain = expectationSuiteValidationResultSchema.loads(str(result))
     rendered = ValidationResultsTableContentBlockRenderer.render(plain.results)
-    return _without_collapsibles(rendered.to_json_dict())  # tracebacks, which a script opens
+    table = _without_collapsibles(rendered.to_json_dict())
+    return str(DefaultJinjaPageView().env.from_string(STEP).render(table=table))
 
 
 def _without_collapsibles(content: Any) -> Any:
+    """The content without tracebacks, which need a script to open."""
     if isinstance(content, dict):
         return {key: _without_collapsibles(value) for key, value in content.items()}
     if isinstance(content, list):

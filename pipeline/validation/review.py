@@ -1,11 +1,16 @@
-"""Answers what a person asks of the guard: what it expects, what it refused, which bounds data keeps to."""
+"""Shows the rows in quarantine, explains the expectations, or suggests params for your data.
+
+Without an option it lists the rows in FILE (default: data/review/quarantine.parquet), the rarest
+reasons first. With --explain it prints each expectation as a sentence. With --propose it prints a
+section `validate` of params.yaml that the labelled messages in FILE (default:
+data/ingested/messages.parquet) fulfil.
+"""
 
 import math
 import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -15,170 +20,180 @@ from pipeline.core.params import read_params
 from pipeline.core.schemas import QUARANTINE
 from pipeline.core.tables import read_parquet
 from pipeline.sources import readers
-from pipeline.validation import expectations, runner
-from pipeline.validation.expectations import Params
-from pipeline.validation.runner import Findings
-
-INGESTED = Path("data/ingested/messages.parquet")  # the default file of --propose
-QUARANTINED = Path("data/review/quarantine.parquet")  # the default file to review
-EXAMPLE = "python -m pipeline review --propose data/ingested/messages.parquet"
-SHOWN = 60  # characters of a refused text
-DECIDE = (
-    "a line `message_id,release,why` or `message_id,ban,why` in data/reviewed.csv decides about one"
+from pipeline.validation.expectations import (
+    STEPS,
+    SUITES,
+    Params,
+    build_expectation,
+    format_number,
+    format_share,
+    names_in,
+    possible_warnings,
+    row_level_names,
 )
+from pipeline.validation.runner import Findings, run_suite
+
+EXAMPLE = "python -m pipeline review --propose data/inbox/messages.csv"
+INGESTED_FILE = Path("data/ingested/messages.parquet")
+QUARANTINE_FILE = Path("data/review/quarantine.parquet")
+TEXT_WIDTH = 60  # characters shown of a text in quarantine
 
 
 # ---- --explain
 
 
 def explain(params: Params) -> str:
-    """Every suite as sentences: its steps, what each asks, and what becomes of what does not hold."""
-    lines = list[str]()
-    for suite, steps in expectations.SUITES.items():
-        lines += [f"{suite}:"]
+    """Every suite as lines of text: its steps, what each expects, and what a breach does."""
+    lines: list[str] = []
+    for suite, steps in SUITES.items():
+        lines.append(f"{suite}:")
         for step in steps:
-            lines += [f"  {expectations.STEPS[step].partition('. ')[0]}:"]
-            lines += [
-                f"    - {_sentence(name, params, suite)}" for name in expectations.names_of(step)
-            ]
+            lines.append(f"  {STEPS[step].partition('. ')[0]}:")
+            lines += [f"    - {_sentence(name, params, suite)}" for name in names_in(step)]
     return "\n".join(lines)
 
 
 def _sentence(name: str, params: Params, suite: str) -> str:
-    asked = expectations.expectation(name, params)
-    claim = asked.description.partition(", for at least")[0]
+    claim = build_expectation(name, params).description.partition(", for at least")[0]
+    budget = params.budget(name)
     if name in params.warnings:
-        return f"{claim}. Warning: it is reported."
+        return f"{claim}; otherwise there is a warning."
     if suite == "scoring":
-        return f"{claim}, or it gets no label."
-    if name in expectations.row_level():
-        most = expectations.percent(params.budgets[name])
-        return f"{claim}, or the row goes to quarantine; above {most} of the rows, the run stops."
-    return f"{claim}, or the run stops."
+        return f"{claim}; otherwise the message gets no label."
+    if budget is None:
+        return f"{claim}; otherwise the run stops."
+    limit = f"more than {format_share(budget)} of the rows stop the run"
+    return f"{claim}; otherwise the row goes to quarantine, and {limit}."
 
 
-# ---- --review
+# ---- the rows in quarantine
 
 
-def review(refused: pd.DataFrame) -> str:
-    """The refused rows, a line each, the rarest reasons first; a count of each reason; what one may do."""
-    counts = Counter(refused["reasons"])
+def list_quarantine(quarantined: pd.DataFrame) -> str:
+    """A line for each row of QUARANTINE, the rarest reasons first; a count of each reason; a hint.
+
+    The columns are message_id, source, row, reasons and the start of the text, with tabs between.
+    """
+    counts = Counter(quarantined["reasons"])
     rows = sorted(
-        refused.to_dict("records"), key=lambda row: (counts[row["reasons"]], row["reasons"])
+        quarantined.to_dict("records"), key=lambda row: (counts[row["reasons"]], row["reasons"])
     )
-    return "\n".join(
-        [
-            *(
-                f"{r['message_id']}\t{r['source']}\t{r['row']}\t{r['reasons']}\t{_shown(r['text'])}"
-                for r in rows
-            ),
-            *(f"{n:,} rows: {reasons}" for reasons, n in reversed(counts.most_common())),
-            f"{len(refused):,} rows in quarantine; {DECIDE}",
-        ]
+    lines = [
+        f"{row['message_id']}\t{row['source']}\t{row['row']}\t{row['reasons']}\t"
+        f"{_one_line(row['text'])}"
+        for row in rows
+    ]
+    lines += [f"{count:,} rows: {reasons}" for reasons, count in reversed(counts.most_common())]
+    lines.append(
+        f"{len(quarantined):,} rows in quarantine; to decide about one, add a line "
+        "`message_id,release,why` or `message_id,ban,why` to data/reviewed.csv"
     )
+    return "\n".join(lines)
 
 
-def _shown(value: Any) -> str:
-    """The start of a text as one printable line."""
-    if not isinstance(value, str):
+def _one_line(text: object) -> str:
+    """The start of a text, printable and on one line."""
+    if not isinstance(text, str):
         return "(null)"
-    shown = "".join(
-        c if c.isprintable() else "\ufffd" for c in " ".join(value[: 4 * SHOWN].split())
-    )
-    return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 1]}…"
+    start = " ".join(text[: 4 * TEXT_WIDTH].split())
+    printable = "".join(c if c.isprintable() else "\ufffd" for c in start)
+    return printable if len(printable) <= TEXT_WIDTH else f"{printable[: TEXT_WIDTH - 1]}…"
 
 
-# ---- --propose: bounds for a stranger's data
+# ---- --propose
 
 
-def propose(messages: pd.DataFrame, place: Path) -> str:
-    """Section `validate` of params.yaml that this data keeps to, to be judged. Raises: PipelineError."""
-    longest = max((len(t) for t in messages.get("text", []) if isinstance(t, str)), default=1)
-    wide = Params(
+def propose_params(messages: pd.DataFrame, place: Path) -> str:
+    """Section `validate` of params.yaml, as text, that these messages fulfil.
+
+    Args:
+        messages: columns MESSAGES.
+        place: the file that an error names.
+
+    Raises: PipelineError if no bounds let the messages through.
+    """
+    lengths = [len(text) for text in messages.get("text", []) if isinstance(text, str)]
+    longest = max(lengths, default=1)
+    widest = Params(
         row_count=(0, sys.maxsize),
         spam_share=(0, 1),
-        text_length=(1, max(1, int(_outward(2, longest, math.ceil)))),
+        text_length=(1, max(1, int(_scale(longest, 2, math.ceil)))),
         median_length=(0, sys.maxsize),
         received_years=(1992, 2100),
         warnings=[],
-        budgets=dict.fromkeys(expectations.row_level(), 1.0),
+        budgets=dict.fromkeys(row_level_names(), 1.0),
     )
-    findings = runner.inspect(messages, wide)
+    findings = run_suite(messages, widest)
     if findings.broken:
-        raise PipelineError(
-            f"{place}: {', '.join(findings.broken)}: broken within any bounds; mend the data"
-        )
-    return _section(findings, wide)
+        names = ", ".join(findings.broken)
+        raise PipelineError(f"{place}: {names}: no bounds allow this data; correct the data")
+    return "\n".join(["validate:", *_bound_lines(findings, widest), *_budget_lines(findings)])
 
 
-def _section(findings: Findings, wide: Params) -> str:
+def _bound_lines(findings: Findings, widest: Params) -> list[str]:
     rows, lengths = len(findings.kept), findings.kept["text"].str.len()
     spam, median = (findings.kept["label"] == "spam").mean(), lengths.median()
-    lines = {
-        "row_count": (
-            _around(rows, 10),
-            f"messages that hold, at least and at most; here {rows:,}",
-        ),
+    entries = {
+        "row_count": (_around(rows, 10), f"valid messages; here {rows:,}"),
         "spam_share": (
-            _around(spam, 2, most=1),
-            f"of the messages that hold; here {expectations.percent(spam)}",
+            _around(spam, 2, maximum=1),
+            f"of the valid messages; here {format_share(spam)}",
         ),
-        "text_length": (wide.text_length, f"characters; here {lengths.min()} to {lengths.max()}"),
-        "median_length": (_around(median, 2), f"characters; here {expectations.number(median)}"),
-        "received_years": (wide.received_years, "first and last; the first SMS was sent in 1992"),
-        "warnings": (
-            wide.warnings,
-            f"that stop nothing; any of {', '.join(expectations.may_warn())}",
-        ),
+        "text_length": (widest.text_length, f"characters; here {lengths.min()} to {lengths.max()}"),
+        "median_length": (_around(median, 2), f"characters; here {format_number(median)}"),
+        "received_years": (widest.received_years, "the first SMS was sent in 1992"),
     }
-    section = [
-        "validate:",
-        *(f"  {name}: {list(value)}  # {why}" for name, (value, why) in lines.items()),
-    ]
-    section.append("  budgets:  # share of rows that may go to quarantine, from 0 to 1")
-    for name, found in findings.breaches.items():
-        share = (found.value or 0) / (found.n or 1)
-        budget = min(1.0, max(0.01, _outward(1.5, share, math.ceil)))
-        section.append(
-            f"    {name}: {budget:g}  # here {found.value:,} of {found.n:,} rows break it"
-        )
-    return "\n".join(section)
+    lines = [f"  {name}: {list(bounds)}  # {why}" for name, (bounds, why) in entries.items()]
+    return [*lines, f"  warnings: []  # these may be warnings: {', '.join(possible_warnings())}"]
 
 
-def _around(value: float, factor: float, most: float = sys.maxsize) -> tuple[float, float]:
-    """Bounds `factor` below and above a value, rounded outward to two digits; whole for whole values."""
-    low, high = (
-        _outward(1 / factor, value, math.floor),
-        min(most, _outward(factor, value, math.ceil)),
-    )
+def _budget_lines(findings: Findings) -> list[str]:
+    lines = ["  budgets:  # share of rows that may go to quarantine, in [0, 1]"]
+    for name, breaches in findings.breaches.items():
+        share = (breaches.value or 0) / (breaches.n or 1)
+        budget = min(1.0, max(0.01, _scale(share, 1.5, math.ceil)))
+        here = f"here {breaches.value:,} of {breaches.n:,} rows break it"
+        lines.append(f"    {name}: {budget:g}  # {here}")
+    return lines
+
+
+def _around(value: float, factor: float, maximum: float = sys.maxsize) -> tuple[float, float]:
+    """Bounds `factor` below and above a value, rounded outward to two digits; int for int."""
+    low = _scale(value, 1 / factor, math.floor)
+    high = min(maximum, _scale(value, factor, math.ceil))
     return (int(low), int(high)) if isinstance(value, int) else (low, high)
 
 
-def _outward(factor: float, value: float, rounding: Callable[[float], int]) -> float:
+def _scale(value: float, factor: float, rounding: Callable[[float], int]) -> float:
+    """The product, rounded to two digits by `rounding`."""
     if not value:
         return 0.0
-    digit: int = math.floor(math.log10(factor * value)) - 1
-    return round(float(rounding(factor * value / 10.0**digit)) * 10.0**digit, 12)
+    unit: float = 10.0 ** (math.floor(math.log10(factor * value)) - 1)
+    return round(float(rounding(factor * value / unit)) * unit, 12)
 
 
 # ---- the command
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs the command."""
     parser = argument_parser(__doc__, EXAMPLE)
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--explain", action="store_true", help="describe the expectations")
-    choice.add_argument(
-        "--propose",
-        action="store_true",
-        help="print a `validate` section of params.yaml that fits FILE",
+    choice.add_argument("--explain", action="store_true", help="print the expectations")
+    choice.add_argument("--propose", action="store_true", help="print params that FILE fulfils")
+    parser.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="a quarantine file; with --propose, any file of messages that ingest can read",
     )
-    parser.add_argument("file", type=Path, nargs="?", metavar="FILE")
     arguments = parser.parse_args(argv)
     if arguments.explain:
         print(explain(read_params(Params, "validate")))
     elif arguments.propose:
-        file = arguments.file or INGESTED
-        print(propose(readers.read_messages(file), file))
+        file = arguments.file or INGESTED_FILE
+        print(propose_params(readers.read_messages(file), file))
     else:
-        print(review(read_parquet(arguments.file or QUARANTINED, QUARANTINE.names).to_pandas()))
+        table = read_parquet(arguments.file or QUARANTINE_FILE, QUARANTINE.names)
+        print(list_quarantine(table.to_pandas()))

@@ -1,7 +1,8 @@
-"""Runs a suite of expectations on a table."""
+"""Runs a suite of expectations on a table of messages."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import great_expectations as gx
@@ -9,133 +10,151 @@ import pandas as pd
 from great_expectations.data_context.types.base import (
     DataContextConfig,
     InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
 )
-from great_expectations.data_context.types.base import ProgressBarsConfig as ProgressBars
 
 from pipeline.core.reports import Figure
 from pipeline.validation.expectations import (
     EXPECTATIONS,
-    FACTS,
-    NOBODY_REVIEWED,
-    ROW_LEVEL,
     SUITES,
     Params,
-    Reviewed,
-    expectation,
-    names_of,
+    build_expectation,
+    names_in,
 )
+from pipeline.validation.reviewed import NOTHING_REVIEWED, Reviewed
+
+logging.getLogger("great_expectations").setLevel(logging.CRITICAL)  # problems are in the results
 
 
-@dataclass(frozen=True)
+@dataclass
 class Findings:
-    """What Great Expectations found in one table."""
+    """What a suite found in one table.
 
-    rows: int  # that came in
-    kept: pd.DataFrame  # the rows that hold, as they came
-    reasons: "pd.Series[str]"  # beside the rows that came in: why a row does not hold, or ""
-    breaches: dict[
-        str, Figure
-    ]  # by row-level expectation: rows that break it, of n that it looked at
-    broken: dict[str, Any]  # results of the critical expectations that do not hold
-    warned: dict[str, Any]  # results of the others that do not
-    results: dict[str, Any]  # by step that was asked: what Great Expectations found, for Data Docs
+    Attributes:
+        rows: number of input rows.
+        kept: the rows that passed, as they came.
+        reasons: beside the input rows: the expectations that a row breaks, joined by ", ", or "".
+        breaches: by row-level expectation, the rows that break it (value) of those checked (n).
+        broken: results of critical expectations that failed, by name.
+        warned: results of failed expectations in `validate.warnings`, by name.
+        results: by step that ran, the suite result of Great Expectations.
+    """
+
+    rows: int
+    kept: pd.DataFrame
+    reasons: "pd.Series[str]"
+    breaches: dict[str, Figure] = field(default_factory=dict)
+    broken: dict[str, Any] = field(default_factory=dict)
+    warned: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
 
 
-# ---- asking Great Expectations
-
-
-def inspect(
+def run_suite(
     messages: pd.DataFrame,
     params: Params,
     suite: str = "training",
-    reviewed: Reviewed = NOBODY_REVIEWED,
+    reviewed: Reviewed = NOTHING_REVIEWED,
 ) -> Findings:
-    """Runs the steps of a suite in order, each on the rows that those before it let through.
+    """Runs the steps of a suite in order, each on the rows that passed the steps before it.
 
-    messages: MESSAGES, but for `scoring` `text` is enough; their index names each row once.
+    Args:
+        messages: columns MESSAGES; for suite `scoring`, `text` is enough. The index is unique.
+        suite: of SUITES.
     """
-    context, kept = _context(), messages
-    reasons: Any = pd.Series("", messages.index, dtype="str")
-    breaches, results = dict[str, Figure](), dict[str, Any]()
-    broken, warned = dict[str, Any](), dict[str, Any]()
+    context = _ephemeral_context()
+    reasons = pd.Series("", messages.index, dtype="str")
+    findings = Findings(rows=len(messages), kept=messages, reasons=reasons)
     for step in SUITES[suite]:
-        asked = _not_released(kept, reviewed) if step == "text" else kept
-        results[step] = _asked(context, step, FACTS[step](asked, reviewed), params)
-        for result in results[step].results:
-            name = _name(result)
-            if not result.success:
-                (warned if name in params.warnings else broken)[name] = result
-            if step in ROW_LEVEL:
-                breaches[name] = Figure(
-                    result.result["unexpected_count"], n=looked_at(result.result)
-                )
-                if name not in params.warnings:
-                    bad = result.result["unexpected_index_list"]
-                    reasons.loc[bad] = [
-                        f"{before}, {name}" if before else name for before in reasons[bad]
-                    ]
-        if step == "schema" and broken:
-            kept = messages.head(0)
+        kept = findings.kept
+        checked = _without_released(kept, reviewed) if step == "text" else kept
+        result = _run_step(context, step, _with_columns(step, checked, reviewed), params)
+        findings.results[step] = result
+        for one in result.results:
+            _record(findings, one, params)
+        if step == "schema" and findings.broken:
+            findings.kept = messages.head(0)
             break
-        kept = kept[reasons[kept.index] == ""]
-    return Findings(len(messages), kept, reasons, breaches, broken, warned, results)
+        findings.kept = kept[reasons[kept.index] == ""]
+    return findings
 
 
 def refusals(texts: Sequence[str | None], params: Params) -> "pd.Series[str]":
-    """(n,): why a text is not to be scored, as names of the `scoring` suite, or ""."""
-    return inspect(pd.DataFrame({"text": texts}, dtype="str"), params, "scoring").reasons
+    """(n,): why each text cannot be scored, as names of expectations; "" if it can."""
+    messages = pd.DataFrame({"text": texts}, dtype="str")
+    return run_suite(messages, params, "scoring").reasons
 
 
-def _not_released(messages: pd.DataFrame, reviewed: Reviewed) -> pd.DataFrame:
-    """The rows whose text nobody released; a null text was never read."""
+def result_name(result: Any) -> str:
+    """The name in EXPECTATIONS that a result of Great Expectations belongs to."""
+    return str(result.expectation_config.meta["name"])
+
+
+def rows_checked(result: Any) -> int:
+    """The number of rows that a row-level expectation checked; most skip nulls."""
+    return int(result.result["element_count"] - result.result.get("missing_count", 0))
+
+
+def _without_released(messages: pd.DataFrame, reviewed: Reviewed) -> pd.DataFrame:
+    """The rows whose text nobody released. A null text cannot be released."""
     if not reviewed.released:
         return messages
     return messages[~messages["message_id"].isin(reviewed.released) | messages["text"].isna()]
 
 
-def _asked(context: Any, step: str, table: pd.DataFrame, params: Params) -> Any:
-    """What Great Expectations found for one step, its results in the order of EXPECTATIONS."""
+def _with_columns(step: str, messages: pd.DataFrame, reviewed: Reviewed) -> pd.DataFrame:
+    """The messages with the columns that the step's expectations compute, each function once."""
+    functions = dict.fromkeys(EXPECTATIONS[name].columns for name in names_in(step))
+    for function in functions:
+        if function is not None:
+            messages = messages.assign(**function(messages, reviewed))
+    return messages
+
+
+def _run_step(context: Any, step: str, table: pd.DataFrame, params: Params) -> Any:
+    """The result of one step, sorted in the order of EXPECTATIONS."""
     batch = context.data_sources.get("data").get_asset("messages").get_batch_definition("all")
-    expectations = [expectation(name, params) for name in names_of(step)]
-    definition = gx.ValidationDefinition(
-        name=step,
-        data=batch,
-        suite=context.suites.add(gx.ExpectationSuite(step, expectations=expectations)),
-    )
+    expectations = [build_expectation(name, params) for name in names_in(step)]
+    suite = context.suites.add(gx.ExpectationSuite(step, expectations=expectations))
+    definition = gx.ValidationDefinition(name=step, data=batch, suite=suite)
     complete = {
-        "result_format": "COMPLETE",  # with unexpected_index_list, which is never cut, as unexpected_list is
-        "partial_unexpected_count": 0,  # Data Docs count, and show no message: quarantine does
+        "result_format": "COMPLETE",  # unexpected_index_list is not cut; unexpected_list is, at 200
+        "partial_unexpected_count": 0,  # no messages in Data Docs
         "return_unexpected_index_query": False,
     }
-    ran = context.validation_definitions.add(definition).run(
+    result = context.validation_definitions.add(definition).run(
         batch_parameters={"dataframe": table}, result_format=complete
     )
-    uncomputed = {
-        _name(result): result.exception_info for result in ran.results if not result.result
-    }
-    if uncomputed and step != "schema":  # what it found of the others holds messages
-        raise RuntimeError(f"Great Expectations could not compute {uncomputed}")
-    ran.results.sort(key=lambda result: list(EXPECTATIONS).index(_name(result)))
-    return ran
+    failed = {result_name(one): one.exception_info for one in result.results if not one.result}
+    if failed and step != "schema":  # only a missing column may fail; other results hold messages
+        raise RuntimeError(f"Great Expectations could not compute {failed}")
+    result.results.sort(key=lambda one: list(EXPECTATIONS).index(result_name(one)))
+    return result
 
 
-def _name(result: Any) -> str:
-    return str(result.expectation_config.meta["name"])
+def _record(findings: Findings, result: Any, params: Params) -> None:
+    """Adds the result of one expectation to the findings."""
+    name = result_name(result)
+    warns = name in params.warnings
+    if not result.success:
+        (findings.warned if warns else findings.broken)[name] = result
+    if EXPECTATIONS[name].default_budget is None:
+        return
+    breaches = result.result["unexpected_count"]
+    findings.breaches[name] = Figure(breaches, n=rows_checked(result))
+    if not warns:
+        rows: Any = result.result["unexpected_index_list"]
+        reasons: Any = findings.reasons
+        reasons.loc[rows] = [f"{before}, {name}" if before else name for before in reasons[rows]]
 
 
-def _context() -> Any:
-    """A project of Great Expectations in memory: no files, no bars, nothing sent."""
+def _ephemeral_context() -> Any:
+    """A Great Expectations project in memory: no files, no progress bars, no analytics."""
     config = DataContextConfig(
         store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
-        progress_bars=ProgressBars(globally=False),
+        progress_bars=ProgressBarsConfig(globally=False),
         analytics_enabled=False,
     )
     context = gx.get_context(mode="ephemeral", project_config=config)
     asset = context.data_sources.add_pandas("data").add_dataframe_asset("messages")
     asset.add_batch_definition_whole_dataframe("all")
     return context
-
-
-def looked_at(found: dict[str, Any]) -> int:
-    """How many rows a row-level expectation judged: most pass over nulls."""
-    return int(found["element_count"] - found.get("missing_count", 0))

@@ -1,0 +1,78 @@
+"""Columns that expectations check and that Great Expectations cannot compute itself.
+
+Each function takes messages and the decisions of people, and returns columns beside the messages.
+"""
+
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from pipeline.core.hashing import message_id
+from pipeline.core.schemas import FEEDBACK_SOURCE
+from pipeline.preprocessing import normalize
+from pipeline.validation.reviewed import Reviewed
+
+Columns = dict[str, pd.Series]  # by name, each with the index of the messages
+
+
+def blank_texts(messages: pd.DataFrame, reviewed: Reviewed) -> Columns:
+    """`is_blank`: the text has no visible character; a null is not blank."""
+    is_blank = [
+        isinstance(text, str) and normalize.canonicalise(text).strip() == ""
+        for text in messages["text"]
+    ]
+    return {"is_blank": pd.Series(is_blank, messages.index, dtype="bool")}
+
+
+def matching_ids(messages: pd.DataFrame, reviewed: Reviewed) -> Columns:
+    """`id_agrees`: `message_id` is the hash of the text."""
+    ids = [message_id(text) for text in messages["text"].fillna("")]
+    return {"id_agrees": messages["message_id"] == pd.Series(ids, messages.index, dtype="str")}
+
+
+def banned_messages(messages: pd.DataFrame, reviewed: Reviewed) -> Columns:
+    """`is_banned`: a person banned the message."""
+    return {"is_banned": messages["message_id"].isin(reviewed.banned)}
+
+
+def copies_and_labels(messages: pd.DataFrame, reviewed: Reviewed) -> Columns:
+    """How each row compares with other rows of the same folded text.
+
+    `is_overruled`: later feedback gives another label. `is_contested`: rows that are not overruled
+    have both labels. `is_copy`: an earlier row has the same text and label.
+    """
+    folded, label = fold_texts(messages["text"]), messages["label"]
+    latest = latest_feedback(messages, folded)
+    overruled = latest.notna() & (latest != label)
+    labels_per_text = label.mask(overruled).groupby(folded).transform("nunique")
+    return {
+        "is_overruled": overruled,
+        "is_contested": labels_per_text > 1,
+        "is_copy": pd.DataFrame({"text": folded, "label": label}).duplicated(),
+    }
+
+
+def lengths_and_spam(messages: pd.DataFrame, reviewed: Reviewed) -> Columns:
+    """`length`: characters of the text. `is_spam`: 1 for spam, 0 for ham."""
+    return {
+        "length": messages["text"].str.len().astype("int64"),
+        "is_spam": messages["label"].eq("spam").astype("int64"),
+    }
+
+
+def fold_texts(texts: pd.Series) -> pd.Series:
+    """The texts without case and spacing. Rows with equal results are copies of each other."""
+    folded = [normalize.fold(text) for text in texts.fillna("")]
+    return pd.Series(folded, texts.index, dtype="str")
+
+
+def latest_feedback(messages: pd.DataFrame, folded: pd.Series) -> pd.Series:
+    """The label that the latest feedback gives to each row's text; null without feedback.
+
+    Feedback files are named by their day, so the last file name has the latest label.
+    """
+    from_feedback = messages["source"].str.startswith(f"{FEEDBACK_SOURCE}/")
+    feedback = messages.assign(folded=folded)[from_feedback]
+    feedback = feedback.assign(file=[PurePosixPath(name).name for name in feedback["source"]])
+    in_order = feedback.sort_values(["file", "source", "row"])
+    return folded.map(in_order.groupby("folded")["label"].last())

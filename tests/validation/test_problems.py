@@ -1,0 +1,52 @@
+"""Each failed expectation is one line: place, problem, remedy."""
+
+from pathlib import Path
+
+from pipeline.validation.problems import problem_lines
+from pipeline.validation.runner import run_suite
+from tests.harness.message_tables import STRICT, budgets, good
+
+MESSAGES = Path("messages.parquet")
+SEE = "see bad.parquet, or run `python -m pipeline review`"
+SCHEMA = "the table must be as MESSAGES in pipeline/core/schemas.py says"
+BOUNDS = (
+    "if the data is right, change section validate of params.yaml; "
+    "`python -m pipeline review --propose messages.parquet` suggests one"
+)
+
+
+def lines_of(messages, params=STRICT):
+    return problem_lines(run_suite(messages, params).broken, MESSAGES, Path("bad.parquet"))
+
+
+def test_a_breach_above_its_budget_names_rows_and_budget():
+    messages = good(label=dict.fromkeys((1, 2, 3, 5, 6, 7, 9), "junk"))
+    assert lines_of(messages, budgets(label_is_known=0.01)) == [
+        f"messages.parquet: label_is_known: 7 of 40 rows (17.5 %) break it, "
+        f"the budget is 1.0 %; {SEE}"
+    ]
+
+
+def test_each_broken_expectation_has_its_line():
+    assert lines_of(good(rows=19, label={1: None})) == [
+        f"messages.parquet: label_is_not_null: 1 of 19 rows (5.3 %) break it, "
+        f"the budget is 0.0 %; {SEE}",
+        f"messages.parquet: row_count_is_within_bounds: found 18, the bounds are 20 to 400; "
+        f"{BOUNDS}",
+    ]
+    assert any("found nothing, the bounds are 0.1 to" in line for line in lines_of(good().head(0)))
+
+
+def test_a_broken_schema_names_the_difference():
+    renamed = good().drop(columns="label").assign(labels="ham")
+    assert lines_of(renamed) == [
+        f"messages.parquet: columns_are_the_contract: unexpected: labels; missing: label; {SCHEMA}",
+        "messages.parquet: label_is_a_string: cannot be checked, as its column is missing; "
+        f"{SCHEMA}",
+    ]
+    assert lines_of(good().astype({"row": "float64"})) == [
+        f"messages.parquet: row_is_an_integer: found float64, not int64; {SCHEMA}"
+    ]
+    assert lines_of(good(row={7: 8})) == [
+        f"messages.parquet: source_and_row_are_unique: 2 of 40 rows (5.0 %) break it; {SCHEMA}"
+    ]

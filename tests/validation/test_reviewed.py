@@ -1,0 +1,45 @@
+"""The decisions in data/reviewed.csv are read, and a broken file is one line."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.errors import PipelineError
+from pipeline.validation.reviewed import read_reviewed
+
+ID = "0123456789abcdef"
+REMEDY = "correct it, or restore the file with `git checkout reviewed.csv`"
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ("message_id,verdict\nhello,ban\n", f"row 1: 'hello' is not a message_id; {REMEDY}"),
+        ("verdict\nban\n", f"no column 'message_id' among verdict; {REMEDY}"),
+        (f"message_id\n{ID}\n", f"no column 'verdict' among message_id; {REMEDY}"),
+        (
+            f"message_id,verdict\n{ID},keep\n",
+            "row 1: verdict: unknown 'keep'; choose from release, ban",
+        ),
+        (
+            f"message_id,verdict\n{ID},ban\n{ID},ban\n{ID},release\n",
+            f"row 3: {ID} is both released and banned; remove one of the two rows",
+        ),
+        (f"message_id,verdict\n{ID}\n", f"not CSV: row 1: 1 columns, not 2; {REMEDY}"),
+        (None, f"missing; {REMEDY}"),
+    ],
+)
+def test_a_broken_review_file_is_one_line(rows, problem, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if rows is not None:
+        Path("reviewed.csv").write_text(rows)
+    with pytest.raises(PipelineError) as error:
+        read_reviewed(Path("reviewed.csv"))
+    assert str(error.value) == f"reviewed.csv: {problem}"
+
+
+def test_verdicts_are_sorted_into_released_and_banned(tmp_path):
+    path = tmp_path / "reviewed.csv"
+    path.write_text(f"message_id,verdict,why\n{ID},ban,rude\n{ID[::-1]},release,\n")
+    assert read_reviewed(path).banned == {ID}
+    assert read_reviewed(path).released == {ID[::-1]}
