@@ -1,4 +1,4 @@
-"""MLflow is where it is said to be, or one line says why not; and what is made once stays one."""
+"""pipeline/tracking/mlflow_client.py"""
 
 import http.server
 import os
@@ -17,30 +17,25 @@ from mlflow.protos.databricks_pb2 import (
 from pipeline.core.errors import PipelineError
 from pipeline.registry import versions
 from pipeline.tracking import mlflow_client
-from pipeline.tracking.mlflow_client import connect, find_or_create, http_limits, tracking_uri
-from pipeline.tracking.runs import live_run
+from pipeline.tracking.live_runs import live_run
+from pipeline.tracking.mlflow_client import (
+    connect,
+    connection_error,
+    find_or_create,
+    http_limits,
+    tracking_uri,
+)
+
+CHECK_SERVER = "check that MLFLOW_TRACKING_URI is right and that its server is up"
 
 # ---- the address
 
 
-def test_address_is_the_environments_else_beside_the_root(tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.chdir(tmp_path)
-    assert tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
-    (tmp_path / "copy").mkdir()
-    monkeypatch.chdir(tmp_path / "copy")  # as in `dvc exp run --temp`
-    monkeypatch.setenv("DVC_ROOT", "..")
-    assert tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000")
-    assert tracking_uri() == "http://mlflow.example:5000"
-
-
 @pytest.fixture
-def fresh(tmp_path, monkeypatch):
+def project(tmp_path, monkeypatch):
     """A project's folder without a database."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "DVC_ROOT"):
-        monkeypatch.setenv(name, "")  # so that what MLflow sets here goes with the test
+        monkeypatch.setenv(name, "")  # so that monkeypatch removes what MLflow sets
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -48,61 +43,65 @@ def fresh(tmp_path, monkeypatch):
     mlflow.set_registry_uri(None)
 
 
+def test_uri_is_the_environments_else_in_the_root(project, monkeypatch):
+    assert tracking_uri() == f"sqlite:///{project}/mlflow.db"
+    (project / "copy").mkdir()
+    monkeypatch.chdir(project / "copy")  # as in `dvc exp run --temp`
+    monkeypatch.setenv("DVC_ROOT", "..")
+    assert tracking_uri() == f"sqlite:///{project}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000")
+    assert tracking_uri() == "http://mlflow.example:5000"
+
+
 @pytest.mark.slow
-def test_database_of_the_project_is_made_where_there_is_none(fresh):
+def test_projects_database_is_created(project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # as in a CI job without secrets
     with connect() as client:
-        assert [experiment.name for experiment in client.search_experiments()] == ["Default"]
-    assert [file.name for file in fresh.iterdir()] == ["mlflow.db"]
+        names = [experiment.name for experiment in client.search_experiments()]
+    assert names == ["Default"]
+    assert [file.name for file in project.iterdir()] == ["mlflow.db"]
 
 
-def test_database_whose_making_was_interrupted_is_not_there(fresh, monkeypatch):
-    def half(uri):
+def test_interrupted_creation_leaves_no_database(project, monkeypatch):
+    def create_half(uri):
         Path(uri.removeprefix("sqlite:///")).write_bytes(b"half of its tables")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mlflow_client, "MlflowClient", half)
+    monkeypatch.setattr(mlflow_client, "MlflowClient", create_half)
     with pytest.raises(KeyboardInterrupt), connect():
-        raise AssertionError("it went on without a database")
-    assert list(fresh.iterdir()) == []
+        raise AssertionError("connected without a database")
+    assert list(project.iterdir()) == []
 
 
-def test_empty_variable_is_none_as_a_job_without_secrets_has_it(fresh, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    with connect():
-        pass
-    assert (fresh / "mlflow.db").exists()
-
-
-def test_database_that_was_to_be_there_is_not_made(tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlfow.db")
-    with pytest.raises(PipelineError) as refused, connect():
-        raise AssertionError("it went on without a registry")
-    assert str(refused.value) == (
-        f"MLFLOW_TRACKING_URI: {tmp_path}/mlfow.db is not there; mend the path, "
-        "or make the database with `mlflow experiments search`"
+def test_database_that_the_user_names_is_not_created(project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlfow.db")
+    with pytest.raises(PipelineError) as raised, connect():
+        raise AssertionError("connected without a registry")
+    assert str(raised.value) == (
+        f"MLFLOW_TRACKING_URI: {project}/mlfow.db does not exist; correct the path, "
+        "or create the database with `mlflow experiments search`"
     )
-    assert list(tmp_path.iterdir()) == []
+    assert list(project.iterdir()) == []
 
 
-# ---- a registry that is not there is not one without a champion
+# ---- failures
 
 
 class NotFound(http.server.BaseHTTPRequestHandler):
-    """Whatever it is asked for, it has not got it."""
+    """A web server that is not MLflow."""
 
     def do_GET(self):
         self.send_error(404)
 
-    def do_POST(self):
-        self.send_error(404)
+    do_POST = do_GET  # noqa: N815 (http.server calls it)
 
     def log_message(self, *_):
         pass
 
 
 @pytest.fixture(scope="module")
-def no_mlflow():
-    """The address of a server that is no MLflow."""
+def other_server():
+    """The address of a server that is not MLflow."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), NotFound)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -112,132 +111,128 @@ def no_mlflow():
     server.server_close()
 
 
-def refusal(call, uri, monkeypatch):
+def error_at(uri, call, monkeypatch):
+    """The message with which a call fails at this address."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(PipelineError) as refused:
+    with pytest.raises(PipelineError) as raised:
         call()
-    return str(refused.value)
+    return str(raised.value)
 
 
-def started():
+def start_training():
     with live_run("bilstm", {"train": {"units": 8}}, "training"):
-        raise AssertionError("it trained without MLflow")
+        raise AssertionError("trains without MLflow")
+
+
+def download_artifact():
+    with connect():
+        mlflow.artifacts.download_artifacts("mlflow-artifacts:/1/model.keras")
 
 
 CALLS = {
-    "champion": versions.champion_number,
+    "champion_number": versions.champion_number,
     "load_champion": versions.load_champion,
     "promote": lambda: versions.promote("1", {}, after=None),
-    "version_of": lambda: versions.find_version("a"),
-    "live_run": started,
+    "find_version": lambda: versions.find_version("a"),
+    "live_run": start_training,
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("call", CALLS)
-def test_registry_that_does_not_answer_is_an_error(call, store, monkeypatch):
-    assert refusal(CALLS[call], "http://me:secret@127.0.0.1:9", monkeypatch) == (
-        "MLflow at http://***@127.0.0.1:9: Connection refused; "
-        "see that MLFLOW_TRACKING_URI is right, and that its server is up"
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("call", CALLS)
-def test_server_that_is_no_mlflow_is_an_error(call, store, no_mlflow, monkeypatch):
-    line = refusal(CALLS[call], no_mlflow, monkeypatch)
-    assert line.startswith(f"MLflow at {no_mlflow}: API request to endpoint ")
-    assert line.endswith("; see that MLFLOW_TRACKING_URI is right, and that its server is up")
+@pytest.mark.parametrize("name", CALLS)
+def test_unreachable_registry_is_an_error(name, store, other_server, monkeypatch):
+    line = error_at("http://me:secret@127.0.0.1:9", CALLS[name], monkeypatch)
+    assert line == f"MLflow at http://***@127.0.0.1:9: Connection refused; {CHECK_SERVER}"
+    line = error_at(other_server, CALLS[name], monkeypatch)
+    assert line.startswith(f"MLflow at {other_server}: API request to endpoint ")
+    assert line.endswith(f"; {CHECK_SERVER}")
     assert "\n" not in line
 
 
 @pytest.mark.slow
-def test_artifact_that_the_server_has_not_got_is_an_error(store, no_mlflow, monkeypatch):
-    def fetched():
-        with connect():
-            mlflow.artifacts.download_artifacts("mlflow-artifacts:/1/model.keras")
-
-    line = refusal(fetched, no_mlflow, monkeypatch)
-    assert line.startswith(f"MLflow at {no_mlflow}: 404 Client Error: Not Found for url: ")
-    assert line.endswith("; see that MLFLOW_TRACKING_URI is right, and that its server is up")
+def test_missing_artifact_is_an_error(store, other_server, monkeypatch):
+    line = error_at(other_server, download_artifact, monkeypatch)
+    assert line.startswith(f"MLflow at {other_server}: 404 Client Error: Not Found for url: ")
+    assert line.endswith(f"; {CHECK_SERVER}")
 
 
 @pytest.mark.slow
-def test_database_that_cannot_be_opened_is_an_error(store, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("uri", "problem"),
+    [
+        ("sqlite:///{folder}/file", "file is not a database"),
+        ("nonsense://registry", "nonsense"),
+        ("{folder}/mlruns", "maintenance mode"),
+    ],
+)
+def test_unusable_database_is_an_error(uri, problem, store, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no database at all\n" * 60)
-    for uri, said in {
-        f"sqlite:///{tmp_path}/file": "file is not a database",
-        "nonsense://registry": "nonsense",
-        str(tmp_path / "mlruns"): "maintenance mode",
-    }.items():
-        line = refusal(versions.champion_number, uri, monkeypatch)
-        assert line.startswith(f"MLflow at {uri}: ")
-        assert said in line
-        assert "\n" not in line
+    uri = uri.format(folder=tmp_path)
+    line = error_at(uri, versions.champion_number, monkeypatch)
+    assert line.startswith(f"MLflow at {uri}: ")
+    assert problem in line
+    assert "\n" not in line
 
 
 @pytest.mark.parametrize(
-    ("error", "line"),
+    ("message", "code", "line"),
     [
         (
-            MlflowException("You are not authenticated", error_code=PERMISSION_DENIED),
-            "MLflow at https://***@host: You are not authenticated; "
-            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+            "You are not authenticated",
+            PERMISSION_DENIED,
+            "You are not authenticated; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         ),
         (
-            MlflowException(
-                "API request to https://me:secret@host/api failed: too many 503 error responses"
-            ),
-            "MLflow at https://***@host: too many 503 error responses; "
-            "see that MLFLOW_TRACKING_URI is right, and that its server is up",
+            "API request to https://me:secret@host/api failed: too many 503 error responses",
+            None,
+            f"too many 503 error responses; {CHECK_SERVER}",
         ),
         (
-            MlflowException(
-                f"API request to https://me:{300 * 's'}@host/api failed with Remote end closed connection"
-            ),
-            "MLflow at https://***@host: Remote end closed connection; "
-            "see that MLFLOW_TRACKING_URI is right, and that its server is up",
+            f"API request to https://me:{300 * 's'}@host failed with Remote end closed connection",
+            None,
+            f"Remote end closed connection; {CHECK_SERVER}",
         ),
         (
-            MlflowException(f"https://me:{300 * 's'}@host says no"),
-            "MLflow at https://***@host: https://***@host says no; "
-            "see that MLFLOW_TRACKING_URI is right, and that its server is up",
+            f"https://me:{300 * 's'}@host says no",
+            None,
+            f"https://***@host says no; {CHECK_SERVER}",
         ),
         (
-            MlflowException("UniqueViolation", error_code=INVALID_PARAMETER_VALUE),
-            "MLflow at https://***@host: UniqueViolation; run it again: it goes on where it stopped",
+            "UniqueViolation",
+            INVALID_PARAMETER_VALUE,
+            "UniqueViolation; run it again: it continues where it stopped",
         ),
-        (
-            MlflowException("<html>\n" + 300 * "x"),
-            f"MLflow at https://***@host: <html> {193 * 'x'}; "
-            "see that MLFLOW_TRACKING_URI is right, and that its server is up",
-        ),
+        ("<html>\n" + 300 * "x", None, f"<html> {193 * 'x'}; {CHECK_SERVER}"),
     ],
 )
-def test_what_a_server_says_becomes_one_line_without_the_password(error, line, monkeypatch):
+def test_servers_error_becomes_one_line_without_passwords(message, code, line, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@host")
-    assert str(mlflow_client.connection_error(error)) == line
+    error = MlflowException(message, **({"error_code": code} if code else {}))
+    assert str(connection_error(error)) == f"MLflow at https://***@host: {line}"
 
 
-# ---- once
+# ---- find_or_create
+
+LOST = (False, TEMPORARILY_UNAVAILABLE)  # (whether the call took effect, the error)
+RESPONSE_LOST = (True, TEMPORARILY_UNAVAILABLE)
+CREATED = (True, None)
 
 
 class Server:
-    """Keeps what is created; some answers get lost, before or after the call took effect."""
+    """Keeps what is created. Each call takes effect or not, and fails or not, as told."""
 
-    def __init__(self, *answers):
-        self.answers, self.things = list(answers), []
+    def __init__(self, *calls):
+        self.calls = list(calls)
+        self.things = []
 
     def find(self):
         return self.things[0] if self.things else None
 
     def create(self):
-        assert (
-            os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
-        )  # the client must not send it twice
-        took_effect, error = self.answers.pop(0)
-        if took_effect:
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"  # it must not be sent twice
+        takes_effect, error = self.calls.pop(0)
+        if takes_effect:
             self.things.append(object())
         if error:
             raise MlflowException("lost", error_code=error)
@@ -245,59 +240,51 @@ class Server:
 
 
 @pytest.fixture
-def three_trials(monkeypatch):
+def two_retries(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example")
 
 
 @pytest.mark.parametrize(
-    "answers",
+    "calls",
     [
-        [(True, None)],
-        [(False, TEMPORARILY_UNAVAILABLE), (True, None)],
-        [(True, TEMPORARILY_UNAVAILABLE)],
-        [(False, TEMPORARILY_UNAVAILABLE), (True, TEMPORARILY_UNAVAILABLE)],
-        [(False, TEMPORARILY_UNAVAILABLE), (False, TEMPORARILY_UNAVAILABLE), (True, None)],
+        [CREATED],
+        [LOST, CREATED],
+        [RESPONSE_LOST],
+        [LOST, RESPONSE_LOST],
+        [LOST, LOST, CREATED],
     ],
 )
-def test_thing_is_made_once_wherever_the_answer_got_lost(answers, three_trials):
-    server = Server(*answers)
+def test_thing_is_created_once_whatever_is_lost(calls, two_retries):
+    server = Server(*calls)
     assert find_or_create(server.find, server.create) is server.things[0]
     assert len(server.things) == 1
-    assert server.answers == []
+    assert server.calls == []
 
 
-def test_thing_that_is_there_is_not_made(three_trials):
-    server = Server()
-    server.things = ["a"]
-    assert find_or_create(server.find, server.create) == "a"
+def test_existing_thing_is_not_created(two_retries):
+    assert find_or_create(lambda: "a", Server().create) == "a"
 
 
-def test_server_that_stays_away_is_an_error_after_the_last_trial(three_trials):
-    server = Server(*[(False, TEMPORARILY_UNAVAILABLE)] * 4)
+@pytest.mark.parametrize(
+    ("uri", "error", "tries"),
+    [
+        ("http://mlflow.example", TEMPORARILY_UNAVAILABLE, 3),
+        ("sqlite:///mlflow.db", TEMPORARILY_UNAVAILABLE, 1),
+        ("http://mlflow.example", PERMISSION_DENIED, 1),
+        ("http://mlflow.example", INVALID_PARAMETER_VALUE, 1),
+    ],
+)
+def test_only_a_servers_temporary_error_is_retried(uri, error, tries, two_retries, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    server = Server(*[(False, error)] * 4)
     with pytest.raises(MlflowException, match="lost"):
         find_or_create(server.find, server.create)
-    assert len(server.answers) == 1
+    assert len(server.calls) == 4 - tries
 
 
-def test_file_that_fails_is_not_waited_for(three_trials, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-    server = Server(*[(False, TEMPORARILY_UNAVAILABLE)] * 3)
-    with pytest.raises(MlflowException, match="lost"):
-        find_or_create(server.find, server.create)
-    assert len(server.answers) == 2
-
-
-@pytest.mark.parametrize("error", [PERMISSION_DENIED, INVALID_PARAMETER_VALUE])
-def test_refusal_is_not_tried_again(error, three_trials):
-    server = Server((False, error), (True, None))
-    with pytest.raises(MlflowException, match="lost"):
-        find_or_create(server.find, server.create)
-    assert len(server.answers) == 1
-
-
-def test_patience_is_for_a_while(monkeypatch):
+def test_http_limits_end_with_the_block(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
     with http_limits(retries=0, timeout=9):
