@@ -67,10 +67,11 @@ test: $(STAMP) ## every test that needs nothing but the lock
 test-all: $(STAMP) ## also those that need the SMS messages, PostgreSQL or Chromium, skipped with the reason where missing
 	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -rs
 
-lint: $(STAMP) ## style, formatting and types
+lint: $(STAMP) ## check style, formatting, types and the direction of imports
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports --no-cache
 
 rehearse: $(STAMP) ## play seven weeks of scheduled retraining in a temporary folder
 	python -m tests.harness.retraining_rehearsal
