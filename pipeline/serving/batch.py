@@ -1,4 +1,11 @@
-"""Labels messages with the model in service: `python -m pipeline score INPUT OUTPUT`."""
+"""Labels a file of messages with the champion, and keeps its other columns.
+
+INPUT and OUTPUT are .csv, .tsv, .jsonl or .parquet files, of the same format or of different ones;
+`-` is standard input (a message a line) or standard output (a JSON object a line). The output has
+the columns of the input and six more: label, probability, threshold, model_version, scored_at and
+refused, which names what is wrong with a message that gets no label. The output file appears when
+all rows are done; an interrupted run keeps its rows for --resume.
+"""
 
 import argparse
 import csv
@@ -15,217 +22,169 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
+from pipeline.core.cli import argument_parser
 from pipeline.core.errors import PipelineError
 from pipeline.core.hashing import file_sha256
 from pipeline.core.params import read_params
-from pipeline.core.schemas import SCORES
 from pipeline.registry import versions
-from pipeline.serving.file_formats import (
-    BATCH,
-    STANDARD,
+from pipeline.serving import resumable
+from pipeline.serving.scoring import (
+    ANSWER_COLUMNS,
+    STANDARD_STREAM,
     Tables,
-    UnfitError,
-    _format,
-    _json_lines,
-    _said,
-    read,
+    add_answers,
+    read_tables,
+    skip_rows,
+    with_columns,
+    with_time_as_text,
 )
-from pipeline.serving.resumable import (
-    adding,
-    alone,
-    begin,
-    begun,
-    drop,
-    finish,
-    parquet_rows,
-    part_files,
-    write_part,
-)
-from pipeline.validation import expectations, runner
+from pipeline.sources.file_formats import FormatError, format_of, json_lines, one_line
+from pipeline.validation import expectations
 
 log = logging.getLogger(__name__)
 
-
-def scored(
-    tables: Iterable[pd.DataFrame], text: str, model: Any, version: str, params: expectations.Params
-) -> Tables:
-    """Each table with its own columns, and SCORES: what the `scoring` suite refuses gets no label."""
-    for table in tables:
-        texts = _texts(table[text])
-        refused = runner.refusals(texts, params)
-        held = refused[refused == ""].index
-        answer = model.predict(pd.DataFrame({"text": [texts[i] for i in held]}, dtype="str"))
-        answer = answer.set_index(held).reindex(refused.index)
-        answer = answer.assign(
-            model_version=version, scored_at=now(), refused=refused.where(refused != "")
-        )
-        yield pd.concat([table.reset_index(drop=True), answer], axis="columns")
+EXAMPLE = "python -m pipeline score new.csv labelled.csv"
 
 
-def now() -> pd.Timestamp:
-    """In UTC, in whole seconds."""
-    return pd.Timestamp.now("UTC").floor("s")
+def main(argv: list[str] | None = None) -> None:
+    arguments = _parse_arguments(argv)
+    tables = read_tables(arguments.input, arguments.text)
+    first = next(tables)  # an error in it is reported before the model takes seconds to load
+    tables = itertools.chain([first], tables)
+    params = read_params(expectations.Params, "validate")
+    if arguments.output == STANDARD_STREAM:
+        model, version = versions.load_champion()
+        answers = add_answers(tables, arguments.text, model, version, params)
+        write_lines(_with_progress_bar(answers))
+    else:
+        label_file(arguments, tables, first.columns.to_list(), params)
 
 
-def _texts(column: "pd.Series[Any]") -> list[str | None]:
-    """The cells as the model takes them: half a surrogate pair is a `?`, a null stays one."""
-    cells = column.astype(object).where(column.notna(), None)
-    return [
-        None if cell is None else str(cell).encode("utf-8", "replace").decode() for cell in cells
-    ]
+def _parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argument_parser(__doc__, EXAMPLE)
+    parser.add_argument("input", metavar="INPUT", help="file to label, or -")
+    parser.add_argument("output", metavar="OUTPUT", help="labelled file, or -")
+    parser.add_argument("--text", default="text", help="the column of the messages (default: text)")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue an interrupted run, with its model version"
+    )
+    arguments = parser.parse_args(argv)
+    files = [name for name in (arguments.input, arguments.output) if name != STANDARD_STREAM]
+    for name in files:
+        format_of(name)
+    if arguments.resume and len(files) < 2:
+        raise PipelineError("--resume: - cannot be read or written again; name two files")
+    return arguments
 
 
-# ---- writing: lines at once, a file part by part
+# ---- writing
 
 
 def write_lines(tables: Iterable[pd.DataFrame]) -> None:
-    """JSON lines on standard output, those of each table as soon as it is there."""
+    """Writes JSON lines to standard output, those of each table as soon as it is labelled."""
     for table in tables:
-        sys.stdout.writelines(_json_lines(table))
+        sys.stdout.writelines(json_lines(with_time_as_text(table)))
         sys.stdout.flush()
 
 
 def write_parts(output: Path, tables: Iterable[pd.DataFrame]) -> None:
-    """Each table as one more part of the output. Raises: PipelineError."""
-    rows = parquet_rows(output)
-    first = part_files(output)[0] if rows else None
+    """Writes each table as the next part of the output.
+
+    Raises: FormatError for a value that the format cannot hold, else PipelineError.
+    """
+    form = format_of(output.name)
+    rows = resumable.finished_rows(output)
+    first = resumable.part_files(output)[0] if rows else None
     for table in tables:
         rows += len(table)
-        part = write_part(output, rows)
+        part = resumable.part_path(output, rows)
         try:
-            with adding(output, part) as path:
-                _format(output.name).write(path, table, first)
-        except (csv.Error, UnicodeError, pa.ArrowException) as error:  # what the format cannot hold
-            raise UnfitError(f"{output}: {_said(error)}; write .jsonl") from error
+            with resumable.writing_part(output, part) as path:
+                form.write(path, table if form.typed else with_time_as_text(table), first)
+        except (csv.Error, UnicodeError, pa.ArrowException) as error:
+            raise FormatError(f"{output}: {one_line(error)}; write .jsonl") from error
         first = first or part
 
 
-def alike(tables: Iterable[pd.DataFrame], columns: list[str]) -> Tables:
-    """The tables with these columns: the lines of a JSONL file need not be alike."""
-    for table in tables:
-        if new := [name for name in table if name not in columns]:
-            raise UnfitError(
-                f"the input has a column {new[0]!r} that its first {BATCH:,} rows do not have; write .jsonl"
-            )
-        yield table.reindex(columns=columns)
-
-
-def after(tables: Iterable[pd.DataFrame], rows: int) -> Tables:
-    """The tables without so many rows at their beginning."""
-    for table in tables:
-        if rows < len(table) or not rows:
-            yield table.iloc[rows:]
-        rows = max(0, rows - len(table))
-
-
-def _counted(tables: Iterable[pd.DataFrame], done: int = 0) -> Tables:
+def _with_progress_bar(tables: Iterable[pd.DataFrame], done: int = 0) -> Tables:
     with tqdm(unit=" messages", disable=None, initial=done) as bar:
         for table in tables:
             yield table
             bar.update(len(table))
 
 
-# ---- runs that may be interrupted
-
-
-def _readable_again(name: str) -> bool:
-    return name != STANDARD and Path(name).is_file()
-
-
-def _identity(name: str) -> str:
-    """Names the rows of an input; those of a pipe nobody else sees."""
-    if not _readable_again(name):
-        return f"process {os.getpid()}"
-    return f"{Path(name).suffix.lower()} {file_sha256(Path(name))}"
-
-
-def _model_of(output: Path, asked: dict[str, str], resume: bool) -> tuple[Any, str]:
-    """The model to ask, and its version: that of the run that is resumed, or the champion of a new one.
-
-    asked: what must be as it was for a run to be resumed. Raises: PipelineError.
-    """
-    left = begun(output)
-    other = next((name for name, value in asked.items() if left.get(name) != value), None)
-    if left and resume:
-        if other:
-            raise PipelineError(
-                f"{output}: was begun with another {other}; bring that back, or start anew without --resume"
-            )
-        version = left["model_version"]
-        log.info(
-            "%s: goes on after row %s, with version %s",
-            output,
-            f"{parquet_rows(output):,}",
-            version,
-        )
-        return versions.load_version(version), version
-    model, version = versions.load_champion()
-    if rows := parquet_rows(output):
-        kept = "" if other else "; --resume would have kept them"
-        log.warning("%s: drops %s rows of a run that was interrupted%s", output, f"{rows:,}", kept)
-    begin(output, asked | {"model_version": version})
-    return model, version
-
-
-@contextmanager
-def _interruptible(output: Path, resumable: bool) -> Iterator[None]:
-    """Says how many rows are left to `--resume`; what it could not go on with is dropped."""
-    try:
-        yield
-    except BaseException as error:
-        rows = parquet_rows(output)
-        if rows and resumable and not isinstance(error, UnfitError):
-            log.warning("%s: keeps %s rows for --resume", output, f"{rows:,}")
-        else:
-            drop(output)
-        raise
+# ---- runs that can be interrupted
 
 
 def label_file(
     arguments: argparse.Namespace, tables: Tables, columns: list[str], params: expectations.Params
 ) -> None:
-    """Makes the output of a run, or the rest of it. Raises: PipelineError."""
-    output, form = Path(arguments.output), _format(arguments.output)
-    asked = {
-        "input": _identity(arguments.input),
+    """Writes the output of a run, or its missing rows. Raises: PipelineError."""
+    output = Path(arguments.output)
+    form = format_of(arguments.output)
+    settings = {
+        "input": _input_identity(arguments.input),
         "--text": arguments.text,
         "section validate of params.yaml": repr(params),
     }
-    with alone(output):
-        model, version = _model_of(output, asked, arguments.resume)
-        with _interruptible(output, _readable_again(arguments.input)):
-            done = parquet_rows(output)
-            answers = scored(after(tables, done), arguments.text, model, version, params)
-            answers = alike(answers, [*columns, *SCORES.names]) if form.alike else answers
-            write_parts(output, _counted(answers, done))
-            finish(output, form.join)
+    with resumable.exclusive_output(output):
+        model, version = _start_or_resume(output, settings, arguments.resume)
+        with _keeping_parts(output, _is_file(arguments.input)):
+            done = resumable.finished_rows(output)
+            rest = skip_rows(tables, done)
+            answers = add_answers(rest, arguments.text, model, version, params)
+            if form.fixed_columns:
+                answers = with_columns(answers, [*columns, *ANSWER_COLUMNS])
+            write_parts(output, _with_progress_bar(answers, done))
+            resumable.join_parts(output, form.join)
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "input", help="a .csv, .tsv, .jsonl or .parquet file; - for lines on standard input"
-    )
-    parser.add_argument("output", help="a file of those kinds; - for JSON lines on standard output")
-    parser.add_argument(
-        "--text", default="text", help="the column that holds the messages (default: text)"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on where an interrupted run stopped"
-    )
-    arguments = parser.parse_args(argv)
-    files = [name for name in (arguments.input, arguments.output) if name != STANDARD]
-    for name in files:
-        _format(name)
-    if arguments.resume and len(files) < 2:
-        raise PipelineError("--resume: what goes through - cannot be had again; name two files")
+def _input_identity(name: str) -> str:
+    """Identifies the rows of an input; those of a pipe are this process's alone."""
+    if not _is_file(name):
+        return f"process {os.getpid()}"
+    return f"{Path(name).suffix.lower()} {file_sha256(Path(name))}"
 
-    tables = read(arguments.input, arguments.text)
-    first = next(tables)  # what is wrong with it is said before the model takes its seconds to load
-    tables = itertools.chain([first], tables)
-    params = read_params(expectations.Params, "validate")
-    if arguments.output == STANDARD:
-        model, version = versions.load_champion()
-        write_lines(_counted(scored(tables, arguments.text, model, version, params)))
-    else:
-        label_file(arguments, tables, first.columns.to_list(), params)
+
+def _is_file(name: str) -> bool:
+    return name != STANDARD_STREAM and Path(name).is_file()
+
+
+def _start_or_resume(output: Path, settings: dict[str, str], resume: bool) -> tuple[Any, str]:
+    """The model and its version: of the run that is resumed, or the champion for a new run.
+
+    Args:
+        settings: must be the same for a run to be resumed.
+    """
+    interrupted = resumable.read_run(output)
+    changed = [name for name, value in settings.items() if interrupted.get(name) != value]
+    rows = resumable.finished_rows(output)
+    if interrupted and resume:
+        if changed:
+            raise PipelineError(
+                f"{output}: was started with another {changed[0]}; restore it, "
+                "or start again without --resume"
+            )
+        version = interrupted["model_version"]
+        log.info("%s: continues after row %s, with version %s", output, f"{rows:,}", version)
+        return versions.load_version(version), version
+    model, version = versions.load_champion()
+    if rows:
+        hint = "" if changed else "; --resume would have kept them"
+        log.warning("%s: removes %s rows of an interrupted run%s", output, f"{rows:,}", hint)
+    resumable.start_run(output, settings | {"model_version": version})
+    return model, version
+
+
+@contextmanager
+def _keeping_parts(output: Path, can_resume: bool) -> Iterator[None]:
+    """Keeps the finished rows after an error, if `--resume` can continue; else removes them."""
+    try:
+        yield
+    except BaseException as error:
+        rows = resumable.finished_rows(output)
+        if rows and can_resume and not isinstance(error, FormatError):
+            log.warning("%s: keeps %s rows for --resume", output, f"{rows:,}")
+        else:
+            resumable.discard_run(output)
+        raise

@@ -1,41 +1,39 @@
-"""Opens one file of a download - plain, compressed, zip or tar - and refuses hostile archives by name."""
+"""Opens one file of a download, which may be plain, compressed, a zip or a tar."""
 
-import bz2
-import gzip
 import lzma
 import stat
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
-from typing import IO, Any, cast
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, cast
+
+import fsspec.compression
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import choose
 
-MOST = 4 << 30  # bytes that an archive may unpack to
-RATIO = (
-    200  # times its own size that it may unpack to; text packs to a third, at best to a twentieth
-)
-FLOOR = 16 << 20  # bytes that any archive may unpack to, so that small honest ones pass
-CHUNK = 1 << 20  # bytes read at once
-HEAD = 262  # bytes that tell an archive
-MAGIC = {  # what an archive begins with
+MAX_UNPACKED_BYTES = 4 << 30  # of a file that is unpacked
+MAX_RATIO = 200  # unpacked bytes per byte of the download; text reaches 20 at most
+ALWAYS_ALLOWED = 16 << 20  # bytes to which any download may unpack
+COPY_BYTES = 1 << 20  # read at once
+MAGIC_BYTES = 262  # at the start of a file, which tell its kind
+MAGIC = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
     b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
+    b"BZh": "bz2",
     b"\xfd7zXZ\x00": "xz",
     b"7z\xbc\xaf\x27\x1c": "7z",
     b"Rar!\x1a\x07": "rar",
     b"(\xb5/\xfd": "zstd",
 }
-BROKEN = (
+COMPRESSIONS = ("gzip", "bz2", "xz")  # as fsspec calls them
+READ_ERRORS = (
     zipfile.BadZipFile,
     tarfile.TarError,
     lzma.LZMAError,
@@ -43,179 +41,160 @@ BROKEN = (
     EOFError,
     OSError,
     ValueError,
+    RuntimeError,  # of zipfile, for an encrypted file or an unknown compression
 )
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One name in an archive."""
-
-    name: str
-    size: int  # bytes, as the archive says
-    flaw: str | None  # why it is no file that may be read
-    opened: Callable[[], IO[bytes]]
+Entries = list[tuple[str, Callable[[], IO[bytes]]]]  # name of a regular file, and how to open it
 
 
 @contextmanager
-def member(path: Path, name: str | None, place: str) -> Iterator[Path]:
-    """The file itself where it is no archive, else a temporary copy of one file in it.
+def open_member(path: Path, name: str | None, place: str) -> Iterator[Path]:
+    """The path of one file: the download itself, or a temporary copy of a file in an archive.
 
-    name: None for the only one there is; place: of that name, for errors.
-    Raises: PipelineError; one hostile entry, and the archive is refused whole.
+    Only that one file is unpacked, to a fixed name and within the limits on its size. Links,
+    devices and folders of an archive are ignored.
+
+    Args:
+        name: of the file in the archive; None for the only one.
+        place: where that name is declared, for errors.
+
+    Raises: PipelineError.
     """
     with tempfile.TemporaryDirectory() as folder:
-        whole, file = _unpacked(path, Path(folder) / "whole"), Path(folder) / "file"
-        kind = kind_of(whole)
-        if kind not in ENTRIES:
+        plain = _decompressed(path, Path(folder) / "plain")
+        kind = kind_of(plain)
+        if kind not in ARCHIVES:
             if name is not None:
                 raise PipelineError(
-                    f"{place}: {name!r}, but {path} is no archive; take the name out"
+                    f"{place}: {name!r}, but {path} is not an archive; remove the name"
                 )
-            yield whole
+            yield plain
             return
-        with _readable(path), ENTRIES[kind](whole) as entries:
-            _refuse_the_hostile(entries, path)
-            chosen = _chosen(
-                [entry for entry in entries if not entry.name.endswith("/")], name, place
-            )
-            _copy(chosen.opened(), file, path, chosen.name)
-        yield file
+        member = Path(folder) / "member"
+        with _convert_archive_errors(path), ARCHIVES[kind](plain) as entries:
+            chosen, open_entry = _choose(entries, name, place)
+            with open_entry() as stream:
+                _copy(stream, member, path, chosen)
+        _refuse_archive(member, path, chosen)
+        yield member
 
 
-def kind_of(path: Path) -> str | None:
-    """What kind of archive a file is, by its first bytes; None for none."""
+def kind_of(path: Path) -> str:
+    """`tar` or a value of MAGIC, by the file's first bytes; `plain` for any other file."""
     with path.open("rb") as file:
-        return _kind(file.read(HEAD))
-
-
-def _kind(head: bytes) -> str | None:
-    if head[257:262] == b"ustar":
+        start = file.read(MAGIC_BYTES)
+    if start[257:262] == b"ustar":
         return "tar"
-    return next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), None)
+    return next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), "plain")
 
 
-# ---- what is refused
+# ---- compressed files
 
 
-def _refuse_the_hostile(entries: Sequence[Entry], path: Path) -> None:
-    """Raises: PipelineError, before anything of the archive is unpacked."""
-    for entry in entries:
-        if entry.flaw:
-            raise _refusal(path, entry.name, entry.flaw)
-    if sum(entry.size for entry in entries) > _limit(path):
-        largest = max(entries, key=lambda entry: entry.size)
-        raise _refusal(path, largest.name, f"unpacks to more than {_limit(path):,} bytes")
-    for entry in entries:
-        if not entry.name.endswith("/"):
-            with entry.opened() as file:
-                kind = _kind(file.read(HEAD))
-            if kind:
-                raise _refusal(path, entry.name, f"an archive within the archive ({kind})")
-
-
-def _flaw(name: str, is_link: bool, is_file: bool) -> str | None:
-    windows = PureWindowsPath(name)
-    if windows.drive or windows.root or ".." in windows.parts or "\\" in name or "\0" in name:
-        return "leads out of the archive"
-    return "a link" if is_link else None if is_file else "neither file nor folder"
-
-
-def _limit(path: Path) -> int:
-    """The bytes that an archive may unpack to."""
-    return min(MOST, max(FLOOR, RATIO * path.stat().st_size))
-
-
-def _refusal(path: Path, name: str, problem: str) -> PipelineError:
-    return PipelineError(
-        f"{path}: {name!r}: {problem}; the archive is refused: get it from elsewhere"
-    )
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except BROKEN as error:
-        problem = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise PipelineError(
-            f"{path}: not readable as an archive: {problem}; get it again"
-        ) from error
-
-
-# ---- what is read
-
-
-def _unpacked(path: Path, to: Path) -> Path:
-    """The file, or what it holds where it is one packed stream."""
+def _decompressed(path: Path, to: Path) -> Path:
+    """The file itself, or its content at `to` if it is compressed."""
     kind = kind_of(path)
     if kind in ("7z", "rar", "zstd"):
-        raise PipelineError(f"{path}: a {kind} archive; give it as zip, tar, gz, bz2 or xz")
-    if kind not in STREAMS:
+        raise PipelineError(f"{path}: a {kind} archive; provide it as zip, tar, gz, bz2 or xz")
+    if kind not in COMPRESSIONS:
         return path
-    with _readable(path):
-        _copy(STREAMS[kind](path), to, path, path.name)
-    if kind_of(to) not in (None, "tar"):
-        raise _refusal(path, path.name, f"an archive within the archive ({kind_of(to)})")
+    with (
+        _convert_archive_errors(path),
+        path.open("rb") as compressed,
+        fsspec.compression.compr[kind](compressed, mode="rb") as stream,
+    ):
+        _copy(stream, to, path, path.name)
+    if kind_of(to) != "tar":
+        _refuse_archive(to, path, path.name)
     return to
 
 
-def _chosen(files: list[Entry], name: str | None, place: str) -> Entry:
-    if name is None and len(files) == 1:
-        return files[0]
-    counts = Counter(entry.name for entry in files)
-    if name is None:
-        raise PipelineError(
-            f"{place}: missing; choose from {', '.join(sorted(counts)) or 'nothing'}"
-        )
-    choose(counts, name, place)
-    if counts[name] > 1:
-        raise PipelineError(
-            f"{place}: {name!r} stands {counts[name]} times in the archive; get it from elsewhere"
-        )
-    return next(entry for entry in files if entry.name == name)
-
-
 def _copy(stream: IO[bytes], to: Path, path: Path, name: str) -> None:
-    """Copies what a stream really holds: what an archive says of sizes may be a lie."""
-    left = _limit(path)
-    with stream, to.open("wb") as out:
-        while chunk := stream.read(CHUNK):
-            left -= len(chunk)
-            if left < 0:
-                raise _refusal(path, name, f"unpacks to more than {_limit(path):,} bytes")
+    """Copies a stream up to the limit: the sizes that an archive declares may be wrong."""
+    limit = min(MAX_UNPACKED_BYTES, max(ALWAYS_ALLOWED, MAX_RATIO * path.stat().st_size))
+    copied = 0
+    with to.open("wb") as out:
+        while chunk := stream.read(COPY_BYTES):
+            copied += len(chunk)
+            if copied > limit:
+                raise PipelineError(
+                    f"{path}: {name!r}: unpacks to more than {limit:,} bytes; "
+                    "get the data from another place"
+                )
             out.write(chunk)
 
 
+def _refuse_archive(file: Path, path: Path, name: str) -> None:
+    kind = kind_of(file)
+    if kind != "plain":
+        raise PipelineError(
+            f"{path}: {name!r}: an archive within the archive ({kind}); unpack it at its source"
+        )
+
+
+# ---- zip and tar
+
+
 @contextmanager
-def _zip_entries(path: Path) -> Iterator[list[Entry]]:
+def _zip_entries(path: Path) -> Iterator[Entries]:
     with zipfile.ZipFile(path) as archive:
-        yield [_zip_entry(archive, info) for info in archive.infolist()]
+        yield [
+            (info.filename, partial(archive.open, info))
+            for info in archive.infolist()
+            if _is_regular(info)
+        ]
 
 
-def _zip_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
+def _is_regular(info: zipfile.ZipInfo) -> bool:
+    """Whether an entry is a file; zips made outside Unix have no mode."""
     mode = info.external_attr >> 16
-    is_file = not mode or not stat.S_IFMT(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)
-    flaw = _flaw(info.orig_filename, stat.S_ISLNK(mode), is_file)
-    if info.flag_bits & 1:
-        flaw = flaw or "encrypted"
-    return Entry(info.filename, info.file_size, flaw, lambda: archive.open(info))
+    return not info.is_dir() and (not stat.S_IFMT(mode) or stat.S_ISREG(mode))
+
+
+def _tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    return cast(IO[bytes], archive.extractfile(info))  # None only for what is not a file
 
 
 @contextmanager
-def _tar_entries(path: Path) -> Iterator[list[Entry]]:
+def _tar_entries(path: Path) -> Iterator[Entries]:
     with tarfile.open(path, "r:") as archive:
-        yield [_tar_entry(archive, info) for info in archive]
+        yield [
+            (info.name, partial(_tar_member, archive, info)) for info in archive if info.isfile()
+        ]
 
 
-def _tar_entry(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Entry:
-    flaw = _flaw(info.name, info.issym() or info.islnk(), info.isfile() or info.isdir())
-    name = f"{info.name}/" if info.isdir() else info.name
-    return Entry(name, info.size, flaw, lambda: cast(IO[bytes], archive.extractfile(info)))
-
-
-STREAMS: dict[str | None, Callable[[Path], Any]] = {
-    "gzip": gzip.open,
-    "bzip2": bz2.open,
-    "xz": lzma.open,
+# Not fsspec's file systems: its tar follows links and takes devices for files, and its zip lists
+# two entries of one name as one.
+ARCHIVES: dict[str, Callable[[Path], AbstractContextManager[Entries]]] = {
+    "zip": _zip_entries,
+    "tar": _tar_entries,
 }
-ENTRIES: dict[str | None, Callable[[Path], Any]] = {"zip": _zip_entries, "tar": _tar_entries}
+
+
+def _choose(entries: Entries, name: str | None, place: str) -> tuple[str, Callable[[], IO[bytes]]]:
+    """The entry of this name, or the only one."""
+    if name is None and len(entries) == 1:
+        return entries[0]
+    names = [entry_name for entry_name, _ in entries]
+    if name is None:
+        choices = ", ".join(sorted(names)) or "nothing"
+        raise PipelineError(f"{place}: missing; choose from {choices}")
+    choose(dict.fromkeys(names), name, place)
+    if names.count(name) > 1:
+        raise PipelineError(
+            f"{place}: {name!r} is {names.count(name)} times in the archive; "
+            "get the data from another place"
+        )
+    return entries[names.index(name)]
+
+
+@contextmanager
+def _convert_archive_errors(path: Path) -> Iterator[None]:
+    """Turns what the readers of archives raise into one line. Raises: PipelineError."""
+    try:
+        yield
+    except READ_ERRORS as error:
+        problem = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise PipelineError(
+            f"{path}: not readable as an archive: {problem}; download it again"
+        ) from error

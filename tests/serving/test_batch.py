@@ -22,9 +22,10 @@ import pytest
 from pipeline.core.errors import PipelineError
 from pipeline.core.schemas import SCORES
 from pipeline.registry import versions
-from pipeline.serving import batch as batch_
-from pipeline.serving import file_formats, resumable
-from pipeline.serving.batch import main, now
+from pipeline.serving import resumable, scoring
+from pipeline.serving.batch import main
+from pipeline.serving.scoring import ANSWER_COLUMNS
+from pipeline.sources.file_formats import FORMATS
 from pipeline.tracking.mlflow_client import MODEL_NAME
 
 ROOT = Path(__file__).parents[2]
@@ -125,10 +126,10 @@ def write_input(folder, suffix):
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4_096])
-@pytest.mark.parametrize("wanted", file_formats.FORMATS)
-@pytest.mark.parametrize("given", file_formats.FORMATS)
+@pytest.mark.parametrize("wanted", FORMATS)
+@pytest.mark.parametrize("given", FORMATS)
 def test_every_format_goes_into_every_other(tmp_path, run, monkeypatch, given, wanted, batch):
-    monkeypatch.setattr(file_formats, "BATCH", batch)
+    monkeypatch.setattr(scoring, "SCORED_ROWS", batch)
     written = run(write_input(tmp_path, given), f"out{wanted}")
     if wanted == ".parquet":
         found = written
@@ -236,7 +237,7 @@ def test_lines_that_differ_come_under_the_columns_of_the_first(run):
 
 
 def test_later_lines_in_another_order_stay_under_their_columns(run, monkeypatch):
-    monkeypatch.setattr(file_formats, "BATCH", 1)
+    monkeypatch.setattr(scoring, "SCORED_ROWS", 1)
     content = '{"id": "1", "text": "a"}\n{"text": "b", "id": "2"}\n{"text": "c"}\n'
     columns = [("1", "a"), ("2", "b"), (None, "c")]
     assert [(row["id"], row["text"]) for row in run("in.jsonl", "out.parquet", content)] == columns
@@ -273,7 +274,7 @@ def test_a_warning_refuses_nothing(run, model, tmp_path):
     assert written.splitlines()[1].startswith("caf\ufffd,ham,")
 
 
-@pytest.mark.parametrize("wanted", file_formats.FORMATS)
+@pytest.mark.parametrize("wanted", FORMATS)
 def test_a_file_of_which_every_row_is_refused_has_reasons_alone(run, model, wanted):
     written = run("in.jsonl", f"out{wanted}", '{"text": null}\n{"text": " "}\n')
     assert model.texts == []
@@ -284,14 +285,14 @@ def test_a_file_of_which_every_row_is_refused_has_reasons_alone(run, model, want
 
 
 def test_each_batch_has_the_time_at_which_it_was_scored(tmp_path, run, monkeypatch):
-    monkeypatch.setattr(file_formats, "BATCH", 2)
+    monkeypatch.setattr(scoring, "SCORED_ROWS", 2)
     times = [pd.Timestamp(2026, 11, 25, 14, 20, second, tz="UTC") for second in (0, 7)]
     for wanted in ("out.csv", "out.tsv", "out.jsonl"):
-        monkeypatch.setattr(batch_, "now", iter(times).__next__)
+        monkeypatch.setattr(scoring, "scoring_time", iter(times).__next__)
         run("in.csv", wanted, "text\na\nb\nc\n")
         found = TIME.findall((tmp_path / wanted).read_text())
         assert found == ["2026-11-25T14:20:00+00:00"] * 2 + ["2026-11-25T14:20:07+00:00"]
-    monkeypatch.setattr(batch_, "now", iter(times).__next__)
+    monkeypatch.setattr(scoring, "scoring_time", iter(times).__next__)
     run("in.csv", "out.parquet")
     found = pq.read_table(tmp_path / "out.parquet")["scored_at"]
     assert found.type == pa.timestamp("us", "UTC")
@@ -300,14 +301,14 @@ def test_each_batch_has_the_time_at_which_it_was_scored(tmp_path, run, monkeypat
 
 def test_the_time_is_the_present_in_utc():
     before = datetime.now(UTC).replace(microsecond=0)
-    assert before <= now() <= datetime.now(UTC)
-    assert now().isoformat() == now().isoformat(timespec="seconds")
+    assert before <= scoring_time() <= datetime.now(UTC)
+    assert scoring_time().isoformat() == scoring_time().isoformat(timespec="seconds")
 
 
 # ---- nothing in
 
 
-@pytest.mark.parametrize("wanted", file_formats.FORMATS)
+@pytest.mark.parametrize("wanted", FORMATS)
 @pytest.mark.parametrize(
     ("given", "content"), [("in.csv", "id,text\n"), ("in.tsv", "id\ttext\n"), ("in.jsonl", "")]
 )
@@ -379,7 +380,7 @@ def test_no_lines_in_are_no_lines_out(run, say, capsys):
 def test_lines_that_are_not_utf_8_are_refused_in_one_line(run, say):
     say(b"hi\n\xff\n")
     line = (
-        "-: 'utf-8' codec can't decode byte 0xff in position 3: invalid start byte; mend the input"
+        "-: 'utf-8' codec can't decode byte 0xff in position 3: invalid start byte; save it as UTF-8"
     )
     assert refusal(run, "-", "-") == line
 
@@ -396,55 +397,55 @@ def test_lines_that_are_not_utf_8_are_refused_in_one_line(run, say):
             "in.csv: no column 'text' among id, body; name it with --text",
         ),
         ("in.jsonl", '{"body": 1}\n', "in.jsonl: no column 'text' among body; name it with --text"),
-        ("in.csv", "text,label\na,1\n", "in.csv: has a column 'label' already; rename it"),
+        ("in.csv", "text,label\na,1\n", "in.csv: already has a column 'label'; rename it"),
         (
             "in.jsonl",
             '{"text": "a", "model_version": 1}\n',
-            "in.jsonl: has a column 'model_version' already; rename it",
+            "in.jsonl: already has a column 'model_version'; rename it",
         ),
-        ("in.csv", "", "in.csv: no header, or one that has a name twice; mend the input"),
+        ("in.csv", "", "in.csv: empty; give it a header and rows, or remove it"),
         (
             "in.csv",
             "text,id,id\na,1,2\n",
-            "in.csv: no header, or one that has a name twice; mend the input",
+            "in.csv: more than one column 'id'; rename one",
         ),
-        ("in.csv", "id,text\n1,a,b\n", "in.csv: row 1: 3 columns, not 2; mend the input"),
-        ("in.csv", "id,text\n1,a\n2\n", "in.csv: row 2: 1 columns, not 2; mend the input"),
+        ("in.csv", "id,text\n1,a,b\n", "in.csv: row 1: 3 columns, not 2; fix the row"),
+        ("in.csv", "id,text\n1,a\n2\n", "in.csv: row 2: 1 columns, not 2; fix the row"),
         (
             "in.csv",
             "id,text\n1,a\n2,b,c\n",
-            "in.csv: row 2: 3 columns, not 2; mend the input",
+            "in.csv: row 2: 3 columns, not 2; fix the row",
         ),
         (
             "in.csv",
             b"text\n\xe9\xe9\n",
             "in.csv: 'utf-8' codec can't decode byte 0xe9 in position 5: invalid continuation byte; "
-            "mend the input",
+            "save it as UTF-8",
         ),
         (
             "in.jsonl",
             '{"text": "a"}\n{"text"\n',
-            "in.jsonl: line 2: Expecting ':' delimiter: line 2 column 1 (char 8); mend the input",
+            "in.jsonl: line 2: Expecting ':' delimiter: line 2 column 1 (char 8); fix the line",
         ),
-        ("in.jsonl", '{"text": "a"}\n7\n', "in.jsonl: line 2: not an object; mend the input"),
+        ("in.jsonl", '{"text": "a"}\n7\n', "in.jsonl: line 2: not an object; fix the line"),
         (
             "in.jsonl",
             "[" * 100_000,
             "in.jsonl: line 1: maximum recursion depth exceeded while decoding a JSON array from a unicode "
-            "string; mend the input",
+            "string; fix the line",
         ),
         (
             "in.csv",
             'text\n"a\nb\n',
             "in.csv: row 1: a quotation mark is not closed or not doubled (unexpected end of data); "
-            "mend the input",
+            "fix the row",
         ),
         ("in.csv", "see you later\nhi\n", "in.csv: no column 'text' among …; name it with --text"),
         (
             "in.parquet",
             "no",
             "in.parquet: Parquet file size is 2 bytes, smaller than the minimum file footer (8 bytes); "
-            "mend the input",
+            "fix or remove the file",
         ),
         (
             "in.txt",
@@ -464,14 +465,14 @@ def test_an_output_of_no_known_kind_is_refused_before_the_model_is_loaded(run, m
     assert refusal(run, "in.csv", "out.xlsx") == line
 
 
-@pytest.mark.parametrize("suffix", file_formats.FORMATS)
+@pytest.mark.parametrize("suffix", FORMATS)
 def test_an_input_that_is_not_there_is_one_line_before_the_model_is_loaded(
     run, monkeypatch, suffix
 ):
     monkeypatch.setattr(versions, "load_champion", None)
     line = refusal(run, f"none{suffix}", "out.csv")
     assert line.startswith(f"none{suffix}: ")
-    assert line.endswith("No such file or directory; mend the input")
+    assert line.endswith("No such file or directory; fix or remove the file")
     assert "\n" not in line
 
 
@@ -509,13 +510,13 @@ def test_an_input_that_is_not_there_is_one_line_before_the_model_is_loaded(
 def test_what_a_format_cannot_hold_is_one_line_and_no_file(
     tmp_path, run, monkeypatch, content, wanted, line
 ):
-    monkeypatch.setattr(file_formats, "BATCH", 1)
+    monkeypatch.setattr(scoring, "SCORED_ROWS", 1)
     assert refusal(run, "in.jsonl", wanted, content) == line
     assert files(tmp_path) == ["in.jsonl"]
 
 
 def test_an_output_appears_only_when_it_is_whole(tmp_path, run, monkeypatch, model):
-    monkeypatch.setattr(file_formats, "BATCH", 1)
+    monkeypatch.setattr(scoring, "SCORED_ROWS", 1)
     (tmp_path / "out.csv").write_text("the last good one")
     answer, seen = model.predict, []
 
@@ -535,7 +536,7 @@ def test_an_output_appears_only_when_it_is_whole(tmp_path, run, monkeypatch, mod
 
 def test_an_input_may_be_its_own_output(run):
     assert run("in.csv", "in.csv", "text\na\nb\n").count("\n") == 3
-    assert refusal(run, "in.csv", "in.csv") == "in.csv: has a column 'label' already; rename it"
+    assert refusal(run, "in.csv", "in.csv") == "in.csv: already has a column 'label'; rename it"
 
 
 # ---- interruptions
@@ -561,7 +562,7 @@ def interrupted(tmp_path, run, monkeypatch, model):
     """A run on seven rows, two at a time, that ends before the fifth."""
 
     def interrupted(given, wanted, *options):
-        monkeypatch.setattr(file_formats, "BATCH", 2)
+        monkeypatch.setattr(scoring, "SCORED_ROWS", 2)
         model.texts, model.ends_after = [], 4
         with pytest.raises(KeyboardInterrupt):
             run(given, wanted, None, *options)
@@ -571,8 +572,8 @@ def interrupted(tmp_path, run, monkeypatch, model):
     return interrupted
 
 
-@pytest.mark.parametrize("wanted", file_formats.FORMATS)
-@pytest.mark.parametrize("given", file_formats.FORMATS)
+@pytest.mark.parametrize("wanted", FORMATS)
+@pytest.mark.parametrize("given", FORMATS)
 def test_a_resumed_run_ends_as_one_that_nobody_disturbed(
     tmp_path, run, interrupted, monkeypatch, model, caplog, given, wanted
 ):
@@ -586,7 +587,7 @@ def test_a_resumed_run_ends_as_one_that_nobody_disturbed(
     monkeypatch.setattr(versions, "load_champion", lambda: (None, "4"))
     caplog.set_level("INFO")
     assert run(given, wanted, None, "--resume") == whole
-    assert caplog.messages[1:] == [f"{wanted}: goes on after row 4, with version 3"]
+    assert caplog.messages[1:] == [f"{wanted}: continues after row 4, with version 3"]
     assert model.texts == [row["text"] for row in SEVEN[4:]]
     assert files(tmp_path) == [given, wanted]
 
@@ -598,7 +599,7 @@ def test_a_resumed_run_may_read_in_other_batches(
     given = seven(tmp_path, ".csv")
     whole = run(given, "whole.csv")
     interrupted(given, "out.csv")
-    monkeypatch.setattr(file_formats, "BATCH", batch)
+    monkeypatch.setattr(scoring, "SCORED_ROWS", batch)
     assert run(given, "out.csv", None, "--resume") == whole
     assert model.texts == [row["text"] for row in SEVEN[4:]]
 
@@ -645,7 +646,7 @@ def test_a_run_without_resume_starts_anew_and_says_what_it_drops(
     caplog.clear()
     assert run(given, "out.csv").count("\n") == 8
     assert len(model.texts) == 7
-    line = "out.csv: drops 4 rows of a run that was interrupted"
+    line = "out.csv: removes 4 rows of an interrupted run"
     assert caplog.messages == [f"{line}; --resume would have kept them"]
     interrupted(given, "out.tsv")
     caplog.clear()
@@ -689,7 +690,7 @@ def test_a_run_on_other_terms_resumes_nothing(tmp_path, run, interrupted, change
     interrupted(given, "out.csv")
     change(tmp_path)
     line = (
-        f"out.csv: was begun with another {what}; bring that back, or start anew without --resume"
+        f"out.csv: was started with another {what}; restore it, or start again without --resume"
     )
     assert refusal(run, given, "out.csv", None, "--resume", *options) == line
     for name, content in before.items():
@@ -701,13 +702,13 @@ def test_the_same_bytes_in_another_format_are_another_input(run, interrupted):
     Path("in.csv").write_text("text\na\nb\nc\nd\ne\n")
     interrupted("in.csv", "out.csv")
     shutil.copyfile("in.csv", "in.tsv")
-    line = "out.csv: was begun with another input; bring that back, or start anew without --resume"
+    line = "out.csv: was started with another input; restore it, or start again without --resume"
     assert refusal(run, "in.tsv", "out.csv", None, "--resume") == line
 
 
 @pytest.mark.parametrize("files", [("-", "out.csv"), ("in.csv", "-"), ("-", "-")])
 def test_what_goes_through_a_pipe_cannot_be_resumed(run, files):
-    line = "--resume: what goes through - cannot be had again; name two files"
+    line = "--resume: - cannot be read or written again; name two files"
     assert refusal(run, *files, None, "--resume") == line
 
 
@@ -721,7 +722,7 @@ def test_an_interrupted_run_on_standard_input_leaves_nothing(
 
 
 def test_rows_that_cannot_be_scored_leave_nothing_to_resume(tmp_path, run, monkeypatch):
-    monkeypatch.setattr(file_formats, "BATCH", 1)
+    monkeypatch.setattr(scoring, "SCORED_ROWS", 1)
     assert refusal(run, "in.csv", "out.csv", "text,n\na,1\nb\n").startswith("in.csv: row 2: ")
     assert files(tmp_path) == ["in.csv"]
 
@@ -735,7 +736,7 @@ def test_two_at_once_are_one(tmp_path, run, monkeypatch, model):
 
     monkeypatch.setattr(model, "predict", answer_amid_a_second_run)
     assert run("in.csv", "out.csv", "text\na\n").count("\n") == 2
-    assert lines == ["out.csv: another run is making it; wait for that one, or name another output"]
+    assert lines == ["out.csv: another run is writing it; wait for it, or name another output"]
 
 
 # ---- a real process, and a real registry
@@ -788,7 +789,7 @@ def test_a_run_that_was_killed_is_resumed_and_no_row_is_lost_or_doubled(champion
     child.kill()
     assert child.wait() == -signal.SIGKILL
     assert not output.exists()
-    assert 0 < resumable.parquet_rows(output) < rows
+    assert 0 < resumable.finished_rows(output) < rows
 
     champions(7)
     subprocess.run([*command, output, "--resume"], env=environment, check=True)

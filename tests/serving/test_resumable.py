@@ -31,18 +31,18 @@ def joined(path, files):
 
 
 def add(output, row):
-    with resumable.adding(output, resumable.write_part(output, row)) as path:
+    with resumable.writing_part(output, resumable.part_path(output, row)) as path:
         path.write_text(ROWS[row - 1])
 
 
 def make(output):
     """An output of five parts, or what is missing of it."""
-    with resumable.alone(output):
-        if not resumable.begun(output):
-            resumable.begin(output, {"n": 1})
-        for row in range(resumable.parquet_rows(output) + 1, len(ROWS) + 1):
+    with resumable.exclusive_output(output):
+        if not resumable.read_run(output):
+            resumable.start_run(output, {"n": 1})
+        for row in range(resumable.finished_rows(output) + 1, len(ROWS) + 1):
             add(output, row)
-        resumable.finish(output, joined)
+        resumable.join_parts(output, joined)
 
 
 def stop_amid(path):
@@ -94,61 +94,61 @@ def test_a_kill_before_any_step_loses_and_doubles_no_row(output):
 
 
 def test_what_is_interrupted_goes_on_after_its_last_whole_part(output):
-    with resumable.alone(output):
-        resumable.begin(output, {"n": 1})
+    with resumable.exclusive_output(output):
+        resumable.start_run(output, {"n": 1})
         assert (
-            resumable.begun(output),
+            resumable.read_run(output),
             resumable.part_files(output),
-            resumable.parquet_rows(output),
+            resumable.finished_rows(output),
         ) == ({"n": 1}, [], 0)
         for row in (1, 2):
             add(output, row)
         with (
             pytest.raises(KeyboardInterrupt),
-            resumable.adding(output, resumable.write_part(output, 3)) as path,
+            resumable.writing_part(output, resumable.part_path(output, 3)) as path,
         ):
             stop_amid(path)
-    assert resumable.parquet_rows(output) == 2
+    assert resumable.finished_rows(output) == 2
     assert [path.read_text() for path in resumable.part_files(output)] == ROWS[:2]
 
 
 def test_a_run_that_begins_drops_what_another_left(output):
-    with resumable.alone(output):
-        resumable.begin(output, {"n": 1})
+    with resumable.exclusive_output(output):
+        resumable.start_run(output, {"n": 1})
         add(output, 1)
-        resumable.begin(output, {"n": 2})
-        assert (resumable.begun(output), resumable.parquet_rows(output)) == ({"n": 2}, 0)
+        resumable.start_run(output, {"n": 2})
+        assert (resumable.read_run(output), resumable.finished_rows(output)) == ({"n": 2}, 0)
 
 
 def test_parts_without_their_record_are_nobodys(output):
-    with resumable.alone(output):
-        resumable.begin(output, {"n": 1})
+    with resumable.exclusive_output(output):
+        resumable.start_run(output, {"n": 1})
         add(output, 1)
-        (resumable.folder(output) / "run.json").unlink()
+        (resumable.parts_folder(output) / "run.json").unlink()
         assert (
-            resumable.begun(output),
+            resumable.read_run(output),
             resumable.part_files(output),
-            resumable.parquet_rows(output),
+            resumable.finished_rows(output),
         ) == ({}, [], 0)
 
 
 def test_parts_are_in_the_order_of_their_rows(output):
-    with resumable.alone(output):
-        resumable.begin(output, {})
+    with resumable.exclusive_output(output):
+        resumable.start_run(output, {})
         for row in (9, 10, 1_000_000):
-            with resumable.adding(output, resumable.write_part(output, row)) as path:
+            with resumable.writing_part(output, resumable.part_path(output, row)) as path:
                 path.write_text(str(row))
         assert [path.read_text() for path in resumable.part_files(output)] == ["9", "10", "1000000"]
-        assert resumable.parquet_rows(output) == 1_000_000
+        assert resumable.finished_rows(output) == 1_000_000
 
 
 def test_a_second_process_is_refused_while_the_first_is_at_work(output, tmp_path):
-    line = f"{output}: another run is making it; wait for that one, or name another output"
+    line = f"{output}: another run is writing it; wait for it, or name another output"
     output.parent.mkdir()
     with FileLock(output.parent / ".out.csv.lock"):
-        with pytest.raises(PipelineError, match=re.escape(line)), resumable.alone(output):
+        with pytest.raises(PipelineError, match=re.escape(line)), resumable.exclusive_output(output):
             pass
-        with resumable.alone(tmp_path / "other.csv"):
+        with resumable.exclusive_output(tmp_path / "other.csv"):
             pass
     make(output)
     assert made(output) == WHOLE
@@ -157,16 +157,16 @@ def test_a_second_process_is_refused_while_the_first_is_at_work(output, tmp_path
 def test_a_folder_in_place_of_the_output_is_said_at_once(output):
     output.mkdir(parents=True)
     line = f"{output}: Is a directory; move it out of the way, then run it again"
-    with pytest.raises(PipelineError, match=re.escape(line)), resumable.alone(output):
+    with pytest.raises(PipelineError, match=re.escape(line)), resumable.exclusive_output(output):
         pass
     assert [path.name for path in output.parent.iterdir()] == ["out.csv"]
 
 
 def test_a_record_that_is_spoilt_is_one_line_with_a_way_out(output):
-    with resumable.alone(output):
-        resumable.begin(output, {"n": 1})
-        (resumable.folder(output) / "run.json").write_text("{")
+    with resumable.exclusive_output(output):
+        resumable.start_run(output, {"n": 1})
+        (resumable.parts_folder(output) / "run.json").write_text("{")
     with pytest.raises(PipelineError) as refused:
-        resumable.begun(output)
-    assert str(refused.value).endswith(f"; remove {resumable.folder(output)} to start anew")
+        resumable.read_run(output)
+    assert str(refused.value).endswith(f"; remove {resumable.parts_folder(output)} to start again")
     assert "\n" not in str(refused.value)

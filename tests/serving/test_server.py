@@ -14,7 +14,7 @@ import pytest
 from benchmarks import serve
 from pipeline.core.errors import PipelineError
 from pipeline.registry import parity, subprocesses, versions
-from pipeline.serving.server import MAX_BYTES, main
+from pipeline.serving.server import MAX_BODY_BYTES, main
 from tests.harness import small_models
 from tests.harness.small_project import ROOT
 
@@ -34,10 +34,10 @@ def served(tmp_path_factory, empty_database):
         model = project.add()
         store = mlflow.MlflowClient(project.address, project.address)
         store.set_registered_model_alias("spam-detector", versions.CHAMPION, "1")
-        with subprocesses.serving(
+        with subprocesses.running_server(
             [sys.executable, "-m", "pipeline", "serve"], {"PYTHONPATH": str(ROOT)}
         ) as server:
-            assert server.is_up(300), subprocesses.last_line(server.folder)
+            assert server.wait_until_up(300), subprocesses.last_output_line(server.folder)
             yield server, model
         mlflow.set_tracking_uri(None)  # MLflow keeps both for the process
         mlflow.set_registry_uri(None)
@@ -46,7 +46,7 @@ def served(tmp_path_factory, empty_database):
 def asked(server, body, content_type=JSON, method="POST", path="/invocations", **headers):
     if content_type:
         headers["Content-Type"] = content_type
-    with subprocesses.session() as asking:
+    with subprocesses.local_session() as asking:
         return asking.request(
             method, f"{server.address}{path}", data=body, headers=headers, timeout=60
         )
@@ -55,7 +55,7 @@ def asked(server, body, content_type=JSON, method="POST", path="/invocations", *
 @pytest.mark.slow
 def test_good_bodies_are_answered_as_the_model_answers(served):
     server, model = served
-    texts = ["", *parity.batch(small_models.TEXTS)]
+    texts = ["", *parity.parity_texts(small_models.TEXTS)]
     texts.remove(
         "\x00"
     )  # NumPy, into which MLflow reads inputs and instances, drops it at a text's end
@@ -67,7 +67,7 @@ def test_good_bodies_are_answered_as_the_model_answers(served):
         {"instances": [{"text": text} for text in texts]},
     ):
         said = asked(server, json.dumps(body)).json()["predictions"]
-        assert parity.difference(pd.DataFrame(said), expected) is None
+        assert parity.describe_difference(pd.DataFrame(said), expected) is None
         assert len({row["threshold"] for row in said}) == 1
 
 
@@ -109,7 +109,7 @@ def records(*texts):
         (400, b'{"dataframe_records": [{"text": "\\udc80"}]}', JSON),
         (400, b"[" * 100_000, JSON),
         (400, b'{"inputs": ' + b"1" * 5_000 + b"}", JSON),
-        (413, records("x" * MAX_BYTES), JSON),
+        (413, records("x" * MAX_BODY_BYTES), JSON),
         (400, b"", CSV),
         (400, b"body\nhello\n", CSV),
         (400, b"text\nhello\nNA\n", CSV),
@@ -141,7 +141,7 @@ def test_unknown_path_or_method_gets_a_4xx(status, method, path, served):
 @pytest.mark.slow
 def test_body_of_untold_length_is_refused_unread(served):
     response = asked(served[0], iter([GOOD]))  # which requests sends in chunks
-    assert (response.status_code, response.json()["message"]) == (411, "there is no Content-Length")
+    assert (response.status_code, response.json()["message"]) == (411, "no Content-Length")
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ def test_port_that_is_none_is_one_line():
 
 @pytest.mark.slow
 def test_without_a_champion_there_is_one_line(store):
-    with pytest.raises(PipelineError, match=r"^models:/spam-detector@champion: there is none yet"):
+    with pytest.raises(PipelineError, match=r"^models:/spam-detector@champion: no champion yet"):
         main(["--port", "0"])
 
 

