@@ -1,4 +1,4 @@
-"""Runs a command: `python -m pipeline COMMAND ...`; without a command, lists them all."""
+"""Runs a command: `python -m pipeline COMMAND ...`; without a command, lists all of them."""
 
 import importlib
 import sys
@@ -24,8 +24,15 @@ COMMANDS = {  # name: (module whose main(argv) runs it, what it does)
 def usage() -> str:
     """The list of all commands, one line each."""
     lines = [f"  {name:12} {summary}" for name, (_, summary) in COMMANDS.items()]
-    stages = "The six stages run with `dvc repro`."
-    return "\n".join(["usage: python -m pipeline COMMAND ...", "", *lines, "", stages])
+    return "\n".join(
+        [
+            "usage: python -m pipeline COMMAND ...",
+            "",
+            *lines,
+            "",
+            "The six stages run with `dvc repro`. COMMAND --help shows a command's arguments.",
+        ]
+    )
 
 
 def main(argv: list[str]) -> None:

@@ -43,11 +43,11 @@ def restored_files(md5s: Mapping[str, str]) -> Iterator[Path]:
     # in the project: DVC refuses files outside of it
     with tempfile.TemporaryDirectory(dir=".", prefix="restored-") as folder:
         for name, md5 in md5s.items():
-            _restore(Path(folder), name, md5)
+            _restore_file(Path(folder), name, md5)
         yield Path(folder)
 
 
-def _restore(folder: Path, name: str, md5: str) -> None:
+def _restore_file(folder: Path, name: str, md5: str) -> None:
     pointer = folder / f"{name}.dvc"
     write_json(pointer, {"outs": [{"md5": md5, "hash": "md5", "path": name}]})  # JSON is YAML
     for command in ("checkout", "pull"):

@@ -101,10 +101,10 @@ def connection_error(error: Exception) -> PipelineError:
     cause = ERROR_CAUSE.search(text)
     problem = (cause[1] or cause[0]) if cause else text[:200]
     place = f"MLflow at {redact_credentials(tracking_uri())}"
-    return PipelineError(f"{place}: {problem}; {_remedy(error)}")
+    return PipelineError(f"{place}: {problem}; {_connection_remedy(error)}")
 
 
-def _remedy(error: Exception) -> str:
+def _connection_remedy(error: Exception) -> str:
     if tracking_uri().startswith("sqlite"):
         return "check that the file is a writable MLflow database, and that the disk has room"
     status = error.get_http_status_code() if isinstance(error, MlflowException) else None
