@@ -12,7 +12,7 @@ from pipeline.core.dvc_cache import NotCachedError
 from pipeline.core.params import read_params
 from pipeline.core.schemas import MESSAGES
 from pipeline.core.tables import read_parquet
-from pipeline.monitoring import drift, poisoning
+from pipeline.monitoring import drift, drift_checks, poisoning, poisoning_checks
 from pipeline.preprocessing import time_windows
 from pipeline.registry import ledger, recovery, versions
 from pipeline.registry.ledger import LEDGER, LedgerEntry
@@ -47,13 +47,13 @@ def drifted_windows(
         new: the other messages.
         pages: the folder that the drift check writes its page to.
     """
-    drift_params = read_params(drift.Params, "drift")
+    drift_params = read_params(drift_checks.Params, "drift")
     minimum = drift_params.fewest_rows
     if len(reference) < minimum:
         return []
     windows = recent_windows(new, params.window_days, params.windows)
     return [
-        any(check.alarm for check in drift.ask(reference, window, pages, drift_params))
+        any(check.alarm for check in drift.detect_drift(reference, window, pages, drift_params))
         for window in windows
         if len(window) >= minimum
     ]
@@ -70,12 +70,12 @@ def poisoning_alarms(
         untried: those of them that the last run has not seen either.
         pages: the folder that the check writes its page to.
     """
-    params = read_params(poisoning.Params, "poisoning")
-    checked = untried if poisoning.enough(untried, params) else new
-    if not (poisoning.enough(reference, params) and poisoning.enough(checked, params)):
+    params = read_params(poisoning_checks.Params, "poisoning")
+    checked = untried if poisoning.has_enough_labels(untried, params) else new
+    if not all(poisoning.has_enough_labels(part, params) for part in (reference, checked)):
         return ""
-    judged = poisoning.judge_by_reference(reference, checked)
-    checks = poisoning.ask(judged, checked, pages, params)
+    messages = poisoning.dispute_by_reference(reference, checked)
+    checks = poisoning.detect_poisoning(messages, checked, pages, params)
     return ", ".join(f"{check.name} (p {check.corrected:.0e})" for check in checks if check.alarm)
 
 

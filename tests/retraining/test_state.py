@@ -52,9 +52,9 @@ def test_windows_have_equal_length_and_the_newest_is_last(days_ago, count, windo
 def test_too_few_untried_labels_are_checked_with_all_new(needed, checked, monkeypatch, tmp_path):
     sizes = []
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(poisoning, "enough", lambda messages, _: len(messages) >= needed)
-    monkeypatch.setattr(poisoning, "judge_by_reference", lambda _, new: sizes.append(len(new)))
-    monkeypatch.setattr(poisoning, "ask", lambda *_: [])
+    monkeypatch.setattr(poisoning, "has_enough_labels", lambda messages, _: len(messages) >= needed)
+    monkeypatch.setattr(poisoning, "dispute_by_reference", lambda _, new: sizes.append(len(new)))
+    monkeypatch.setattr(poisoning, "detect_poisoning", lambda *_: [])
     tables = [pd.DataFrame(index=range(rows)) for rows in (5, 9, 3)]
     state.poisoning_alarms(*tables, tmp_path)
     assert sizes == [checked]
