@@ -1,78 +1,141 @@
-"""Each corruption edits what it says, up to its share, and takes its chances from the random given."""
+"""Each corruption makes its edit, up to its share, from the given random numbers alone."""
 
 from random import Random
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline.models import augmentation
-from pipeline.models.augmentation import CORRUPTIONS
+
+from pipeline.models.augmentation import (
+    CORRUPTIONS,
+    EDIT_COUNTS,
+    MAX_SHARE,
+    SIGNS,
+    corrupted,
+    may_train,
+    row_corrupter,
+)
+from pipeline.models.batches import Rows
+from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
 
 MESSAGE = "URGENT! You have won a £2000 prize. Call 09066364589 now to claim it"
 WORDS = ["see", "you", "later"]
+TEXTS = ["free prize for you today", "are we having lunch at one", "Ok lar, see you", "win cash"]
 
 
-def edited(name, share=0.3, seed=1, message=MESSAGE):
+def edit(name, share=0.3, seed=1, message=MESSAGE):
     return CORRUPTIONS[name](message, share, Random(seed), WORDS)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_the_same_random_makes_the_same_edit_and_another_one_another(name):
-    assert edited(name) == edited(name)
-    assert len({edited(name, seed=seed) for seed in range(20)}) > 5
+def test_an_edit_depends_on_the_random_numbers(name):
+    assert edit(name) == edit(name)
+    assert len({edit(name, seed=seed) for seed in range(20)}) > 5
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-@given(message=st.text(max_size=40), share=st.floats(0, augmentation.STRONGEST))
+@given(message=st.text(max_size=40), share=st.floats(0, MAX_SHARE))
 @settings(derandomize=True, deadline=None, max_examples=50)
 def test_any_message_can_be_edited(name, message, share):
-    assert isinstance(edited(name, share, message=message), str)
+    assert isinstance(edit(name, share, message=message), str)
 
 
 @pytest.mark.parametrize("name", ["leet", "slips", "separated"])
-def test_a_share_of_nothing_edits_nothing_and_a_larger_one_more(name):
-    assert edited(name, 0.0) == MESSAGE
+def test_a_larger_share_edits_more(name):
+    assert edit(name, share=0.0) == MESSAGE
 
-    def kept(share):
-        found = [set(edited(name, share, seed).split()) for seed in range(50)]
-        return sum(len(words & set(MESSAGE.split())) for words in found)
+    def kept_words(share):
+        edited = [set(edit(name, share, seed).split()) for seed in range(50)]
+        return sum(len(words & set(MESSAGE.split())) for words in edited)
 
-    assert kept(0.3) < kept(0.1) < kept(0.0)
+    assert kept_words(0.3) < kept_words(0.1) < kept_words(0.0)
 
 
-def test_leet_draws_a_table_for_each_message_and_keeps_to_it():
+def test_leet_draws_one_table_for_each_message():
     tables = set()
     for seed in range(20):
-        found = edited("leet", 0.5, seed)
-        pairs = {(a.lower(), b) for a, b in zip(MESSAGE, found, strict=True) if a != b}
-        assert all(b in augmentation.SIGNS for _, b in pairs)
-        assert len({a for a, _ in pairs}) == len(pairs)  # a letter is always the same sign
+        edited = edit("leet", 0.5, seed)
+        pairs = {(a.lower(), b) for a, b in zip(MESSAGE, edited, strict=True) if a != b}
+        assert all(sign in SIGNS for _, sign in pairs)
+        assert len({letter for letter, _ in pairs}) == len(pairs)  # one sign for each letter
         tables.add(frozenset(pairs))
     assert len(tables) == 20
 
 
-def test_ham_words_stand_at_one_end():
+def test_ham_words_are_added_at_one_end():
     for seed in range(20):
-        found = edited("ham_words", seed=seed)
-        assert found.startswith(f"{MESSAGE} ") or found.endswith(f" {MESSAGE}")
-        assert set(found.replace(MESSAGE, "").split()) <= set(WORDS)
+        edited = edit("ham_words", seed=seed)
+        assert edited.startswith(f"{MESSAGE} ") or edited.endswith(f" {MESSAGE}")
+        assert set(edited.replace(MESSAGE, "").split()) <= set(WORDS)
     assert CORRUPTIONS["ham_words"](MESSAGE, 0.3, Random(1), []).strip() == MESSAGE
 
 
-def test_half_of_all_words_may_train_however_they_are_written():
+def test_half_of_all_words_may_train_in_any_spelling():
     words = [f"word{i}" for i in range(2000)]
-    assert 0.45 < sum(map(augmentation.may_train, words)) / 2000 < 0.55
-    for written in (str.upper, "{},".format, "({})!".format):
-        assert all(augmentation.may_train(word) == augmentation.may_train(written(word)) for word in words)
+    assert 0.45 < sum(map(may_train, words)) / 2000 < 0.55
+    for spelling in (str.upper, "{},".format, "({})!".format):
+        assert all(may_train(word) == may_train(spelling(word)) for word in words)
 
 
-def test_corrupted_takes_those_named():
-    assert all(
-        MESSAGE in augmentation.corrupted(MESSAGE, ["ham_words"], Random(seed), WORDS) for seed in range(10)
-    )
+def test_corrupted_makes_one_to_three_of_the_named_edits():
+    edited = [corrupted("free", ["ham_words"], Random(seed), ["see"]) for seed in range(60)]
+    counts = {message.count("see") for message in edited}
+    assert all("free" in message for message in edited)
+    assert min(counts) >= 2  # an edit adds 2 to 16 words
+    assert 16 < max(counts) <= 16 * max(EDIT_COUNTS)
 
 
-def test_corrupted_edits_a_message_once_or_more():
-    found = [augmentation.corrupted("free", ["ham_words"], Random(seed), ["see"]) for seed in range(60)]
-    sizes = {message.count("see") for message in found}
-    assert min(sizes) >= 2  # words that one edit adds
-    assert 16 < max(sizes) <= 16 * max(augmentation.EDITS)
+# ---- rows
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return fit_tokenizer(TEXTS, vocabulary_size=320, sequence_length=60)
+
+
+@pytest.fixture(scope="module")
+def rows(tokenizer):
+    token_ids = [np.array(ids, np.int32) for ids in encode_texts(TEXTS * 6, tokenizer)]
+    return Rows(token_ids, np.array([1, 0, 0, 1] * 6, np.float32))
+
+
+def text_of(ids, tokenizer):
+    return tokenizer.decode(ids[1:].tolist()).strip()
+
+
+def test_without_corruptions_rows_stay(rows, tokenizer):
+    assert row_corrupter(rows, tokenizer, [])((1, 1), 1.0) is rows
+
+
+def test_a_share_of_the_rows_is_edited_and_encoded_again(rows, tokenizer):
+    corrupt = row_corrupter(rows, tokenizer, ["ham_words"])
+    assert all(map(np.array_equal, corrupt((1, 1), 0.0).token_ids, rows.token_ids))
+    for share, low, high in ((0.5, 4, 20), (1.0, 24, 24)):
+        edited = corrupt((1, 1), share)
+        assert edited.labels is rows.labels
+        longer = 0
+        for ids, before in zip(edited.token_ids, rows.token_ids, strict=True):
+            was_cut = len(ids) == 60
+            assert was_cut or text_of(before, tokenizer) in text_of(ids, tokenizer)
+            longer += len(ids) > len(before)
+        assert low <= longer <= high
+
+
+def test_only_words_of_ham_that_may_train_are_added(rows, tokenizer):
+    edited = row_corrupter(rows, tokenizer, ["ham_words"])((1, 1), 1.0)
+    ham = {word for text in TEXTS[1:3] for word in text.split() if may_train(word)}
+    for ids, text in zip(edited.token_ids, TEXTS * 6, strict=True):
+        added = set(text_of(ids, tokenizer).split()) - set(text.split())
+        assert added <= ham or len(ids) == 60
+
+
+def test_edited_rows_depend_on_seed_and_epoch(rows, tokenizer):
+    corrupt = row_corrupter(rows, tokenizer, list(CORRUPTIONS))
+
+    def edited(seed):
+        return [ids.tolist() for ids in corrupt(seed, 0.7).token_ids]
+
+    assert edited((1, 1)) == edited((1, 1))
+    assert edited((1, 1)) != edited((1, 2))
+    assert edited((1, 1)) != edited((2, 1))

@@ -1,14 +1,18 @@
-"""A checkpoint is whole or not there, and belongs to one training."""
+"""A checkpoint is whole or absent, and belongs to one training."""
 
 import logging
+
 import numpy as np
 import pytest
+
 from pipeline.models import checkpoints
-from pipeline.models.checkpoints import Checkpoint
-from pipeline.models.checkpoints import FOLDER
-from pipeline.models.checkpoints import State
-from pipeline.models.checkpoints import drop_finished
-from pipeline.models.checkpoints import key_of
+from pipeline.models.checkpoints import (
+    FOLDER,
+    Checkpoint,
+    TrainingState,
+    drop_finished,
+    training_key,
+)
 
 CURVES = [(1.0, 0.1 + 0.2, 0.5), (2.0, 1 / 3, 0.75)]
 
@@ -19,31 +23,28 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def state(value, variables=12):
-    """More than ten variables of different shapes, so that an order by name alone would show."""
-    arrays = [np.full((n + 1, 2), value + n, np.float32) for n in range(variables)]
-    return State(CURVES, [*arrays, np.array(7, np.int64)], arrays[::-1])
+def state(value):
+    """More than ten variables of different shapes, so that sorting by an unpadded name would show."""
+    arrays = [np.full((n + 1, 2), value + n, np.float32) for n in range(12)]
+    variables = [*arrays, np.array(7, np.int64)]
+    return TrainingState(curves=CURVES, variables=variables, best_weights=arrays[::-1])
 
 
-def test_what_is_loaded_is_what_was_saved_last_bit_for_bit():
+def test_the_last_saved_state_is_loaded_bit_for_bit():
     for value in (1, 2):
         Checkpoint("a").save(state(value))
     loaded = Checkpoint("a").load()
     assert loaded.curves == CURVES
-    for theirs, ours in (
+    for loaded_arrays, arrays in (
         (loaded.variables, state(2).variables),
         (loaded.best_weights, state(2).best_weights),
     ):
-        assert [a.dtype for a in theirs] == [a.dtype for a in ours]
-        assert all(np.array_equal(a, b) for a, b in zip(theirs, ours, strict=True))
-
-
-def test_another_training_finds_nothing():
-    Checkpoint("a").save(state(1))
+        assert [a.dtype for a in loaded_arrays] == [a.dtype for a in arrays]
+        assert all(np.array_equal(a, b) for a, b in zip(loaded_arrays, arrays, strict=True))
     assert Checkpoint("b").load() is None
 
 
-def test_finished_training_is_kept_until_register_drops_it_and_an_open_one_stays():
+def test_finished_training_stays_until_it_is_dropped():
     Checkpoint("a").save(state(1))
     Checkpoint("a").finish()
     Checkpoint("b").save(state(2))
@@ -53,51 +54,66 @@ def test_finished_training_is_kept_until_register_drops_it_and_an_open_one_stays
     assert Checkpoint("b").load() is not None
 
 
-def test_finish_without_a_state_and_drop_without_a_folder_do_nothing():
+def test_finish_and_drop_do_nothing_without_a_state():
     Checkpoint("a").finish()
     drop_finished()
     assert not FOLDER.exists()
 
 
-@pytest.mark.parametrize("length", [0, 100, 2000])
-def test_state_that_was_cut_off_is_named_and_not_used(length, caplog):
-    Checkpoint("a").save(state(1))
-    file = FOLDER / "a.npz"
-    file.write_bytes(file.read_bytes()[:length])
-    with caplog.at_level(logging.WARNING):
-        assert Checkpoint("a").load() is None
-    assert caplog.messages[0].startswith(".checkpoints/a.npz: not readable (")
-    assert caplog.messages[0].endswith("); the training begins anew")
+def cut_to(length):
+    return lambda file: file.write_bytes(file.read_bytes()[:length])
 
 
 @pytest.mark.parametrize(
-    ("harm", "problem"),
+    ("damage", "problem"),
     [
+        (cut_to(0), "No data left in file"),
+        (cut_to(100), ""),
+        (cut_to(2000), ""),
         (lambda file: file.write_bytes(b"no arrays"), "This file contains pickled (object) data"),
         (lambda file: np.savez(file, variable=np.zeros(3)), "'curves is not a file in the archive'"),
         (lambda file: (file.unlink(), file.mkdir()), "[Errno 21] Is a directory"),
     ],
+    ids=["empty", "cut at 100", "cut at 2000", "text", "other arrays", "folder"],
 )
-def test_what_is_no_state_is_named_and_not_used(harm, problem, caplog):
+def test_unreadable_state_is_reported_and_not_used(damage, problem, caplog):
     Checkpoint("a").save(state(1))
-    harm(FOLDER / "a.npz")
+    damage(FOLDER / "a.npz")
     with caplog.at_level(logging.WARNING):
         assert Checkpoint("a").load() is None
     assert caplog.messages[0].startswith(f".checkpoints/a.npz: not readable ({problem}")
+    assert caplog.messages[0].endswith("); training starts again")
 
 
-def test_key_changes_with_params_data_code_and_library(folder, monkeypatch):
-    data, code = folder / "data", folder / "code"
-    data.write_text("1")
-    code.mkdir()
-    (code / "train.py").write_text("x = 1")
-    monkeypatch.setattr(checkpoints, "__file__", str(code / "checkpoint.py"))
-    keys = [key_of({"units": 8}, data), key_of({"units": 8}, data), key_of({"units": 9}, data)]
-    data.write_text("2")
-    keys.append(key_of({"units": 8}, data))
-    (code / "train.py").write_text("x = 2")
-    keys.append(key_of({"units": 8}, data))
+@pytest.fixture
+def code(folder, monkeypatch):
+    """A package with subfolders, in place of ours."""
+    for name in ("core", "models", "models/deep"):
+        (folder / "code" / name).mkdir(parents=True)
+        (folder / "code" / name / "module.py").write_text("x = 1")
+    monkeypatch.setattr(checkpoints, "CODE", folder / "code")
+    (folder / "data").write_text("1")
+    return folder / "code"
+
+
+def test_key_changes_with_params_data_and_libraries(code, folder, monkeypatch):
+    first = training_key({"units": 8}, folder / "data")
+    assert training_key({"units": 8}, folder / "data") == first
+    assert training_key({"units": 9}, folder / "data") != first
     monkeypatch.setattr(checkpoints, "version", lambda library: "0")
-    keys.append(key_of({"units": 8}, data))
-    assert keys[0] == keys[1]
-    assert len(set(keys)) == 5
+    assert training_key({"units": 8}, folder / "data") != first
+    (folder / "data").write_text("2")
+    assert training_key({"units": 8}, folder / "data") != first
+
+
+@pytest.mark.parametrize("subfolder", ["core", "models", "models/deep"])
+def test_key_changes_with_code_in_every_subfolder(subfolder, code, folder):
+    first = training_key({}, folder / "data")
+    (code / subfolder / "README.md").write_text("words")
+    assert training_key({}, folder / "data") == first
+    (code / subfolder / "module.py").write_text("x = 2")
+    assert training_key({}, folder / "data") != first
+
+
+def test_key_covers_the_whole_package():
+    assert {path.name for path in checkpoints.CODE.iterdir()} >= {"core", "models", "train.py"}

@@ -17,8 +17,7 @@ from pipeline.core.params import read_params
 from pipeline.core.schemas import SHARD
 from pipeline.core.tables import read_parquet, write_shards
 from pipeline.models import batches, checkpoints, training, tune
-from pipeline.preprocessing.params import Params, Shares
-from pipeline.preprocessing.tokenizer import fit_tokenizer, shards
+from pipeline.preprocessing.tokenizer import fit_tokenizer, shard_tables
 from pipeline.tracking import mlflow_client
 from tests.harness.small_project import MESSAGES, ROOT, set_params
 
@@ -40,19 +39,19 @@ def project(store, tmp_path):
         }
     )
     tokenizer = fit_tokenizer(
-        rows["text"], Params(Shares(0.6, 0.3, 0.1), "s", 7, 365, 99, 300, 50, 90)
+        rows["text"], vocabulary_size=300, sequence_length=50
     )
     (tmp_path / "models").mkdir()
     tokenizer.save(str(tmp_path / tune.TOKENIZER))
     for folder, part in ((tune.TRAIN, rows[rows.index % 3 > 0]), (tune.VAL, rows[rows.index % 3 == 0])):
-        write_shards(tmp_path / folder, shards(part, tokenizer, 90))
+        write_shards(tmp_path / folder, shard_tables(part, tokenizer, 90))
     return tmp_path
 
 
 def search(trials):
     """The search of the command on the project in the working directory: params and figures of each trial."""
     params = read_params(training.Params, "train")
-    val = batches.read_rows(read_parquet(tune.VAL).to_pandas())
+    val = batches.rows_from_table(read_parquet(tune.VAL).to_pandas())
     table = read_parquet(tune.TRAIN).to_pandas()
     done = tune.search(params, read_json(tune.TOKENIZER), table, val, trials, "a study")
     return [(trial.params, trial.value) for trial in done]
@@ -60,19 +59,19 @@ def search(trials):
 
 def counted(monkeypatch):
     """The params of each network that is trained."""
-    asked, fit = [], training.fit
-    monkeypatch.setattr(training, "fit", lambda *given: asked.append(given[3]) or fit(*given))
+    asked, fit = [], training.train_network
+    monkeypatch.setattr(training, "train_network", lambda *given: asked.append(given[3]) or fit(*given))
     return asked
 
 
 def test_the_first_trial_is_params_yaml_and_all_are_within_the_space(project):
     (first, _), *others = search(3)
-    assert first == tune.as_they_are(read_params(training.Params, "train"))
+    assert first == tune.searched_values(read_params(training.Params, "train"))
     assert len(others) == 2
     for params, value in others:
         assert 0 <= value <= 1
         assert all(
-            tune.SPACE[name]._contains(tune.SPACE[name].to_internal_repr(value))
+            tune.SEARCH_SPACE[name]._contains(tune.SEARCH_SPACE[name].to_internal_repr(value))
             for name, value in params.items()
         )
     assert others[0][0] != others[1][0]
@@ -81,7 +80,7 @@ def test_the_first_trial_is_params_yaml_and_all_are_within_the_space(project):
 def test_an_interrupted_search_comes_to_the_same_and_repeats_nothing(project, monkeypatch):
     whole = search(4)
     shutil.rmtree(checkpoints.FOLDER)
-    fit, asked = training.fit, []
+    fit, asked = training.train_network, []
 
     def until_the_third(*given):
         asked.append(given[3])
@@ -89,7 +88,7 @@ def test_an_interrupted_search_comes_to_the_same_and_repeats_nothing(project, mo
             raise KeyboardInterrupt
         return fit(*given)
 
-    monkeypatch.setattr(training, "fit", until_the_third)
+    monkeypatch.setattr(training, "train_network", until_the_third)
     with pytest.raises(KeyboardInterrupt):
         search(4)
     assert search(4) == whole
@@ -105,20 +104,20 @@ def test_a_line_of_the_journal_that_was_cut_off_spoils_nothing(project):
 
 
 def test_a_second_search_in_the_folder_is_refused(project):
-    with tune.alone(), pytest.raises(PipelineError, match="another search is at work; wait"):
+    with tune.search_lock(), pytest.raises(PipelineError, match="another search is at work; wait"):
         tune.main([])
 
 
 def test_params_that_no_trial_would_draw_are_the_first_trial_all_the_same(project, monkeypatch):
     set_params(project, {"train": SMALL | {"batch_size": 50, "units": 300, "learning_rate": 0.0123456}})
-    fit = training.fit
-    monkeypatch.setattr(training, "fit", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+    fit = training.train_network
+    monkeypatch.setattr(training, "train_network", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         search(2)
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(training, "train_network", fit)
     asked = counted(monkeypatch)
     (first, _), _ = search(2)
-    assert first == tune.as_they_are(asked[0])
+    assert first == tune.searched_values(asked[0])
     assert (asked[0].batch_size, asked[0].units, asked[0].learning_rate) == (50, 300, 0.0123456)
 
 
@@ -153,7 +152,7 @@ def test_mlflow_has_a_run_of_the_search_and_a_child_for_each_trial(project, stor
         shown = by_name[f"trial {number}"].data
         assert shown.params == {f"train.{n}": str(v) for n, v in tune.rounded(params).items()}
         assert shown.metrics[f"val/{tune.OBJECTIVE}"] == pytest.approx(value)
-        assert set(shown.metrics) == {f"val/{name}" for name in tune.SHOWN}
+        assert set(shown.metrics) == {f"val/{name}" for name in tune.TRIAL_METRICS}
     assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
 
 
@@ -180,7 +179,7 @@ def test_trials_that_mlflow_missed_follow(project, store, monkeypatch, caplog):
 
 def test_patch_changes_these_values_alone_and_keeps_every_comment(tmp_path):
     text = (ROOT / "params.yaml").read_text()
-    after = tune.patched(text, {"units": 48, "learning_rate": 0.00123, "seed": 7})
+    after = tune.with_train_values(text, {"units": 48, "learning_rate": 0.00123, "seed": 7})
     yaml = ruamel.yaml.YAML(typ="safe")
     wanted = yaml.load(text)
     wanted["train"] |= {"units": 48, "learning_rate": 0.00123, "seed": 7}
@@ -200,7 +199,7 @@ def test_patch_changes_these_values_alone_and_keeps_every_comment(tmp_path):
 def test_another_layout_is_refused_with_the_values_to_set(layout):
     text = layout((ROOT / "params.yaml").read_text())
     with pytest.raises(PipelineError, match=r"laid out in another way; set by hand: units 48, seed 7$"):
-        tune.patched(text, {"units": 48, "seed": 7})
+        tune.with_train_values(text, {"units": 48, "seed": 7})
 
 
 def test_command_writes_a_patch_that_git_applies(project, capsys):
@@ -223,18 +222,18 @@ def search_done():
 
 
 def test_difference_that_val_cannot_tell_is_called_so(project):
-    val = batches.read_rows(read_parquet(tune.VAL).to_pandas())
+    val = batches.rows_from_table(read_parquet(tune.VAL).to_pandas())
     sure, unsure = ([0.5 + (label - 0.5) * by for label in val.labels] for by in (0.9, 0.0))
     trials = [tune.optuna.trial.create_trial(value=0.0, user_attrs={"scores": s}) for s in (sure, unsure)]
-    assert "val cannot tell" not in tune.difference(*trials, val)
-    assert "val cannot tell them apart" in tune.difference(trials[0], trials[0], val)
+    assert "val cannot tell" not in tune.improvement(*trials, val)
+    assert "val cannot tell them apart" in tune.improvement(trials[0], trials[0], val)
 
 
 def test_difference_is_that_of_the_two_trials(project):
     search(3)
-    val = batches.read_rows(read_parquet(tune.VAL).to_pandas())
+    val = batches.rows_from_table(read_parquet(tune.VAL).to_pandas())
     one, other, _ = search_done()
-    assert tune.difference(one, other, val).startswith(f"{one.value - other.value:+.4f} [")
+    assert tune.improvement(one, other, val).startswith(f"{one.value - other.value:+.4f} [")
 
 
 # ---- what the person at the keyboard can put right

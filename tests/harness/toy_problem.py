@@ -1,0 +1,56 @@
+"""A toy problem for networks: a message is spam if it contains one token."""
+
+import numpy as np
+
+from pipeline.models.batches import Rows, pad
+from pipeline.models.training import Params
+
+VOCABULARY_SIZE = 40
+SPAM_TOKEN = 7
+SPEC = {"model": {"vocab": {str(i): i for i in range(VOCABULARY_SIZE)}}}  # of a tokenizer
+PARAMS = Params(
+    model="dense",
+    embedding_dim=5,
+    units=6,
+    dropout=0.0,
+    token_dropout=0.0,
+    wide_share=0.0,
+    corruptions=[],
+    corrupted=0.5,
+    copies=1,
+    learning_rate=0.03,
+    batch_size=8,
+    epochs=9,
+    patience=9,
+    stop_share=0.3,
+    seed=1,
+)
+
+
+def toy_params(**changes):
+    """PARAMS with some values changed; the model is checked again."""
+    return Params(**PARAMS.model_dump() | changes)
+
+
+def toy_rows(n, seed=0):
+    """n messages of 2 to 7 tokens; half of them contain SPAM_TOKEN and are spam."""
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(n) % 2).astype(np.float32)
+    token_ids = []
+    for label in labels:
+        ids = random.integers(8, VOCABULARY_SIZE, random.integers(2, 8)).astype(np.int32)
+        if label:
+            ids[random.integers(len(ids))] = SPAM_TOKEN
+        token_ids.append(ids)
+    return Rows(token_ids, labels)
+
+
+def noise_rows(n, seed):
+    """n messages with random labels."""
+    rows = toy_rows(n, seed)
+    return Rows(rows.token_ids, np.random.default_rng(seed + 100).permutation(rows.labels))
+
+
+def scores_of(model, rows):
+    """(n,): the network's scores, in float64."""
+    return model(pad(rows.token_ids), training=False).numpy()[:, 0].astype(np.float64)

@@ -1,0 +1,330 @@
+"""Training is deterministic, keeps the best weights, stops early and resumes with the same bits."""
+
+import itertools
+import json
+import math
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, log_loss
+
+from pipeline.core.errors import PipelineError
+from pipeline.core.params import parse_params
+from pipeline.models import keras_files, training
+from pipeline.models.architectures import MODELS, build_network
+from pipeline.models.augmentation import row_corrupter
+from pipeline.models.batches import Rows, held_out_mask, shuffled_batches
+from pipeline.models.checkpoints import Checkpoint
+from pipeline.models.training import Epoch, Params, best_epoch, run_epochs
+from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
+from tests.harness.toy_problem import (
+    PARAMS,
+    VOCABULARY_SIZE,
+    noise_rows,
+    scores_of,
+    toy_params,
+    toy_rows,
+)
+
+TINY_RATE = 1e-12  # a learning rate that changes no float32 weight
+TEXTS = [
+    "free prize for you today",
+    "are we having lunch at one",
+    "Ok lar, see you there",
+    "win cash now",
+] * 6
+
+
+def new_network(params):
+    keras.utils.set_random_seed(params.seed)
+    return build_network([str(i) for i in range(VOCABULARY_SIZE)], params)
+
+
+def run_toy(params, rows, stop):
+    """The network, its curves, and its weights after each epoch."""
+    model = new_network(params)
+    weights = []
+    curves = run_epochs(rows, stop, model, params, lambda _: weights.append(model.get_weights()))
+    return model, curves, weights
+
+
+def equal_arrays(some, others):
+    return all(np.array_equal(a, b) for a, b in zip(some, others, strict=True))
+
+
+# ---- epochs
+
+
+def test_curves_equal_the_figures_of_the_scores():
+    rows, stop = toy_rows(61, seed=1), toy_rows(35, seed=2)
+    model, (epoch,), _ = run_toy(toy_params(learning_rate=TINY_RATE, epochs=1), rows, stop)
+    for part, loss, accuracy in (
+        (rows, epoch.loss, epoch.accuracy),
+        (stop, epoch.stop_loss, epoch.stop_accuracy),
+    ):
+        scores = scores_of(model, part)
+        assert loss == pytest.approx(log_loss(part.labels, scores), abs=1e-6)
+        assert accuracy == pytest.approx(np.mean((scores >= 0.5) == (part.labels > 0)))
+    expected = average_precision_score(stop.labels, scores_of(model, stop))
+    assert epoch.stop_average_precision == pytest.approx(expected)
+
+
+def test_training_equals_keras_on_the_same_batches():
+    rows, params = toy_rows(61, seed=1), toy_params(epochs=3)
+    _, _, weights = run_toy(params, rows, toy_rows(16, seed=2))
+    oracle = new_network(params)
+    steps = math.ceil(61 / params.batch_size)
+    decay = keras.optimizers.schedules.CosineDecay(params.learning_rate, 3 * steps)
+    oracle.compile(keras.optimizers.Adam(decay), "binary_crossentropy")
+    for number in (1, 2, 3):
+        for token_ids, labels in shuffled_batches(rows, params.batch_size, (params.seed, number)):
+            oracle.train_on_batch(token_ids, labels[:, None])
+        for ours, theirs in zip(weights[number - 1], oracle.get_weights(), strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_weights_of_the_best_epoch_stay():
+    rows, stop = noise_rows(64, seed=3), noise_rows(48, seed=4)
+    model, curves, weights = run_toy(toy_params(learning_rate=0.3), rows, stop)
+    best = best_epoch(curves)
+    assert 1 < best.epoch < len(curves) == 9
+    assert equal_arrays(model.get_weights(), weights[best.epoch - 1])
+    assert not equal_arrays(model.get_weights(), weights[-1])
+    precision = average_precision_score(stop.labels, scores_of(model, stop))
+    highest = max(epoch.stop_average_precision for epoch in curves)
+    assert precision == pytest.approx(highest, abs=1e-6)
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_training_stops_after_patience_epochs_without_gain(patience):
+    params = toy_params(learning_rate=TINY_RATE, patience=patience)
+    _, curves, _ = run_toy(params, toy_rows(32), toy_rows(32, seed=5))
+    assert [epoch.epoch for epoch in curves] == list(range(1, patience + 2))
+    assert best_epoch(curves).epoch == 1
+
+
+def test_best_epoch_breaks_ties_by_the_lowest_loss():
+    pairs = [(0.5, 0.1), (0.9, 0.3), (0.7, 0.1), (0.9, 0.2), (0.9, 0.2)]
+    curves = [
+        Epoch(
+            epoch=number,
+            loss=0.1,
+            accuracy=0.9,
+            stop_loss=loss,
+            stop_accuracy=0.8,
+            stop_average_precision=precision,
+        )
+        for number, (precision, loss) in enumerate(pairs, 1)
+    ]
+    assert best_epoch(curves) is curves[3]
+
+
+def test_each_epoch_reports_the_curves_so_far():
+    reports = []
+    params = toy_params(epochs=3)
+    model = new_network(params)
+    curves = run_epochs(
+        toy_rows(16), toy_rows(16, seed=6), model, params, lambda c: reports.append([*c])
+    )
+    assert reports == [curves[:1], curves[:2], curves]
+
+
+@pytest.mark.slow
+def test_dropout_differs_between_epochs():
+    params = toy_params(model="bilstm", learning_rate=TINY_RATE, epochs=3, dropout=0.5)
+    _, curves, _ = run_toy(params, toy_rows(24), toy_rows(24, seed=7))
+    for epoch, next_epoch in itertools.pairwise(curves):
+        assert next_epoch.stop_loss == pytest.approx(epoch.stop_loss, abs=1e-6)
+        assert abs(next_epoch.loss - epoch.loss) > 1e-5
+
+
+# ---- resume
+
+
+class KilledError(Exception):
+    """Stands for a kill right after an epoch was saved."""
+
+
+@pytest.mark.parametrize("model", ["dense", pytest.param("bilstm", marks=pytest.mark.slow)])
+def test_interrupted_training_ends_with_the_same_bits(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = toy_params(model=model, dropout=0.5, learning_rate=0.1, epochs=20, patience=3)
+    rows, stop = noise_rows(48, seed=3), noise_rows(32, seed=4)
+    whole, curves, _ = run_toy(params, rows, stop)
+    assert 3 < len(curves) < 20  # it stopped by patience, which counts epochs before the kill
+
+    def kill_after_two(so_far):
+        if len(so_far) == 2:
+            raise KilledError
+
+    checkpoint = Checkpoint("key")
+    with pytest.raises(KilledError):
+        run_epochs(rows, stop, new_network(params), params, kill_after_two, checkpoint)
+    resumed = new_network(toy_params(model=model, dropout=0.5, seed=2))
+    reported = []
+    assert curves == run_epochs(
+        rows, stop, resumed, params, lambda c: reported.append(len(c)), checkpoint
+    )
+    assert reported[0] == 2
+    assert equal_arrays(resumed.get_weights(), whole.get_weights())
+
+
+def test_finished_training_is_not_repeated(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = toy_params(epochs=2)
+    first, second = new_network(params), new_network(toy_params(seed=2))
+    reports = []
+    parts = toy_rows(16), toy_rows(16, seed=6)
+    curves = run_epochs(*parts, first, params, len, Checkpoint("key"))
+    Checkpoint("key").finish()
+    assert run_epochs(*parts, second, params, reports.append, Checkpoint("key")) == curves
+    assert reports == [curves]
+    assert equal_arrays(first.get_weights(), second.get_weights())
+
+
+# ---- the two paths
+
+
+@pytest.fixture(scope="module")
+def spec():
+    tokenizer = fit_tokenizer(TEXTS, vocabulary_size=320, sequence_length=60)
+    return json.loads(tokenizer.to_str())
+
+
+@pytest.fixture(scope="module")
+def tokenized():
+    tokenizer = fit_tokenizer(TEXTS, vocabulary_size=320, sequence_length=60)
+    token_ids = [np.array(ids, np.int32) for ids in encode_texts(TEXTS, tokenizer)]
+    return Rows(token_ids, np.array([1, 0, 0, 1] * 6, np.float32))
+
+
+def train_both(tokenized, spec, **changes):
+    params = toy_params(model="bilstm", corruptions=["slips"], **changes)
+    return training.train_network(tokenized, tokenized, spec, params, len)
+
+
+@pytest.mark.slow
+def test_deep_path_is_trained_and_chosen_alone(tokenized, spec):
+    deep, deep_curves = train_both(tokenized, spec, wide_share=0.0, epochs=2)
+    both, both_curves = train_both(tokenized, spec, wide_share=0.8, epochs=2)
+    assert deep_curves == both_curves
+    for name in ("deep", "wide"):
+        first, second = (model.get_layer(name).get_weights() for model in (deep, both))
+        assert equal_arrays(first, second)
+    assert scores_of(deep, tokenized).tolist() != scores_of(both, tokenized).tolist()
+
+
+@pytest.mark.slow
+def test_wide_path_learns_the_rows(tokenized, spec):
+    model, _ = train_both(tokenized, spec, wide_share=1.0, copies=2, epochs=1)
+    assert ((scores_of(model, tokenized) > 0.5) == (tokenized.labels > 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("corruptions", "copies", "times"), [([], 2, 1), (["slips"], 2, 3), (["slips"], 0, 1)]
+)
+def test_wide_path_is_fitted_on_rows_and_copies(corruptions, copies, times, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        training, "fit_wide_layers", lambda _, batches: sizes.extend(len(y) for _, y in batches)
+    )
+    tokenizer = fit_tokenizer(TEXTS, vocabulary_size=320, sequence_length=60)
+    params = toy_params(corruptions=corruptions, copies=copies)
+    training.fit_wide_path(None, row_corrupter(toy_rows(24), tokenizer, corruptions), params)
+    assert sizes == [24] * times
+
+
+# ---- architectures
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_learns_the_toy_problem(name):
+    params = toy_params(model=name, epochs=15, patience=15)
+    _, curves, _ = run_toy(params, toy_rows(192, seed=8), toy_rows(64, seed=9))
+    assert curves[-1].accuracy == 1
+    assert best_epoch(curves).stop_average_precision > 0.99
+    assert curves[-1].loss < curves[0].loss / 5
+
+
+def max_pooled(tokens, params):
+    """A new architecture."""
+    token_ids = keras.layers.Input((None,), dtype="int32")
+    embedded = keras.layers.Embedding(len(tokens), params.embedding_dim)(token_ids)
+    pooled = keras.layers.GlobalMaxPooling1D()(embedded)
+    return keras.Model(token_ids, keras.layers.Dense(1, activation="sigmoid")(pooled))
+
+
+def test_a_new_architecture_is_one_function_and_one_entry(monkeypatch, tmp_path):
+    monkeypatch.setitem(MODELS, "max_pooled", max_pooled)
+    rows = toy_rows(32)
+    model, curves, _ = run_toy(toy_params(model="max_pooled", epochs=1), rows, toy_rows(16, seed=1))
+    keras_files.save(model, tmp_path / "model.keras")
+    loaded = keras_files.load(tmp_path / "model.keras")
+    assert len(curves) == 1
+    assert scores_of(loaded, rows).tolist() == scores_of(model, rows).tolist()
+
+
+# ---- params and rows
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("model", "gru", "unknown 'gru'; choose from bilstm_article, bilstm, lstm, rnn, dense"),
+        ("corruptions", ["l33t"], "unknown 'l33t'; choose from leet, slips, separated, ham_words"),
+        ("units", 0, "input should be greater than or equal to 1, not 0"),
+        ("dropout", 1.0, "input should be less than 1, not 1.0"),
+        ("copies", 101, "input should be less than or equal to 100, not 101"),
+        ("learning_rate", 0.0, "input should be greater than 0, not 0.0"),
+        ("seed", "one", "input should be a valid integer, not 'one'"),
+    ],
+)
+def test_params_out_of_range_are_refused(name, value, problem):
+    with pytest.raises(PipelineError) as refused:
+        parse_params(Params, PARAMS.model_dump() | {name: value}, "params.yaml: train")
+    assert str(refused.value) == f"params.yaml: train.{name}: {problem}"
+
+
+LIMITS = {  # lowest and highest accepted, and the next values, which are refused
+    "embedding_dim": (1, None),
+    "units": (1, None),
+    "epochs": (1, None),
+    "patience": (1, None),
+    "batch_size": (1, None),
+    "seed": (0, None),
+    "copies": (0, 100),
+    "dropout": (0.0, 0.99),
+    "token_dropout": (0.0, 0.99),
+    "wide_share": (0.0, 1.0),
+    "corrupted": (0.0, 1.0),
+    "stop_share": (0.01, 0.99),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_params_are_accepted_up_to_their_limits(name):
+    low, high = LIMITS[name]
+    step = 1 if isinstance(low, int) else 0.01
+    for value in (low, high or low):
+        assert getattr(toy_params(**{name: value}), name) == value
+    refused = [low - step] + ([high + step] if high else [])
+    for value in refused:
+        with pytest.raises(ValueError, match=name):
+            toy_params(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("held_out", "place", "way_out"), [(True, "in", "raise"), (False, "outside of", "lower")]
+)
+def test_one_class_on_a_side_of_stop_share_is_refused(held_out, place, way_out):
+    rows = toy_rows(40)
+    keys = [f"{i:016x}" for i in range(40)]
+    table = pd.DataFrame({"campaign_key": keys, "token_ids": rows.token_ids, "label": rows.labels})
+    table.loc[held_out_mask(table, 0.3, 1) == held_out, "label"] = 0
+    with pytest.raises(PipelineError) as refused:
+        training.split_rows(table, PARAMS)
+    problem = f"no ham or no spam {place} it; {way_out} it or bring more messages"
+    assert str(refused.value) == f"params.yaml: train.stop_share: {problem}"

@@ -1,0 +1,115 @@
+"""The layers hash n-grams and words, and count characters, as a slow reader of the text does."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.models.wide import BUCKETS
+from pipeline.models.wide_features import NO_FEATURE, Ngrams, Shape
+from tests.harness.token_messages import (
+    MESSAGES,
+    NINE,
+    ORDERS,
+    SIGN,
+    TOKENS,
+    WORD_A,
+    WORD_BC,
+    WORD_BC_UPPER,
+    A,
+    B,
+    C,
+    ngrams_of,
+    padded,
+    shape_of,
+    words_of,
+)
+
+
+def layer_of(kind, tokens):
+    layer = kind(len(tokens))
+    layer.build((None, None))
+    layer.set_tokens(tokens)
+    return layer
+
+
+def hashes_of(messages, width=6):
+    return keras.ops.convert_to_numpy(layer_of(Ngrams, TOKENS)(padded(messages, width)))
+
+
+def word_hashes_of(messages, width=6):
+    """The hashes of each message's words."""
+    return [row[row != NO_FEATURE].tolist() for row in hashes_of(messages, width)[:, :, -1]]
+
+
+def assert_one_hash_each(hashes):
+    """No feature has two hashes, and no two features share one."""
+    assert all(len(values) == 1 for values in hashes.values())
+    assert len(set.union(*hashes.values())) == len(hashes)
+
+
+def test_every_ngram_has_its_own_hash_where_it_ends():
+    hashes = {}
+    for ids, row in zip(MESSAGES, hashes_of(MESSAGES), strict=True):
+        for n, end in itertools.product(ORDERS, range(6)):
+            value = int(row[end, n - 1])
+            if n - 1 <= end < len(ids):
+                ngram = tuple(TOKENS[i].lower() for i in ids[end - n + 1 : end + 1])
+                hashes.setdefault(ngram, set()).add(value)
+            else:
+                assert value == NO_FEATURE
+    assert set(hashes) == {ngram for ids in MESSAGES for ngram in ngrams_of(ids)}
+    assert_one_hash_each(hashes)
+
+
+@pytest.mark.parametrize("width", [6, 9])
+def test_every_word_has_its_own_hash(width):
+    hashes = {}
+    for ids, row in zip(MESSAGES, word_hashes_of(MESSAGES, width), strict=True):
+        for word, value in zip(words_of(ids), row, strict=True):
+            hashes.setdefault(word, set()).add(value)
+    assert set(hashes) == {"[start]", "abc", "ab", "bc", "!", "c9", "!!!", "a", "aebf", "bca"}
+    assert_one_hash_each(hashes)
+
+
+def test_a_word_is_the_same_however_it_is_cut():
+    messages = [[1, WORD_BC, A], [1, SIGN, B, C, A], [1, SIGN, A, C, B]]
+    whole, cut, other_order = (row[-1] for row in word_hashes_of(messages))
+    assert whole == cut != other_order
+
+
+def test_only_the_end_of_a_very_long_word_is_read():
+    long_words = [[1, WORD_A, *[B] * 30], [1, WORD_BC, *[B] * 30]]
+    one, other = (row[1] for row in word_hashes_of(long_words, 40))
+    assert one == other
+
+
+def test_case_makes_no_difference():
+    assert hashes_of([[1, 2, 3, 4]]).tolist() == hashes_of([[1, 10, 11, 12]]).tolist()
+    assert hashes_of([[1, 2, 3, 5]]).tolist() != hashes_of([[1, 10, 11, 12]]).tolist()
+    assert word_hashes_of([[1, WORD_BC]]) == word_hashes_of([[1, WORD_BC_UPPER]])
+
+
+def test_hashes_spread_over_the_buckets_like_random_numbers():
+    layer = layer_of(Ngrams, [f"token {i}" for i in range(600)])
+    token_ids = np.random.default_rng(1).integers(2, 600, (400, 50))
+    hashes = keras.ops.convert_to_numpy(layer(token_ids))
+    distinct = np.unique(hashes[hashes != NO_FEATURE])
+    expected = BUCKETS * (1 - (1 - 1 / BUCKETS) ** len(distinct))
+    assert len(distinct) > 30_000
+    assert len(np.unique(distinct % BUCKETS)) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("width", [6, 9])
+def test_shape_counts_characters_of_each_kind(width):
+    shapes = keras.ops.convert_to_numpy(layer_of(Shape, TOKENS)(padded(MESSAGES, width)))
+    assert shapes == pytest.approx(np.array([shape_of(ids) for ids in MESSAGES]), abs=1e-6)
+    assert (shapes[:, [0, 1, 2, 3, 4, 6]].max(axis=0) > 0).all()
+    assert NINE in MESSAGES[2]
+
+
+def test_shape_counts_a_pound_sign_in_the_byte_alphabet():
+    layer = layer_of(Shape, ["[PAD]", "[START]", "ĠÂ£5"])
+    counts = np.expm1(layer(np.array([[1, 2, 2]]))[0])
+    assert counts == pytest.approx([0, 0, 2, 2, 0, 2, 0], abs=1e-5)
