@@ -1,4 +1,4 @@
-"""An output is there when it is whole, and no kill loses or doubles a row of it."""
+"""An output appears when it is complete, and no kill loses or repeats a row."""
 
 import os
 import re
@@ -76,12 +76,13 @@ def killed_before(step, output):
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def test_the_parts_become_the_output_and_nothing_else_stays(output):
+def test_parts_become_the_output_and_nothing_else_stays(output):
     make(output)
     assert made(output) == WHOLE
 
 
-def test_a_kill_before_any_step_loses_and_doubles_no_row(output):
+@pytest.mark.slow
+def test_kill_before_any_step_loses_no_row(output):
     step = 0
     while killed_before(step, output):
         assert not output.exists() or output.read_text() == WHOLE[0], step
@@ -93,7 +94,7 @@ def test_a_kill_before_any_step_loses_and_doubles_no_row(output):
     assert made(output) == WHOLE
 
 
-def test_what_is_interrupted_goes_on_after_its_last_whole_part(output):
+def test_interrupted_run_keeps_its_complete_parts(output):
     with resumable.exclusive_output(output):
         resumable.start_run(output, {"n": 1})
         assert (
@@ -112,7 +113,7 @@ def test_what_is_interrupted_goes_on_after_its_last_whole_part(output):
     assert [path.read_text() for path in resumable.part_files(output)] == ROWS[:2]
 
 
-def test_a_run_that_begins_drops_what_another_left(output):
+def test_new_run_removes_the_parts_of_another(output):
     with resumable.exclusive_output(output):
         resumable.start_run(output, {"n": 1})
         add(output, 1)
@@ -120,7 +121,7 @@ def test_a_run_that_begins_drops_what_another_left(output):
         assert (resumable.read_run(output), resumable.finished_rows(output)) == ({"n": 2}, 0)
 
 
-def test_parts_without_their_record_are_nobodys(output):
+def test_parts_without_a_record_are_ignored(output):
     with resumable.exclusive_output(output):
         resumable.start_run(output, {"n": 1})
         add(output, 1)
@@ -142,11 +143,14 @@ def test_parts_are_in_the_order_of_their_rows(output):
         assert resumable.finished_rows(output) == 1_000_000
 
 
-def test_a_second_process_is_refused_while_the_first_is_at_work(output, tmp_path):
+def test_second_process_is_refused(output, tmp_path):
     line = f"{output}: another run is writing it; wait for it, or name another output"
     output.parent.mkdir()
     with FileLock(output.parent / ".out.csv.lock"):
-        with pytest.raises(PipelineError, match=re.escape(line)), resumable.exclusive_output(output):
+        with (
+            pytest.raises(PipelineError, match=re.escape(line)),
+            resumable.exclusive_output(output),
+        ):
             pass
         with resumable.exclusive_output(tmp_path / "other.csv"):
             pass
@@ -154,7 +158,7 @@ def test_a_second_process_is_refused_while_the_first_is_at_work(output, tmp_path
     assert made(output) == WHOLE
 
 
-def test_a_folder_in_place_of_the_output_is_said_at_once(output):
+def test_folder_in_place_of_the_output_is_refused(output):
     output.mkdir(parents=True)
     line = f"{output}: Is a directory; move it out of the way, then run it again"
     with pytest.raises(PipelineError, match=re.escape(line)), resumable.exclusive_output(output):
@@ -162,7 +166,7 @@ def test_a_folder_in_place_of_the_output_is_said_at_once(output):
     assert [path.name for path in output.parent.iterdir()] == ["out.csv"]
 
 
-def test_a_record_that_is_spoilt_is_one_line_with_a_way_out(output):
+def test_damaged_record_is_one_line(output):
     with resumable.exclusive_output(output):
         resumable.start_run(output, {"n": 1})
         (resumable.parts_folder(output) / "run.json").write_text("{")

@@ -1,4 +1,4 @@
-"""The served champion answers as the model does; a bad request gets a 4xx, and no stack trace."""
+"""The server answers as the model does; a bad request gets a 4xx without a stack trace."""
 
 import asyncio
 import errno
@@ -53,7 +53,7 @@ def asked(server, body, content_type=JSON, method="POST", path="/invocations", *
 
 
 @pytest.mark.slow
-def test_good_bodies_are_answered_as_the_model_answers(served):
+def test_answers_equal_those_of_the_model(served):
     server, model = served
     texts = ["", *parity.parity_texts(small_models.TEXTS)]
     texts.remove(
@@ -139,19 +139,19 @@ def test_unknown_path_or_method_gets_a_4xx(status, method, path, served):
 
 
 @pytest.mark.slow
-def test_body_of_untold_length_is_refused_unread(served):
+def test_body_without_a_length_is_refused(served):
     response = asked(served[0], iter([GOOD]))  # which requests sends in chunks
     assert (response.status_code, response.json()["message"]) == (411, "no Content-Length")
 
 
 @pytest.mark.slow
-def test_text_that_is_none_is_named(served):
+def test_value_that_is_not_a_text_is_named(served):
     message = asked(served[0], records("hello", 5)).json()["message"]
     assert message.endswith("text of row 1 is a int, not a string")
 
 
 @pytest.mark.slow
-def test_it_listens_on_loopback_alone(served):
+def test_server_listens_on_loopback_only(served):
     port = int(served[0].address.rpartition(":")[2])
     listening = {
         connection.laddr.ip
@@ -161,7 +161,7 @@ def test_it_listens_on_loopback_alone(served):
     assert listening == {"127.0.0.1"}
 
 
-def test_port_that_is_taken_is_one_line_before_the_model_loads():
+def test_used_port_is_one_line():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -172,13 +172,13 @@ def test_port_that_is_taken_is_one_line_before_the_model_loads():
     assert str(refused.value) == f"127.0.0.1:{port}: {os.strerror(errno.EADDRINUSE)}; {way_out}"
 
 
-def test_port_that_is_none_is_one_line():
+def test_invalid_port_is_one_line():
     with pytest.raises(PipelineError, match=r"^127\.0\.0\.1:70000: .*65535.*; choose another port"):
         main(["--port", "70000"])
 
 
 @pytest.mark.slow
-def test_without_a_champion_there_is_one_line(store):
+def test_missing_champion_is_one_line(store):
     with pytest.raises(PipelineError, match=r"^models:/spam-detector@champion: no champion yet"):
         main(["--port", "0"])
 

@@ -1,4 +1,4 @@
-"""Spark labels as `pipeline.score` does, with the same registered model and nothing else of this project."""
+"""Spark gives the same labels as `score`, with the registered model alone."""
 
 import importlib.util
 import os
@@ -50,7 +50,7 @@ def messages(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.spark
-def test_spark_labels_a_hundred_thousand_rows_as_score_does(spark, messages, request, tmp_path):
+def test_spark_labels_100_000_rows_as_score_does(spark, messages, request, tmp_path):
     folder, run = request.getfixturevalue(
         "project"
     )  # asked for here, so that it is not made for a skip
