@@ -155,7 +155,7 @@ SCORES = pa.schema(  # columns that `python -m pipeline score` adds to those of 
         _PROBABILITY,  # null if refused
         pa.field("threshold", pa.float64()),  # spam is at least this probability
         pa.field("model_version", pa.string()),  # number of the registered version
-        pa.field("scored_at", pa.timestamp("us", tz="UTC")),
+        pa.field("scored_at", pa.timestamp("us", tz="UTC")),  # in whole seconds
         pa.field("refused", pa.string()),  # expectations that the text breaks, joined by ", "
     ]
 )

@@ -3,18 +3,13 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from pipeline.core.cli import argument_parser, parse_paths, project_root
+from pipeline.core.cli import RESTORE_HINT, argument_parser, parse_paths, project_root
+from tests.harness.small_project import ROOT
 
-ROOT = Path(__file__).parents[2]
-RESTORE = (
-    "to restore the last good outputs, run: "
-    "git checkout dvc.lock reports && dvc checkout --force dvc.yaml"
-)
 PROGRAM = """\
 import logging, os
 from pipeline.core.cli import log, run_stage
@@ -25,35 +20,40 @@ run_stage(main)
 """
 
 
-def start(folder, body, **environment):
-    """A process with a stage whose `main` has this body."""
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(body=body)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def start(tmp_path):
+    """Starts a process with a stage whose `main` has this body."""
+
+    def start(body, **environment):
+        return subprocess.Popen(
+            [sys.executable, "-c", PROGRAM.format(body=body)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
 
 
-def run(folder, body, **environment):
+@pytest.fixture
+def run(start):
     """Exit code, standard output and standard error of such a stage."""
-    process = start(folder, body, **environment)
-    stdout, stderr = process.communicate()
-    return process.returncode, stdout, stderr
+
+    def run(body, **environment):
+        process = start(body, **environment)
+        return process.wait(), *process.communicate()
+
+    return run
 
 
 # ---- arguments
 
 
-def test_paths_are_named_options():
+def test_paths_are_required_named_options(capsys):
     paths = parse_paths(["--data-docs", "a", "--report", "b/c"], "A.", "data-docs", "report")
-    assert paths.data_docs == Path("a")
-    assert paths.report == Path("b/c")
-
-
-def test_missing_path_is_named(capsys):
+    assert (str(paths.data_docs), str(paths.report)) == ("a", "b/c")
     with pytest.raises(SystemExit):
         parse_paths(["--messages", "a"], "A stage.", "messages", "report")
     assert "the following arguments are required: --report" in capsys.readouterr().err
@@ -66,73 +66,64 @@ def test_help_is_the_docstring_and_an_example():
 
 
 def test_project_root_is_dvcs_inside_dvc(monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    assert str(project_root()) == "."
     monkeypatch.setenv("DVC_ROOT", "/somewhere")
     assert str(project_root()) == "/somewhere"
-    monkeypatch.delenv("DVC_ROOT")
-    assert str(project_root()) == "."
 
 
 # ---- running
+
+FULL = "this machine: No space left on device; free space, then run it again"
 
 
 @pytest.mark.parametrize(
     ("body", "line"),
     [
         ("raise PipelineError('params.yaml: rows: missing')", "error: params.yaml: rows: missing"),
-        (
-            "raise OSError(28, 'x')",
-            "error: this machine: No space left on device; free space, then run it again",
-        ),
+        ("raise OSError(28, 'x')", f"error: {FULL}"),
         ("raise KeyboardInterrupt", "interrupted"),
     ],
 )
-def test_user_error_is_one_line_and_exit_code_1(tmp_path, body, line):
-    assert run(tmp_path, body) == (1, "", f"{line}\n")
+def test_user_error_is_one_line_and_exit_code_1(run, body, line):
+    assert run(body) == (1, "", f"{line}\n")
 
 
-def test_bug_has_its_traceback_without_passwords(tmp_path):
-    code, _, stderr = run(tmp_path, "{}['http://me:secret@host/x and sqlite:///mlflow.db']")
+def test_bug_has_its_traceback_without_passwords(run):
+    code, _, stderr = run("{}['http://me:secret@host/x and sqlite:///mlflow.db']")
     assert code == 1
     assert stderr.startswith("Traceback (most recent call last):")
     assert stderr.endswith("KeyError: 'http://***@host/x and sqlite:///mlflow.db'\n")
     assert "secret" not in stderr
 
 
-def test_log_lines_are_plain_and_without_passwords(tmp_path):
+def test_log_lines_are_plain_and_without_passwords(run):
     body = "log.info('12 rows'); logging.getLogger('a').warning('http://%s@host', 'me:secret')"
-    code, stdout, stderr = run(tmp_path, body)
+    code, stdout, stderr = run(body)
     first, second, seconds = stderr.splitlines()
     assert (code, stdout, first, second) == (0, "", "12 rows", "http://***@host")
     assert seconds.endswith(" s")
 
 
 @pytest.mark.parametrize("body", ["raise PipelineError('x')", "{}[0]"])
-def test_under_dvc_an_error_says_how_to_restore(tmp_path, body):
-    assert RESTORE not in run(tmp_path, body, DVC_STAGE="ingest")[2]  # there is no earlier run
+def test_under_dvc_an_error_says_how_to_restore(run, tmp_path, body):
+    assert RESTORE_HINT not in run(body, DVC_STAGE="ingest")[2]  # there is no earlier run
     (tmp_path / "dvc.lock").touch()
-    assert RESTORE not in run(tmp_path, body)[2]
-    assert run(tmp_path, body, DVC_STAGE="ingest")[2].splitlines()[-1] == RESTORE
+    assert RESTORE_HINT not in run(body)[2]
+    assert run(body, DVC_STAGE="ingest")[2].splitlines()[-1] == RESTORE_HINT
 
 
-def test_stage_waits_for_another_one_in_its_folder(tmp_path):
+def test_stage_waits_for_another_one_in_its_folder(start, tmp_path):
     with FileLock(tmp_path / ".checkpoints" / "lock"):
-        waiting = start(tmp_path, "print('alone')")
-        line = "another stage still runs in this folder, perhaps of a killed `dvc repro`: waiting\n"
-        assert waiting.stderr.readline() == line
+        waiting = start("print('alone')")
+        assert waiting.stderr.readline().startswith("another stage still runs in this folder")
         assert waiting.poll() is None
     assert waiting.communicate()[0] == "alone\n"
     assert waiting.returncode == 0
 
 
-def test_closed_output_is_no_traceback(tmp_path):
-    program = PROGRAM.format(body="print(chr(10) * 10**6)")
-    (tmp_path / "stage.py").write_text(program)
-    process = subprocess.run(
-        f"'{sys.executable}' stage.py | head -n 1",
-        shell=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert (process.stdout, process.stderr) == ("\n", "")
+def test_closed_output_is_no_traceback(start):
+    process = start("print(chr(10) * 10**6)")
+    process.stdout.read(1)
+    process.stdout.close()
+    assert (process.wait(), process.stderr.read()) == (1, "")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.dvc_cache import NotCachedError, cached_md5s, file_md5, restored_files
-from pipeline.core.errors import PipelineError
+from tests.harness.errors import error_of
 from tests.harness.small_project import runner
 
 pytestmark = pytest.mark.slow  # each test runs DVC
@@ -15,12 +15,11 @@ pytestmark = pytest.mark.slow  # each test runs DVC
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory):
     """A DVC project whose file `kept.json` is in its cache and in its remote."""
-    folder = tmp_path_factory.mktemp("tracked") / "project"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("tracked")
     run = runner(folder)
     run("git", "init", "--quiet")
     run("dvc", "init", "--quiet")
-    run("dvc", "remote", "add", "--default", "storage", str(folder.parent / "remote"))
+    run("dvc", "remote", "add", "--default", "storage", str(tmp_path_factory.mktemp("remote")))
     (folder / "kept.json").write_text("{}\n")
     run("dvc", "add", "--quiet", "kept.json")
     run("dvc", "push", "--quiet")
@@ -29,17 +28,15 @@ def tracked(tmp_path_factory):
 
 @pytest.fixture
 def project(tracked, tmp_path, monkeypatch):
-    """A copy of that project; its remote is shared."""
-    folder = tmp_path / "project"
-    shutil.copytree(tracked, folder)
-    monkeypatch.chdir(folder)
-    return folder
+    """A copy of that project, with the same remote."""
+    shutil.copytree(tracked, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def test_md5_is_the_name_in_the_cache(project):
     assert file_md5(project / "kept.json") in (project / "kept.json.dvc").read_text()
-    with pytest.raises(PipelineError, match=r"^none\.json: missing; "):
-        file_md5(Path("none.json"))
+    assert error_of(file_md5, Path("none.json")).startswith("none.json: missing; ")
 
 
 def test_cached_md5s_are_those_on_this_machine(project):
@@ -51,11 +48,10 @@ def test_cached_md5s_are_those_on_this_machine(project):
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_files_come_from_the_cache_or_the_remote(cached, project):
-    md5 = file_md5(project / "kept.json")
     before = sorted(path.name for path in project.iterdir())
     if not cached:
         shutil.rmtree(project / ".dvc" / "cache")
-    with restored_files({"again.json": md5}) as folder:
+    with restored_files({"again.json": file_md5(project / "kept.json")}) as folder:
         assert (folder / "again.json").read_text() == "{}\n"
     assert sorted(path.name for path in project.iterdir()) == before
 

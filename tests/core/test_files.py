@@ -8,14 +8,9 @@ import pytest
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import atomic_path, read_bytes, read_json, write_json, write_text
+from tests.harness.errors import error_of
 
 REMEDY = "make it with `dvc repro` or `dvc pull`"
-
-
-def error_of(call, *arguments):
-    with pytest.raises(PipelineError) as raised:
-        call(*arguments)
-    return str(raised.value)
 
 
 def write_output(path, *, folder, content="new", fail=False):

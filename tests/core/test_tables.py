@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.core.errors import PipelineError
 from pipeline.core.tables import read_csv, read_parquet, write_csv, write_parquet, write_shards
+from tests.harness.errors import error_of
 
 REMEDY = "make it with `dvc repro` or `dvc pull`"
 NOT_UTF_8 = "'utf-8' codec can't decode byte 0xff"
@@ -15,12 +15,6 @@ NOT_PARQUET = (
     "not readable as Parquet: Could not open Parquet input source 'PATH': Parquet magic bytes "
     "not found in footer. Either the file is corrupted or this is not a parquet file"
 )
-
-
-def error_of(call, *arguments):
-    with pytest.raises(PipelineError) as raised:
-        call(*arguments)
-    return str(raised.value)
 
 
 # ---- writing
