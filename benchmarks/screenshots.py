@@ -1,11 +1,10 @@
-"""The README's pictures: MLflow's run and version, Data Docs of broken data, DVC's plots.
+"""Takes the pictures of docs/screenshots: MLflow, Data Docs of broken data, DVC's plots.
 
-`python -m benchmarks.screenshots [--project .] [--to docs/screenshots]` takes them of what the last
-`make repro` left, in the Chromium on PATH. The data is broken in a temporary clone of the last commit.
+`python -m benchmarks.screenshots [--project .] [--to docs/screenshots]` opens what the last
+`make repro` left in the Chromium on PATH. It breaks labels in a temporary clone of the last commit.
 """
 
 import argparse
-import http.client
 import os
 import shutil
 import signal
@@ -14,8 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,151 +25,110 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_pla
 
 from tests.harness.small_project import ROOT, runner, set_params
 
-MODEL = "spam-detector"
-WINDOW = {"width": 1280, "height": 800}  # pixels
-SECONDS = 120  # until a server that does not answer is given up
-MAKE = ("make", "--old-file=.venv/.up-to-date")  # with this interpreter's packages, as they are
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
-QUIET += ("--disable-background-networking", "--disable-component-update")
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without a proxy
+WINDOW: Any = {"width": 1280, "height": 800}  # pixels
+MAKE = ("make", "--old-file=.venv/.up-to-date")  # with the packages of this interpreter
+CHROMIUM_OPTIONS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
 WITHOUT_ASSISTANT = """if (window === top) {
   localStorage.setItem("mlflow.assistant.panelOpen_v1", "false")
   localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true")
-}"""
-
-
-# ---- the browser
+}"""  # MLflow's assistant covers a third of the window
 
 
 def chromium() -> str | None:
-    """The first Chromium on PATH; None where there is none."""
-    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
-    return next((path for path in found if path), None)
+    """The path of the first Chromium on PATH, None if there is none."""
+    paths = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    return next((path for path in paths if path), None)
 
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """A Chromium that asks for nothing by itself."""
+    """A Chromium that sends no requests of its own."""
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium(), args=QUIET)
-        try:
+        with playwright.chromium.launch(
+            executable_path=chromium(), args=CHROMIUM_OPTIONS
+        ) as opened:
             yield opened
-        finally:
-            opened.close()
 
 
 def watched(browser: Browser) -> tuple[Page, list[str]]:
-    """An empty page, and what goes wrong on it from now on: errors, warnings, requests to other machines."""
-    page, problems = browser.new_page(viewport=WINDOW), list[str]()
+    """An empty page, and the list that collects its errors, warnings and external requests."""
+    page = browser.new_page(viewport=WINDOW)
+    problems: list[str] = []
 
-    def hear(said: ConsoleMessage) -> None:
-        if said.type in ("error", "warning"):
-            problems.append(f"{said.text} ({said.location['url']})")
+    def check_message(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            problems.append(f"{message.text} ({message.location['url']})")
 
-    def see(url: str) -> None:
-        if (
-            urlsplit(url).scheme in ("http", "https", "ws", "wss")
-            and urlsplit(url).hostname != "127.0.0.1"
-        ):
-            problems.append(url)
+    def check_address(address: str) -> None:
+        url = urlsplit(address)
+        if url.scheme in ("http", "https", "ws", "wss") and url.hostname != "127.0.0.1":
+            problems.append(address)
 
-    page.on("console", hear)
+    page.on("console", check_message)
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: see(request.url))
-    page.add_init_script(
-        WITHOUT_ASSISTANT
-    )  # a panel of MLflow's, which takes a third of the window
+    page.on("request", lambda request: check_address(request.url))
+    page.add_init_script(WITHOUT_ASSISTANT)
     return page, problems
-
-
-# ---- what makes the pages
 
 
 @contextmanager
 def mlflow_ui(project: Path) -> Iterator[str]:
-    """`make ui` of a project, on a free port. Yields its address."""
+    """Runs `make ui` of a project on a free port, and yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PORT": str(port)}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    with (
-        tempfile.TemporaryFile() as log,
-        subprocess.Popen(
-            (*MAKE, "ui"),
-            cwd=project,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        ) as process,
-    ):
+    env = {**os.environ, "PATH": path, "PORT": str(port), "MLFLOW_TRACKING_URI": ""}
+    options: dict[str, Any] = {"cwd": project, "env": env, "start_new_session": True}
+    with subprocess.Popen((*MAKE, "ui"), stderr=subprocess.DEVNULL, **options) as process:
         try:
-            give_up = time.monotonic() + SECONDS
-            while not _answers(port):
-                if process.poll() is not None or time.monotonic() > give_up:
-                    log.seek(0)
-                    raise RuntimeError(
-                        f"no answer from `make ui`: {log.read().decode(errors='replace')}"
-                    )
+            deadline = time.monotonic() + 120  # seconds
+            while not _is_healthy(address):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"no answer from `make ui` in {project}")
                 time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}"
+            yield address
         finally:
             os.killpg(process.pid, signal.SIGTERM)
 
 
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
+def _is_healthy(address: str) -> bool:
+    with suppress(OSError):
+        return DIRECT.open(f"{address}/health", timeout=5).status == 200
+    return False
 
 
 def draw_plots(project: Path) -> None:
-    """`make plots` of a project."""
+    """Runs `make plots` of a project."""
     runner(project)(*MAKE, "plots")
 
 
 def break_labels(project: Path, clone: Path) -> str:
-    """A clone of the project with its messages in data/inbox, every twentieth label broken.
-
-    Returns what `dvc repro` says as it stops.
-    """
+    """Clones the project with every twentieth label broken. Returns what `dvc repro` prints."""
     subprocess.run(["git", "clone", "--quiet", str(project), str(clone)], check=True)
-    messages = pd.read_parquet(
-        project / "data" / "ingested" / "messages.parquet", columns=["text", "label"]
-    )
+    messages = pd.read_parquet(project / "data/ingested/messages.parquet")[["text", "label"]]
     messages.loc[::20, "label"] = "?"
     messages.to_csv(clone / "data" / "inbox" / "broken.csv", index=False)
-    files = {
-        "glob": "broken.csv",
-        "columns": {"text": "text", "label": "label", "received_at": "received_at"},
-        "labels": {"spam": ["spam"], "ham": ["ham"]},
-        "encoding": "utf-8",
-    }
-    set_params(clone, {"ingest": {"sources": ["files"], "files": files}})
-    said = runner(clone)("dvc", "repro", "validate", check=False).stderr
-    if "label_is_known" not in said:
-        raise RuntimeError(said)
-    return said
-
-
-# ---- the pages, each as far as its picture
+    set_params(clone, {"ingest": {"sources": ["files"], "files": {"glob": "broken.csv"}}})
+    output = runner(clone)("dvc", "repro", "validate", check=False).stderr
+    assert "label_is_known" in output, output
+    return output
 
 
 def show_version(page: Page, address: str) -> None:
     """MLflow: from the registered model to the version that has the alias."""
-    page.goto(f"{address}/#/models/{MODEL}")
+    page.goto(f"{address}/#/models/spam-detector")
     page.get_by_role("row").filter(has_text="champion").get_by_role("link", name="Version").click()
     page.get_by_text("Source Run").wait_for()
 
 
 def show_run(page: Page, address: str) -> None:
-    """MLflow: from the version that has the alias to its run."""
+    """MLflow: from the version with the alias to its run."""
     show_version(page, address)
     page.locator("a[href*='/runs/']").first.click()
     page.get_by_text("About this run").wait_for()
@@ -184,22 +143,21 @@ def show_curves(page: Page, address: str) -> None:
 
 
 def curve(page: Page, metric: str) -> Locator:
-    """The line of one metric, drawn on its chart."""
+    """The line of one metric on its chart."""
     card = page.get_by_test_id("experiment-view-compare-runs-card")
     return card.filter(has=page.get_by_title(metric, exact=True)).locator(".js-line").first
 
 
 def show_suites(page: Page, project: Path) -> None:
-    """Data Docs: what each suite found."""
+    """Data Docs: the result of each step of the suite."""
     page.goto((project / "data" / "docs" / "index.html").as_uri())
 
 
 def show_broken_suite(page: Page, project: Path) -> None:
-    """Data Docs: from the index to the first suite that something broke."""
+    """Data Docs: from the index to the first step that failed."""
     show_suites(page, project)
-    page.get_by_role("row").filter(has=page.locator(".text-danger")).get_by_role(
-        "link"
-    ).first.click()
+    failed = page.get_by_role("row").filter(has=page.locator(".text-danger"))
+    failed.get_by_role("link").first.click()
 
 
 def show_plots(page: Page, project: Path) -> None:
@@ -208,35 +166,36 @@ def show_plots(page: Page, project: Path) -> None:
     page.get_by_label("showValues").check()
 
 
+def take(chrome: Browser, picture: Path, show: Callable[[Page, Any], None], target: Any) -> None:
+    """Writes the picture of one page."""
+    page, _ = watched(chrome)
+    show(page, target)
+    page.wait_for_timeout(1000)  # milliseconds until animations end
+    page.locator("html").screenshot(path=picture)
+    print(f"{picture.name}: {picture.stat().st_size / 1000:.0f} KB")
+
+
 def main() -> None:
+    """Takes all pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--project", type=Path, default=ROOT)
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "screenshots")
     arguments = parser.parse_args()
-    project, to = arguments.project.resolve(), arguments.to
+    project = arguments.project.resolve()
     if not (project / "mlflow.db").exists():
-        sys.exit(f"error: {project / 'mlflow.db'}: missing; `make repro` makes it")
+        sys.exit(f"error: {project / 'mlflow.db'}: missing; run `make repro`")
     if not chromium():
         sys.exit("error: no Chromium on PATH; install one (Debian: apt-get install chromium)")
-    to.mkdir(parents=True, exist_ok=True)
-    with browser() as chrome, tempfile.TemporaryDirectory() as temporary:
-
-        def take(name: str, show: Callable[[Page, Any], None], of: Any) -> None:
-            page, _ = watched(chrome)
-            show(page, of)
-            page.wait_for_timeout(1000)  # milliseconds: until what moves has come to rest
-            page.locator("html").screenshot(path=to / f"{name}.png")
-            print(f"{name}.png: {(to / f'{name}.png').stat().st_size / 1000:.0f} KB")
-
+    arguments.to.mkdir(parents=True, exist_ok=True)
+    draw_plots(project)
+    with browser() as chrome, tempfile.TemporaryDirectory() as clone:
+        break_labels(project, Path(clone))
         with mlflow_ui(project) as address:
-            take("run", show_curves, address)
-            take("version", show_version, address)
-        clone = Path(temporary) / "clone"
-        break_labels(project, clone)
-        take("data_docs", show_suites, clone)
-        take("data_docs_suite", show_broken_suite, clone)
-        draw_plots(project)
-        take("plots", show_plots, project)
+            take(chrome, arguments.to / "run.png", show_curves, address)
+            take(chrome, arguments.to / "version.png", show_version, address)
+        take(chrome, arguments.to / "data_docs.png", show_suites, Path(clone))
+        take(chrome, arguments.to / "data_docs_suite.png", show_broken_suite, Path(clone))
+        take(chrome, arguments.to / "plots.png", show_plots, project)
 
 
 if __name__ == "__main__":
