@@ -39,7 +39,7 @@ class LedgerEntry:
     data_hash: str
     model_hash: str
     files: Mapping[str, str]  # MD5 of each file of the model, its name in DVC's cache
-    answers: Sequence[float]  # probabilities of versions.EXAMPLE_TEXTS
+    answers: Sequence[float | None]  # probabilities of versions.EXAMPLE_TEXTS; None if NaN
     key: str  # hash of the rows and rules of the decision; an equal key is not decided again
 
     @classmethod

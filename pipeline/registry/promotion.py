@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ class Candidate:
         """Hash of everything that the decision depends on, apart from the two models."""
         columns = ["message_id", "label", "split", "newest"]
         rows = self.comparison_rows[columns].to_csv(index=False)
-        content = json.dumps([rows, list(self.missed_criteria), asdict(self.rule)])
+        content = json.dumps([rows, list(self.missed_criteria), self.rule.model_dump()])
         return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -39,10 +39,10 @@ def check_answers(entry: LedgerEntry, answers: pd.DataFrame) -> None:
     """
     pairs = zip(EXAMPLE_TEXTS, entry.answers, answers["probability"], strict=True)
     for text, before, now in pairs:
-        if abs(before - now) > RESTORE_TOLERANCE:
+        if before is None or not abs(before - now) <= RESTORE_TOLERANCE:  # NaN is a change too
             raise AnswersChangedError(
-                f"version {entry.version}: answers {now:.4f} to {text!r}, but {before:.4f} when it "
-                "was registered; code or libraries have changed; run it at commit "
+                f"version {entry.version}: answers {now:.4f} to {text!r}, but {before} when it was "
+                "registered; code or libraries have changed; run it at commit "
                 f"{entry.commit[:8]}"
             )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.reports import DECIMALS, Figure, round_figures
+from pipeline.core.reports import Figure, round_figures, round_number
 from pipeline.evaluation.champion_challenger import Outcome
 from pipeline.registry import ledger, parity, versions
 from pipeline.registry.ledger import ENTRY_TAG, PROMOTION_VERDICTS, ROLLBACK_TAG, LedgerEntry
@@ -104,7 +104,7 @@ def new_entry(
         data_hash=contents.tags["data_hash"],
         model_hash=candidate.hashes.model,
         files=dict(candidate.hashes.md5s),
-        answers=[round(float(probability), DECIMALS) for probability in answers],
+        answers=[round_number(probability) for probability in answers],
         key=candidate.decision_key,
     )
 

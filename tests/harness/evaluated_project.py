@@ -1,8 +1,12 @@
-"""The files of an evaluated model, in a folder with an MLflow of its own: what register begins with."""
+"""An evaluated model, with an MLflow of its own: what register starts from."""
 
+import functools
 import json
 import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -11,12 +15,11 @@ from pipeline import register
 from pipeline.core import schemas
 from pipeline.core.files import write_json, write_text
 from pipeline.core.reports import Figure, write_report
-from pipeline.core.schemas import SPLITS
 from pipeline.core.tables import write_csv, write_parquet
 from pipeline.models import keras_files
 from pipeline.preprocessing.tokenizer import fit_tokenizer
-from pipeline.registry import ledger
-from pipeline.tracking import mlflow_client
+from pipeline.registry import ledger, parity
+from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness.small_networks import small_network
 from tests.harness.small_project import MESSAGES, ROOT, set_params, stage_arguments
 
@@ -30,79 +33,94 @@ FIGURES = {
 }
 
 
+@functools.cache
+def _template() -> TemporaryDirectory:
+    """A folder with the files, made once in a process."""
+    template = TemporaryDirectory()
+    folder = Path(template.name)
+    shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
+    set_params(folder, {"register": {"criteria": {"f1": {"min": 0.5}}, "parity": []}})
+    write_tables(folder)
+    tokenizer = fit_tokenizer(
+        pd.read_csv(MESSAGES)["body"], vocabulary_size=400, sequence_length=30
+    )
+    (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+    keras_files.save(small_network(tokenizer.get_vocab_size(), seed=1), folder / "model.keras")
+    write_csv(folder / "curves.csv", ("epoch", "loss"), [(1, 0.5), (2, 0.25)])
+    figures = {name: Figure(**figure) for name, figure in FIGURES.items()}
+    write_report(folder / "reports" / "evaluate.json", 13, figures, "f1 0.900")
+    loss = {"x": "epoch", "y": {"curves.csv": "loss"}, "template": "simple"}
+    titles = {"title": "Loss", "x_label": "epoch", "y_label": "loss"}
+    write_json(folder / "dvc.yaml", {"plots": [{"loss": loss | titles}]})  # JSON is YAML
+    write_text(folder / "docs" / "index.html", "docs")
+    return template
+
+
+def write_tables(folder):
+    """messages.parquet and splits.parquet of the hand-written messages, each a campaign."""
+    rows = pd.read_csv(MESSAGES)
+    ids = [f"{i:016x}" for i in range(len(rows))]
+    messages = pd.DataFrame({"message_id": ids, "text": rows["body"], "source": "sms", "row": 1})
+    messages["label"] = np.where(rows["kind"] == 1, "spam", "ham")
+    messages["received_at"] = pd.Series(pd.NaT, index=rows.index, dtype="datetime64[us, UTC]")
+    split = np.array(["train", "val", "test", "train", "val", "train", "test"])[rows.index % 7]
+    splits = pd.DataFrame({"message_id": ids, "split": split, "campaign_key": ids})
+    splits["left_out"] = rows.index < 9
+    for name, frame in (("messages", messages), ("splits", splits)):
+        schema = getattr(schemas, name.upper())
+        batches = pa.Table.from_pandas(frame, schema, preserve_index=False).to_batches()
+        write_parquet(folder / f"{name}.parquet", batches, schema)
+
+
+def score_in_process(model, texts):
+    """What parity.score_in_child answers, without a process that imports TensorFlow again."""
+    try:
+        answer = mlflow.pyfunc.load_model(model).predict(pd.DataFrame({"text": texts}))
+    except OSError as error:
+        raise parity.ScoringError(f"OSError: {error}") from error
+    return parity.checked_answer(answer, len(texts))
+
+
 class Project:
-    """The files of an evaluated model, in a folder with an MLflow of its own."""
+    """The files of an evaluated model in a folder, which is the working directory."""
 
     def __init__(self, folder, store):
         self.folder, self.store = folder, store
-        shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
-        set_params(folder, {"register": {"criteria": {"f1": {"min": 0.5}}, "parity": []}})
-        rows = pd.read_csv(MESSAGES)
-        ids = [f"{i:016x}" for i in range(len(rows))]
-        label = np.where(rows["kind"] == 1, "spam", "ham")
-        messages = pd.DataFrame(
-            {"message_id": ids, "text": rows["body"], "label": label, "source": "sms", "row": 1}
-        )
-        messages["received_at"] = pd.Series(pd.NaT, index=rows.index, dtype="datetime64[us, UTC]")
-        split = np.array(["train", "val", "test", "train", "val", "train", "test"])[rows.index % 7]
-        splits = pd.DataFrame(
-            {"message_id": ids, "split": split, "campaign_key": ids, "left_out": rows.index < 9}
-        )
-        for name, table, schema in (
-            ("messages", messages, schemas.MESSAGES),
-            ("splits", splits, SPLITS),
-        ):
-            batches = pa.Table.from_pandas(table, schema, preserve_index=False).to_batches()
-            write_parquet(folder / f"{name}.parquet", batches, schema)
-        tokenizer = fit_tokenizer(
-            rows["body"], vocabulary_size=400, sequence_length=30
-        )
-        (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
-        network = small_network(tokenizer.get_vocab_size(), seed=1)
-        keras_files.save(network, folder / "model.keras")
-        self.decide(threshold=0.5)
-        write_csv(folder / "curves.csv", ("epoch", "loss"), [(1, 0.5), (2, 0.25)])
-        figures = {name: Figure(**figure) for name, figure in FIGURES.items()}
-        write_report(folder / "reports" / "evaluate.json", 13, figures, "f1 0.900")
-        plot = {"x": "epoch", "y": {"curves.csv": "loss"}, "template": "simple"}
-        names = {"title": "Loss", "x_label": "epoch", "y_label": "loss"}
-        write_json(folder / "dvc.yaml", {"plots": [{"loss": plot | names}]})  # JSON is YAML
-        write_text(folder / "docs" / "index.html", "docs")
+        shutil.copytree(_template().name, folder, dirs_exist_ok=True)
+        self.set_threshold(0.5)
 
-    def newest(self, rows):
-        """The rows whose number the function takes came last: of test they stay, all others are newest."""
-        splits, messages = (
-            pd.read_parquet(self.folder / f"{name}.parquet") for name in ("splits", "messages")
-        )
-        late = rows(splits.index)
+    def set_newest(self, is_late):
+        """Rows whose number `is_late` are received last; all of them but test become newest."""
+        splits = pd.read_parquet(self.folder / "splits.parquet")
+        messages = pd.read_parquet(self.folder / "messages.parquet")
+        late = is_late(splits.index)
         splits["split"] = splits["split"].mask(late & (splits["split"] != "test"), "newest")
-        messages["received_at"] = pd.Timestamp("2026-11-01", tz="UTC") + pd.to_timedelta(
-            late * 20, "D"
-        )
+        days = pd.to_timedelta(late * 20, "D")
+        messages["received_at"] = pd.Timestamp("2026-11-01", tz="UTC") + days
         splits.to_parquet(self.folder / "splits.parquet")
         messages.to_parquet(self.folder / "messages.parquet")
 
-    def criteria(self, **criteria):
+    def set_criteria(self, **criteria):
         set_params(self.folder, {"register": {"criteria": criteria}})
 
-    def decide(self, threshold):
-        """Another model: at 0 all is spam, above 1 nothing, which is surely worse."""
+    def set_threshold(self, threshold):
+        """Makes another model: at 0 everything is spam; above 1 nothing is, which is worse."""
         decision = {"slope": 1.0, "intercept": 0.0, "threshold": threshold}
         write_json(self.folder / "decision.json", decision)
 
     def register(self, *flags):
-        """The bytes of the report."""
-        parts = (
-            "tokenizer.json",
-            "model.keras",
-            "decision.json",
-            "curves.csv",
-            "reports/evaluate.json",
-            "docs",
-        )
-        paths = ["dvc.yaml", "messages.parquet", "splits.parquet", *parts, "register.json"]
+        """Runs the stage and returns the bytes of its report."""
+        model = ("tokenizer.json", "model.keras", "decision.json")
+        reports = ("curves.csv", "reports/evaluate.json", "docs", "register.json")
+        paths = ["dvc.yaml", "messages.parquet", "splits.parquet", *model, *reports]
         register.main([*stage_arguments("register", *paths), *flags])
         return (self.folder / "register.json").read_bytes()
+
+    def register_thresholds(self, *thresholds):
+        """Registers a model for each threshold, in this order."""
+        for threshold in thresholds:
+            self.set_threshold(threshold)
+            self.register()
 
     def verdict(self):
         return json.loads((self.folder / "register.json").read_bytes())["verdict"]
@@ -111,20 +129,22 @@ class Project:
         return self.store.search_runs(["1"], order_by=["attributes.start_time ASC"])
 
     def aliases(self):
-        held = self.store.get_registered_model(mlflow_client.MODEL_NAME).aliases
-        return {alias: str(version) for alias, version in held.items()}
+        aliases = self.store.get_registered_model(MODEL_NAME).aliases
+        return {alias: str(version) for alias, version in aliases.items()}
 
     def entries(self):
-        """Verdict, version and the one before, of each line of the ledger."""
+        """Verdict, version and previous champion of each line of the ledger."""
         return [(entry.verdict, entry.version, entry.previous) for entry in ledger.read_entries()]
 
+    def tags(self, version):
+        return self.store.get_model_version(MODEL_NAME, version).tags
+
     def artifacts(self, version):
-        """Where the registry keeps the files of this version."""
-        source = self.store.get_model_version(mlflow_client.MODEL_NAME, version).source.removeprefix(
-            "models:/"
-        )
-        return self.folder / "mlartifacts" / "models" / source / "artifacts" / "artifacts"
+        """The folder in which the registry keeps the files of a version."""
+        source = self.store.get_model_version(MODEL_NAME, version).source
+        model_id = source.removeprefix("models:/")
+        return self.folder / "mlartifacts" / "models" / model_id / "artifacts" / "artifacts"
 
     def versions(self):
-        found = self.store.search_model_versions(f"name = '{mlflow_client.MODEL_NAME}'")
-        return sorted(str(version.version) for version in found)
+        versions = self.store.search_model_versions(f"name = '{MODEL_NAME}'")
+        return sorted(str(version.version) for version in versions)
