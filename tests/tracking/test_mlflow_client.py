@@ -14,7 +14,6 @@ from mlflow.protos.databricks_pb2 import (
     TEMPORARILY_UNAVAILABLE,
 )
 
-from pipeline.core.errors import PipelineError
 from pipeline.registry import versions
 from pipeline.tracking import mlflow_client
 from pipeline.tracking.live_runs import live_run
@@ -25,8 +24,13 @@ from pipeline.tracking.mlflow_client import (
     http_limits,
     tracking_uri,
 )
+from tests.harness.errors import error_of
 
 CHECK_SERVER = "check that MLFLOW_TRACKING_URI is right and that its server is up"
+LOG_IN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+REPEAT = "run it again: it continues where it stopped"
+BUSY = f"too many 503 error responses; {CHECK_SERVER}"
+CLOSED = f"Remote end closed connection; {CHECK_SERVER}"
 
 # ---- the address
 
@@ -75,12 +79,9 @@ def test_interrupted_creation_leaves_no_database(project, monkeypatch):
 
 def test_database_that_the_user_names_is_not_created(project, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlfow.db")
-    with pytest.raises(PipelineError) as raised, connect():
-        raise AssertionError("connected without a registry")
-    assert str(raised.value) == (
-        f"MLFLOW_TRACKING_URI: {project}/mlfow.db does not exist; correct the path, "
-        "or create the database with `mlflow experiments search`"
-    )
+    remedy = "correct the path, or create the database with `mlflow experiments search`"
+    line = f"MLFLOW_TRACKING_URI: {project}/mlfow.db does not exist; {remedy}"
+    assert error_of(connect().__enter__) == line
     assert list(project.iterdir()) == []
 
 
@@ -115,19 +116,12 @@ def error_at(uri, call, monkeypatch):
     """The message with which a call fails at this address."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(PipelineError) as raised:
-        call()
-    return str(raised.value)
+    return error_of(call)
 
 
 def start_training():
     with live_run("bilstm", {"train": {"units": 8}}, "training"):
         raise AssertionError("trains without MLflow")
-
-
-def download_artifact():
-    with connect():
-        mlflow.artifacts.download_artifacts("mlflow-artifacts:/1/model.keras")
 
 
 CALLS = {
@@ -152,7 +146,11 @@ def test_unreachable_registry_is_an_error(name, store, other_server, monkeypatch
 
 @pytest.mark.slow
 def test_missing_artifact_is_an_error(store, other_server, monkeypatch):
-    line = error_at(other_server, download_artifact, monkeypatch)
+    def download():
+        with connect():
+            mlflow.artifacts.download_artifacts("mlflow-artifacts:/1/model.keras")
+
+    line = error_at(other_server, download, monkeypatch)
     assert line.startswith(f"MLflow at {other_server}: 404 Client Error: Not Found for url: ")
     assert line.endswith(f"; {CHECK_SERVER}")
 
@@ -161,49 +159,31 @@ def test_missing_artifact_is_an_error(store, other_server, monkeypatch):
 @pytest.mark.parametrize(
     ("uri", "problem"),
     [
-        ("sqlite:///{folder}/file", "file is not a database"),
+        ("sqlite:///text.db", "file is not a database"),
         ("nonsense://registry", "nonsense"),
-        ("{folder}/mlruns", "maintenance mode"),
+        ("mlruns", "maintenance mode"),
     ],
 )
-def test_unusable_database_is_an_error(uri, problem, store, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("no database at all\n" * 60)
-    uri = uri.format(folder=tmp_path)
+def test_unusable_database_is_an_error(uri, problem, store, monkeypatch):
+    Path("text.db").write_text("no database at all\n" * 60)
     line = error_at(uri, versions.champion_number, monkeypatch)
     assert line.startswith(f"MLflow at {uri}: ")
     assert problem in line
     assert "\n" not in line
 
 
+LONG = 300 * "s"
+
+
 @pytest.mark.parametrize(
     ("message", "code", "line"),
     [
-        (
-            "You are not authenticated",
-            PERMISSION_DENIED,
-            "You are not authenticated; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
-        ),
-        (
-            "API request to https://me:secret@host/api failed: too many 503 error responses",
-            None,
-            f"too many 503 error responses; {CHECK_SERVER}",
-        ),
-        (
-            f"API request to https://me:{300 * 's'}@host failed with Remote end closed connection",
-            None,
-            f"Remote end closed connection; {CHECK_SERVER}",
-        ),
-        (
-            f"https://me:{300 * 's'}@host says no",
-            None,
-            f"https://***@host says no; {CHECK_SERVER}",
-        ),
-        (
-            "UniqueViolation",
-            INVALID_PARAMETER_VALUE,
-            "UniqueViolation; run it again: it continues where it stopped",
-        ),
-        ("<html>\n" + 300 * "x", None, f"<html> {193 * 'x'}; {CHECK_SERVER}"),
+        ("You are not authenticated", PERMISSION_DENIED, f"You are not authenticated; {LOG_IN}"),
+        ("https://me:secret@host/api failed: too many 503 error responses", None, BUSY),
+        (f"https://me:{LONG}@host failed with Remote end closed connection", None, CLOSED),
+        (f"https://me:{LONG}@host says no", None, f"https://***@host says no; {CHECK_SERVER}"),
+        ("UniqueViolation", INVALID_PARAMETER_VALUE, f"UniqueViolation; {REPEAT}"),
+        (f"<html>\n{LONG}", None, f"<html> {193 * 's'}; {CHECK_SERVER}"),
     ],
 )
 def test_servers_error_becomes_one_line_without_passwords(message, code, line, monkeypatch):
@@ -247,23 +227,17 @@ def two_retries(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "calls",
-    [
-        [CREATED],
-        [LOST, CREATED],
-        [RESPONSE_LOST],
-        [LOST, RESPONSE_LOST],
-        [LOST, LOST, CREATED],
-    ],
+    ("lost", "last"),
+    [(0, CREATED), (1, CREATED), (2, CREATED), (0, RESPONSE_LOST), (1, RESPONSE_LOST)],
 )
-def test_thing_is_created_once_whatever_is_lost(calls, two_retries):
-    server = Server(*calls)
+def test_thing_is_created_once_whatever_is_lost(lost, last, two_retries):
+    server = Server(*[LOST] * lost, last)
     assert find_or_create(server.find, server.create) is server.things[0]
     assert len(server.things) == 1
     assert server.calls == []
 
 
-def test_existing_thing_is_not_created(two_retries):
+def test_existing_thing_is_not_created():
     assert find_or_create(lambda: "a", Server().create) == "a"
 
 

@@ -15,6 +15,7 @@ from pipeline.tracking.run_contents import (
 )
 from tests.harness.evaluated_project import FIGURES
 
+ROWS = [("a", "ham", "val", False), ("b", "spam", "test", False), ("c", "ham", "test", True)]
 EVALUATION = {"verdict": "f1 0.900", "figures": FIGURES}
 
 
@@ -25,15 +26,7 @@ def inputs(monkeypatch):
         params={"train": {"model": "bilstm"}},
         evaluation=EVALUATION,
         curves={"epoch": ["1", "2"], "loss": ["0.5", ""]},
-        rows=pd.DataFrame(
-            {
-                "message_id": ["a", "b", "c"],
-                "label": ["ham", "spam", "ham"],
-                "split": ["val", "test", "test"],
-                "left_out": [False, False, True],
-                "text": ["x", "y", "z"],
-            }
-        ),
+        rows=pd.DataFrame(ROWS, columns=["message_id", "label", "split", "left_out"]),
         plots={"roc": b"png"},
         folders={},
         model_hash="0123456789",
@@ -58,30 +51,23 @@ def test_contents_come_from_the_inputs(inputs):
 
 
 def test_run_key_depends_on_model_params_evaluation_and_experiment(inputs, monkeypatch):
-    changed = [
-        inputs,
-        replace(inputs, model_hash="9876543210"),
-        replace(inputs, params={"train": {"model": "lstm"}}),
-        replace(inputs, evaluation={**EVALUATION, "verdict": "f1 0.901"}),
-    ]
-    keys = [collect_run_contents(each, "verdict").run_key for each in changed]
+    changes = (
+        {},
+        {"model_hash": "9876543210"},
+        {"params": {"train": {"model": "lstm"}}},
+        {"evaluation": {**EVALUATION, "verdict": "f1 0.901"}},
+    )
+    keys = [collect_run_contents(replace(inputs, **each), "met").run_key for each in changes]
     monkeypatch.setenv("DVC_EXP_NAME", "wide-1")
-    experiment = collect_run_contents(inputs, "verdict")
+    experiment = collect_run_contents(inputs, "met")
     assert (experiment.name, experiment.tags["dvc_experiment"]) == ("wide-1", "wide-1")
     assert len({*keys, experiment.run_key}) == 5
     assert collect_run_contents(inputs, "another verdict").run_key == experiment.run_key
 
 
-@pytest.mark.parametrize(
-    ("figure", "name"),
-    [
-        ("f1", "test/f1"),
-        ("baseline.f1", "baseline/f1"),
-        ("slices.long.recall", "slices/long.recall"),
-    ],
-)
-def test_metric_name_has_its_group_before_the_slash(figure, name):
-    assert metric_name(figure) == name
+def test_metric_name_has_its_group_before_the_slash():
+    names = [metric_name(figure) for figure in ("f1", "baseline.f1", "slices.long.recall")]
+    assert names == ["test/f1", "baseline/f1", "slices/long.recall"]
 
 
 def test_description_is_the_verdict_and_a_table():
