@@ -1,110 +1,100 @@
-"""Seconds a stage: a first run, nothing changed, one param changed in each stage; and the article's way.
+"""Measures the seconds of each stage: a first run, no change, one changed param in each stage.
 
-`python -m benchmarks.repro [--rounds 3]` works in a clone of the last commit, in a temporary folder. The
-kinds of run are interleaved, and the median of the rounds is printed as a Markdown table.
+It also measures the article's script. Every round works in a fresh clone of the last commit in a
+temporary folder. It prints the median of the rounds as a Markdown table.
 """
 
-import argparse
 import itertools
-import os
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import ruamel.yaml
 from tqdm import tqdm
 
-ROOT = Path(__file__).parent.parent
-STAGES = ["ingest", "validate", "vectorize", "train", "evaluate", "register"]
-CHANGES: dict[str, Callable[[dict], None]] = {  # one param of each stage
-    "ingest": lambda p: p["ingest"]["files"].update(encoding="latin-1"),
-    "validate": lambda p: p["validate"]["text_length"].__setitem__(
-        1, p["validate"]["text_length"][1] + 1
-    ),
-    "vectorize": lambda p: p["vectorize"].update(
-        vocabulary_size=p["vectorize"]["vocabulary_size"] + 1
-    ),
-    "train": lambda p: p["train"].update(seed=p["train"]["seed"] + 1),
-    "evaluate": lambda p: p["evaluate"].update(resamples=p["evaluate"]["resamples"] + 1),
-    "register": lambda p: p["register"]["criteria"].update(f1={"min": 0.0}),
-}
+from pipeline.core.cli import argument_parser
+from tests.harness.small_project import ROOT, environment
+
+EXAMPLE = "python -m benchmarks.repro --rounds 3"
+STAGES = ("ingest", "validate", "vectorize", "train", "evaluate", "register")
+REPRO = ("dvc", "repro")
 Seconds = dict[str, float]  # by stage, and `all`
 
 
-def timed(folder: Path, *command: str) -> Seconds:
-    """Seconds between the lines that announce the stages, and of the whole command."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
-    start = time.perf_counter()
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as process:
-        marks, output = [("start", start)], []
-        for line in process.stdout or ():
-            output.append(line)
-            if found := re.match(r"Running stage '(\w+)'", line):
-                marks.append((found[1], time.perf_counter()))
-    if process.returncode:
-        sys.exit("".join(output))
-    marks.append(("end", time.perf_counter()))
-    spans = {name: after - at for (name, at), (_, after) in itertools.pairwise(marks)}
-    spans.pop("start")
-    return spans | {"all": marks[-1][1] - start}
-
-
-def change(folder: Path, stage: str) -> None:
-    """Changes one param of a stage, for good."""
+def change_param(folder: Path, stage: str) -> None:
+    """Changes one param of a stage in params.yaml, so that the stage runs again."""
     yaml = ruamel.yaml.YAML()
-    params = yaml.load(folder / "params.yaml")
-    CHANGES[stage](params)
+    params: dict[str, Any] = yaml.load(folder / "params.yaml")
+    section = params[stage]
+    match stage:
+        case "ingest":
+            section["files"]["encoding"] = "latin-1"
+        case "validate":
+            section["text_length"][1] += 1
+        case "vectorize":
+            section["vocabulary_size"] += 1
+        case "train":
+            section["seed"] += 1
+        case "evaluate":
+            section["resamples"] += 1
+        case "register":
+            section["criteria"]["f1"] = {"min": 0.0}
     yaml.dump(params, folder / "params.yaml")
 
 
-def one_round(results: dict[str, list[Seconds]], folder: Path, bar: tqdm) -> None:
-    """Every kind of run once, in a fresh clone."""
+def run_timed(folder: Path, command: Sequence[str]) -> Seconds:
+    """Runs a command; returns its seconds, and those of each stage that it announces."""
+    start = time.perf_counter()
+    marks, output = [], []
+    streams: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=folder, env=environment(), **streams) as process:
+        for line in process.stdout or ():
+            output.append(line)
+            if stage := re.match(r"Running stage '(\w+)'", line):
+                marks.append((stage[1], time.perf_counter()))
+    if process.returncode:
+        sys.exit("".join(output))
+    marks.append(("end", time.perf_counter()))
+    seconds = {name: end - begin for (name, begin), (_, end) in itertools.pairwise(marks)}
+    return seconds | {"all": marks[-1][1] - start}
 
-    def measure(kind: str, *command: str) -> None:
-        results[kind].append(timed(folder, *command))
-        bar.update()
 
+def run_round(folder: Path) -> dict[str, Seconds]:
+    """Runs everything once in a fresh clone."""
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
-    measure("first run", "dvc", "repro")
-    measure("nothing changed", "dvc", "repro")
-    measure("`import tensorflow` alone", "python", "-c", "import tensorflow")
-    tables = "data/validated/messages.parquet", "data/vectorized/splits.parquet"
-    measure("the article's way", "python", str(ROOT / "benchmarks" / "article.py"), *tables)
+    tables = ("data/validated/messages.parquet", "data/vectorized/splits.parquet")
+    commands = {
+        "first run": REPRO,
+        "nothing changed": REPRO,
+        "`import tensorflow` alone": ("python", "-c", "import tensorflow"),
+        "the article's script": ("python", str(ROOT / "benchmarks" / "article.py"), *tables),
+    }
+    results = {kind: run_timed(folder, command) for kind, command in commands.items()}
     for stage in STAGES:
-        change(folder, stage)
-        measure(f"one param of {stage} changed", "dvc", "repro")
+        change_param(folder, stage)
+        results[f"one param of {stage} changed"] = run_timed(folder, REPRO)
+    return results
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__, EXAMPLE)
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
-    results: dict[str, list[Seconds]] = defaultdict(list)
-    with tqdm(total=rounds * (4 + len(STAGES)), unit="run", disable=None) as bar:
-        for _ in range(rounds):
-            with tempfile.TemporaryDirectory() as folder:
-                one_round(results, Path(folder) / "clone", bar)
-    print(f"| seconds, median of {rounds} | {' | '.join(STAGES)} | all |")
-    print("|---" * (len(STAGES) + 2) + "|")
-    for kind, runs in results.items():
-        cells = [
-            f"{statistics.median(run[name] for run in runs):.0f}" if name in runs[0] else ""
-            for name in [*STAGES, "all"]
-        ]
+    rounds = []
+    for _ in tqdm(range(parser.parse_args().rounds), unit="round", disable=None):
+        with tempfile.TemporaryDirectory() as folder:
+            rounds.append(run_round(Path(folder) / "clone"))
+    columns = (*STAGES, "all")
+    print(f"| seconds, median of {len(rounds)} | {' | '.join(columns)} |")
+    print("|---" * (len(columns) + 1) + "|")
+    for kind, first in rounds[0].items():
+        medians = {name: statistics.median(r[kind][name] for r in rounds) for name in first}
+        cells = [f"{medians[name]:.0f}" if name in medians else "" for name in columns]
         print(f"| {kind} | {' | '.join(cells)} |")
 
 

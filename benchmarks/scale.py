@@ -1,13 +1,10 @@
-"""How the data stages and score grow: rows a second and peak bytes a row.
+"""Measures how the data stages and `score` grow: rows in a second, and peak bytes for each row.
 
-`python -m benchmarks.scale [--rows 10000 100000 1000000] [--only score]` makes a corpus of each size by
-recombining what `dvc repro` validated, runs the stages on it in a temporary project and scores it with the
-champion, each as a process of its own, and prints a Markdown table. A row's bytes leave out what a stage of
-1,000 rows needs: its start.
+It makes a corpus of each size from pieces of the validated messages, and runs the stages and the
+champion on it in a temporary project, each as a process of its own. The bytes of a row leave out
+what a stage needs for 1,000 rows, which is its start. It prints a Markdown table.
 """
 
-import argparse
-import csv
 import math
 import os
 import random
@@ -22,71 +19,70 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from pipeline.core.cli import argument_parser
 from pipeline.core.params import read_yaml
 from pipeline.core.tables import read_parquet
-from pipeline.tracking import mlflow_client
+from pipeline.tracking.mlflow_client import tracking_uri
 from tests.harness.small_project import ROOT, set_params
 
+EXAMPLE = "python -m benchmarks.scale --rows 10000 100000 --only score"
 MESSAGES = Path("data/validated/messages.parquet")
-STAGES = (
-    "ingest",
-    "validate",
-    "vectorize",
-    "score",
-)  # in this order, though score needs none of them
-SCORE = ["-m", "pipeline", "score", "new.csv", "labelled.csv"]
-START = 1_000  # rows of the run that tells what starting costs
-COPIES, CAMPAIGNS, NOISE = 0.07, 0.20, 0.004  # shares of rows; the rest are strangers
-LARGEST = 0.01  # of the rows, the first campaign; the k-th has a k-th of that
+STAGES = ("ingest", "validate", "vectorize", "score")
+START_ROWS = 1_000  # of the corpus that shows what the start of a stage needs
 SEED = 1
-
-
-# ---- the corpus
+COPY_SHARE, CAMPAIGN_SHARE, BAD_SHARE = 0.07, 0.20, 0.004  # of all rows
+LARGEST_CAMPAIGN = 0.01  # share of all rows; the k-th campaign has a k-th of it
 
 
 def corpus(rows: int, messages: pd.DataFrame, seed: int = SEED) -> Iterator[tuple[str, str]]:
-    """Text and label of as many rows: strangers, campaigns, exact copies and bad rows, in no order."""
+    """Yields text and label of unrelated messages, campaigns, exact copies and bad rows, mixed.
+
+    Args:
+        messages: columns `text` and `label`; new messages are made from pieces of them.
+    """
     rng = random.Random(seed)
     pieces = {label: _pieces(part["text"]) for label, part in messages.groupby("label")}
     spam_share = (messages["label"] == "spam").mean()
     sizes = campaign_sizes(rows)
-    kinds = [-1] * rows  # -1: a stranger; else the number of its campaign
-    for place, campaign in zip(
-        rng.sample(range(rows), sum(sizes)), np.repeat(range(len(sizes)), sizes), strict=True
-    ):
-        kinds[place] = int(campaign)
-    templates = [_stranger(pieces["spam"], rng) for _ in sizes]
-    said = list[tuple[str, str]]()  # the latest rows, to be copied
-    for kind in kinds:
+    campaign_of_row = [-1] * rows  # -1: none
+    places = rng.sample(range(rows), sum(sizes))
+    for place, campaign in zip(places, np.repeat(range(len(sizes)), sizes), strict=True):
+        campaign_of_row[place] = int(campaign)
+    templates = [_message(pieces["spam"], rng) for _ in sizes]
+    latest: list[tuple[str, str]] = []  # rows that may be copied
+    for campaign in campaign_of_row:
         chance = rng.random()
-        label = "spam" if kind >= 0 or rng.random() < spam_share - CAMPAIGNS / 2 else "ham"
-        if kind >= 0:
-            row = _variant(templates[kind], pieces["spam"], rng), label
-        elif chance < NOISE:
-            row = rng.choice(
-                [("", label), ("caf\ufffd au lait", label), (_stranger(pieces[label], rng), "?")]
-            )
-        elif chance < NOISE + COPIES and said:
-            row = rng.choice(said)
+        in_campaign = campaign >= 0
+        is_spam = in_campaign or rng.random() < spam_share - CAMPAIGN_SHARE / 2
+        label = "spam" if is_spam else "ham"
+        if in_campaign:
+            row = _variant(templates[campaign], pieces["spam"], rng), label
+        elif chance < BAD_SHARE:
+            bad_label = (_message(pieces[label], rng), "?")
+            row = rng.choice([("", label), ("caf\ufffd au lait", label), bad_label])
+        elif chance < BAD_SHARE + COPY_SHARE and latest:
+            row = rng.choice(latest)
         else:
-            row = _stranger(pieces[label], rng), label
-            said = [*said[-99:], row]
+            row = _message(pieces[label], rng), label
+            latest = [*latest[-99:], row]
         yield row
 
 
 def campaign_sizes(rows: int) -> list[int]:
-    """How many rows each campaign has: heavy-tailed, and the largest grows with the corpus."""
-    sizes, left = list[int](), round(CAMPAIGNS * rows)
-    while left > 0:
-        size = min(left, max(2, round(LARGEST * rows / (len(sizes) + 1))))
+    """The number of rows of each campaign: heavy-tailed; the largest grows with the corpus."""
+    sizes: list[int] = []
+    remaining = round(CAMPAIGN_SHARE * rows)
+    while remaining > 0:
+        size = min(remaining, max(2, round(LARGEST_CAMPAIGN * rows / (len(sizes) + 1))))
         sizes.append(size)
-        left -= size
+        remaining -= size
     return sizes
 
 
 def _pieces(texts: "pd.Series[str]") -> list[list[str]]:
-    """Runs of two to five words of real messages, of which others are made."""
-    rng, pieces = random.Random(SEED), list[list[str]]()
+    """Sequences of two to five words of real messages."""
+    rng = random.Random(SEED)
+    pieces: list[list[str]] = []
     for text in texts:
         words = text.split()
         while words:
@@ -96,102 +92,84 @@ def _pieces(texts: "pd.Series[str]") -> list[list[str]]:
     return pieces
 
 
-def _stranger(pieces: list[list[str]], rng: random.Random) -> str:
-    """A message of pieces of several real ones."""
+def _message(pieces: list[list[str]], rng: random.Random) -> str:
+    """A message from pieces of several real ones."""
     return " ".join(word for piece in rng.choices(pieces, k=rng.randint(2, 7)) for word in piece)
 
 
 def _variant(template: str, pieces: list[list[str]], rng: random.Random) -> str:
-    """The campaign's message with other numbers, and at times another word or two."""
+    """The message of a campaign with another number, and at times one or two other words."""
     words = template.split()
     for _ in range(rng.choice([0, 0, 1, 1, 2])):
         words[rng.randrange(len(words))] = rng.choice(rng.choice(pieces))
     return f"{' '.join(words)} {rng.randrange(10**6)}"
 
 
-# ---- the stages
-
-
-def new_project(folder: Path, rows: int, messages: pd.DataFrame) -> None:
-    """A folder in which the three stages run on a corpus as CSV, with bounds for so many rows."""
-    for path in [
-        ROOT / "params.yaml",
-        ROOT / "data" / "reviewed.csv",
-        ROOT / "data" / "sources.lock.json",
-    ]:
-        (folder / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, folder / path.relative_to(ROOT))
+def make_project(folder: Path, rows: int, messages: pd.DataFrame) -> None:
+    """Makes a folder in which the data stages run on a corpus, with bounds for so many rows."""
+    for name in ("params.yaml", "data/reviewed.csv", "data/sources.lock.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
     bounds = {"row_count": [1, 10**9], "spam_share": [0.01, 0.9], "median_length": [1, 1000]}
     set_params(folder, {"ingest": {"sources": ["files"]}, "validate": bounds})
-    (folder / "data" / "inbox").mkdir(parents=True)
-    with (folder / "data" / "inbox" / "messages.csv").open(
-        "w", encoding="utf-8", newline=""
-    ) as file:
-        out = csv.writer(file)
-        out.writerow(("text", "label"))
-        out.writerows(corpus(rows, messages))
-    pd.read_csv(folder / "data" / "inbox" / "messages.csv")[["text"]].to_csv(
-        folder / "new.csv", index=False
-    )
+    inbox = folder / "data/inbox/messages.csv"
+    inbox.parent.mkdir()
+    table = pd.DataFrame(corpus(rows, messages), columns=["text", "label"])
+    table.to_csv(inbox, index=False, lineterminator="\r\n")
+    table[["text"]].to_csv(folder / "new.csv", index=False)
 
 
-def measured(folder: Path, name: str) -> tuple[float, float]:
-    """A stage's seconds of processor time, which other work does not stretch, and its peak bytes."""
-    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
-    command = SCORE if name == "score" else stages[name]["cmd"].split()[1:]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": mlflow_client.tracking_uri()}
+def measure(folder: Path, stage: str) -> tuple[float, float]:
+    """Runs a stage; returns its seconds of processor time and its peak bytes."""
+    command = ["-m", "pipeline", "score", "new.csv", "labelled.csv"]
+    if stage != "score":
+        command = read_yaml(ROOT / "dvc.yaml")["stages"][stage]["cmd"].split()[1:]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": tracking_uri()}
     with subprocess.Popen(
         [sys.executable, *command], cwd=folder, env=env, stderr=subprocess.PIPE
     ) as process:
-        said = process.stderr.read() if process.stderr else b""
+        errors = process.stderr.read() if process.stderr else b""
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"{name}: {said.decode()}")
+        sys.exit(f"{stage}: {errors.decode()}")
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0  # Linux counts kibibytes
 
 
-def measured_stages(
-    rows: int, messages: pd.DataFrame, stages: Sequence[str]
-) -> dict[str, tuple[float, float]]:
+Measured = dict[str, tuple[float, float]]  # seconds and peak bytes, by stage
+
+
+def measure_stages(rows: int, messages: pd.DataFrame, stages: Sequence[str]) -> Measured:
     """Seconds and peak bytes of each stage on a corpus of so many rows."""
-    with tempfile.TemporaryDirectory() as home:
-        new_project(Path(home), rows, messages)
-        return {name: measured(Path(home), name) for name in stages}
-
-
-# ---- the table
+    with tempfile.TemporaryDirectory() as folder:
+        make_project(Path(folder), rows, messages)
+        return {stage: measure(Path(folder), stage) for stage in stages}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__, EXAMPLE)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--messages", type=Path, default=MESSAGES)
     parser.add_argument("--only", nargs="+", choices=STAGES, default=STAGES, metavar="STAGE")
     arguments = parser.parse_args()
     messages = read_parquet(arguments.messages).to_pandas()
-    sizes = [START, *sorted(arguments.rows)]
+    sizes = [START_ROWS, *sorted(arguments.rows)]
     bar = tqdm(sizes, unit="corpus", disable=None)
-    found = {rows: measured_stages(rows, messages, arguments.only) for rows in bar}
-
-    print(
-        "| rows | stage | seconds | rows a second | peak, MB | bytes a row |\n|---|---|---|---|---|---|"
-    )
+    results = {rows: measure_stages(rows, messages, arguments.only) for rows in bar}
+    print("| rows | stage | seconds | rows in a second | peak, MB | bytes for each row |")
+    print("|---|---|---|---|---|---|")
     for rows in sizes[1:]:
-        for name in arguments.only:
-            (seconds, peak), (_, base) = found[rows][name], found[START][name]
-            a_row = (peak - base) / (rows - START)
-            cells = f"{seconds:.1f} | {rows / seconds:,.0f} | {peak / 1e6:,.0f} | {a_row:,.0f}"
-            print(f"| {rows:,} | {name} | {cells} |")
+        for stage in arguments.only:
+            seconds, peak = results[rows][stage]
+            bytes_per_row = (peak - results[START_ROWS][stage][1]) / (rows - START_ROWS)
+            cells = f"{seconds:.1f} | {rows / seconds:,.0f} | {peak / 1e6:,.0f}"
+            print(f"| {rows:,} | {stage} | {cells} | {bytes_per_row:,.0f} |")
     few, many = sizes[-2:]
-    print(
-        f"\nFrom {few:,} to {many:,} rows, starting left out, seconds grow with rows to the power of",
-        end="",
-    )
-    for name in arguments.only:
-        shorter, longer = (found[rows][name][0] - found[START][name][0] for rows in (few, many))
-        print(f" {math.log(longer / shorter) / math.log(many / few):.2f} ({name})", end="")
-    print()
+    print(f"\nExponent of the growth of seconds from {few:,} to {many:,} rows, without the start:")
+    for stage in arguments.only:
+        start = results[START_ROWS][stage][0]
+        ratio = (results[many][stage][0] - start) / (results[few][stage][0] - start)
+        print(f"{stage}: {math.log(ratio) / math.log(many / few):.2f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A person who opens the pages sees what the reports say, without a network and without an error."""
+"""The pages show what the reports say, offline and without an error in the console."""
 
 import re
 import shutil
@@ -22,11 +22,11 @@ PLOTS = {
     for definition in ruamel.yaml.YAML(typ="safe").load(ROOT / "dvc.yaml")["plots"]
     for name, plot in definition.items()
 }
-KNOWN = (  # what MLflow's own pages say in the console
-    "/ajax-api/2.0/mlflow/users/current)",  # they ask the server who is logged in; without users, it is a 404
-    "ResizeObserver loop completed with undelivered notifications",  # a chart is measured a frame later
+MLFLOW_PROBLEMS = (  # in the console of MLflow's own pages
+    "/ajax-api/2.0/mlflow/users/current)",  # a 404 on a server without users
+    "ResizeObserver loop completed with undelivered notifications",
 )
-CDN = "https://cdn.jsdelivr.net/npm/vega"  # where DVC's own page has Vega from
+CDN = "https://cdn.jsdelivr.net/npm/vega"  # DVC's own page loads Vega from here
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +37,12 @@ def chrome():
 
 @pytest.fixture
 def page(chrome):
-    """A page on which nothing may go wrong."""
+    """A page that fails the test if its console has a problem."""
     page, problems = shots.watched(chrome)
     yield page
     page.close()
-    assert [problem for problem in problems if not any(known in problem for known in KNOWN)] == []
+    ours = [p for p in problems if not any(known in p for known in MLFLOW_PROBLEMS)]
+    assert ours == []
 
 
 # ---- MLflow
@@ -53,7 +54,7 @@ def mlflow(project):
         yield address
 
 
-def test_the_champions_run_shows_the_curves_of_its_training(page, mlflow, project):
+def test_run_of_the_champion_shows_its_training_curves(page, mlflow, project):
     shots.show_curves(page, mlflow)
     epochs = len((project[0] / "reports" / "curves.csv").read_text().splitlines()) - 1
     for metric in ("train/loss", "train/stop_average_precision"):
@@ -62,14 +63,14 @@ def test_the_champions_run_shows_the_curves_of_its_training(page, mlflow, projec
         assert line.bounding_box()["width"] > 100
 
 
-def test_the_f1_of_the_champions_run_is_that_of_the_report(page, mlflow, project):
+def test_run_of_the_champion_shows_the_f1_of_the_report(page, mlflow, project):
     shots.show_run(page, mlflow)
     row = page.get_by_role("row").filter(has=page.get_by_text("test/f1", exact=True))
     f1 = read_json(project[0] / "reports" / "evaluate.json")["figures"]["f1"]["value"]
     assert float(row.inner_text().split()[1]) == f1
 
 
-def test_the_registered_model_has_a_version_with_the_alias(page, mlflow, project):
+def test_registered_model_has_a_version_with_the_alias(page, mlflow, project):
     shots.show_version(page, mlflow)
     assert page.get_by_role("heading", name="Version 1", exact=True).is_visible()
     assert page.get_by_text("@ champion").is_visible()
@@ -77,12 +78,12 @@ def test_the_registered_model_has_a_version_with_the_alias(page, mlflow, project
     assert page.get_by_text(verdict).first.is_visible()
 
 
-def test_the_run_has_the_data_docs_of_its_data(page, mlflow):
+def test_run_has_the_data_docs_of_its_data(page, mlflow):
     shots.show_run(page, mlflow)
     page.get_by_role("tab", name="Artifacts").click()
     page.get_by_text("data_docs", exact=True).click()
     page.get_by_text("index.html", exact=True).click()
-    page.frame_locator("iframe").get_by_text("Every step held.").wait_for()
+    page.frame_locator("iframe").get_by_text("All steps passed.").wait_for()
 
 
 # ---- Data Docs
@@ -90,12 +91,12 @@ def test_the_run_has_the_data_docs_of_its_data(page, mlflow):
 
 @pytest.fixture(scope="module")
 def broken(project, tmp_path_factory):
-    """A project with a space in its path, in whose data every twentieth label is broken."""
+    """A project with a space in its path and every twentieth label broken; the error."""
     clone = tmp_path_factory.mktemp("broken") / "a clone"
     return clone, shots.break_labels(project[0], clone)
 
 
-def test_the_index_shows_which_suite_is_broken_and_by_what(page, broken):
+def test_index_shows_the_broken_suite_and_expectation(page, broken):
     clone, error = broken
     assert "label_is_known: 5 of 90 rows" in error
     shots.show_suites(page, clone)
@@ -106,7 +107,7 @@ def test_the_index_shows_which_suite_is_broken_and_by_what(page, broken):
     assert page.locator(".text-success").count() == 4
 
 
-def test_the_broken_suites_page_shows_the_expectation_and_its_count(page, broken):
+def test_page_of_the_broken_suite_shows_the_count(page, broken):
     shots.show_broken_suite(page, broken[0])
     assert page.get_by_role("heading", name="rows", exact=True).is_visible()
     row = page.get_by_role("row").filter(has_text="label is known")
@@ -116,7 +117,7 @@ def test_the_broken_suites_page_shows_the_expectation_and_its_count(page, broken
 
 
 @pytest.mark.parametrize("suite", ["schema", "text", "rows", "copies", "table"])
-def test_every_suite_is_one_click_away_and_back(page, broken, suite):
+def test_suite_is_linked_from_the_index_and_back(page, broken, suite):
     shots.show_suites(page, broken[0])
     page.get_by_role("link", name=suite, exact=True).click()
     assert page.title() == suite
@@ -148,19 +149,17 @@ def test_every_plot_is_drawn(page, plotted, name):
         assert sum(map(int, counts)) == rows
     elif PLOTS[name]["template"] == "bars":
         assert plot.locator(".mark-rect.role-mark path").count() >= 1
-    elif PLOTS[name]["template"] == "by_reason":  # of the small project, one month and one reason
+    elif PLOTS[name]["template"] == "by_reason":
         assert plot.locator(".mark-symbol.role-mark path").count() >= 1
     else:
-        lines = sum(
-            len(columns) if isinstance(columns, list) else 1
-            for columns in PLOTS[name]["y"].values()
-        )
+        columns = PLOTS[name]["y"].values()
+        lines = sum(len(names) if isinstance(names, list) else 1 for names in columns)
         drawn = plot.locator(".mark-line.role-mark path").all()
         assert len(drawn) == lines
         assert all(line.get_attribute("d").count("L") >= 1 for line in drawn)
 
 
-def test_dvcs_own_command_draws_them_too_with_vega_from_where_dvc_has_it(chrome, plotted, tmp_path):
+def test_dvcs_own_page_draws_the_plots_with_vega_from_its_address(chrome, plotted, tmp_path):
     shutil.copyfile(plotted / "dvc_plots" / "index.html", tmp_path / "index.html")
     page, problems = shots.watched(chrome)
     vega = (plotted / "dvc_plots" / "vega.js").read_text(encoding="utf-8")
@@ -171,7 +170,7 @@ def test_dvcs_own_command_draws_them_too_with_vega_from_where_dvc_has_it(chrome,
     page.close()
 
 
-def test_without_vega_and_network_the_page_says_what_to_run(chrome, plotted, tmp_path):
+def test_page_without_vega_and_network_names_make_plots(chrome, plotted, tmp_path):
     shutil.copyfile(plotted / "dvc_plots" / "index.html", tmp_path / "index.html")
     page, _ = shots.watched(chrome)
     page.route(f"{CDN}*", lambda route: route.abort())

@@ -1,9 +1,8 @@
-"""The whole of it, through DVC and MLflow, on ninety hand-written messages."""
+"""The whole project through DVC and MLflow, on ninety hand-written messages."""
 
 import json
 import re
 import shutil
-from pathlib import Path
 
 import mlflow
 import pandas as pd
@@ -11,278 +10,285 @@ import pytest
 import ruamel.yaml
 from mlflow import MlflowClient
 
-from tests.harness.small_project import Run, made, new_project, registry_flaws, runner, set_params
+from pipeline.core.files import read_json
+from tests.harness.small_project import (
+    ROOT,
+    commit_all,
+    new_project,
+    output_bytes,
+    registry_flaws,
+    runner,
+    set_params,
+)
 
-pytestmark = pytest.mark.slow
-
+NAME = "spam-detector"
 STAGES = ["ingest", "validate", "vectorize", "train", "evaluate", "register"]
+DVC = ruamel.yaml.YAML(typ="safe").load(ROOT / "dvc.yaml")
 
 
 @pytest.fixture
-def copied(project, tmp_path) -> tuple[Path, Run]:
-    """A copy of the project that has run, to be changed."""
+def copied(project, tmp_path):
+    """A copy of the project that a test may change, and its runner."""
     folder = tmp_path / "copy"
     shutil.copytree(project[0], folder, symlinks=True)
     return folder, runner(folder)
 
 
-def client_of(folder: Path) -> MlflowClient:
+def client_of(folder):
     return MlflowClient(f"sqlite:///{folder.resolve()}/mlflow.db")
 
 
-def champion_of(folder: Path) -> str:
-    return client_of(folder).get_model_version_by_alias("spam-detector", "champion").version
+def champion_of(folder):
+    return client_of(folder).get_model_version_by_alias(NAME, "champion")
 
 
-def ran(output: str) -> list[str]:
-    return re.findall(r"Running stage '(\w+)'", output)
+def version_count(folder):
+    return len(client_of(folder).search_model_versions(f"name = '{NAME}'"))
 
 
-def test_every_output_that_dvc_names_is_there(project):
-    folder, _ = project
-    for entry in ruamel.yaml.YAML(typ="safe").load(folder / "dvc.yaml")["stages"].values():
-        for out in entry.get("outs", []) + entry.get("metrics", []):
-            assert (folder / (out if isinstance(out, str) else next(iter(out)))).exists()
+def epochs_of(folder, run):
+    return [point.step for point in client_of(folder).get_metric_history(run, "train/loss")]
 
 
-def test_every_report_has_the_one_schema(project):
-    for stage in STAGES:
-        report = json.loads((project[0] / "reports" / f"{stage}.json").read_text())
-        assert list(report) == ["rows", "figures", "verdict"]
-        assert all(
-            set(figure) <= {"value", "low", "high", "n"} for figure in report["figures"].values()
-        )
+def figures_of(folder):
+    return read_json(folder / "reports/evaluate.json")["figures"]
 
 
-def test_no_report_holds_a_message_a_path_or_a_run_id(project):
+def stages_run(done):
+    return re.findall(r"Running stage '(\w+)'", done.stdout)
+
+
+# ---- what one `dvc repro` leaves; these share one run
+
+
+def test_repro_writes_every_output_of_dvc_yaml(project):
+    for stage in DVC["stages"].values():
+        for out in stage.get("outs", []) + stage.get("metrics", []):
+            assert (project[0] / (out if isinstance(out, str) else next(iter(out)))).exists()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_report_has_the_one_schema(project, stage):
+    report = read_json(project[0] / f"reports/{stage}.json")
+    assert list(report) == ["rows", "figures", "verdict"]
+    for figure in report["figures"].values():
+        assert set(figure) <= {"value", "low", "high", "n"}
+
+
+def test_no_report_contains_a_message_a_path_or_a_run_id(project):
     folder, _ = project
     run_ids = [run.info.run_id for run in client_of(folder).search_runs(["1"])]
     texts = pd.read_csv(folder / "data/inbox/messages.csv")["body"]
     for report in (folder / "reports").rglob("*.*"):
-        content = report.read_text()
-        assert not any(bad in content for bad in [str(folder), *run_ids, *texts])
+        content = report.read_bytes().decode("utf-8", "replace")
+        assert not any(forbidden in content for forbidden in [str(folder), *run_ids, *texts])
 
 
-def test_a_second_repro_runs_only_register_and_changes_nothing(project):
-    folder, run = project
-    before = client_of(folder).search_model_versions("name = 'spam-detector'")
-    assert ran(run("dvc", "repro").stdout) == ["register"]
-    assert run("git", "status", "--porcelain").stdout == ""
-    assert (
-        len(client_of(folder).search_model_versions("name = 'spam-detector'")) == len(before) == 1
-    )
-    assert len(client_of(folder).search_runs(["1"])) == 1
-
-
-def test_the_run_in_mlflow_shows_the_figures_of_the_reports(project):
-    folder, _ = project
-    (run,) = client_of(folder).search_runs(["1"])
+def test_run_in_mlflow_has_params_and_figures_of_the_reports(project):
+    (run,) = client_of(project[0]).search_runs(["1"])
     assert run.info.status == "FINISHED"
-    figures = json.loads((folder / "reports/evaluate.json").read_text())["figures"]
+    figures = figures_of(project[0])
     assert run.data.metrics["test/f1"] == figures["f1"]["value"]
     assert run.data.metrics["difference/f1"] == figures["difference.f1"]["value"]
     assert run.data.params["train.units"] == "8"
     assert run.data.params["ingest.files.columns.text"] == "body"
     assert run.data.params["register.criteria.roc_auc.min"] == "0.0"
+    assert run.data.tags["verdict"] in run.data.tags["mlflow.note.content"]
+
+
+def test_run_in_mlflow_has_curves_datasets_and_artifacts(project):
+    folder, _ = project
+    (run,) = client_of(folder).search_runs(["1"])
     history = client_of(folder).get_metric_history(run.info.run_id, "train/loss")
     curves = pd.read_csv(folder / "reports/curves.csv")
     assert [point.step for point in history] == [1, 2]
     assert [point.value for point in history] == pytest.approx(curves["loss"], abs=1e-6)
     assert {entry.dataset.name for entry in run.inputs.dataset_inputs} == {"train", "val", "test"}
     artifacts = {file.path for file in client_of(folder).list_artifacts(run.info.run_id)}
-    assert {"plots", "data_docs", "reports"} <= artifacts
-    assert run.data.tags["verdict"] in run.data.tags["mlflow.note.content"]
+    assert artifacts >= {"plots", "data_docs", "reports"}
 
 
-def test_the_version_says_what_it_is_made_of(project):
+def test_version_names_its_commit_threshold_and_verdict(project):
     folder, run = project
-    version = client_of(folder).get_model_version("spam-detector", champion_of(folder))
-    decision = json.loads((folder / "models/decision.json").read_text())
-    assert version.tags["threshold"] == str(decision["threshold"])
-    assert version.tags["verdict"] == "first: it meets the criteria, and there is no champion"
-    first = run("git", "rev-list", "--max-parents=0", "HEAD").stdout.strip()
-    assert version.tags["git_commit"] == first
-    assert {"model_hash", "data_hash"} <= set(version.tags)
-    model = mlflow.models.Model.load(
-        version.source.replace("models:/", f"{folder}/mlartifacts/models/") + "/artifacts"
-    )
+    tags = client_of(folder).get_model_version(NAME, champion_of(folder).version).tags
+    assert tags["threshold"] == str(read_json(folder / "models/decision.json")["threshold"])
+    assert tags["verdict"] == read_json(folder / "reports/register.json")["verdict"]
+    assert tags["verdict"].startswith("first: ")
+    first_commit = run("git", "rev-list", "--max-parents=0", "HEAD").stdout.strip()
+    assert tags["git_commit"] == first_commit
+    assert {"model_hash", "data_hash"} <= set(tags)
+
+
+def test_model_has_a_signature_and_an_example(project):
+    artifacts = f"{project[0]}/mlartifacts/models/"
+    source = champion_of(project[0]).source.replace("models:/", artifacts)
+    model = mlflow.models.Model.load(f"{source}/artifacts")
     assert [column.name for column in model.signature.inputs] == ["text"]
-    assert [column.name for column in model.signature.outputs] == [
-        "label",
-        "probability",
-        "threshold",
-    ]
+    outputs = [column.name for column in model.signature.outputs]
+    assert outputs == ["label", "probability", "threshold"]
     assert model.saved_input_example_info is not None
 
 
-def test_score_labels_a_file_with_the_champion(project, tmp_path):
-    _, run = project
-    (tmp_path / "in.csv").write_text("id,text\n007,WIN a prize now\n008,see you at lunch\n")
-    run("python", "-m", "pipeline", "score", str(tmp_path / "in.csv"), str(tmp_path / "out.csv"))
-    out = pd.read_csv(tmp_path / "out.csv", dtype={"id": str})
-    added = ["label", "probability", "threshold", "model_version", "scored_at", "refused"]
-    assert list(out.columns) == ["id", "text", *added]
-    assert list(out["id"]) == ["007", "008"]
-    assert set(out["label"]) <= {"ham", "spam"}
-    assert out["probability"].between(0, 1).all()
+# ---- commands on that run
 
 
-def test_new_messages_are_judged_before_they_are_learned(copied):
-    """A file of this week trains nothing and is what the model is judged on; next week it is learned."""
-    folder, run = copied
-    written = {
-        1: (
-            "Your parcel waits, pay the customs fee at %s.example/fee",
-            "%s casino: 90 free spins, claim now",
-        ),
-        0: ("Did you feed the %s before you left?", "My train is late, meet me by the %s at seven"),
-    }
-    words = "amber", "bottle", "cactus", "donkey", "engine", "ferret"
-    rows = [(kind, one % word) for kind, ones in written.items() for one in ones for word in words]
-    late = pd.DataFrame(rows, columns=["kind", "body"])
-    late.to_csv(folder / "data/inbox/2026-11-20.csv", index=False)
-    assert ran(run("dvc", "repro").stdout) == [stage for stage in STAGES if stage != "train"]
-    figures = json.loads((folder / "reports/evaluate.json").read_text())["figures"]
-    assert figures["newest.f1"]["n"] > 10
-    metrics = client_of(folder).search_runs(["1"])[0].data.metrics
-    assert metrics["newest/f1"] == figures["newest.f1"]["value"]
-    splits = pd.read_parquet(folder / "data/vectorized/splits.parquet")
-    newest = set(splits["message_id"][splits["split"] == "newest"])
-    later = pd.DataFrame(
-        {"kind": [0, 0], "body": ["A line of next week", "Two of them: one might be a clock's"]}
-    )
-    later.to_csv(folder / "data/inbox/20261127.csv", index=False)
-    run("dvc", "repro", "vectorize")
-    learned = pd.concat(
-        pd.read_parquet(folder / "data/vectorized" / name) for name in ("train", "val")
-    )
-    assert len(newest & set(learned["message_id"])) > 5
-
-
-def test_dvc_shows_metrics_and_draws_every_plot(project, tmp_path):
+@pytest.mark.slow
+def test_second_repro_runs_only_register_and_changes_nothing(project):
     folder, run = project
-    shown = json.loads(run("dvc", "metrics", "show", "--json").stdout)
-    f1 = json.loads((folder / "reports/evaluate.json").read_text())["figures"]["f1"]["value"]
-    assert shown[""]["data"]["reports/metrics.json"]["data"]["f1"] == f1
-    run("dvc", "plots", "show", "--out", str(tmp_path / "plots"))
-    page = (tmp_path / "plots" / "index.html").read_text()
-    for definition in ruamel.yaml.YAML(typ="safe").load(folder / "dvc.yaml")["plots"]:
-        for plot in definition.values():
-            assert plot["title"] in page
-            assert plot["x_label"] in page
-            assert plot["y_label"] in page
-
-
-def test_an_experiment_is_recorded_and_moves_nothing(copied):
-    folder, run = copied
-    before = champion_of(folder)
-    run("dvc", "exp", "run", "-S", "train.epochs=1", "--name", "short")
-    assert "train.epochs" in run("dvc", "params", "diff").stdout
-    assert "short" in run("dvc", "exp", "show", "--csv").stdout
-    versions = client_of(folder).search_model_versions("name = 'spam-detector'")
-    assert [version.version for version in versions] == [before]
-    (found,) = client_of(folder).search_runs(["1"], "tags.dvc_experiment = 'short'")
-    assert found.data.params["train.epochs"] == "1"
-    assert "moves nothing" in found.data.tags["verdict"]
-
-
-def test_another_machine_pulls_everything_and_registers_the_same_model(copied, tmp_path):
-    folder, run = copied
-    run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"))
-    run("git", "commit", "--quiet", "--all", "--message", "A remote")
-    run("dvc", "push")
-    run("git", "clone", "--quiet", str(folder), str(tmp_path / "other"))
-    other = runner(tmp_path / "other")
-    other("dvc", "pull")
-    assert ran(other("dvc", "repro").stdout) == ["register"]
-    assert other("git", "status", "--porcelain").stdout == ""
-    hashes = [
-        client_of(place).get_model_version("spam-detector", champion_of(place)).tags["model_hash"]
-        for place in (folder, tmp_path / "other")
-    ]
-    assert hashes[0] == hashes[1]
-    (rebuilt,) = client_of(tmp_path / "other").search_runs(["1"])
-    assert (
-        len(client_of(tmp_path / "other").get_metric_history(rebuilt.info.run_id, "train/loss"))
-        == 2
-    )
-
-
-def test_two_fresh_projects_make_the_same_bytes(project, tmp_path):
-    folder, _ = project
-    (tmp_path / "another place").mkdir()
-    new_project(tmp_path / "another place")("dvc", "repro")
-    assert made(tmp_path / "another place") == made(folder)
-
-
-def test_a_lost_registry_is_made_again_with_its_curves(copied):
-    folder, run = copied
-    (folder / "mlflow.db").unlink()
-    shutil.rmtree(folder / "mlartifacts", ignore_errors=True)
-    assert ran(run("dvc", "repro").stdout) == ["register"]
+    assert stages_run(run("dvc", "repro")) == ["register"]
     assert run("git", "status", "--porcelain").stdout == ""
     assert list(registry_flaws(client_of(folder), [2])) == []
 
 
-def test_stages_restored_from_the_run_cache_are_registered(copied):
+@pytest.mark.slow
+def test_score_labels_a_file_with_the_champion(project, tmp_path):
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("id,text\n007,WIN a prize now\n008,see you at lunch\n")
+    project[1]("python", "-m", "pipeline", "score", str(source), str(target))
+    scores = pd.read_csv(target, dtype={"id": str})
+    added = ["label", "probability", "threshold", "model_version", "scored_at", "refused"]
+    assert list(scores.columns) == ["id", "text", *added]
+    assert list(scores["id"]) == ["007", "008"]
+    assert set(scores["label"]) <= {"ham", "spam"}
+    assert scores["probability"].between(0, 1).all()
+
+
+@pytest.mark.slow
+def test_dvc_shows_metrics_and_draws_every_plot(project, tmp_path):
+    folder, run = project
+    metrics = json.loads(run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    f1 = figures_of(folder)["f1"]["value"]
+    assert metrics["reports/metrics.json"]["data"]["f1"] == f1
+    run("dvc", "plots", "show", "--out", str(tmp_path / "plots"))
+    page = (tmp_path / "plots/index.html").read_text()
+    for definition in DVC["plots"]:
+        for plot in definition.values():
+            assert all(plot[key] in page for key in ("title", "x_label", "y_label"))
+
+
+@pytest.mark.slow
+def test_two_fresh_projects_make_the_same_bytes(project, tmp_path):
+    (tmp_path / "another place").mkdir()
+    new_project(tmp_path / "another place")("dvc", "repro")
+    assert output_bytes(tmp_path / "another place") == output_bytes(project[0])
+
+
+# ---- what changes afterwards
+
+
+@pytest.fixture
+def with_new_messages(copied):
+    """The project after a file of 24 messages of November 2026 arrived and `dvc repro` ran."""
     folder, run = copied
-    before = made(folder)
-    run("dvc", "commit", "--force", "--quiet")  # as `make repro` does: into the run cache
+    words = ("amber", "bottle", "cactus", "donkey", "engine", "ferret")
+    templates = [
+        (1, "Your parcel waits, pay the customs fee at %s.example/fee"),
+        (1, "%s casino: 90 free spins, claim now"),
+        (0, "Did you feed the %s before you left?"),
+        (0, "My train is late, meet me by the %s at seven"),
+    ]
+    rows = [(kind, template % word) for kind, template in templates for word in words]
+    messages = pd.DataFrame(rows, columns=["kind", "body"])
+    messages.to_csv(folder / "data/inbox/2026-11-20.csv", index=False)
+    return folder, run, run("dvc", "repro")
+
+
+@pytest.mark.slow
+def test_new_messages_are_first_judged_and_later_learned(with_new_messages):
+    folder, run, done = with_new_messages
+    assert stages_run(done) == [stage for stage in STAGES if stage != "train"]
+    f1 = figures_of(folder)["newest.f1"]
+    assert f1["n"] > 10
+    assert client_of(folder).search_runs(["1"])[0].data.metrics["newest/f1"] == f1["value"]
+    splits = pd.read_parquet(folder / "data/vectorized/splits.parquet")
+    newest = set(splits["message_id"][splits["split"] == "newest"])
+    later = pd.DataFrame({"kind": [0, 0], "body": ["A line of next week", "Two of next week"]})
+    later.to_csv(folder / "data/inbox/20261127.csv", index=False)
+    run("dvc", "repro", "vectorize")
+    shards = [pd.read_parquet(folder / "data/vectorized" / name) for name in ("train", "val")]
+    assert len(newest & set(pd.concat(shards)["message_id"])) > 5
+
+
+@pytest.mark.slow
+def test_experiment_is_recorded_and_does_not_move_the_alias(copied):
+    folder, run = copied
+    before = champion_of(folder).version
+    run("dvc", "exp", "run", "-S", "train.epochs=1", "--name", "short")
+    assert "train.epochs" in run("dvc", "params", "diff").stdout
+    assert "short" in run("dvc", "exp", "show", "--csv").stdout
+    assert (champion_of(folder).version, version_count(folder)) == (before, 1)
+    (recorded,) = client_of(folder).search_runs(["1"], "tags.dvc_experiment = 'short'")
+    assert recorded.data.params["train.epochs"] == "1"
+
+
+@pytest.mark.slow
+def test_another_machine_pulls_everything_and_registers_the_same_model(copied, tmp_path):
+    folder, run = copied
+    run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"))
+    commit_all(run, "A remote")
+    run("dvc", "push")
+    run("git", "clone", "--quiet", str(folder), str(tmp_path / "other"))
+    other = runner(tmp_path / "other")
+    other("dvc", "pull")
+    assert stages_run(other("dvc", "repro")) == ["register"]
+    assert other("git", "status", "--porcelain").stdout == ""
+    assert list(registry_flaws(client_of(tmp_path / "other"), [2])) == []
+    hashes = [champion_of(place).tags["model_hash"] for place in (folder, tmp_path / "other")]
+    assert hashes[0] == hashes[1]
+
+
+@pytest.mark.slow
+def test_stages_from_the_run_cache_are_registered_in_a_new_registry(copied):
+    folder, run = copied
+    before = output_bytes(folder)
+    run("dvc", "commit", "--force", "--quiet")  # as `make repro` does
     set_params(folder, {"train": {"seed": 2}})
     run("dvc", "repro")
-    (folder / "mlflow.db").unlink()
-    gone = (
-        "dvc.lock",
-        "ledger.jsonl",
-        "models/model.keras",
-        "reports/train.json",
-        "reports/evaluate.json",
-    )
-    for name in gone:
+    lost = ("dvc.lock", "ledger.jsonl", "mlflow.db", "models/model.keras", "reports/train.json")
+    for name in lost:
         (folder / name).unlink()
     set_params(folder, {"train": {"seed": 1}})
-    restored = run("dvc", "repro").stdout
-    assert "Stage 'train' is cached" in restored
-    assert ran(restored) == ["register"]
-    assert made(folder) == before
+    done = run("dvc", "repro")
+    assert "Stage 'train' is cached" in done.stdout
+    assert stages_run(done) == ["register"]
+    assert output_bytes(folder) == before
     assert list(registry_flaws(client_of(folder), [2])) == []
 
 
-def test_another_budget_is_a_new_run_and_a_new_version_with_the_same_curves(copied):
+@pytest.mark.slow
+def test_another_ham_budget_is_a_new_version_of_the_same_training(copied):
     folder, run = copied
     set_params(folder, {"evaluate": {"lost_ham_budget": 0.5}})
-    assert ran(run("dvc", "repro").stdout) == ["evaluate", "register"]
+    assert stages_run(run("dvc", "repro")) == ["evaluate", "register"]
     runs = client_of(folder).search_runs(["1"])
-    assert sorted(found.data.params["evaluate.lost_ham_budget"] for found in runs) == ["0.3", "0.5"]
-    curves = [
-        client_of(folder).get_metric_history(found.info.run_id, "train/loss") for found in runs
-    ]
-    assert [[point.step for point in curve] for curve in curves] == [[1, 2], [1, 2]]
-    assert str(champion_of(folder)) == "2"
+    assert sorted(run.data.params["evaluate.lost_ham_budget"] for run in runs) == ["0.3", "0.5"]
+    assert [epochs_of(folder, run.info.run_id) for run in runs] == [[1, 2], [1, 2]]
+    assert str(champion_of(folder).version) == "2"
     set_params(folder, {"evaluate": {"lost_ham_budget": 0.3}})
     run("dvc", "repro")
-    assert str(champion_of(folder)) == "1"
+    assert str(champion_of(folder).version) == "1"
     assert len(client_of(folder).search_runs(["1"])) == 2
 
 
-def test_a_model_that_misses_a_criterion_is_recorded_without_the_alias(copied):
+@pytest.mark.slow
+def test_model_that_misses_a_criterion_gets_no_alias(copied):
     folder, run = copied
-    before = champion_of(folder)
+    before = champion_of(folder).version
     set_params(folder, {"train": {"seed": 2}, "register": {"criteria": {"roc_auc": {"min": 1.5}}}})
     run("dvc", "repro")
-    report = json.loads((folder / "reports/register.json").read_text())
-    assert report["verdict"].startswith("criteria missed: roc_auc ")
-    assert champion_of(folder) == before
-    assert len(client_of(folder).search_model_versions("name = 'spam-detector'")) == 2
+    verdict = read_json(folder / "reports/register.json")["verdict"]
+    assert verdict.startswith("criteria missed: roc_auc ")
+    assert (champion_of(folder).version, version_count(folder)) == (before, 2)
 
 
-def test_bad_data_stops_at_the_guard(copied):
+@pytest.mark.slow
+def test_bad_data_stops_at_validate(copied):
     folder, run = copied
     inbox = folder / "data/inbox/messages.csv"
     inbox.write_text(inbox.read_text() + "".join(f"7,What is seven {n}\n" for n in range(40)))
-    stopped = run("dvc", "repro", check=False)
-    assert stopped.returncode != 0
-    assert "error: data/ingested/messages.parquet: label_is_known: " in stopped.stderr
+    done = run("dvc", "repro", check=False)
+    assert done.returncode != 0
+    assert "error: data/ingested/messages.parquet: label_is_known: " in done.stderr
     assert not (folder / "data/validated/messages.parquet").exists()
     assert (folder / "data/docs/index.html").exists()
-    assert "stopped" in json.loads((folder / "reports/validate.json").read_text())["verdict"]
+    assert "stopped" in read_json(folder / "reports/validate.json")["verdict"]

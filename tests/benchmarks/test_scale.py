@@ -1,4 +1,4 @@
-"""The corpora of the scale benchmark are what it says: seeded, with campaigns, copies and noise."""
+"""The corpora of the scale benchmark are seeded, with campaigns, copies and bad rows."""
 
 from collections import Counter
 
@@ -14,14 +14,14 @@ def rows(sms_messages):
     return list(scale.corpus(5_000, sms_messages.drop_duplicates("text")))
 
 
-def test_a_corpus_has_the_rows_asked_for_and_the_same_seed_makes_the_same(rows, sms_messages):
-    again = list(scale.corpus(5_000, sms_messages.drop_duplicates("text")))
-    other = list(scale.corpus(5_000, sms_messages.drop_duplicates("text"), seed=2))
+def test_corpus_depends_on_its_seed_alone(rows, sms_messages):
+    messages = sms_messages.drop_duplicates("text")
     assert len(rows) == 5_000
-    assert rows == again != other
+    assert rows == list(scale.corpus(5_000, messages))
+    assert rows != list(scale.corpus(5_000, messages, seed=2))
 
 
-def test_a_corpus_has_copies_noise_and_both_labels_at_their_rates(rows):
+def test_corpus_has_copies_bad_rows_and_both_labels_at_their_rates(rows):
     labels = Counter(label for _, label in rows)
     assert 0.15 < labels["spam"] / 5_000 < 0.35
     assert 0 < labels["?"] < 20
@@ -30,27 +30,27 @@ def test_a_corpus_has_copies_noise_and_both_labels_at_their_rates(rows):
     assert 0.04 < copies / 5_000 < 0.09
 
 
-def test_the_largest_campaign_grows_with_the_corpus():
-    for rows in (10_000, 100_000):
-        sizes = scale.campaign_sizes(rows)
-        assert sizes[0] == rows // 100
-        assert sum(sizes) == rows // 5
-        assert sizes == sorted(sizes, reverse=True) or sizes[-1] < sizes[-2]
+@pytest.mark.parametrize("rows", [10_000, 100_000])
+def test_largest_campaign_grows_with_the_corpus(rows):
+    sizes = scale.campaign_sizes(rows)
+    assert sizes[0] == rows // 100
+    assert sum(sizes) == rows // 5
+    assert sizes == sorted(sizes, reverse=True) or sizes[-1] < sizes[-2]
 
 
-def test_campaigns_are_near_copies_and_strangers_are_not(rows):
-    wordings, wording = near_duplicates.wordings([message for message, _ in rows if message])
-    near = near_duplicates.near_copies(wordings)
-    together = pd.Series(wording).value_counts()
-    assert together.iloc[0] >= 10  # rows of one campaign whose numbers alone differ
+def test_campaigns_are_near_copies_and_other_messages_are_not(rows):
+    wordings, wording = near_duplicates.number_wordings([message for message, _ in rows if message])
+    near = near_duplicates.find_near_copies(wordings)
+    rows_of_wording = pd.Series(wording).value_counts()
+    assert rows_of_wording.iloc[0] >= 10  # of one campaign, with other numbers
     assert 100 < len(near.pairs) < 20_000
 
 
 @pytest.mark.slow
-def test_the_three_stages_run_on_a_corpus(sms_messages):
-    stages = [name for name in scale.STAGES if name != "score"]  # which needs a champion
-    found = scale.measured_stages(1_500, sms_messages.drop_duplicates("text"), stages)
-    assert list(found) == stages
-    for seconds, peak in found.values():
+def test_data_stages_run_on_a_corpus(sms_messages):
+    stages = [stage for stage in scale.STAGES if stage != "score"]  # which needs a champion
+    results = scale.measure_stages(1_500, sms_messages.drop_duplicates("text"), stages)
+    assert list(results) == stages
+    for seconds, peak in results.values():
         assert seconds > 0.1
         assert 50e6 < peak < 5e9

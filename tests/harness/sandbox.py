@@ -1,4 +1,4 @@
-"""Runs a command of the pipeline in a folder, quickly, and on a disk that is full or may not be written."""
+"""Runs a pipeline command quickly, also on a full disk or on one that is read-only."""
 
 import ctypes
 import multiprocessing
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-LIBRARIES = [  # cost seconds to import; a process that is forked after that has them for nothing
+LIBRARIES = [  # imported once, as that takes seconds; the forks inherit them
     "datasketch",
     "great_expectations.expectations",
     "keras",
@@ -27,19 +27,19 @@ LIBRARIES = [  # cost seconds to import; a process that is forked after that has
 ]
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(LIBRARIES)
-MODULE = "python -m pipeline."  # how a command begins that is run in a fork
-SECONDS = 600  # after which a command hangs
-CLONE_NEWNS = 0x00020000  # of unshare(2): what the process mounts, no other process sees
+MODULE = "python -m pipeline."  # a command that begins so runs in a fork
+TIMEOUT = 600  # seconds
+CLONE_NEWNS = 0x00020000  # of unshare(2): a mount is visible to this process alone
 
 Environment = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Disk:
-    """A folder of the project that lies on a disk of its own."""
+    """A folder of the project on a disk of its own."""
 
     folder: str
-    room: int | None = 0  # bytes; None: as many as you like, but it may not be written
+    room: int | None = 0  # free bytes; None: the disk is read-only
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Done:
     """How a command ended."""
 
     code: int | None
-    said: str  # on standard error
+    said: str  # standard error
 
 
 def run(command: str, folder: Path, environment: Environment, disk: Disk | None = None) -> Done:
@@ -60,7 +60,7 @@ def run(command: str, folder: Path, environment: Environment, disk: Disk | None 
         arguments = command.split()[2:], folder, environment, disk, said.name
         process = FORKS.Process(target=_in_a_fork, args=arguments)
         process.start()
-        process.join(SECONDS)
+        process.join(TIMEOUT)
         process.kill()
         process.join()
         return Done(process.exitcode, said.read())
@@ -75,8 +75,8 @@ def _in_a_fork(
     for stream, file in ((1, os.devnull), (2, said)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), stream)
     for name in [name for name in sys.modules if name.partition(".")[0] == "pipeline"]:
-        del sys.modules[name]  # the folder's own code is what runs
-    tempfile.tempdir = None  # what the fork's parent worked out for itself
+        del sys.modules[name]  # the code in the folder runs instead
+    tempfile.tempdir = None  # it is the parent's
     sys.argv, sys.path[:0] = command, [str(folder)]
     with mounted(disk):
         runpy.run_module(command[0], run_name="__main__", alter_sys=True)
@@ -97,7 +97,7 @@ FORBID = 'mount --make-rprivate / && mount --bind "$1" "$1" && mount -o remount,
 
 
 def may_mount() -> bool:
-    """Whether this machine lets us have such disks: it is Linux, and we are root in it."""
+    """Whether this machine allows such disks: it runs Linux, and we are root."""
     if not shutil.which("unshare"):
         return False
     command = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", tempfile.gettempdir()]
@@ -106,7 +106,7 @@ def may_mount() -> bool:
 
 @contextmanager
 def mounted(disk: Disk | None) -> Iterator[None]:
-    """Puts the folder on its disk, for this process alone, and what is there then back where it was."""
+    """Mounts the folder on its disk for this process; afterwards copies its files back."""
     if disk is None:
         yield
         return
@@ -118,7 +118,7 @@ def mounted(disk: Disk | None) -> Iterator[None]:
         subprocess.run(["sh", "-c", script, "sh", disk.folder, *arguments], cwd=here, check=True)
 
     shell(*([FORBID] if disk.room is None else [FILL, str(disk.room)]))
-    os.chdir(here)  # into what is mounted there now
+    os.chdir(here)  # into the mounted folder
     try:
         yield
     finally:

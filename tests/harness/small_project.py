@@ -42,20 +42,18 @@ OUTPUT_PATHS = ["data", "models", "reports", "dvc.lock"]  # of a run, besides th
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def runner(folder: Path) -> Run:
-    """What runs a command in a folder, with this interpreter's programs first on PATH."""
+def environment() -> dict[str, str]:
+    """The environment of a command, with this interpreter's programs first on PATH."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
-    def run(
-        *command: str, check: bool = True, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, "PATH": path, **environment},
-            capture_output=True,
-            text=True,
-        )
+
+def runner(folder: Path) -> Run:
+    """What runs a command in a folder, in that environment."""
+
+    def run(*command: str, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+        variables = environment() | more
+        done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
         assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
         return done
 

@@ -37,7 +37,6 @@ from pipeline.models import keras_files
 from pipeline.preprocessing import normalize
 from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness import servers
-from tests.harness.faults import environment
 from tests.harness.servers import (
     Action,
     Answer,
@@ -49,7 +48,7 @@ from tests.harness.servers import (
     calls,
     loses_the_answer,
 )
-from tests.harness.small_project import ROOT, new_project, set_params
+from tests.harness.small_project import ROOT, environment, new_project, set_params
 
 FEWEST = 1500  # messages at first
 CRITERIA = {"average_precision": {"min": 0.75}, "ham_blocked_percent": {"max": 3.0}}
