@@ -1,11 +1,12 @@
-"""The stages of `dvc.yaml`, a module each, and what they share."""
+"""The spam filter: the six stages of `dvc.yaml`, one module each, and their packages."""
 
 import os
 
-for name, value in {  # read by the libraries when they are imported
-    "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow greets from C++
+_QUIET_LIBRARIES = {  # read by the libraries when they are imported
+    "TF_CPP_MIN_LOG_LEVEL": "3",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with the password in it
-}.items():
-    os.environ.setdefault(name, value)
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the URL may contain a password
+}
+for _name, _value in _QUIET_LIBRARIES.items():
+    os.environ.setdefault(_name, _value)

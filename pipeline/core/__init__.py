@@ -1,1 +1,1 @@
-
+"""What all other packages use: errors, params, files, tables, reports and their schemas."""

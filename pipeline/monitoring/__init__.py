@@ -1,1 +1,1 @@
-
+"""Compares new messages with the training data: drift, planted labels, disputed labels."""

@@ -1,1 +1,1 @@
-
+"""Applies the champion to files of messages and over HTTP."""

@@ -1,1 +1,1 @@
-
+"""Brings messages in: pinned downloads, databases, feeds and the user's own files."""

@@ -1,1 +1,1 @@
-
+"""What is logged to MLflow: live curves of a training, evaluated models, searches."""

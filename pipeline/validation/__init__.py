@@ -1,0 +1,1 @@
+"""Checks messages against the expectations, and reports what breaks them."""
