@@ -1,93 +1,84 @@
-"""How fast ours trains beside the article's script, and scores raw text beside the linear SVM.
+"""Measures how fast our network trains and scores.
 
-`python -m benchmarks.speed [--rounds 5]` reads what `dvc repro` left. The two trainings are processes of
-their own, from their imports until messages can be scored, on the rows of train; the two models score all
-messages in this process. All four are interleaved, and the medians are printed as a Markdown table.
+Training is compared with the article's script, each in a process of its own, from the imports to
+a model that can score. Scoring raw text is compared with the linear SVM, both in this process.
+Prints medians over all rounds. Reads what `dvc repro` left.
 """
 
-import argparse
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks import quality
-from pipeline import evaluate
-from pipeline.core.cli import run_stage
+from benchmarks import peers
+from pipeline.core.cli import argument_parser, run_stage
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import read_json
 from pipeline.core.tables import read_parquet
-from pipeline.models import baseline
+from pipeline.models import keras_files
+from pipeline.models.scoring import network_scorer
 
+EXAMPLE = "python -m benchmarks.speed --rounds 5"
+MESSAGES = Path("data/validated/messages.parquet")
 SPLITS = Path("data/vectorized/splits.parquet")
-TOKENIZER, NETWORK = Path("models/tokenizer.json"), Path("models/model.keras")
+MODELS = Path("models")
 ARTICLE = Path(__file__).with_name("article.py")
 
 
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def process(*arguments: str) -> Callable[[], object]:
-    """Runs Python with these arguments, in silence."""
-    return lambda: subprocess.run(
-        [sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL
-    )
-
-
 def train_ours() -> None:
-    """Tokenizer and network, from the texts of train."""
-    messages = read_parquet(quality.MESSAGES).to_pandas()
+    """Trains tokenizer and network on the texts of train."""
+    messages = read_parquet(MESSAGES).to_pandas()
     rows = messages.merge(read_parquet(SPLITS).to_pandas(), on="message_id")
-    quality.network(quality.OURS, rows[(rows["split"] == "train") & ~rows["left_out"]])
+    peers.network(peers.OURS, rows[(rows["split"] == "train") & ~rows["left_out"]])
 
 
-def table(taken: dict[str, list[float]], messages: int) -> str:
-    """Medians of the seconds, and ours against the peer's."""
-    median = {name: statistics.median(values) for name, values in taken.items()}
-    seconds = median["ours trains"], median["article trains"]
-    rates = messages / median["ours scores"], messages / median["svm scores"]
-    rows = {
-        "training, seconds; the peer is the article's script": seconds,
-        "raw messages scored a second; the peer is the linear SVM": rates,
-    }
-    lines = [
-        f"| {name} | {ours:,.0f} | {peer:,.0f} | {ours / peer:.1f} |"
-        for name, (ours, peer) in rows.items()
-    ]
-    return "\n".join(
-        ["| on this machine | ours | peer | times the peer's |", "|---|---|---|---|", *lines]
-    )
+def run_python(*arguments: object) -> None:
+    """Runs Python with these arguments; its output is discarded."""
+    command = [sys.executable, *map(str, arguments)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.speed", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="of all four, interleaved (default: 5)"
-    )
-    rounds = parser.parse_args().rounds
+def speed_table(seconds: dict[str, list[float]], messages: int) -> str:
+    """Markdown: the median of each measurement, and the ratio of ours to the other."""
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    rates = {name: messages / value for name, value in median.items()}
+    lines = ["| on this machine | ours | peer | ours / peer |", "|---|---|---|---|"]
+    for title, ours, peer in (
+        ("training, seconds; peer: the article", median["ours trains"], median["article trains"]),
+        ("messages scored a second; peer: SVM", rates["ours scores"], rates["svm scores"]),
+    ):
+        lines.append(f"| {title} | {ours:,.0f} | {peer:,.0f} | {ours / peer:.1f} |")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argument_parser(__doc__, EXAMPLE)
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default: 5)")
+    rounds = parser.parse_args(argv).rounds
     if rounds < 1:
-        raise PipelineError(f"--rounds: {rounds} is not at least 1")
-    messages = read_parquet(quality.MESSAGES).to_pandas()
-    texts, spam = messages["text"].tolist(), (messages["label"] == "spam").to_numpy()
-    ours, svm = evaluate.network_scorer(TOKENIZER, NETWORK), baseline.baseline_scorer(texts, spam)
+        raise PipelineError(f"--rounds: {rounds} is too small; choose 1 or more")
+    messages = read_parquet(MESSAGES).to_pandas()
+    texts = messages["text"].tolist()
+    network = keras_files.load(MODELS / "model.keras")
+    ours = network_scorer(read_json(MODELS / "tokenizer.json"), network)
+    svm = peers.linear_svm(messages)
     ours(texts)  # compiles
     calls = {
-        "ours trains": process("-c", "from benchmarks import speed; speed.train_ours()"),
-        "article trains": process(str(ARTICLE), str(quality.MESSAGES), str(SPLITS)),
+        "ours trains": lambda: run_python("-c", "from benchmarks import speed; speed.train_ours()"),
+        "article trains": lambda: run_python(ARTICLE, MESSAGES, SPLITS),
         "ours scores": lambda: ours(texts),
         "svm scores": lambda: svm(texts),
     }
-    taken: dict[str, list[float]] = {name: [] for name in calls}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in tqdm(range(rounds), "rounds", disable=None):
         for name, call in calls.items():
-            taken[name].append(seconds(call))
-    print(table(taken, len(texts)))
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    print(speed_table(seconds, len(texts)))
 
 
 if __name__ == "__main__":

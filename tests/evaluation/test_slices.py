@@ -6,7 +6,7 @@ import unicodedata
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.slices import CURRENCY_SIGN, SLICES, slices
+from pipeline.evaluation.slices import CURRENCY_SIGN, SLICES, slice_masks
 
 INSIDE = {
     "short": ["ok", "", "x" * 39],
@@ -63,59 +63,39 @@ OUTSIDE = {
 }
 
 
-def of(name, texts):
-    return SLICES[name](pd.DataFrame({"text": texts})).to_list()
-
-
 @pytest.mark.parametrize("name", SLICES)
 def test_slice_holds_what_its_name_promises(name):
-    assert {
-        text: held
-        for text, held in zip(INSIDE[name], of(name, INSIDE[name]), strict=True)
-        if not held
-    } == {}
-
-
-@pytest.mark.parametrize("name", SLICES)
-def test_slice_leaves_the_rest_out(name):
-    assert {
-        text: held
-        for text, held in zip(OUTSIDE[name], of(name, OUTSIDE[name]), strict=True)
-        if held
-    } == {}
+    texts = INSIDE[name] + OUTSIDE[name]
+    selected = SLICES[name](pd.Series(texts))
+    assert [text for text, inside in zip(texts, selected, strict=True) if inside] == INSIDE[name]
 
 
 def test_currency_signs_are_those_of_unicode():
     characters = [chr(point) for point in range(sys.maxunicode + 1)]
-    held = {character for character in characters if CURRENCY_SIGN.fullmatch(character)}
+    matched = {character for character in characters if CURRENCY_SIGN.fullmatch(character)}
     signs = {character for character in characters if unicodedata.category(character) == "Sc"}
     assert len(signs) > 60
-    assert signs - held == set()
-    assert {unicodedata.category(character) for character in held - signs} <= {
-        "Cn"
-    }  # not assigned yet
+    assert signs - matched == set()
+    assert {unicodedata.category(character) for character in matched - signs} <= {"Cn"}  # not yet
 
 
 def test_every_message_has_exactly_one_length():
-    messages = pd.DataFrame({"text": ["x" * length for length in range(200)]})
-    assert (
-        sum(SLICES[name](messages).astype(int) for name in ("short", "medium", "long")).eq(1).all()
-    )
+    texts = pd.Series(["x" * length for length in range(200)])
+    lengths = [SLICES[name](texts).astype(int) for name in ("short", "medium", "long")]
+    assert sum(lengths).eq(1).all()
 
 
-def test_each_source_present_is_a_slice_after_the_named_ones():
-    messages = pd.DataFrame(
-        {"text": ["ok", "see www.x.com", "hm"], "source": ["sms", "inbox/2026-11.csv", "sms"]},
-        index=[7, 5, 7],
-    )
-    cut = dict(slices(messages))
-    assert list(cut) == [*SLICES, "source_inbox", "source_sms"]
-    assert cut["source_sms"].tolist() == [True, False, True]
-    assert cut["has_link"].tolist() == [False, True, False]
-    assert cut["long"].tolist() == [False, False, False]
-    assert {mask.dtype.name for mask in cut.values()} == {"bool"}
+def test_each_source_is_a_slice_after_the_named_ones():
+    texts, sources = ["ok", "see www.x.com", "hm"], ["sms", "inbox/2026-11.csv", "sms"]
+    messages = pd.DataFrame({"text": texts, "source": sources}, index=[7, 5, 7])
+    masks = {name: mask.tolist() for name, mask in slice_masks(messages)}
+    assert list(masks) == [*SLICES, "source_inbox", "source_sms"]
+    assert masks["source_sms"] == [True, False, True]
+    assert masks["has_link"] == [False, True, False]
+    assert masks["long"] == [False, False, False]
 
 
-def test_no_messages_have_the_named_slices_all_empty():
-    cut = dict(slices(pd.DataFrame({"text": [], "source": []}, dtype="str")))
-    assert {name: len(mask) for name, mask in cut.items()} == dict.fromkeys(SLICES, 0)
+def test_without_messages_the_named_slices_are_empty():
+    masks = dict(slice_masks(pd.DataFrame({"text": [], "source": []}, dtype="str")))
+    assert {name: len(mask) for name, mask in masks.items()} == dict.fromkeys(SLICES, 0)
+    assert {mask.dtype.name for mask in masks.values()} == {"bool"}

@@ -1,0 +1,111 @@
+"""The report has every figure, the mistakes are the worst, and the summary is one line."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.core.reports import Figure
+from pipeline.core.schemas import MISTAKES
+from pipeline.evaluation import report
+from pipeline.evaluation.metrics import METRICS, Predictions
+from pipeline.evaluation.report import MISTAKES_KEPT, NEWEST_METRICS, SLICE_METRICS
+from pipeline.evaluation.slices import SLICES
+from tests.harness.predictions import confusion, noisy_predictions
+
+BOOTSTRAP = {"resamples": 7, "seed": 1}
+OURS = noisy_predictions(seed=1, n=60, decimals=6)
+BASELINE = Predictions(y_true=OURS.y_true, y_score=OURS.y_score**2, y_pred=OURS.y_score**2 >= 0.5)
+
+
+def message_table(n):
+    """n messages of two sources; every third has a currency sign."""
+    ids = np.random.default_rng(0).permutation([f"{i:016x}" for i in range(n)])
+    return pd.DataFrame(
+        {
+            "message_id": ids,
+            "text": [f"message {i}" if i % 3 else f"£{i} won" for i in range(n)],
+            "label": ["ham"] * n,
+            "source": ["sms" if i % 2 else "files/a.csv" for i in range(n)],
+            "row": np.arange(n),
+            "received_at": pd.Series([pd.NaT] * n, dtype="datetime64[us, UTC]"),
+        }
+    )
+
+
+def test_comparison_has_both_models_and_their_difference():
+    figures = report.comparison_figures(OURS, BASELINE, **BOOTSTRAP)
+    prefixes = ("", "baseline.", "difference.")
+    assert list(figures) == [f"{prefix}{name}" for prefix in prefixes for name in METRICS]
+    for name, metric in METRICS.items():
+        ours, baseline = metric.function(OURS), metric.function(BASELINE)
+        values = [figures[f"{prefix}{name}"].value for prefix in prefixes]
+        assert values == pytest.approx([ours, baseline, ours - baseline])
+
+
+def test_a_slice_has_the_metrics_of_its_rows_alone():
+    figures = report.slice_figures(OURS, message_table(60), **BOOTSTRAP)
+    slices = [*SLICES, "source_files", "source_sms"]
+    assert list(figures) == [f"slices.{part}.{name}" for part in slices for name in SLICE_METRICS]
+    rows = OURS.take(np.arange(60) % 3 == 0)
+    for name in SLICE_METRICS:
+        figure = figures[f"slices.has_currency_sign.{name}"]
+        assert (figure.value, figure.n) == (METRICS[name].function(rows), 20)
+    assert figures["slices.long.average_precision"] == Figure(None, n=0)
+
+
+def test_newest_figures_are_ours_the_baselines_and_the_difference():
+    figures = report.newest_figures(OURS, BASELINE, **BOOTSTRAP)
+    prefixes = ("newest", "baseline.newest", "difference.newest")
+    assert list(figures) == [f"{prefix}.{name}" for prefix in prefixes for name in NEWEST_METRICS]
+    on_test = report.comparison_figures(OURS, BASELINE, **BOOTSTRAP)
+    for name in NEWEST_METRICS:
+        assert figures[f"newest.{name}"] == on_test[name]
+        assert figures[f"baseline.newest.{name}"] == on_test[f"baseline.{name}"]
+        assert figures[f"difference.newest.{name}"] == on_test[f"difference.{name}"]
+
+
+def test_newest_figures_that_are_undefined_are_null():
+    no_rows = confusion(tp=0, fp=0, fn=0, tn=0)
+    figures = report.newest_figures(no_rows, no_rows, **BOOTSTRAP)
+    assert set(figures.values()) == {Figure(None, n=0)}
+    no_spam = confusion(tp=0, fp=1, fn=0, tn=3)
+    figures = report.newest_figures(no_spam, no_spam, **BOOTSTRAP)
+    assert figures["newest.ham_blocked_percent"].value == 25
+    defined = {name for name, figure in figures.items() if figure.value is not None}
+    assert {name.rpartition(".")[2] for name in defined} == {"ham_blocked_percent"}
+
+
+def test_worst_mistakes_are_the_most_confident_ones():
+    spam = np.array([True, True, False, False, True])
+    score = np.array([0.1, 0.9, 0.95, 0.2, 0.4])
+    predictions = Predictions(y_true=spam, y_score=score, y_pred=score >= 0.5)
+    worst = report.worst_mistakes(message_table(5), predictions)
+    assert list(worst.columns) == MISTAKES.names
+    assert worst["row"].tolist() == [2, 0, 4, 3, 1]
+    assert worst["probability"].tolist() == [0.95, 0.1, 0.4, 0.2, 0.9]
+    assert worst["wrong"].tolist() == [True, True, True, False, False]
+
+
+def test_fifty_mistakes_are_kept_in_one_order():
+    messages = message_table(70)
+    tied = Predictions(
+        y_true=np.zeros(70, bool), y_score=np.full(70, 0.75), y_pred=np.ones(70, bool)
+    )
+    expected = sorted(messages["message_id"])[:50]
+    assert MISTAKES_KEPT == 50
+    for rows in (messages, messages[::-1]):
+        assert report.worst_mistakes(rows, tied)["message_id"].tolist() == expected
+
+
+def test_summary_has_the_main_figures():
+    ours = {"f1": 0.98765, "spam_caught_percent": 97.26, "ham_blocked_percent": 0.119}
+    theirs = {"f1": 0.9, "spam_caught_percent": 90.0, "ham_blocked_percent": 1.0}
+    figures = {name: Figure(value) for name, value in ours.items()}
+    figures |= {f"baseline.{name}": Figure(value) for name, value in theirs.items()}
+    figures |= {f"newest.{name}": Figure(None, n=3) for name in ours}
+    first = "f1 0.988, spam caught 97.3 %, ham lost 0.12 %; "
+    last = "linear baseline: f1 0.900, spam caught 90.0 %, ham lost 1.00 %"
+    assert report.evaluation_summary(figures) == first + last
+    figures |= {f"newest.{name}": Figure(value / 2, n=1234) for name, value in ours.items()}
+    newest = "newest 1,234 messages: f1 0.494, spam caught 48.6 %, ham lost 0.06 %; "
+    assert report.evaluation_summary(figures) == first + newest + last

@@ -1,0 +1,63 @@
+"""What a reader does not see, and what a campaign varies, changes no canonical or masked text."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.preprocessing.normalize import canonicalise, fold, mask
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+@pytest.mark.parametrize(
+    ("written", "canonical"),
+    [
+        ("ＷＩＮ ①", "WIN 1"),
+        ("fr\u200be\u2060e\u00ad", "free"),
+        ("\ufeffhi\ufe0f", "hi"),
+        ("e\u0301", "é"),
+        ("e\u200b\u0301", "é"),
+        ("ﬁne…", "fine..."),
+        ("", ""),
+        ("\u200b", ""),
+        ("Kept As It IS\n", "Kept As It IS\n"),
+        ("frее рrіzе", "free prize"),  # Cyrillic е, р and і
+        ("ＷΟΝ", "WON"),  # fullwidth, and Greek capitals
+        ("f r e e, p-r-i-z-e, w.o.n now", "free, prize, won now"),
+        ("I am 4 u", "I am 4 u"),
+        ("pr1ze b00ks fr33 v1@gra", "prize books fr33 v1@gra"),
+        ("4pm gr8 call 0800 1234 W1234X", "4pm gr8 call 0800 1234 W1234X"),
+    ],
+)
+def test_canonicalise_undoes_disguises(written, canonical):
+    assert canonicalise(written) == canonical
+
+
+@given(TEXTS)
+@settings(derandomize=True, deadline=None)
+def test_canonicalise_and_fold_are_idempotent(written):
+    canonical = canonicalise(written)
+    assert canonicalise(canonical) == canonical
+    assert unicodedata.is_normalized("NFKC", canonical)
+    assert fold(fold(written)) == fold(written)
+
+
+def test_fold_folds_case_and_white_space():
+    assert fold("  Call\tNOW \n straße") == "call now strasse"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("WIN £1,000 now", "win £0,0 now"),
+        ("see https://a.example/x?y=1 or WWW.b.example!", "see @ or @"),
+        ("ｗｗｗ.c.example", "@"),
+        ("call  0800\u200b123\n456", "call 0 0"),
+        ("", ""),
+        (" \u200b ", ""),
+    ],
+)
+def test_mask_hides_digits_links_case_and_spacing(text, masked):
+    assert mask(text) == masked

@@ -1,0 +1,336 @@
+"""A split depends on one row and on time, and near-copies never straddle it."""
+
+import itertools
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.hashing import unit_hash
+from pipeline.preprocessing.near_duplicates import CROWD_SIZE, NearCopies, campaign_keys
+from pipeline.preprocessing.splits import (
+    RETIRED_RANK,
+    SPLIT_RANK,
+    assign_splits,
+    leaking_wordings,
+    left_out_wordings,
+    random_split_leak,
+    split_figures,
+)
+from tests.harness.split_oracle import (
+    CAMPAIGN,
+    PARAMS,
+    assigned,
+    brute_force_split,
+    campaign_texts,
+    message_table,
+    near_copy_pairs,
+    received_at,
+    with_params,
+)
+
+TEXTS = st.one_of(  # strangers, and near-copies of one campaign with a few characters changed
+    st.text("abcdefgh ", min_size=5, max_size=40),
+    st.builds(
+        lambda start, new: CAMPAIGN[:start] + new + CAMPAIGN[start + len(new) :],
+        st.integers(0, len(CAMPAIGN) - 8),
+        st.text("xyz ", min_size=1, max_size=8),
+    ),
+)
+DATED_TEXTS = st.lists(
+    st.tuples(TEXTS, st.one_of(st.none(), st.integers(0, 40))),
+    min_size=2,
+    max_size=24,
+    unique_by=lambda row: row[0],
+)
+NO_PAIRS = np.zeros((0, 2), np.int64)
+
+
+@pytest.fixture(scope="module")
+def sms(sms_messages):
+    """The default data with exact copies folded, as validate folds them."""
+    groups = sms_messages.groupby("text", sort=False)
+    return groups.first().reset_index().assign(copies=groups.size().to_numpy())
+
+
+@pytest.fixture(scope="module")
+def sms_split(sms):
+    return assign_splits(sms, PARAMS)
+
+
+# ---- the split
+
+
+@given(DATED_TEXTS)
+@settings(derandomize=True, deadline=None, max_examples=50)
+def test_split_equals_brute_force(rows):
+    texts, days = map(list, zip(*rows, strict=True))
+    assert assigned(texts) == brute_force_split(texts, PARAMS)
+    assert assigned(texts, days=days) == brute_force_split(texts, PARAMS, days)
+    assert not leaking_wordings(*assign_splits(message_table(texts, days), PARAMS)).any()
+
+
+@pytest.mark.parametrize("salt", ["2026", "another"])
+def test_split_of_real_messages_equals_brute_force(sms, salt):
+    params = with_params(salt=salt)
+    spam = sms["text"][sms["label"] == "spam"].tolist()[:200]
+    texts = [*spam, *sms["text"].tolist()[:150], *campaign_texts(150, seed=5)]
+    texts = list(dict.fromkeys(texts))
+    expected = brute_force_split(texts, params)
+    assert {split for split, _ in expected.values()} == {"train", "val", "test"}
+    assert sum(left_out for _, left_out in expected.values()) > 5
+    assert assigned(texts, params) == expected
+
+
+@given(st.permutations(campaign_texts(60, seed=9)))
+@settings(derandomize=True, deadline=None, max_examples=15)
+def test_order_of_rows_does_not_matter(texts):
+    assert assigned(texts) == assigned(sorted(texts))
+
+
+@given(st.lists(TEXTS, min_size=2, max_size=24, unique=True), st.data())
+@settings(derandomize=True, deadline=None, max_examples=25)
+def test_later_rows_move_none_and_test_was_never_train(texts, data):
+    sizes = sorted(data.draw(st.lists(st.integers(1, len(texts)), min_size=1, max_size=4)))
+    seen_in_train, earlier = set(), {}
+    for size in [*sizes, len(texts)]:
+        now = assigned(texts[:size])
+        assert all(now[text][0] == split for text, split in earlier.items())
+        assert not {text for text in seen_in_train if now[text] == ("test", False)}
+        seen_in_train |= {text for text in now if now[text] == ("train", False)}
+        earlier = {text: split for text, (split, _) in now.items()}
+
+
+def test_only_the_lower_split_loses_a_row():
+    splits = ["train", "test", "val", "test", "val", "train", "newest"]
+    ranks = np.array([*(SPLIT_RANK[name] for name in splits), RETIRED_RANK])
+    pairs = np.array([[0, 1], [1, 2], [1, 3], [4, 5], [6, 7]])
+    by_pairs = left_out_wordings(ranks, NearCopies(pairs=pairs, crowds=[]))
+    assert np.flatnonzero(by_pairs).tolist() == [0, 2, 5, 7]
+    crowd = np.array([0, 2, 6, 7])
+    by_crowd = left_out_wordings(ranks, NearCopies(pairs=NO_PAIRS, crowds=[crowd]))
+    assert np.flatnonzero(by_crowd).tolist() == [0, 6, 7]
+
+
+def test_of_a_crowd_only_the_highest_split_stays():
+    rng = random.Random(3)
+    words = ["".join(pair) for pair in itertools.product("bcdfgh", "aeiou")]
+    crowd = {
+        "dear customer your parcel from the {} depot is waiting for collection at the {} counter "
+        "until friday evening please bring your identity card {}".format(*rng.choices(words, k=3))
+        for _ in range(300)
+    }
+    rows, near_copies = assign_splits(message_table(sorted(crowd)), PARAMS)
+    assert max(map(len, near_copies.crowds)) > CROWD_SIZE
+    assert rows["split"].nunique() > 1
+    used = rows[~rows["left_out"]]
+    split = dict(zip(used["text"], used["split"], strict=True))
+    assert all(split[a] == split[b] for a, b in near_copy_pairs(list(split)))
+    figures = split_figures(rows, near_copies, 0.7)
+    assert figures["leak"].value == 0
+    assert figures["crowded"].value > CROWD_SIZE
+    all_used = split_figures(rows.assign(left_out=False), near_copies, 0.7)
+    assert all_used["leak"].value > 0
+
+
+def test_a_campaign_of_many_numbers_is_one_wording():
+    """Two thousand one-time codes took a minute when they were compared in pairs."""
+    texts = [f"Your code is {i:06d}" for i in range(30_000)]
+    rows, near_copies = assign_splits(message_table(texts), PARAMS)
+    assert rows["split"].nunique() == 1
+    assert near_copies.pairs.shape == (0, 2)
+    assert random_split_leak(rows, near_copies, 0.7, rows["label"].notna()) == 1
+
+
+def test_no_used_real_message_has_a_near_copy_elsewhere(sms_split):
+    rows, near_copies = sms_split
+    wordings = rows.drop_duplicates("wording").reset_index()
+    assert wordings["wording"].tolist() == list(range(len(wordings)))
+    split = wordings["split"].mask(wordings["left_out"], "")
+    used = [(i, j) for i, j in near_copies.pairs if split[i] and split[j]]
+    assert [(i, j) for i, j in used if split[i] != split[j]] == []
+    assert sum(wordings["split"][i] != wordings["split"][j] for i, j in near_copies.pairs) > 5
+
+
+def test_real_shares_are_near_the_params(sms_split):
+    rows, near_copies = sms_split
+    shares = rows["split"].value_counts(normalize=True)
+    for name, share in {"train": 0.7, "val": 0.15, "test": 0.15}.items():
+        assert shares[name] == pytest.approx(share, abs=0.02)
+    figures = split_figures(rows, near_copies, 0.7)
+    assert (figures["leak"].value, figures["leak"].n) == (0, 4534)
+    left_out = rows["left_out"].sum()
+    assert 3 <= left_out <= 13
+    assert not rows["left_out"][rows["split"] == "test"].any()
+    assert sum(figures[f"{name}.rows"].value for name in SPLIT_RANK) == 4534 - left_out
+    assert sum(figures[f"{name}.left_out"].value for name in SPLIT_RANK) == left_out
+    assert figures["random_split_leak.messages"].n == 4862
+    assert figures["random_split_leak.spam"].n == 642
+
+
+# ---- the leak of a random split
+
+
+def test_random_split_leak_by_hand():
+    rows = pd.DataFrame({"wording": [0, 1, 1, 2], "copies": [1, 2, 1, 1]})
+    spam = pd.Series([False, True, True, False])
+    pair = NearCopies(pairs=np.array([[0, 1]]), crowds=[])  # rows 0, 1 and 2 are near-copies
+    crowd = NearCopies(pairs=NO_PAIRS, crowds=[np.array([0, 1])])
+    apart = NearCopies(pairs=NO_PAIRS, crowds=[])
+    assert random_split_leak(rows, pair, 0.5, spam | True) == pytest.approx(4 * (1 - 0.5**3) / 5)
+    assert random_split_leak(rows, pair, 0.5, spam) == pytest.approx(1 - 0.5**3)
+    assert random_split_leak(rows, crowd, 0.5, spam) == pytest.approx(1 - 0.5**3)
+    assert random_split_leak(rows, apart, 0.5, spam) == pytest.approx(1 - 0.5**2)
+
+
+def test_random_split_leak_is_that_of_200_random_splits(sms_split):
+    rows, near_copies = sms_split
+    original = np.repeat(np.arange(len(rows)), rows["copies"])  # rows before deduplication
+    wording = rows["wording"].to_numpy()[original]
+    spam = (rows["label"] == "spam").to_numpy()[original]
+    first, second = near_copies.pairs.T
+    rng = np.random.default_rng(4)
+    leaks = []
+    for _ in range(200):
+        order = rng.permutation(len(original))
+        train, test = np.split(order, [int(0.7 * len(order)), int(0.85 * len(order))])[::2]
+        in_train = np.bincount(wording[train], minlength=wording.max() + 1) > 0
+        leaking = in_train.copy()
+        leaking[second[in_train[first]]] = True
+        leaking[first[in_train[second]]] = True
+        leaked = leaking[wording[test]]
+        leaks.append((leaked.mean(), leaked[spam[test]].mean()))
+    of_messages, of_spam = np.mean(leaks, axis=0)
+    figures = split_figures(rows, near_copies, 0.7)
+    assert figures["random_split_leak.messages"].value == pytest.approx(of_messages, abs=0.003)
+    assert figures["random_split_leak.spam"].value == pytest.approx(of_spam, abs=0.015)
+
+
+# ---- time
+
+
+@given(DATED_TEXTS, st.data())
+@settings(derandomize=True, deadline=None, max_examples=25)
+def test_a_test_row_stays_in_test_forever(rows, data):
+    texts, days = map(list, zip(*rows, strict=True))
+    undated = {text: split for text, (split, _) in assigned(texts).items()}
+    for size in data.draw(st.lists(st.integers(1, len(texts)), min_size=1, max_size=4)):
+        for text, (split, left_out) in assigned(texts[:size], days=days[:size]).items():
+            assert split in (undated[text], "newest")
+            if undated[text] == "test":
+                assert (split, left_out) == ("test", False)
+
+
+@given(DATED_TEXTS)
+@settings(derandomize=True, deadline=None, max_examples=25)
+def test_newest_rows_change_no_older_row(rows):
+    texts, days = map(list, zip(*rows, strict=True))
+    dated = assigned(texts, with_params(window_days=100), days)  # nothing retires
+    older = {text: row for text, row in dated.items() if row[0] != "newest"}
+    assert older == assigned(older)
+
+
+def test_a_newest_row_gets_its_own_split_after_a_week():
+    texts = campaign_texts(120, seed=21)
+    late = texts[60:]
+    undated = assigned(texts)
+    now = assigned(texts, days=[0] * 60 + [20] * 60)
+    assert {now[text][0] for text in late} == {"newest", "test"}
+    assert all((now[text][0] == "test") == (undated[text][0] == "test") for text in late)
+    more = campaign_texts(60, seed=22)
+    later = assigned([*texts, *more], days=[0] * 60 + [20] * 60 + [27] * 60)
+    assert {text: later[text][0] for text in late} == {text: undated[text][0] for text in late}
+
+
+def test_a_wrong_date_of_2099_moves_only_its_own_row():
+    texts = campaign_texts(120, seed=21)
+    days = [i // 4 for i in range(120)]
+    right = assigned(texts, days=days)
+    assert right == assigned(texts, days=[*days[:-1], 365 * 73])
+    assert {split for split, _ in right.values()} == {"train", "val", "test", "newest"}
+    days[3] = 365 * 73
+    wrong = assigned(texts, days=days)
+    assert wrong[texts[3]][0] in ("newest", "test")
+    assert {text for text in texts if wrong[text][0] != right[text][0]} <= {texts[3]}
+
+
+def test_a_row_displaced_from_the_reservoir_never_returns():
+    params = with_params(reservoir_rows=40)
+    texts = campaign_texts(400, seed=23)
+    kept, displaced = set(), set()
+    for end in range(100, 401, 60):  # 60 more rows become old in each round
+        days = [*(i // 20 for i in range(end)), *[(end - 1) // 20 + 17] * 20]
+        table = message_table([*texts[:end], *campaign_texts(20, seed=end)], days)
+        rows, _ = assign_splits(table, params)
+        is_old = rows["received_at"] <= received_at([(end - 1) // 20])[0]
+        old = rows[is_old & (rows["split"] != "test")]
+        now = set(old["text"][~old["retired"]])
+        assert len(now) == min(40, len(old))
+        assert not now & displaced
+        keys = dict(zip(old["text"], old["campaign_key"], strict=True))
+        hashes = {text: unit_hash("reservoir", key) for text, key in keys.items()}
+        assert all(hashes[text] >= max(hashes[other] for other in now) for text in kept - now)
+        assert old.groupby("campaign_key")["retired"].nunique().eq(2).sum() <= 1
+        displaced |= set(old["text"]) - now
+        kept = now
+    assert displaced
+
+
+@pytest.mark.parametrize(
+    ("campaign_day", "other_day", "campaign_row", "other_row"),
+    [
+        (5, 5, ("train", True), ("val", False)),
+        (5, 0, ("train", False), ("val", True)),  # the other has retired
+        (17, 0, ("newest", False), ("val", True)),
+        (17, 5, ("newest", True), ("val", False)),
+        (5, 17, ("train", False), ("newest", True)),
+    ],
+)
+def test_no_row_is_left_out_for_a_retired_near_copy(
+    campaign_day, other_day, campaign_row, other_row
+):
+    variants = [f"{CAMPAIGN[:i]}x{CAMPAIGN[i:]}" for i in range(len(CAMPAIGN))]
+    other = next(text for text in variants if len({*campaign_keys([CAMPAIGN, text])}) == 2)
+    undated = {CAMPAIGN: ("train", True), other: ("val", False)}
+    salted = (with_params(reservoir_rows=0, salt=str(salt)) for salt in itertools.count())
+    params = next(params for params in salted if assigned([CAMPAIGN, other], params) == undated)
+    texts = [CAMPAIGN, other, "see you at lunch", "on my way"]
+    rows = assigned(texts, params, [campaign_day, other_day, 17, 17])
+    assert (rows[CAMPAIGN], rows[other]) == (campaign_row, other_row)
+
+
+def test_a_campaign_is_newest_only_if_none_of_it_is_used():
+    """Four rows of one wording, which differ in their numbers and dates."""
+    texts = [f"Your code is {i:06d}" for i in range(4)]
+    assert assigned(texts)[texts[0]][0] in ("train", "val")
+
+    def left_out(days, params=PARAMS):
+        return assign_splits(message_table(texts, days), params)[0]["left_out"].tolist()
+
+    assert left_out([10, 20, 20, None]) == [False, True, True, False]
+    assert left_out([20, 20, 20, 20]) == [False] * 4
+    retired_first = with_params(reservoir_rows=0)
+    assert left_out([0, 20, 20, 20], retired_first) == [True, False, False, False]
+    rows, near_copies = assign_splits(message_table(texts, [10, 20, 20, None]), PARAMS)
+    assert leaking_wordings(rows.assign(left_out=False), near_copies).all()
+
+
+def test_figures_count_retired_rows_separately():
+    texts = campaign_texts(400, seed=25)
+    days = [i % 40 for i in range(400)]
+    rows, near_copies = assign_splits(message_table(texts, days), PARAMS)
+    figures = {name: f.value for name, f in split_figures(rows, near_copies, 0.7).items()}
+    expected = brute_force_split(texts, PARAMS, days)
+    for name in SPLIT_RANK:
+        left_out = [out for split, out in expected.values() if split == name]
+        assert figures[f"{name}.rows"] == left_out.count(False)
+        retired = figures.get(f"{name}.retired", 0)
+        assert figures[f"{name}.left_out"] + retired == left_out.count(True)
+    assert figures["train.retired"] + figures["val.retired"] > 100
+    assert figures["newest.left_out"] > 0
+    assert figures["leak"] == 0
+    wide, _ = assign_splits(message_table(texts, days), with_params(window_days=100))
+    assert not wide["retired"].any()

@@ -1,0 +1,139 @@
+"""The tokenizer canonicalises as `normalize` does, and makes no text empty or unknown."""
+
+import random
+import sys
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.schemas import SHARD
+from pipeline.preprocessing import normalize
+from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer, shard_tables
+
+NEWER_UNICODE = [  # characters whose NFKC is newer than Unicode 11, which `tokenizers` has
+    (0x32FF, 0x32FF),
+    (0xA7F2, 0xA7F4),
+    (0xAB69, 0xAB69),
+    (0x10780, 0x107BF),
+    (0x1E030, 0x1E06D),
+    (0x1F16C, 0x1F16C),
+    (0x1FBF0, 0x1FBF9),
+]
+SEQUENCE_LENGTH = 30
+DISGUISED = st.text(
+    st.sampled_from("abAB0139 .-_*'é\n" + "".join(normalize.CONFUSABLES)[:40] + "\u200b"),
+    max_size=30,
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    texts = ["call me now please", "free prize call now", "are you coming home", "ok lar..."]
+    return fit_tokenizer(texts * 4, vocabulary_size=400, sequence_length=SEQUENCE_LENGTH)
+
+
+def test_padding_has_id_0_and_start_id_1(tokenizer):
+    assert tokenizer.token_to_id("[PAD]") == 0
+    assert tokenizer.token_to_id("[START]") == 1
+
+
+@pytest.mark.parametrize("text", ["", " ", "\u200b\u2060", "\ufe0f", "a", "💰", "\0", "free prize"])
+def test_every_text_has_at_least_one_token(tokenizer, text):
+    (ids,) = encode_texts([text], tokenizer)
+    assert ids[0] == 1
+    assert (len(ids) == 1) == (normalize.canonicalise(text) == "")
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=80), min_size=1))
+@settings(derandomize=True, deadline=None)
+def test_no_text_is_empty_too_long_or_padded(tokenizer, texts):
+    for ids in encode_texts(texts, tokenizer):
+        assert 1 <= len(ids) <= SEQUENCE_LENGTH
+        assert ids[0] == 1
+        assert min(ids) > 0
+
+
+@pytest.mark.parametrize("word", ["[PAD]", "[START]"])
+def test_a_special_token_in_a_message_is_plain_text(tokenizer, word):
+    (ids,) = encode_texts([f"free {word} prize{word}"], tokenizer)
+    assert ids[0] == 1
+    assert min(ids[1:]) > 1
+    assert tokenizer.decode(ids[1:]).strip() == f"free {word} prize{word}"
+
+
+def test_a_long_text_is_cut_at_the_sequence_length(tokenizer):
+    short, long, longer = encode_texts(["call me", "qz " * 29, "qz " * 400], tokenizer)
+    assert len(short) == 3
+    assert len(longer) == SEQUENCE_LENGTH
+    assert long[:SEQUENCE_LENGTH] == longer
+
+
+def test_equal_canonical_texts_have_equal_tokens(tokenizer):
+    texts = [
+        "free prize é",
+        "fr\u200bee pr\u00adize e\u0301",
+        "ｆｒｅｅ ｐｒｉｚｅ é",
+        "free prize e\u200b\u0301\ufe0f",
+    ]
+    ids = encode_texts(texts, tokenizer)
+    assert ids == [ids[0]] * 4
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [range(0x10000), pytest.param(range(0x10000, sys.maxunicode + 1), marks=pytest.mark.slow)],
+    ids=["first plane", "other planes"],
+)
+def test_normaliser_equals_canonicalise_per_character(tokenizer, codes):
+    normalise = tokenizer.normalizer.normalize_str
+    newer = {code for first, last in NEWER_UNICODE for code in range(first, last + 1)}
+    surrogates = range(0xD800, 0xE000)
+    differ = [
+        code
+        for code in codes
+        if code not in surrogates and normalise(chr(code)) != normalize.canonicalise(chr(code))
+    ]
+    assert set(differ) <= newer
+
+
+@pytest.mark.parametrize(
+    "text", ["e\u0301", "e\u200b\u0301", "\u1100\u200b\u1161", "A\u030a\ufe0f"]
+)
+def test_normaliser_combines_marks_as_canonicalise_does(tokenizer, text):
+    assert tokenizer.normalizer.normalize_str(text) == normalize.canonicalise(text)
+    assert len(normalize.canonicalise(text)) == 1
+
+
+@given(DISGUISED)
+@settings(derandomize=True, deadline=None, max_examples=500)
+def test_normaliser_undoes_disguises_as_canonicalise_does(tokenizer, text):
+    assert tokenizer.normalizer.normalize_str(text) == normalize.canonicalise(text)
+
+
+def test_order_of_texts_changes_no_token(sms_messages):
+    texts = sms_messages["text"].tolist()[:1000]
+    shuffled = random.Random(1).sample(texts, len(texts))
+    one, two = (
+        fit_tokenizer(order, vocabulary_size=400, sequence_length=30).to_str()
+        for order in (texts, shuffled)
+    )
+    assert one == two
+
+
+def test_vocabulary_has_the_requested_size(sms_messages):
+    tokenizer = fit_tokenizer(sms_messages["text"], vocabulary_size=1234, sequence_length=30)
+    assert tokenizer.get_vocab_size() == 1234
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(0, [0]), (4, [4]), (5, [4, 1]), (9, [4, 4, 1])])
+def test_shards_have_the_requested_rows(tokenizer, rows, sizes):
+    labels = ["spam" if i % 3 == 0 else "ham" for i in range(rows)]
+    table = pd.DataFrame({"text": [f"call {i}" for i in range(rows)], "label": labels}, dtype="str")
+    table["message_id"] = table["campaign_key"] = table["text"]
+    shards = list(shard_tables(table, tokenizer, 4))
+    assert [len(shard) for shard in shards] == sizes
+    assert {shard.schema for shard in shards} == {SHARD}
+    spam = [label for shard in shards for label in shard["label"].to_pylist()]
+    assert spam == [int(label == "spam") for label in labels]
