@@ -25,7 +25,7 @@ from pipeline.registry.registration import PROPOSE_VARIABLE
 from pipeline.retraining import github
 from pipeline.retraining.history import default_branch, require_published
 from pipeline.retraining.state import collect_state, try_follow_ledger
-from pipeline.retraining.triggers import Params, RetrainingDecision, decide
+from pipeline.retraining.triggers import Params, RetrainingDecision, decide_retraining
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def make_decision(request: str, force: bool, dry_run: bool) -> RetrainingDecisio
     params = read_params(Params, "retrain")
     if dry_run:
         with tempfile.TemporaryDirectory() as pages:
-            return decide(collect_state(request, force, params, "", Path(pages)), params)
+            return decide_retraining(collect_state(request, force, params, "", Path(pages)), params)
     champion_error = try_follow_ledger()
     REFUSED_FILE.unlink(missing_ok=True)
     if errors := prepare_data():
@@ -117,7 +117,7 @@ def make_decision(request: str, force: bool, dry_run: bool) -> RetrainingDecisio
         sentence = f"no retraining: validation refuses the data: {errors[0]}"
         return RetrainingDecision("refused", sentence, {})
     state = collect_state(request, force, params, champion_error, REVIEW_FOLDER)
-    return decide(state, params)
+    return decide_retraining(state, params)
 
 
 def report_decision(decision: RetrainingDecision) -> None:

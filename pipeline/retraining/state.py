@@ -92,18 +92,13 @@ def try_follow_ledger() -> str:
     return ""
 
 
-def find_champion() -> tuple[LedgerEntry | None, "pd.Series[str]", str]:
+def champion_and_seen_ids() -> tuple[LedgerEntry | None, "pd.Series[str]", str]:
     """The champion's last entry, message_id of what it has seen, and why either is unknown."""
-    champion = LedgerEntry.from_version(
-        versions.all_versions().get(versions.champion_number() or "")
-    )
+    champion = LedgerEntry.from_version(versions.find_champion())
+    if champion is None and ledger.merged_entries():
+        return None, history.NO_IDS, f"{LEDGER} names a champion, and the registry has none"
     if champion is None:
-        lost = (
-            f"{LEDGER} names a champion, and the registry has none"
-            if ledger.merged_entries()
-            else ""
-        )
-        return None, history.NO_IDS, lost
+        return None, history.NO_IDS, ""
     try:
         return champion, history.seen_ids(champion.files["splits"]), ""
     except NotCachedError as error:
@@ -124,7 +119,7 @@ def collect_state(
         champion_error: the answer of `try_follow_ledger`.
         pages: the folder that the drift and poisoning checks write their pages to.
     """
-    champion, champion_ids, error = find_champion()
+    champion, champion_ids, error = champion_and_seen_ids()
     now, past = ledger.utc_now(), history.past_runs()
     last = past[-1] if past else None
     messages = read_parquet(history.MESSAGES_FILE, MESSAGES.names).to_pandas()

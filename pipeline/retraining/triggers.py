@@ -205,7 +205,7 @@ class RetrainingDecision:
         return {name: Figure(answer.value) for name, answer in self.answers.items()}
 
 
-def decide(state: RetrainingState, params: Params) -> RetrainingDecision:
+def decide_retraining(state: RetrainingState, params: Params) -> RetrainingDecision:
     """Retrains if there is any reason and no block.
 
     Returns: a decision with the action `retrain`, `wait`, or `blocked` if a person must look.

@@ -73,7 +73,7 @@ class Inbox:
             rows = pd.concat([rows[is_spam].head(round(spam_share * count)), rows[~is_spam]])
         rows = rows.head(count)
         self.messages = self.messages.drop(rows.index)
-        return rows
+        return rows.copy()
 
     def files(self, days: int = 7) -> list[Path]:
         """The files of the last days, yesterday's last."""
@@ -87,13 +87,6 @@ class Inbox:
             messages.iloc[rows].to_csv(path, index=False)
 
 
-# ---- what happens in a week, and how a person corrects it
-
-
-def first_run(inbox: Inbox) -> None:
-    """Nothing has been trained yet."""
-
-
 def quiet(inbox: Inbox) -> None:
     """Sixty messages like the others."""
     inbox.arrive(inbox.take(60))
@@ -102,11 +95,9 @@ def quiet(inbox: Inbox) -> None:
 def drifted(inbox: Inbox) -> None:
     """Ham messages are twice as long."""
     messages = inbox.take(200)
-    more = inbox.take(400, spam_share=0.0)["text"].tolist()
-    is_ham = messages["label"] == "ham"
-    longer = [f"{text} {other}" for text, other in zip(messages["text"], more, strict=False)]
-    texts = messages["text"].where(~is_ham, pd.Series(longer, messages.index))
-    inbox.arrive(messages.assign(text=texts))
+    more = inbox.take(200, spam_share=0.0)["text"].to_numpy()
+    messages["text"] += np.where(messages["label"] == "ham", " " + more, "")
+    inbox.arrive(messages)
 
 
 def poisoned(inbox: Inbox) -> None:
@@ -127,16 +118,13 @@ def correct_labels(inbox: Inbox) -> None:
 
 
 def broken_file(inbox: Inbox) -> None:
-    """The last line of a file is cut off."""
-    quiet(inbox)
-    path = inbox.files()[-1]
-    path.write_text(path.read_text() + '"half a mess')
+    """A file arrives whose last line is cut off."""
+    (inbox.world.desk / "data/inbox/broken.csv").write_text('text,label\n"half a mess')
 
 
-def whole_file(inbox: Inbox) -> None:
-    """The file arrives again."""
-    path = inbox.files()[-1]
-    path.write_text(path.read_text().removesuffix('"half a mess'))
+def remove_file(inbox: Inbox) -> None:
+    """The person removes the file."""
+    (inbox.world.desk / "data/inbox/broken.csv").unlink()
 
 
 def worse_training(inbox: Inbox) -> None:
@@ -158,7 +146,7 @@ def backlog(inbox: Inbox) -> None:
 class Week:
     """What happens, and what must come of it."""
 
-    event: Callable[[Inbox], None]
+    event: Callable[[Inbox], object]
     decision: str
     verdicts: Set[str] = frozenset()  # one of which register must give; none: no retraining
     correction: Callable[[Inbox], None] | None = None
@@ -166,19 +154,16 @@ class Week:
 
 
 WEEKS = {
-    "the first run": Week(first_run, "retrain", {"first"}),
+    "the first run": Week(lambda _: None, "retrain", {"first"}),
     "quiet": Week(quiet, "wait"),
     "drift": Week(drifted, "retrain", {"promote", "tie", "keep"}),
     "poisoned labels": Week(poisoned, "blocked", correction=correct_labels),
-    "a broken file": Week(broken_file, "refused", correction=whole_file),
+    "a broken file": Week(broken_file, "refused", correction=remove_file),
     "a worse model": Week(worse_training, "retrain", {"keep"}, correction=old_training),
     "a better model": Week(
         backlog, "retrain", {"promote"}, request={"REASON": "a checked backlog", "FORCE": "yes"}
     ),
 }
-
-
-# ---- playing them
 
 
 def play(inbox: Inbox, name: str, week: Week) -> tuple[list[str], list[str]]:
@@ -193,15 +178,16 @@ def play(inbox: Inbox, name: str, week: Week) -> tuple[list[str], list[str]]:
     seconds = time.monotonic() - start
     problems = [f"make failed: {done.stderr[-500:]}"] if done.returncode else []
     outputs = read_outputs(clone)
+    verdicts = [read_verdict(world, branch) for branch in {*world.branches()} - {*branches}]
+    reported = len(world.open("issue")) > len(issues)
     if outputs.get("decision") != week.decision:
         problems.append(f"decided {outputs}, not {week.decision}")
     if world.git("rev-parse", "main") != main:
         problems.append("main was changed")
-    verdicts = [read_verdict(world, branch) for branch in {*world.branches()} - {*branches}]
     if {verdict.partition(":")[0] for verdict in verdicts or [""]} - (week.verdicts or {""}):
         problems.append(f"the verdict is {verdicts}, not of {week.verdicts}")
-    if (len(world.open("issue")) > len(issues)) != (week.decision in ("blocked", "refused")):
-        problems.append(f"{len(world.open('issue'))} issues are open, {len(issues)} before")
+    if reported != (week.decision in ("blocked", "refused")):
+        problems.append(f"an issue was {'' if reported else 'not '}opened")
     for request in world.open("pr"):
         world.merge(request)
         if world.make(world.clone(), "follow").returncode:

@@ -67,12 +67,11 @@ def test_too_few_untried_labels_are_checked_with_all_new(needed, checked, monkey
 def champion(repository, tmp_path, monkeypatch):
     """The champion of 5 January has seen a and b; today is 4 March, and a to e are there."""
     entry = replace(FIRST, commit=repository("git", "rev-parse", "HEAD").stdout.strip())
-    versions_now = {"1": Version("1", {ENTRY_TAG: entry.json_line()})}
+    version = Version("1", {ENTRY_TAG: entry.json_line()})
     last_splits = history.locked_md5(read_yaml(tmp_path / "dvc.lock"), history.SPLITS_FILE)
     seen = {entry.files["splits"]: [*"ab"], last_splits: [*"abcd"]}
     monkeypatch.setattr(history, "seen_ids", lambda md5: pd.Series(seen[md5]))
-    monkeypatch.setattr(versions, "all_versions", lambda: versions_now)
-    monkeypatch.setattr(versions, "champion_number", lambda: "1")
+    monkeypatch.setattr(versions, "find_champion", lambda: version)
     monkeypatch.setattr(state, "drifted_windows", lambda _, new, *__: [ids(new)])
     monkeypatch.setattr(state, "poisoning_alarms", lambda _, __, untried, ___: ids(untried))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772604000")  # 2026-03-04T06:00
@@ -130,7 +129,7 @@ def test_runs_of_more_than_a_week_ago_do_not_count(champion, repository):
 
 
 def test_champion_of_the_ledger_that_the_registry_lacks_is_an_error(champion, monkeypatch):
-    monkeypatch.setattr(versions, "champion_number", lambda: None)
+    monkeypatch.setattr(versions, "find_champion", lambda: None)
     assert collect().champion_error == ""
     monkeypatch.setattr(ledger, "merged_entries", lambda: [FIRST])
     problem = "ledger.jsonl names a champion, and the registry has none"

@@ -11,7 +11,7 @@ from pipeline.retraining.triggers import (
     REASONS,
     Params,
     RetrainingState,
-    decide,
+    decide_retraining,
     enough_drift,
 )
 from tests.harness.small_project import ROOT, set_params
@@ -87,7 +87,7 @@ def test_every_reason_and_block_has_a_case():
 
 
 def test_quiet_week_waits_and_tells_the_distance_to_each_reason():
-    decision = decide(QUIET, PARAMS)
+    decision = decide_retraining(QUIET, PARAMS)
     assert decision.action == "wait"
     assert decision.sentence == (
         "no retraining: 41 new rows (200 needed); drift in 1 of 3 windows; "
@@ -99,14 +99,14 @@ def test_quiet_week_waits_and_tells_the_distance_to_each_reason():
 @pytest.mark.parametrize("name", REASON_CASES)
 def test_one_reason_is_enough(name):
     state, sentence = REASON_CASES[name]
-    decision = decide(state, PARAMS)
+    decision = decide_retraining(state, PARAMS)
     assert (decision.action, decision.sentence) == ("retrain", f"retraining: {sentence}")
 
 
 @pytest.mark.parametrize("name", BLOCK_CASES)
 def test_one_block_is_enough_and_precedes_the_reasons(name):
     state, sentence, action = BLOCK_CASES[name]
-    decision = decide(state, PARAMS)
+    decision = decide_retraining(state, PARAMS)
     assert decision.action == action
     assert decision.sentence == f"no retraining: {sentence}; 300 new rows (200 needed)"
 
@@ -124,11 +124,11 @@ def test_one_block_is_enough_and_precedes_the_reasons(name):
 )
 def test_request_overrides_waiting_and_force_overrides_poisoning(name, force, action):
     state = replace(BLOCK_CASES[name][0], request="now, please", force=force)
-    assert decide(state, PARAMS).action == action
+    assert decide_retraining(state, PARAMS).action == action
 
 
 def test_poisoning_needs_a_person_even_without_a_reason():
-    decision = decide(replace(QUIET, poisoning_alarms="campaign (p 2e-05)"), PARAMS)
+    decision = decide_retraining(replace(QUIET, poisoning_alarms="campaign (p 2e-05)"), PARAMS)
     assert decision.action == "blocked"
     assert decision.sentence.startswith("no retraining: poisoning alarm: campaign (p 2e-05); ")
 
@@ -149,11 +149,11 @@ def test_drift_needs_enough_recent_windows_and_the_newest(drifted, applies):
 
 
 def test_without_an_earlier_run_nothing_cools_down():
-    assert decide(replace(MANY_NEW, hours_since_run=None), PARAMS).action == "retrain"
+    assert decide_retraining(replace(MANY_NEW, hours_since_run=None), PARAMS).action == "retrain"
 
 
 def test_every_answer_is_a_figure():
-    figures = decide(QUIET, PARAMS).figures()
+    figures = decide_retraining(QUIET, PARAMS).figures()
     assert list(figures) == [*REASONS, *BLOCKS]
     assert figures["new_rows"].value == 41
     assert figures["cool_down"].value == 30
