@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := true
 unexport REASON TEXT # make would expand $(...) in them; recipes get the text as it is
 .DEFAULT_GOAL := help
 .PHONY: help repro retrain pull follow remote current test test-all predict serve ui plots \
-  screenshots lint mutants rehearse clean lock
+  screenshots lint docs mutants rehearse clean lock
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -72,6 +72,10 @@ lint: $(STAMP) ## check style, formatting, types and the direction of imports
 	ruff format --check .
 	mypy
 	lint-imports --no-cache
+
+docs: $(STAMP) ## write docs/reference from the code and build docs/_build/html
+	python -m docs.generate_reference
+	sphinx-build -W --keep-going --quiet -b html docs docs/_build/html
 
 rehearse: $(STAMP) ## play seven weeks of scheduled retraining in a temporary folder
 	python -m tests.harness.retraining_rehearsal

@@ -47,11 +47,11 @@ def chromium() -> str | None:
 @contextmanager
 def browser() -> Iterator[Browser]:
     """A Chromium that sends no requests of its own."""
-    with sync_playwright() as playwright:
-        with playwright.chromium.launch(
-            executable_path=chromium(), args=CHROMIUM_OPTIONS
-        ) as opened:
-            yield opened
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_OPTIONS) as opened,
+    ):
+        yield opened
 
 
 def watched(browser: Browser) -> tuple[Page, list[str]]:
