@@ -1,9 +1,8 @@
-"""How often the duel of params.yaml promotes a model that is better, equal or worse: its operating curve.
+"""Measures how often the promotion rule promotes a better, equal or worse challenger.
 
-`python -m benchmarks.duel [--duels 500]` reads params.yaml and the size of the test set that `dvc repro` left
-(reports/), draws pairs of models whose true F1 is as far apart as told, and prints a Markdown table. Its
-seeds are fixed. A model's logit of a message is the message's own plus noise of the model: the weaker the
-logits of two correlate, the more of their errors are their own.
+`python -m benchmarks.duel [--duels 500]` reads the rule from params.yaml and the size of the test
+set from reports/, draws pairs of models with a known difference in F1, and prints a Markdown table.
+The seeds are fixed. The logits of two models for a message are its own logit plus their own noise.
 """
 
 import argparse
@@ -15,33 +14,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from pipeline.core.cli import run_stage
+from pipeline.core.cli import run_command
 from pipeline.core.errors import PipelineError
-from pipeline.core.params import read_params, read_yaml
+from pipeline.core.params import read_params
 from pipeline.core.tables import read_csv
-from pipeline.evaluation import bootstrap, champion_challenger
-from pipeline.registry import promotion
+from pipeline.evaluate import Params as EvaluateParams
+from pipeline.evaluation.bootstrap import resampled_rows
+from pipeline.evaluation.champion_challenger import PromotionRule
+from pipeline.registry.promotion import Params as RegisterParams
 
-Flags = NDArray[np.bool_]  # (duels, messages)
-Pair = tuple[Flags, Flags]  # labelled spam by the champion and by the challenger
+Flags = NDArray[np.bool_]  # (duels, messages), True for messages labelled spam
+Logits = NDArray[np.float64]
 
-CONFUSION = Path("reports/plots/confusion.csv")
-TRUTHS = {
-    "equal": 0.0,
-    "better by 0.02": 0.02,
-    "worse by 0.01": -0.01,
-}  # of F1 at the fixed threshold
+CONFUSION_FILE = Path("reports/plots/confusion.csv")
+DIFFERENCES = {"equal": 0.0, "better by 0.02": 0.02, "worse by 0.01": -0.01}  # in F1
 SIZES = (1, 2, 3, 4)  # times our test set
 VERDICTS = ("promote", "tie", "keep")
-POPULATION = 2_000_000  # messages of a class, by which the true figures are taken
+POPULATION = 2_000_000  # messages per class, from which true rates are measured
 
 
 @dataclass(frozen=True)
-class Kind:
-    """The logits of a class: some of its messages are hard."""
+class LogitDistribution:
+    """The logits of a class: a mixture of easy and hard messages."""
 
     hard_share: float
-    hard: tuple[float, float]  # mean, deviation
+    hard: tuple[float, float]  # mean, standard deviation
     easy: tuple[float, float]
 
     @property
@@ -49,144 +46,137 @@ class Kind:
         return self.hard_share * self.hard[0] + (1 - self.hard_share) * self.easy[0]
 
     @property
-    def deviation(self) -> float:
-        apart = self.hard_share * (1 - self.hard_share) * (self.hard[0] - self.easy[0]) ** 2
+    def standard_deviation(self) -> float:
+        between = self.hard_share * (1 - self.hard_share) * (self.hard[0] - self.easy[0]) ** 2
         within = self.hard_share * self.hard[1] ** 2 + (1 - self.hard_share) * self.easy[1] ** 2
-        return float(np.sqrt(apart + within))
+        return float(np.sqrt(between + within))
 
-    def logits(
-        self, rng: np.random.Generator, size: tuple[int, ...], correlation: float
-    ) -> NDArray:
-        """(2, *size): of two models; `correlation` is that of the two."""
-        hard = rng.random(size) < self.hard_share
-        own = np.where(hard, rng.normal(*self.hard, size), rng.normal(*self.easy, size)) - self.mean
-        noise = rng.normal(0, self.deviation * np.sqrt(1 - correlation), (2, *size))
-        return self.mean + np.sqrt(correlation) * own + noise
+    def draw(self, rng: np.random.Generator, size: tuple[int, ...], correlation: float) -> Logits:
+        """(2, *size): the logits of two models, which have this correlation."""
+        is_hard = rng.random(size) < self.hard_share
+        hard, easy = rng.normal(*self.hard, size), rng.normal(*self.easy, size)
+        own = np.where(is_hard, hard, easy) - self.mean
+        noise_deviation = self.standard_deviation * np.sqrt(1 - correlation)
+        return self.mean + np.sqrt(correlation) * own + rng.normal(0, noise_deviation, (2, *size))
 
 
-# Fitted to the logits of three networks of params.yaml that differ in their seed alone, on the 1,318 messages
-# of val and test, by maximum likelihood, where a score's clip at 1e-7 (18 % of the spam) is a censored one.
-# Measured: ham -9.3 to -10.2 with deviations of 2.4 to 3.3, spam 10.2 to 12.5 with 5.1; two networks'
-# logits correlate by 0.94 to 0.95 on ham, by 0.97 to 0.99 on spam; on test they have 0 to 2 errors apart.
-HAM = Kind(0.0035, (1.2, 1.7), (-9.7, 2.5))
-SPAM = Kind(0.049, (-4.0, 2.4), (12.4, 4.65))
-CORRELATIONS = {  # of ham, of spam
-    "as of two seeds": (0.95, 0.97),
-    "less alike": (0.8, 0.8),
-}
+# Fitted by maximum likelihood to the logits of three networks of params.yaml with different seeds,
+# on the 1,318 messages of val and test; scores clipped at 1e-7 (18 % of the spam) are censored.
+# Measured: ham -9.3 to -10.2 with standard deviations of 2.4 to 3.3, spam 10.2 to 12.5 with 5.1.
+# Two networks' logits correlate by 0.94 to 0.95 on ham and 0.97 to 0.99 on spam; on test they
+# differ in 0 to 2 errors.
+HAM = LogitDistribution(hard_share=0.0035, hard=(1.2, 1.7), easy=(-9.7, 2.5))
+SPAM = LogitDistribution(hard_share=0.049, hard=(-4.0, 2.4), easy=(12.4, 4.65))
+CORRELATIONS = {"as of two seeds": (0.95, 0.97), "less alike": (0.8, 0.8)}  # of ham, of spam
 
 
 @dataclass(frozen=True)
-class World:
-    """Where messages come from, and the threshold at which both models label them."""
+class Scenario:
+    """A pair of models with a known difference, which share one threshold."""
 
-    correlations: tuple[float, float]
-    threshold: float
-    spam_share: float
-    f1: float  # the champion's
-    shift: float  # of the challenger's spam logits, which makes it better or worse
+    correlations: tuple[float, float]  # of ham, of spam
+    threshold: float  # of the logit
+    f1: float  # of the champion
+    shift: float  # added to the challenger's spam logits, which makes it better or worse
 
-    @classmethod
-    def of(
-        cls, correlations: tuple[float, float], budget: float, spam_share: float, apart: float
-    ) -> "World":
-        """That in which the challenger's F1 is `apart` from the champion's, who loses `budget` of the ham."""
-        rng = np.random.default_rng(0)
-        ham = HAM.logits(rng, (POPULATION,), correlations[0])
-        champion, challenger = SPAM.logits(rng, (POPULATION,), correlations[1])
-        threshold = float(np.quantile(ham, 1 - budget))
-        lost = budget * (1 - spam_share) / spam_share  # ham lost for a spam
-        recall = float(np.mean(champion >= threshold))
-        f1 = 2 * recall / (recall + lost + 1)
-        wanted = (f1 + apart) * (1 + lost) / (2 - (f1 + apart))
-        shift = threshold - float(np.quantile(challenger, 1 - wanted))
-        return cls(correlations, threshold, spam_share, f1, shift)
-
-    def labelled(self, rng: np.random.Generator, duels: int, ham: int, spam: int) -> Pair:
-        """A test set for each duel, its ham first."""
-        of_ham = HAM.logits(rng, (duels, ham), self.correlations[0])
-        of_spam = SPAM.logits(rng, (duels, spam), self.correlations[1])
-        of_spam[1] += self.shift
-        champion, challenger = np.concatenate([of_ham, of_spam], axis=2) >= self.threshold
+    def draw(
+        self, rng: np.random.Generator, duels: int, ham: int, spam: int
+    ) -> tuple[Flags, Flags]:
+        """The labels of champion and challenger on one test set per duel, its ham first."""
+        ham_logits = HAM.draw(rng, (duels, ham), self.correlations[0])
+        spam_logits = SPAM.draw(rng, (duels, spam), self.correlations[1])
+        spam_logits[1] += self.shift
+        champion, challenger = np.concatenate([ham_logits, spam_logits], axis=2) >= self.threshold
         return champion, challenger
 
 
-# ---- the duel, many at a time
+def build_scenario(
+    correlations: tuple[float, float], ham_lost: float, spam_share: float, difference: float
+) -> Scenario:
+    """The scenario in which the challenger's F1 exceeds the champion's by `difference`.
+
+    Args:
+        ham_lost: the champion's false positive rate.
+        spam_share: share of spam among the messages.
+    """
+    rng = np.random.default_rng(0)
+    ham = HAM.draw(rng, (POPULATION,), correlations[0])
+    champion, challenger = SPAM.draw(rng, (POPULATION,), correlations[1])
+    threshold = float(np.quantile(ham, 1 - ham_lost))
+    lost_per_spam = ham_lost * (1 - spam_share) / spam_share
+    recall = float(np.mean(champion >= threshold))
+    f1 = 2 * recall / (recall + lost_per_spam + 1)
+    other_f1 = f1 + difference
+    other_recall = other_f1 * (1 + lost_per_spam) / (2 - other_f1)
+    shift = threshold - float(np.quantile(challenger, 1 - other_recall))
+    return Scenario(correlations=correlations, threshold=threshold, f1=f1, shift=shift)
 
 
 def verdicts(
-    challengers: Flags, champions: Flags, ham: int, rule: champion_challenger.Rule
+    challengers: Flags, champions: Flags, ham: int, rule: PromotionRule
 ) -> NDArray[np.str_]:
-    """(duels,): what `duel.compared` says of each by F1, on the same resamples. Of the rows, ham come first.
+    """(duels,): the verdict of `compare_models` by F1 on each duel, all at once.
 
-    A resample depends on the rows' labels alone: counted once, it serves all duels, by a product of matrices.
+    A resample depends on the true labels alone, so that one count of its rows serves all duels.
+
+    Args:
+        ham: number of ham, the first columns.
     """
-    rows = champions.shape[1]
-    draws = bootstrap._resampled(np.arange(rows) >= ham, rule.resamples, rule.seed)
-    times = np.array([np.bincount(index, minlength=rows) for index in draws], np.float32)
+    messages = champions.shape[1]
+    indices = resampled_rows(np.arange(messages) >= ham, rule.resamples, rule.seed)
+    counts = np.array([np.bincount(rows, minlength=messages) for rows in indices], np.float32)
 
-    def f1(
-        flags: Flags,
-    ) -> NDArray[np.float64]:  # (resamples, duels); whole numbers are exact in float32
-        flagged = (times @ flags.T.astype(np.float32)).astype(np.float64)
-        caught = (times[:, ham:] @ flags[:, ham:].T.astype(np.float32)).astype(np.float64)
-        return 2 * caught / (flagged + rows - ham)
+    def f1(flags: Flags) -> NDArray[np.float64]:
+        """(resamples, duels); the sums are whole numbers, exact in float32."""
+        flagged = (counts @ flags.T.astype(np.float32)).astype(np.float64)
+        caught = (counts[:, ham:] @ flags[:, ham:].T.astype(np.float32)).astype(np.float64)
+        return 2 * caught / (flagged + messages - ham)
 
-    apart = f1(challengers) - f1(champions)
-    better, worse = (
-        np.mean(apart > rule.margin, axis=0),
-        np.mean(apart < min(rule.margin, 0), axis=0),
-    )
-    return np.where(
-        better >= rule.confidence, "promote", np.where(worse >= rule.confidence, "keep", "tie")
-    )
+    gains = f1(challengers) - f1(champions)
+    better = np.mean(gains > rule.margin, axis=0) >= rule.confidence
+    worse = np.mean(gains < min(rule.margin, 0), axis=0) >= rule.confidence
+    return np.where(better, "promote", np.where(worse, "keep", "tie"))
 
 
-# ---- the table
-
-
-def share(k: int, n: int) -> str:
-    """Per cent, with the exact binomial 95 % interval."""
+def percent(k: int, n: int) -> str:
+    """k of n in per cent, with the exact 95 % interval."""
     interval = binomtest(k, n).proportion_ci()
     return f"{100 * k / n:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
-def lines(
-    duels: int, ham: int, spam: int, budget: float, rule: champion_challenger.Rule
+def table_lines(
+    duels: int, ham: int, spam: int, ham_lost: float, rule: PromotionRule
 ) -> Iterator[str]:
-    """The table, a line for each pair of models and size of the test set."""
-    yield f"| errors | champion's F1 | challenger | messages | {' | '.join(f'{v}, %' for v in VERDICTS)} |"
+    """The lines of the Markdown table: one per pair of models and size of the test set."""
+    shares = " | ".join(f"{verdict}, %" for verdict in VERDICTS)
+    yield f"| errors | champion's F1 | challenger | messages | {shares} |"
     yield "|---" * 7 + "|"
     for errors, correlations in CORRELATIONS.items():
-        for truth, apart in TRUTHS.items():
-            world = World.of(correlations, budget, spam / (ham + spam), apart)
+        for name, difference in DIFFERENCES.items():
+            scenario = build_scenario(correlations, ham_lost, spam / (ham + spam), difference)
             for times in SIZES:
-                pair = world.labelled(
-                    np.random.default_rng(times), duels, times * ham, times * spam
-                )
-                said = verdicts(pair[1], pair[0], times * ham, rule)
-                shares = " | ".join(
-                    share(int(np.sum(said == verdict)), duels) for verdict in VERDICTS
-                )
-                yield f"| {errors} | {world.f1:.3f} | {truth} | {times * (ham + spam):,} | {shares} |"
+                rng = np.random.default_rng(times)
+                champions, challengers = scenario.draw(rng, duels, times * ham, times * spam)
+                reached = verdicts(challengers, champions, times * ham, rule)
+                counts = [int(np.sum(reached == verdict)) for verdict in VERDICTS]
+                shares = " | ".join(percent(count, duels) for count in counts)
+                messages = f"{times * (ham + spam):,}"
+                yield f"| {errors} | {scenario.f1:.3f} | {name} | {messages} | {shares} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.duel", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--duels", type=int, default=500, help="of each line of the table (default: 500)"
-    )
+    parser.add_argument("--duels", type=int, default=500, help="per line of the table")
     duels = parser.parse_args().duels
-    rule = read_params(promotion.Params, "register").duel
+    rule = read_params(RegisterParams, "register").duel
     if rule.criterion != "f1":
-        raise PipelineError(
-            f"params.yaml: register.duel.criterion: {rule.criterion}; this table is of f1"
-        )
-    budget = read_yaml()["evaluate"]["lost_ham_budget"]
-    actual = read_csv(CONFUSION)["actual"]
-    for line in lines(duels, actual.count("ham"), actual.count("spam"), budget, rule):
+        place = "params.yaml: register.duel.criterion"
+        raise PipelineError(f"{place}: {rule.criterion}; this benchmark needs f1")
+    ham_lost = read_params(EvaluateParams, "evaluate").lost_ham_budget
+    labels = read_csv(CONFUSION_FILE)["actual"]
+    for line in table_lines(duels, labels.count("ham"), labels.count("spam"), ham_lost, rule):
         print(line, flush=True)
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_command(main)
