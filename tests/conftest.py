@@ -48,8 +48,8 @@ def package_index(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def sms_places(request: pytest.FixtureRequest) -> Any:
     """The folders of the default source, `catalogue.Places`, after its download."""
-    from pipeline.sources.catalogue import Places
     from pipeline.sources import fetch
+    from pipeline.sources.catalogue import Places
 
     places = Places(
         ROOT / "data" / "sources.lock.json", ROOT / "data" / "inbox", ROOT / ".downloads"
@@ -126,10 +126,10 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture
 def proxy(mlflow_server: Any) -> Iterator[Any]:
     """A proxy before the server that fails on request; a failing test prints what both logged."""
-    from tests.harness import servers
+    from tests.harness import fault_proxy
 
     start = mlflow_server.log.stat().st_size
-    with servers.proxy_to(mlflow_server.port) as before:
+    with fault_proxy.proxy_to(mlflow_server.port) as before:
         yield before
         print("\n".join(["Requests at the proxy:", *before.requests, "Log of the server:"]))
     print(mlflow_server.log.read_text(errors="replace")[start:][-20_000:])

@@ -1,44 +1,42 @@
-"""A registered model is asked in every way it can be, and what it says otherwise than expected is told."""
+"""A registered model must answer through every interface as the model here does."""
 
 import json
 import logging
 import os
 import re
 
+import mlflow
 import pandas as pd
 import pytest
 
 from pipeline.registry import parity, parity_client
-from pipeline.registry.parity import HOSTILE, MESSAGES, Unscorable
+from pipeline.registry.parity import HOSTILE_TEXTS, ScoringError
 from tests.harness import small_models
 
 TEXTS = small_models.TEXTS
+INTERFACES = ["DataFrame", "Series", "batch file", "HTTP"]
 TABLE = pd.DataFrame({"label": ["ham", "spam", "ham"], "probability": [0.25, 0.75, 0.125]})
 
-# ---- the batch
+# ---- texts
 
 
-def test_batch_is_messages_from_all_over_and_every_hostile_text():
+def test_texts_are_a_spread_sample_and_the_hostile_ones():
     texts = [f"message {i}" for i in range(400)]
-    assert parity.batch(texts) == [*texts[::10], *HOSTILE]
-    assert parity.batch(texts[:3]) == [*texts[:3], *HOSTILE]
-    assert MESSAGES == 40
+    assert parity.parity_texts(texts) == [*texts[::10], *HOSTILE_TEXTS]
+    assert parity.parity_texts(texts[:3]) == [*texts[:3], *HOSTILE_TEXTS]
+    assert parity.parity_texts([]) == HOSTILE_TEXTS
 
 
 @pytest.mark.parametrize("text", ["", "NA", "null", "nan", "None", "#N/A"])
-def test_batch_leaves_out_what_a_batch_file_cannot_carry(text):
-    assert parity.batch(["before", text, "after"]) == ["before", "after", *HOSTILE]
+def test_texts_that_csv_reads_as_null_are_left_out(text):
+    assert parity.parity_texts(["before", text, "after"]) == ["before", "after", *HOSTILE_TEXTS]
 
 
-def test_batch_of_no_messages_is_the_hostile_texts():
-    assert parity.batch([]) == HOSTILE
-
-
-# ---- what is an answer, and what is the expected one
+# ---- answers
 
 
 @pytest.mark.parametrize(
-    ("said", "line"),
+    ("answer", "line"),
     [
         ("TypeError at served_model.py:7", "TypeError at served_model.py:7"),
         (TABLE[:2], "2 answers to 3 messages"),
@@ -58,31 +56,31 @@ def test_batch_of_no_messages_is_the_hostile_texts():
         ),
         (
             TABLE.assign(probability=["low", "high", "low"]),
-            "labels or probabilities of another kind",
+            "labels or probabilities of another type",
         ),
-        ({"label": ["ham"], "probability": [0.5, 0.5]}, "labels or probabilities of another kind"),
+        ({"label": ["ham"], "probability": [0.5, 0.5]}, "labels or probabilities of another type"),
     ],
 )
-def test_answer_that_cannot_be_used_is_one_line(said, line):
-    with pytest.raises(Unscorable) as refused:
-        parity.usable(said, 3)
+def test_unusable_answer_is_one_line(answer, line):
+    with pytest.raises(ScoringError) as refused:
+        parity.checked_answer(answer, 3)
     assert str(refused.value) == line
-    assert parity.difference(said, TABLE) == line
+    assert parity.describe_difference(answer, TABLE) == line
 
 
-def test_usable_answer_is_its_label_and_probability():
-    pd.testing.assert_frame_equal(parity.usable(TABLE.assign(threshold=0.5), 3), TABLE)
+def test_usable_answer_has_label_and_probability():
+    pd.testing.assert_frame_equal(parity.checked_answer(TABLE.assign(threshold=0.5), 3), TABLE)
     whole = pd.DataFrame({"label": ["ham"], "probability": [0]})
-    assert parity.usable(whole, 1)["probability"].dtype == "float64"
+    assert parity.checked_answer(whole, 1)["probability"].dtype == "float64"
 
 
-def test_answers_within_the_tolerance_agree_whatever_their_index():
+def test_answers_within_the_tolerance_agree():
     near = TABLE.assign(probability=TABLE["probability"] + 0.9e-6).set_index(pd.Index([5, 6, 7]))
-    assert parity.difference(near, TABLE) is None
+    assert parity.describe_difference(near, TABLE) is None
 
 
 @pytest.mark.parametrize(
-    ("said", "sentence"),
+    ("answer", "sentence"),
     [
         (
             TABLE.assign(probability=[0.25, 0.5, 0.125 + 2e-6]),
@@ -94,8 +92,8 @@ def test_answers_within_the_tolerance_agree_whatever_their_index():
         ),
     ],
 )
-def test_difference_is_how_many_and_how_far(said, sentence):
-    assert parity.difference(said, TABLE) == sentence
+def test_difference_is_counted_and_measured(answer, sentence):
+    assert parity.describe_difference(answer, TABLE) == sentence
 
 
 # ---- models that cannot be scored
@@ -103,66 +101,63 @@ def test_difference_is_how_many_and_how_far(said, sentence):
 ANSWER = 'return pandas.DataFrame({"label": "ham", "probability": %s}, index=texts.index)'
 
 
+def score(folder, **statements):
+    """What score_in_child answers to three texts for a hand-written model."""
+    model = small_models.save_hand_written(folder, **statements)
+    return parity.score_in_child(model, ["one", "two", "three"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("predict", "line"),
     [
         (ANSWER % 'float("nan")', "3 of 3 probabilities do not lie in [0, 1]"),
-        (ANSWER % "0.5" + "[1:]", "2 answers to 3 messages"),
-        (
-            "raise ValueError(texts[0])",
-            "ValueError at hand_written.py:8",
-        ),  # without the message's text
-        ("return texts.str.len()", "KeyError"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV"),
         ("os._exit(0)", "it ended without an answer"),
     ],
 )
-def test_model_that_gives_no_usable_answer_is_unscorable(predict, line, tmp_path):
-    with pytest.raises(Unscorable) as refused:
-        parity.answers(small_models.hand_written(tmp_path, predict), ["one", "two", "three"])
-    assert str(refused.value).startswith(line)
+def test_model_without_a_usable_answer_is_a_scoring_error(predict, line, tmp_path):
+    with pytest.raises(ScoringError) as refused:
+        score(tmp_path, predict=predict)
+    assert str(refused.value) == line
 
 
-@pytest.mark.slow
-def test_model_that_gives_no_answer_in_time_is_unscorable(tmp_path, monkeypatch):
+def test_model_that_answers_too_late_is_a_scoring_error(tmp_path, monkeypatch):
     monkeypatch.setattr(parity, "ANSWER_SECONDS", 0.5)
-    with pytest.raises(Unscorable, match=r"^no answer in 0\.5 seconds$"):
-        parity.answers(small_models.hand_written(tmp_path, load="time.sleep(60)"), ["one"])
+    with pytest.raises(ScoringError, match=r"^no answer in 0\.5 seconds$"):
+        score(tmp_path, load="time.sleep(60)")
 
 
 @pytest.mark.slow
-def test_our_code_cannot_be_imported_there(tmp_path, monkeypatch):
+def test_child_cannot_import_our_code(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.getcwd())
-    with pytest.raises(Unscorable, match=r"^ModuleNotFoundError: No module named 'pipeline'$"):
-        parity.answers(small_models.hand_written(tmp_path, load="import pipeline"), ["one"])
+    with pytest.raises(ScoringError, match=r"^ModuleNotFoundError: No module named 'pipeline'$"):
+        score(tmp_path, load="import pipeline")
 
 
 @pytest.mark.slow
-def test_model_that_does_not_load_is_unscorable_in_one_line_without_its_folder(tmp_path):
-    small_models.hand_written(tmp_path)
+def test_loading_error_is_one_line_without_folders(tmp_path):
+    small_models.save_hand_written(tmp_path)
     (tmp_path / "model" / "MLmodel").unlink()
-    with pytest.raises(Unscorable) as refused:
-        parity.answers(str(tmp_path / "model"), ["one"])
+    with pytest.raises(ScoringError) as refused:
+        parity.score_in_child(str(tmp_path / "model"), ["one"])
     assert "MLmodel" in str(refused.value)
     assert "/" not in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.slow
-def test_model_that_does_not_load_is_told_once_for_each_way(tmp_path):
-    model = small_models.hand_written(tmp_path, load='raise OSError("no vocabulary")')
-    expected = TABLE[:1]
-    assert parity.disagreements(model, ["one"], expected, list(parity.WAYS), 250) == [
-        f"{way}: OSError: no vocabulary" for way in parity.WAYS
-    ]
+def test_loading_error_is_reported_for_each_interface(tmp_path):
+    model = small_models.save_hand_written(tmp_path, load='raise OSError("no vocabulary")')
+    problems = parity.find_disagreements(model, ["one"], TABLE[:1], INTERFACES, 250)
+    assert problems == [f"{name}: OSError: no vocabulary" for name in INTERFACES]
 
 
 @pytest.mark.slow
-def test_only_the_named_ways_are_asked(tmp_path):
-    model = small_models.hand_written(tmp_path, ANSWER % "0.25")
-    told = parity.disagreements(model, ["one", "two", "three"], TABLE, ["Series"], 0)
-    assert told == ["Series: 2 of 3 answers differ, by up to 0.5 in probability, 1 in label"]
+def test_only_the_named_interfaces_are_compared(tmp_path):
+    model = small_models.save_hand_written(tmp_path, ANSWER % "0.25")
+    problems = parity.find_disagreements(model, ["one", "two", "three"], TABLE, ["Series"], 0)
+    assert problems == ["Series: 2 of 3 answers differ, by up to 0.5 in probability, 1 in label"]
 
 
 # ---- a registered model
@@ -171,52 +166,44 @@ def test_only_the_named_ways_are_asked(tmp_path):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, empty_database):
     """A registry with one model twice; the second was tampered with after it was logged."""
-    import mlflow
-
     with pytest.MonkeyPatch.context() as patch:
-        registry = small_models.Registry(tmp_path_factory.mktemp("registry"), empty_database)
+        registry = small_models.SmallRegistry(tmp_path_factory.mktemp("registry"), empty_database)
         patch.chdir(registry.folder)
-        patch.setenv(
-            "MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"
-        )  # as one may, from the project's root
+        patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")  # relative, as a user may
         good, tampered = registry.add(), registry.add()
-        decision = json.loads((tampered.artifacts / "decision.json").read_text())
-        (tampered.artifacts / "decision.json").write_text(
-            json.dumps({**decision, "intercept": 0.5})
-        )
+        decision = tampered.artifacts / "decision.json"
+        changed = json.loads(decision.read_text()) | {"intercept": 0.5}
+        decision.write_text(json.dumps(changed))
         yield good, tampered
         mlflow.set_tracking_uri(None)  # MLflow keeps both for the process
         mlflow.set_registry_uri(None)
 
 
-def test_the_ways_are_those_of_mlflow():
-    assert (
-        list(parity.WAYS)
-        == [*parity_client.WAYS, "HTTP"]
-        == ["DataFrame", "Series", "batch file", "HTTP"]
-    )
+def test_interfaces_are_those_of_mlflow():
+    assert list(parity.INTERFACES) == INTERFACES
+    assert list(parity_client.PYTHON_INTERFACES) == INTERFACES[:3]
 
 
 @pytest.mark.slow
-def test_good_model_agrees_in_every_way_on_hostile_texts_too(served, caplog):
+def test_registered_model_agrees_through_every_interface(served, caplog):
     caplog.set_level(logging.INFO, "pipeline")
     good, _ = served
-    texts = parity.batch(TEXTS)
+    texts = parity.parity_texts(TEXTS)
     expected = good.answers(texts)
     assert set(expected["label"]) == {"ham", "spam"}
-    assert parity.disagreements(good.uri, texts, expected, list(parity.WAYS), 60_000) == []
-    assert re.fullmatch(r"a message takes \d+ ms over HTTP", caplog.messages[-1])
+    assert parity.find_disagreements(good.uri, texts, expected, INTERFACES, 60_000) == []
+    assert re.fullmatch(r"one message takes \d+ ms over HTTP", caplog.messages[-1])
 
 
 @pytest.mark.slow
-def test_tampered_model_and_a_slow_one_are_told_in_every_way(served):
+def test_tampered_and_slow_model_is_reported(served):
     _, tampered = served
-    texts = parity.batch(TEXTS)
+    texts = parity.parity_texts(TEXTS)
     expected = tampered.answers(texts)
-    *told, slow = parity.disagreements(tampered.uri, texts, expected, list(parity.WAYS), 0)
-    assert [line.partition(":")[0] for line in told] == list(parity.WAYS)
-    (difference,) = {line.partition(": ")[2] for line in told}
+    *problems, slow = parity.find_disagreements(tampered.uri, texts, expected, INTERFACES, 0)
+    assert [line.partition(":")[0] for line in problems] == INTERFACES
+    (difference,) = {line.partition(": ")[2] for line in problems}
     assert difference.startswith(
         f"{len(texts)} of {len(texts)} answers differ, by up to 0.12 in probability"
     )
-    assert re.fullmatch(r"a message takes \d+ ms over HTTP, the budget is 0", slow)
+    assert re.fullmatch(r"one message takes \d+ ms over HTTP, the budget is 0", slow)

@@ -150,10 +150,10 @@ def test_better_challenger_becomes_the_champion(champion):
 
 
 @pytest.mark.slow
-def test_worse_challenger_is_kept_out(project):
-    project.register_thresholds(0.0, 2.0)
-    assert project.verdict().startswith("keep: f1 -0.")
-    assert project.aliases() == {"champion": "1", "challenger": "2"}
+def test_worse_challenger_is_kept_out(evaluated):
+    evaluated.register_thresholds(0.0, 2.0)
+    assert evaluated.verdict().startswith("keep: f1 -0.")
+    assert evaluated.aliases() == {"champion": "1", "challenger": "2"}
 
 
 @pytest.mark.slow
@@ -237,15 +237,15 @@ def test_champion_is_nothing_new_on_other_rows(champion):
 
 
 @pytest.mark.slow
-def test_newest_rows_decide_until_they_are_learned(project):
-    project.set_newest(lambda row: row % 7 > 4)  # some that would be train, and half of test
-    set_params(project.folder, {"register": {"duel": DUEL | {"newest_rows": 3}}})
-    project.register_thresholds(2.0)
-    seen = pd.read_parquet(project.artifacts("1") / "seen.parquet")
+def test_newest_rows_decide_until_they_are_learned(evaluated):
+    evaluated.set_newest(lambda row: row % 7 > 4)  # some that would be train, and half of test
+    set_params(evaluated.folder, {"register": {"duel": DUEL | {"newest_rows": 3}}})
+    evaluated.register_thresholds(2.0)
+    seen = pd.read_parquet(evaluated.artifacts("1") / "seen.parquet")
     splits = pd.read_parquet("splits.parquet")
     assert not set(seen["message_id"]) & set(splits["message_id"][splits["split"] == "newest"])
-    project.set_threshold(3.0)
-    first = json.loads(project.register())
+    evaluated.set_threshold(3.0)
+    first = json.loads(evaluated.register())
     assert first["verdict"].startswith("tie: ")
     late = splits[~splits["left_out"] & (splits.index % 7 > 4)]
     assert first["figures"]["duel.newest.difference.f1"]["n"] == len(late)
@@ -253,6 +253,6 @@ def test_newest_rows_decide_until_they_are_learned(project):
     assert first["figures"]["duel.difference.f1"]["n"] == test_rows
     splits["split"] = splits["split"].replace("newest", "train")
     splits.to_parquet("splits.parquet")
-    then = json.loads(project.register())["figures"]  # decided anew, on the same rows of test
+    then = json.loads(evaluated.register())["figures"]  # decided anew, on the same rows of test
     assert "duel.newest.difference.f1" not in then
     assert then["duel.difference.f1"] == first["figures"]["duel.difference.f1"]

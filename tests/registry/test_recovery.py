@@ -1,330 +1,321 @@
-"""An empty registry gets back what the ledger remembers, and answers as before."""
+"""The registry is rebuilt from the ledger, answers as before, and follows merged lines."""
 
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
+import mlflow
 import pandas as pd
 import pytest
-from mlflow import MlflowClient
 
 from pipeline.core.dvc_cache import NotCachedError
 from pipeline.core.errors import PipelineError
-from pipeline.registry import ledger, ledger_cli, promotion, recovery, versions
-from tests.harness.evaluated_project import Project
+from pipeline.registry import ledger, ledger_cli, parity, recovery, versions
+from pipeline.registry.ledger import LEDGER, read_entries
+from pipeline.registry.registration import PROPOSE_VARIABLE
+from tests.harness.evaluated_project import Project, score_in_process
+from tests.harness.ledger_entries import BACK, FIRST, SECOND
 from tests.harness.small_project import runner
-from tests.registry.test_ledger import BACK, FIRST, SECOND
 
-TEXTS = pd.DataFrame(
-    {"text": ["WIN a prize now! Text CLAIM", "see you at lunch", "Free entry 87121"]}
-)
-FORCED = replace(SECOND, verdict="forced")
+TEXTS = ["WIN a prize now! Text CLAIM", "see you at lunch", "Free entry 87121"]
+NOWHERE = "0" * 32  # an MD5 that DVC does not know
 
 
-def test_rolled_back_are_those_that_did_not_come_back():
-    assert recovery.rolled_back([FIRST, SECOND]) == {}
-    assert recovery.rolled_back([FIRST, SECOND, BACK]) == {"2": "loses ham"}
-    assert recovery.rolled_back([FIRST, SECOND, BACK, FORCED]) == {}
+def write_ledger(entries):
+    LEDGER.write_text(ledger.ledger_text(entries))
 
 
-def test_without_a_ledger_there_is_nothing_to_restore(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        PipelineError, match=r"^ledger.jsonl: no entry, so there is nothing to restore$"
-    ):
-        recovery.restore(ledger.read())
-
-
-@pytest.fixture
-def lost(store, tmp_path, empty_database, monkeypatch):
-    """Versions 1 and 3 were champions, 2 was none, 3 was rolled back; then the registry was lost.
-
-    Returns the project, with the new registry's client, and what the champion answered.
-    """
-    run, project = runner(tmp_path), Project(tmp_path, store)
-    run("git", "init", "--quiet")
-    run("dvc", "init", "--quiet")
-    for threshold in (2.0, 3.0, 0.0):
-        project.decide(threshold)
-        run("dvc", "add", "--quiet", *recovery.NAMES.values(), "splits.parquet")
-        project.register()
-    recovery.rollback(None, "loses ham")
-    committed(run)
-    model, _ = versions.load_champion()
-    answer = model.predict(TEXTS)
-    shutil.rmtree(tmp_path / "mlartifacts")
-    shutil.copyfile(empty_database, tmp_path / "new.db")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new.db")
-    project.store = MlflowClient(*[f"sqlite:///{tmp_path}/new.db"] * 2)
-    return project, answer
-
-
-@pytest.mark.slow
-def test_empty_registry_gets_versions_and_aliases_back_and_answers_as_before(lost):
-    project, answer = lost
-    ledger_cli.main(["restore"])
-    assert project.versions() == ["1", "3"]
-    assert project.aliases() == {"champion": "1", "previous": "3"}
-    model, number = versions.load_champion()
-    assert number == "1"
-    pd.testing.assert_frame_equal(model.predict(TEXTS), answer)
-    ledger_cli.main(["verify"])
-    ledger_cli.main(["restore"])  # again, which finds it all there
-    assert project.versions() == ["1", "3"]
-    project.register()
-    assert project.verdict() == "nothing new: this model was rolled back: loses ham"
-
-
-@pytest.mark.slow
-def test_restore_that_was_killed_goes_on(lost, monkeypatch):
-    project, _ = lost
-    with monkeypatch.context() as killed:
-        killed.setattr(versions, "set_alias", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-        with pytest.raises(KeyboardInterrupt):
-            ledger_cli.main(["restore"])
-    first = project.store.get_model_version("spam-detector", "1").run_id
-    project.store.delete_model_version("spam-detector", "3")  # as if it were killed before that one
-    entries = [
-        replace(entry, version="4") if entry.version == "3" else entry for entry in ledger.read()
-    ]
-    entries[-1] = replace(entries[-1], previous="4")
-    ledger.LEDGER.write_text("".join(f"{entry.line()}\n" for entry in entries))
-    ledger_cli.main(["restore"])
-    assert project.aliases() == {"champion": "1", "previous": "4"}
-    assert project.store.get_model_version("spam-detector", "1").run_id == first
-
-
-@pytest.mark.slow
-def test_what_cannot_be_restored_as_it_was_is_refused(lost):
-    project, _ = lost
-    entries = first, *_ = ledger.read()
-    ledger.LEDGER.write_text(replace(first, answers=[0.5, 0.123456]).line() + "\n")
-    with pytest.raises(PipelineError, match=r"^version 1: 0\.\d+ for .*; run it at commit "):
-        ledger_cli.main(["restore"])
-    assert project.store.search_registered_models() == []
-    ledger.LEDGER.write_text("".join(f"{entry.line()}\n" for entry in entries))
-    project.store.create_registered_model("spam-detector")
-    project.store.create_model_version(
-        "spam-detector", "file:///nowhere", tags={"model_hash": "another"}
-    )
-    for model_hash in ("another", entries[1].model_hash):  # the second is that of version 3
-        project.store.set_model_version_tag("spam-detector", "1", "model_hash", model_hash)
-        with pytest.raises(
-            PipelineError, match=r"^version 1 of the registry is not of ledger.jsonl; "
-        ):
-            ledger_cli.main(["restore"])
-    project.store.set_registered_model_alias("spam-detector", "champion", "1")
-    ledger.LEDGER.write_text("".join(f"{entry.line()}\n" for entry in entries[:2]))
-    with pytest.raises(
-        PipelineError, match=r"^version 1 is the champion of this registry; restore needs"
-    ):
-        ledger_cli.main(["restore"])
-    assert project.versions() == ["1"]
-
-
-# ---- the registry follows the ledger
-
-
-@pytest.fixture
-def proposed(store, tmp_path, monkeypatch):
-    """Version 1 is the champion; 2 lost; 3 won, and waits for its line to be merged."""
-    run, project = runner(tmp_path), Project(tmp_path, store)
-    run("git", "init", "--quiet")
-    run("dvc", "init", "--quiet")
-    for threshold in (2.0, 3.0, 0.0):
-        if threshold == 0.0:
-            monkeypatch.setenv(promotion.PROPOSES, "1")
-        project.decide(threshold)
-        run("dvc", "add", "--quiet", *recovery.NAMES.values(), "splits.parquet")
-        project.register()
-    monkeypatch.delenv(promotion.PROPOSES)
-    project.committed = lambda: committed(run)
-    return project
-
-
-def committed(run):
-    """The ledger as it is, merged."""
+def merge_ledger(folder):
+    """Commits the ledger as it is, which makes its lines merged ones."""
+    run = runner(folder)
+    ada = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
     run("git", "add", "ledger.jsonl")
-    run(
-        "git",
-        "-c",
-        "user.name=Ada",
-        "-c",
-        "user.email=a@example.com",
-        "commit",
-        "--quiet",
-        "--message",
-        "Merged",
-    )
-
-
-@pytest.mark.slow
-def test_proposed_version_serves_once_its_line_is_here(proposed, caplog):
-    caplog.set_level("INFO", logger="pipeline")
-    before = proposed.aliases()
-    assert before == {"champion": "1", "challenger": "3"}
-    assert proposed.entries() == [("first", "1", None)]
-    proposed.committed()
-    ledger.write(ledger.proposed())  # here, and not on main
-    ledger_cli.main(["follow"])
-    assert caplog.messages[-1] == "ledger: version 1 is the champion"
-    assert proposed.aliases() == before
-    proposed.committed()
-    ledger_cli.main(["follow"])
-    assert caplog.messages[-1] == "ledger: version 3 is the champion now, as its line is here"
-    assert proposed.aliases() == {"champion": "3", "previous": "1"}
-    ledger_cli.main(["follow"])
-    assert caplog.messages[-1] == "ledger: version 3 is the champion"
-    ledger_cli.main(["verify"])
-
-
-@pytest.mark.slow
-def test_proposal_that_is_run_again_stays_one_line_with_its_time(proposed, monkeypatch):
-    before = ledger.proposed()
-    monkeypatch.setenv(promotion.PROPOSES, "1")
-    proposed.register()
-    assert ledger.proposed() == before
-    ledger.write(before)
-    monkeypatch.delenv(promotion.PROPOSES)
-    proposed.register()  # by a person, on the branch
-    assert ledger.read()[1:] == [before]
-    assert proposed.aliases() == {"champion": "3", "previous": "1"}
-
-
-@pytest.mark.slow
-def test_first_version_of_all_may_be_proposed_too(store, tmp_path, monkeypatch):
-    project = Project(tmp_path, store)
-    monkeypatch.setenv(promotion.PROPOSES, "1")
-    project.register()
-    ledger_cli.main(["follow"])
-    assert project.aliases() == {"challenger": "1"}
-    run = runner(tmp_path)
-    run("git", "init", "--quiet")
-    ledger.write(ledger.proposed())
-    committed(run)
-    ledger_cli.main(["follow"])
-    assert project.aliases() == {"champion": "1"}
-
-
-@pytest.mark.slow
-def test_rollback_whose_line_has_not_come_yet_is_not_undone(proposed, caplog):
-    caplog.set_level("INFO", logger="pipeline")
-    ledger.write(ledger.proposed())
-    proposed.committed()
-    ledger_cli.main(["follow"])
-    before = (proposed.folder / "ledger.jsonl").read_text()
-    recovery.rollback(None, "loses ham")
-    (proposed.folder / "ledger.jsonl").write_text(before)  # another clone, which has not pulled
-    ledger_cli.main(["follow"])
-    assert caplog.messages[-1].endswith(
-        "version 1 is the champion, which took the alias after the last line"
-    )
-    assert proposed.aliases()["champion"] == "1"
-    assert [verdict for verdict, *_ in proposed.entries()] == ["first", "promote", "rollback"]
-
-
-@pytest.mark.slow
-def test_of_two_that_were_merged_the_later_judged_serves(proposed, monkeypatch):
-    """Version 3 and version 4 were both judged by version 1, and a person merges both."""
-    project, (first,), third = proposed, ledger.read(), ledger.proposed()
-    monkeypatch.setenv(promotion.PROPOSES, "1")
-    project.decide(-1.0)
-    project.register()
-    monkeypatch.delenv(promotion.PROPOSES)
-    fourth = replace(ledger.proposed(), time=years_later(third))
-    for order in ([third, fourth], [fourth, third]):
-        versions.set_alias("champion", "1")
-        merged = [first]
-        for entry in order:
-            merged.append(entry)
-            ledger.LEDGER.write_text(ledger.text(merged))
-            project.committed()
-            recovery.follow()
-        assert project.aliases()["champion"] == fourth.version
+    run("git", *ada, "commit", "--quiet", "--message", "Merged")
 
 
 def years_later(entry):
     return f"{int(entry.time[:4]) + 2}{entry.time[4:]}"
 
 
-@pytest.mark.slow
-def test_proposal_that_came_to_nothing_is_judged_anew_after_a_later_line(proposed, monkeypatch):
-    """Another was promoted and rolled back since, so that its old line would be of the past."""
-    first, before = *ledger.read(), ledger.proposed()
-    back = replace(first, verdict="rollback", previous="2", time=years_later(before))
-    versions.set_tags("1", {ledger.TAG: back.line()})
-    ledger.LEDGER.write_text(ledger.text([first, back]))
-    monkeypatch.setenv(promotion.PROPOSES, "1")
-    proposed.register()
-    assert ledger.proposed() == replace(before, time=back.time)
+def test_rollback_reasons_are_of_versions_that_did_not_return():
+    forced = replace(SECOND, verdict="forced")
+    assert recovery.rollback_reasons([FIRST, SECOND]) == {}
+    assert recovery.rollback_reasons([FIRST, SECOND, BACK]) == {"2": "loses ham"}
+    assert recovery.rollback_reasons([FIRST, SECOND, BACK, forced]) == {}
 
 
-@pytest.mark.slow
-def test_line_that_took_over_in_another_registry_promotes_nothing(proposed, caplog):
-    last = replace(ledger.proposed(), previous="7")
-    ledger.LEDGER.write_text(ledger.text([replace(FIRST, version="7"), last]))
-    proposed.committed()
-    assert recovery.follow() == "version 1 stays the champion"
-    assert caplog.messages[-1] == "warning: version 3 was to take over from version 7: retrain"
+@pytest.mark.parametrize("answers", [[0.9, 0.1], [0.90009, 0.1]])
+def test_answers_within_the_tolerance_are_accepted(answers):
+    recovery.check_answers(FIRST, pd.DataFrame({"probability": answers}))
 
 
-@pytest.mark.slow
-def test_registry_that_was_lost_gets_champion_and_the_one_before_it(lost):
-    project, answer = lost
-    ledger_cli.main(["follow"])
-    assert project.aliases() == {"champion": "1", "previous": "3"}
+@pytest.mark.parametrize(
+    ("before", "now"), [(0.9, 0.9002), (0.9, float("nan")), (None, float("nan"))]
+)
+def test_changed_answers_are_refused(before, now):
+    entry = replace(FIRST, answers=[before, 0.1])
+    with pytest.raises(recovery.AnswersChangedError) as refused:
+        recovery.check_answers(entry, pd.DataFrame({"probability": [now, 0.1]}))
+    assert str(refused.value) == (
+        f"version 1: answers {now:.4f} to 'WIN a prize now! Text CLAIM to 87121', but {before} "
+        "when it was registered; code or libraries have changed; run it at commit aaaaaaaa"
+    )
+
+
+def test_empty_ledger_restores_nothing(store):
+    with pytest.raises(PipelineError, match=r"^ledger.jsonl: no entry, so there is nothing to "):
+        recovery.restore_registry(read_entries())
+    assert recovery.follow_ledger() == "no promotion yet"
+
+
+# ---- a lost registry
+
+
+@pytest.fixture(scope="module")
+def lost_files(tmp_path_factory, empty_database):
+    """A project whose registry is lost, and what its champion answered to TEXTS.
+
+    Versions 1 and 3 were champions, 2 was not, and 3 was rolled back.
+    """
+    folder = tmp_path_factory.mktemp("lost")
+    run = runner(folder)
+    run("git", "init", "--quiet")
+    run("dvc", "init", "--quiet")
+    shutil.copyfile(empty_database, folder / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setattr(parity, "score_in_child", score_in_process)
+        project = Project(folder, mlflow.MlflowClient(*[f"sqlite:///{folder}/mlflow.db"] * 2))
+        for threshold in (2.0, 3.0, 0.0):
+            project.set_threshold(threshold)
+            run("dvc", "add", "--quiet", *recovery.FILE_NAMES.values())
+            project.register()
+        recovery.rollback(None, "loses ham")
+        model, _ = versions.load_champion()
+        answers = model.predict(pd.DataFrame({"text": TEXTS}))
+    merge_ledger(folder)
+    shutil.rmtree(folder / "mlartifacts")
+    (folder / "mlflow.db").unlink()
+    return SimpleNamespace(folder=folder, answers=answers)
+
+
+@pytest.fixture
+def lost(lost_files, evaluated, dvc_in_process):
+    """A copy of the project, with an empty registry."""
+    (evaluated.folder / "reports" / "evaluate.json").unlink()
+    shutil.copytree(lost_files.folder, evaluated.folder, dirs_exist_ok=True)
+    return evaluated
+
+
+def champion_answers():
     model, _ = versions.load_champion()
-    pd.testing.assert_frame_equal(model.predict(TEXTS), answer)
+    return model.predict(pd.DataFrame({"text": TEXTS}))
 
 
 @pytest.mark.slow
-def test_registry_that_was_lost_gets_its_champion_also_where_the_one_before_is_gone(lost, caplog):
-    project, _ = lost
-    _, second, back = ledger.read()
-    second = replace(second, files=dict.fromkeys(second.files, "0" * 32))
-    ledger.LEDGER.write_text(ledger.text([second, back]))
-    committed(runner(project.folder))
+def test_restored_registry_answers_as_before(lost, lost_files):
+    ledger_cli.main(["restore"])
+    assert lost.versions() == ["1", "3"]
+    assert lost.aliases() == {"champion": "1", "previous": "3"}
+    pd.testing.assert_frame_equal(champion_answers(), lost_files.answers)
+    ledger_cli.main(["verify"])
+    ledger_cli.main(["restore"])  # again, with everything there
+    assert lost.versions() == ["1", "3"]
+    lost.register()
+    assert lost.verdict() == "nothing new: this model was rolled back: loses ham"
+
+
+@pytest.mark.slow
+def test_killed_restore_goes_on(lost, monkeypatch):
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(versions, "set_alias", kill)
+        with pytest.raises(KeyboardInterrupt):
+            ledger_cli.main(["restore"])
+    first = lost.store.get_model_version("spam-detector", "1").run_id
+    lost.store.delete_model_version("spam-detector", "3")  # as if killed before that one
+    first_entry, second, back = read_entries()
+    write_ledger([first_entry, replace(second, version="4"), replace(back, previous="4")])
+    ledger_cli.main(["restore"])
+    assert lost.aliases() == {"champion": "1", "previous": "4"}
+    assert lost.store.get_model_version("spam-detector", "1").run_id == first
+
+
+@pytest.mark.slow
+def test_restore_refuses_a_model_that_answers_differently(lost):
+    write_ledger([replace(read_entries()[0], answers=[0.5, 0.123456])])
+    with pytest.raises(PipelineError, match=r"^version 1: answers 0\.\d+ to .*; run it at commit "):
+        ledger_cli.main(["restore"])
+    assert lost.store.search_registered_models() == []
+
+
+@pytest.mark.slow
+def test_restore_refuses_a_registry_with_other_versions(lost):
+    entries = read_entries()
+    lost.store.create_registered_model("spam-detector")
+    lost.store.create_model_version("spam-detector", "file:///x", tags={"model_hash": "another"})
+    for model_hash in ("another", entries[1].model_hash):  # the second is that of version 3
+        lost.store.set_model_version_tag("spam-detector", "1", "model_hash", model_hash)
+        with pytest.raises(PipelineError, match=r"^version 1 of the registry is not in ledger"):
+            ledger_cli.main(["restore"])
+    lost.store.set_registered_model_alias("spam-detector", "champion", "1")
+    write_ledger(entries[:2])
+    with pytest.raises(PipelineError, match=r"^version 1 is the champion of this registry; "):
+        ledger_cli.main(["restore"])
+    assert lost.versions() == ["1"]
+
+
+@pytest.mark.slow
+def test_follow_restores_champion_and_the_one_before(lost, lost_files, caplog):
+    caplog.set_level("INFO", logger="pipeline")
     ledger_cli.main(["follow"])
-    assert project.aliases() == {"champion": "1"}
-    assert f"warning: version 3: tokenizer.json {'0' * 32}: neither in DVC's cache" in caplog.text
+    assert caplog.messages[-1] == (
+        "ledger: version 1 is restored as the champion of an empty registry"
+    )
+    assert lost.aliases() == {"champion": "1", "previous": "3"}
+    pd.testing.assert_frame_equal(champion_answers(), lost_files.answers)
 
 
 @pytest.mark.slow
-def test_registry_that_was_lost_gets_its_champion_also_where_the_one_before_answers_otherwise(
-    lost, caplog
-):
-    project, _ = lost
-    first, second, back = ledger.read()
-    ledger.LEDGER.write_text(ledger.text([first, replace(second, answers=[0.5, 0.123456]), back]))
-    committed(runner(project.folder))
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        (
+            {"files": dict.fromkeys(recovery.FILE_NAMES, NOWHERE)},
+            f"version 3 is not restored: tokenizer.json {NOWHERE}: neither in DVC's cache",
+        ),
+        ({"answers": [0.5, 0.123456]}, "version 3 is not restored: version 3: answers 0."),
+    ],
+)
+def test_follow_restores_the_champion_alone_if_it_must(changes, warning, lost, caplog):
+    first, second, back = read_entries()
+    write_ledger([first, replace(second, **changes), back])
+    merge_ledger(lost.folder)
     ledger_cli.main(["follow"])
-    assert project.aliases() == {"champion": "1"}
-    assert "warning: version 3: version 3: 0." in caplog.text
+    assert lost.aliases() == {"champion": "1"}
+    assert f"warning: {warning}" in caplog.text
 
 
 @pytest.mark.slow
-def test_registry_stays_without_a_champion_where_its_files_are_gone_and_says_so_each_time(lost):
-    project, _ = lost
-    first, second, back = ledger.read()
-    back = replace(back, files=dict.fromkeys(back.files, "0" * 32), version="4", model_hash="4")
-    ledger.LEDGER.write_text(ledger.text([first, second, back]))
-    committed(runner(project.folder))
+def test_champion_without_files_is_reported_each_time(lost):
+    first, second, back = read_entries()
+    files = dict.fromkeys(back.files, NOWHERE)
+    write_ledger([first, second, replace(back, files=files, version="4", model_hash="4")])
+    merge_ledger(lost.folder)
     for _ in range(2):
-        with pytest.raises(
-            NotCachedError, match=r"^tokenizer.json 0+: neither in DVC's cache nor in its remote"
-        ):
-            recovery.follow()
-        assert project.aliases() == {}
-    assert project.versions() == ["3"]  # the one before it
+        with pytest.raises(NotCachedError, match=r"^tokenizer.json 0+: neither in DVC's cache nor"):
+            recovery.follow_ledger()
+        assert lost.aliases() == {}
+    assert lost.versions() == ["3"]  # the champion before it
+
+
+# ---- proposals
+
+
+@pytest.fixture
+def proposed(champion, monkeypatch):
+    """Version 1 is the champion; version 2 won and waits until its line is merged."""
+    runner(champion.folder)("git", "init", "--quiet")
+    with monkeypatch.context() as patched:
+        patched.setenv(PROPOSE_VARIABLE, "1")
+        champion.register_thresholds(0.0)
+    return champion
 
 
 @pytest.mark.slow
-def test_lost_registry_whose_files_are_gone_stays_empty(lost):
-    project, _ = lost
-    shutil.rmtree(project.folder / ".dvc" / "cache")
-    with pytest.raises(NotCachedError, match=r"neither in DVC's cache nor in its remote"):
-        recovery.follow()
-    assert versions.champion_number() is None
+def test_proposed_version_serves_once_its_line_is_merged(proposed):
+    aliases = {"champion": "1", "challenger": "2"}
+    assert proposed.aliases() == aliases
+    assert proposed.entries() == [("first", "1", None)]
+    merge_ledger(proposed.folder)
+    ledger.append_entry(ledger.proposed_entry())  # here, but not merged
+    assert recovery.follow_ledger() == "version 1 is the champion"
+    assert proposed.aliases() == aliases
+    merge_ledger(proposed.folder)
+    done = recovery.follow_ledger()
+    assert done == "version 2 is the champion now, as its line is merged"
+    assert proposed.aliases() == {"champion": "2", "previous": "1"}
+    assert recovery.follow_ledger() == "version 2 is the champion"
 
 
-def test_without_a_ledger_there_is_nothing_to_follow(store):
-    assert recovery.follow() == "no promotion yet"
+@pytest.mark.slow
+def test_repeated_proposal_keeps_its_entry(proposed, monkeypatch):
+    before = ledger.proposed_entry()
+    with monkeypatch.context() as patched:
+        patched.setenv(PROPOSE_VARIABLE, "1")
+        proposed.register()
+    assert ledger.proposed_entry() == before
+    ledger.append_entry(before)
+    proposed.register()  # by a person, on the branch
+    assert read_entries()[1:] == [before]
+    assert proposed.aliases() == {"champion": "2", "previous": "1"}
+
+
+@pytest.mark.slow
+def test_first_version_can_be_proposed(evaluated, monkeypatch):
+    monkeypatch.setenv(PROPOSE_VARIABLE, "1")
+    evaluated.register()
+    assert recovery.follow_ledger() == "no promotion yet"
+    assert evaluated.aliases() == {"challenger": "1"}
+    runner(evaluated.folder)("git", "init", "--quiet")
+    ledger.append_entry(ledger.proposed_entry())
+    merge_ledger(evaluated.folder)
+    recovery.follow_ledger()
+    assert evaluated.aliases() == {"champion": "1"}
+
+
+@pytest.mark.slow
+def test_rollback_without_a_merged_line_is_not_undone(proposed):
+    ledger.append_entry(ledger.proposed_entry())
+    merge_ledger(proposed.folder)
+    recovery.follow_ledger()
+    before = LEDGER.read_text()
+    recovery.rollback(None, "loses ham")
+    LEDGER.write_text(before)  # another clone, which has not pulled
+    done = recovery.follow_ledger()
+    assert done == "version 1 is the champion; it was promoted after the last merged line"
+    assert proposed.aliases()["champion"] == "1"
+    assert [verdict for verdict, *_ in proposed.entries()] == ["first", "promote", "rollback"]
+
+
+@pytest.mark.slow
+def test_later_of_two_merged_proposals_serves(proposed, monkeypatch):
+    (first,) = read_entries()
+    second = ledger.proposed_entry()
+    monkeypatch.setenv(PROPOSE_VARIABLE, "1")
+    proposed.register_thresholds(-1.0)
+    third = replace(ledger.proposed_entry(), time=years_later(second))
+    for order in ([second, third], [third, second]):
+        versions.set_alias("champion", "1")
+        for merged in (order[:1], order):
+            write_ledger([first, *merged])
+            merge_ledger(proposed.folder)
+            recovery.follow_ledger()
+        assert proposed.aliases()["champion"] == third.version == "3"
+
+
+@pytest.mark.slow
+def test_overtaken_proposal_is_decided_on_anew(proposed, monkeypatch):
+    """Another version was promoted and rolled back since."""
+    (first,) = read_entries()
+    before = ledger.proposed_entry()
+    back = replace(first, verdict="rollback", previous=None, time=years_later(before))
+    versions.set_tags("1", {ledger.ENTRY_TAG: back.json_line()})
+    write_ledger([first, back])
+    monkeypatch.setenv(PROPOSE_VARIABLE, "1")
+    proposed.register()
+    assert ledger.proposed_entry() == replace(before, time=back.time)
+
+
+@pytest.mark.slow
+def test_line_of_another_registry_promotes_nothing(proposed, caplog):
+    last = replace(ledger.proposed_entry(), previous="7")
+    write_ledger([replace(FIRST, version="7"), last])
+    merge_ledger(proposed.folder)
+    assert recovery.follow_ledger() == "version 1 stays the champion"
+    assert caplog.messages[-1] == (
+        "warning: version 2 was decided on against version 7, which is not the champion; retrain"
+    )

@@ -90,13 +90,13 @@ def test_replaced_model_is_decided_on_anew(champion):
 
 
 @pytest.mark.slow
-def test_version_with_other_answers_is_not_promoted(project, monkeypatch):
-    set_params(project.folder, {"register": {"parity": ["DataFrame"]}})
+def test_version_with_other_answers_is_not_promoted(evaluated, monkeypatch):
+    set_params(evaluated.folder, {"register": {"parity": ["DataFrame"]}})
     add_version = versions.add_version
 
     def add_tampered_version(*arguments):
         version = add_version(*arguments)
-        decision = project.artifacts(version.number) / "decision.json"
+        decision = evaluated.artifacts(version.number) / "decision.json"
         decision.write_text(decision.read_text().replace('"slope": 1.0', '"slope": 2.0'))
         return version
 
@@ -106,9 +106,9 @@ def test_version_with_other_answers_is_not_promoted(project, monkeypatch):
             PipelineError,
             match=r"^models:/spam-detector/1: DataFrame: .* differ.*; the champion stays$",
         ):
-            project.register(*flags)
-    assert project.aliases() == {}
-    assert project.entries() == []
+            evaluated.register(*flags)
+    assert evaluated.aliases() == {}
+    assert evaluated.entries() == []
     assert not Path("register.json").exists()
 
 

@@ -1,4 +1,4 @@
-"""A program is gone with whatever it started: after the block, upon an exception, with a killed parent."""
+"""A program and all that it started end with the block, an exception, or a killed parent."""
 
 import os
 import re
@@ -10,36 +10,37 @@ import pytest
 import requests
 
 from pipeline.registry import subprocesses
+from pipeline.registry.subprocesses import last_output_line, running_program, running_server
 from tests.harness.small_project import ROOT
 
 GRANDCHILD = ["sh", "-c", "(sleep 20; echo outlived) > fifo & wait"]
 PARENT = """
 import pathlib, sys, time
-from pipeline import child
-with child.running(sys.argv[1:], pathlib.Path(), {}):
+from pipeline.registry import subprocesses
+with subprocesses.running_program(sys.argv[1:], pathlib.Path(), {}):
     time.sleep(60)
 """
 
 
 @pytest.fixture
 def fifo(tmp_path):
-    """Its reader gets to the end when the last process that holds it for writing is gone."""
+    """Its reader sees the end of the file when the last process that may write to it has ended."""
     os.mkfifo(tmp_path / "fifo")
     return tmp_path / "fifo"
 
 
-def test_whatever_it_started_is_gone_after_the_block(fifo):
-    with subprocesses.running(GRANDCHILD, fifo.parent, {}) as process:
+def test_grandchild_ends_after_the_block(fifo):
+    with running_program(GRANDCHILD, fifo.parent, {}) as process:
         grandchild = fifo.open()  # waits until it is there
     assert grandchild.read() == ""
     assert process.returncode == -signal.SIGKILL
 
 
-def test_whatever_it_started_is_gone_upon_an_exception(fifo):
+def test_grandchild_ends_upon_an_exception(fifo):
     opened = []
 
     def interrupted():
-        with subprocesses.running(GRANDCHILD, fifo.parent, {}):
+        with running_program(GRANDCHILD, fifo.parent, {}):
             opened.append(fifo.open())
             raise KeyboardInterrupt
 
@@ -48,56 +49,60 @@ def test_whatever_it_started_is_gone_upon_an_exception(fifo):
     assert opened[0].read() == ""
 
 
-def test_whatever_it_started_is_gone_with_a_parent_that_was_killed(fifo):
+def test_grandchild_ends_with_a_killed_parent(fifo):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, *GRANDCHILD], cwd=fifo.parent, env=environment
-    )
+    command = [sys.executable, "-c", PARENT, *GRANDCHILD]
+    parent = subprocess.Popen(command, cwd=fifo.parent, env=environment)
     grandchild = fifo.open()
     parent.kill()
     parent.wait()
     assert grandchild.read() == ""
 
 
-def test_program_that_came_to_its_end_keeps_its_status(tmp_path):
-    with subprocesses.running(
-        ["sh", "-c", "echo first; echo last >&2; echo; exit 3"], tmp_path, {}
-    ) as process:
+def test_ended_program_keeps_status_and_output(tmp_path):
+    command = ["sh", "-c", "echo first; echo last >&2; echo; exit 3"]
+    with running_program(command, tmp_path, {}) as process:
         assert process.wait() == 3
     assert process.returncode == 3
-    assert subprocesses.last_line(tmp_path) == "last"
-    assert subprocesses.last_line(tmp_path, before="last") == "first"
+    assert last_output_line(tmp_path) == "last"
+    assert last_output_line(tmp_path, before="last") == "first"
 
 
-def test_program_that_cannot_be_run_says_so(tmp_path):
-    with subprocesses.running(["no-such-program"], tmp_path, {}) as process:
+def test_missing_program_is_named_in_the_output(tmp_path):
+    with running_program(["no-such-program"], tmp_path, {}) as process:
         assert process.wait() == 127
-    assert "no-such-program" in subprocesses.last_line(tmp_path)
+    assert "no-such-program" in last_output_line(tmp_path)
 
 
-def test_silence_is_told_as_such(tmp_path):
-    with subprocesses.running(["true"], tmp_path, {}) as process:
+def test_program_without_output_has_a_line(tmp_path):
+    with running_program(["true"], tmp_path, {}) as process:
         process.wait()
-    assert subprocesses.last_line(tmp_path) == "it said nothing"
+    assert last_output_line(tmp_path) == "no output"
 
 
-def test_it_has_our_environment_and_python_but_not_our_modules(tmp_path, monkeypatch):
+def test_program_gets_our_environment_but_not_our_modules(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OURS", "kept")
-    shown = 'command -v python; echo "$OURS, $GIVEN, ${PYTHONPATH-none}"; read -r line; echo "read $line"'
-    with subprocesses.running(["sh", "-c", shown], tmp_path, {"GIVEN": "given"}) as process:
+    script = (
+        'command -v python; echo "$OURS, $GIVEN, ${PYTHONPATH-none}"; read -r line; '
+        'echo "read $line"'
+    )
+    with running_program(["sh", "-c", script], tmp_path, {"GIVEN": "given"}) as process:
         process.wait()
-    python, environment, read = (tmp_path / subprocesses.OUTPUT).read_text().splitlines()
+    python, environment, read = (tmp_path / subprocesses.OUTPUT_FILE).read_text().splitlines()
     assert python.startswith(os.path.dirname(sys.executable))
     assert environment == "kept, given, none"
     assert read == "read "
 
 
-def test_last_line_is_short_and_without_folders_and_passwords(tmp_path):
-    said = f"OSError: {tmp_path}/model/MLmodel at 'file:///srv/of a/model' of http://me:secret@host/x, "
-    with subprocesses.running(["echo", said + "y" * 300], tmp_path, {}) as process:
+def test_last_line_is_short_without_folders_and_passwords(tmp_path):
+    output = (
+        f"OSError: {tmp_path}/model/MLmodel at 'file:///srv/of a/model' "
+        f"of http://me:secret@host/x, {'y' * 300}"
+    )
+    with running_program(["echo", output], tmp_path, {}) as process:
         process.wait()
-    line = subprocesses.last_line(tmp_path)
+    line = last_output_line(tmp_path)
     assert line.startswith("OSError: MLmodel at 'of a/model' of http://***@host/x, yyy")
     assert len(line) == 200
 
@@ -114,28 +119,27 @@ http.server.HTTPServer(("127.0.0.1", int(os.sys.argv[-1])), Handler).serve_forev
 """
 
 
-def test_server_is_up_when_it_answers_and_gone_after_the_block(monkeypatch):
+def test_server_answers_in_the_block_and_ends_after_it(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    with subprocesses.serving([sys.executable, "-c", SERVER], {}) as server:
+    with running_server([sys.executable, "-c", SERVER], {}) as server:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.address)
-        assert server.is_up(60)
-        with subprocesses.session() as asking:
-            assert asking.get(f"{server.address}/other", timeout=60).status_code == 404
-    with subprocesses.session() as asking, pytest.raises(requests.ConnectionError):
-        asking.get(server.address, timeout=60)
+        assert server.wait_until_up(60)
+        with subprocesses.local_session() as session:
+            assert session.get(f"{server.address}/other", timeout=60).status_code == 404
+    with subprocesses.local_session() as session, pytest.raises(requests.ConnectionError):
+        session.get(server.address, timeout=60)
     assert not server.folder.exists()
 
 
-def test_server_that_ended_is_not_waited_for():
-    with subprocesses.serving(
-        ["sh", "-c", 'echo "no such option: $1"; exit 2', "sh"], {}
-    ) as server:
-        assert not server.is_up(60)
+def test_ended_server_is_not_waited_for():
+    command = ["sh", "-c", 'echo "no such option: $1"; exit 2', "sh"]
+    with running_server(command, {}) as server:
+        assert not server.wait_until_up(60)
         assert server.process.poll() == 2
-        assert subprocesses.last_line(server.folder) == "no such option: --port"
+        assert last_output_line(server.folder) == "no such option: --port"
 
 
-def test_server_that_does_not_answer_in_time_is_not_up():
-    with subprocesses.serving(["sh", "-c", "sleep 60"], {}) as server:
-        assert not server.is_up(0.2)
+def test_silent_server_is_not_up():
+    with running_server(["sh", "-c", "sleep 60"], {}) as server:
+        assert not server.wait_until_up(0.2)
         assert server.process.poll() is None

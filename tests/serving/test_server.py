@@ -28,7 +28,7 @@ def served(tmp_path_factory, empty_database):
     import mlflow
 
     with pytest.MonkeyPatch.context() as patch:
-        project = small_models.Registry(tmp_path_factory.mktemp("registry"), empty_database)
+        project = small_models.SmallRegistry(tmp_path_factory.mktemp("registry"), empty_database)
         patch.chdir(project.folder)
         patch.setenv("MLFLOW_TRACKING_URI", project.address)
         model = project.add()
