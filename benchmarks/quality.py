@@ -1,507 +1,299 @@
-"""Ours and what people would use instead: the same rows, splits and rules, paired over many splits.
+"""Compares our network with other models on many splits, by the same rows and rules for all.
 
-`python -m benchmarks.quality --on val` is for choosing: each fifth of val, by campaign, is judged with the
-threshold and calibration of the other four; no row is read that is test of this split or of params.yaml's.
-`python -m benchmarks.quality --final` judges test with what val decides, and `--out-of-fold` each message by
-one of ten models that did not see it; each use of these two is a line in benchmarks/NOTES.md. All read what
-`dvc repro` validated; everything but the salt is as the pipeline does it, through the same functions. What
-reports/benchmarks/ holds for these rows, params and code is not measured again.
+--on val is for choosing: each fifth of val, by campaign, is measured with the calibration and the
+threshold of the other four. Rows that are in test by params.yaml are not read. --final measures
+test with the decision of val. --out-of-fold scores each message by one of ten models that did not
+see it. Note each use of the last two in docs/explanation/what-was-tried.md.
+
+Reads what `dvc repro` validated. Results are kept for the same messages, params and code.
 """
 
-import argparse
 import json
 import math
 import shutil
 import statistics
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from scipy.stats import t as student
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.naive_bayes import MultinomialNB
-from sklearn.pipeline import make_pipeline
 from tqdm import tqdm
 
-from pipeline import evaluate, train, vectorize
-from pipeline.core.cli import run_stage
+from benchmarks.peers import MODELS, OURS, PEERS
+from pipeline import evaluate, vectorize
+from pipeline.core.cli import argument_parser, run_stage
 from pipeline.core.files import write_json
 from pipeline.core.hashing import unit_hash
 from pipeline.core.params import read_params, read_yaml
 from pipeline.core.tables import read_parquet
-from pipeline.evaluation.attacks import Score
-from pipeline.evaluation.metrics import METRICS, Scored, ladder
-from pipeline.models import (
-    architectures,
-    augmentation,
-    baseline,
-    calibration,
-    checkpoints,
-    keras_files,
-    training,
-)
-from pipeline.preprocessing import normalize
-from pipeline.preprocessing.params import Params
-from pipeline.preprocessing.splits import RANK, assign_splits, left_out_mask
-from pipeline.preprocessing.tokenizer import fit_tokenizer, shards
+from pipeline.evaluation.attacks import attack_figures
+from pipeline.evaluation.metrics import METRICS, Predictions, Scorer, counts_by_threshold, is_spam
+from pipeline.models import checkpoints
+from pipeline.models.calibration import largest_f1_threshold
+from pipeline.models.scoring import calibrated_model
+from pipeline.preprocessing.splits import SPLIT_RANK, assign_splits, left_out_wordings
 
+EXAMPLE = "python -m benchmarks.quality --on val --splits 10 --models bilstm 'linear SVM'"
 MESSAGES = Path("data/validated/messages.parquet")
 RESULTS = Path("reports/benchmarks")
-SALTS = {
-    "val": "choosing",
-    "test": "final",
-}  # split n is that of the salt "choosing n" or "final n"
-ATTACKED = [
-    ("leet", 15),
-    ("homoglyphs", 15),
-    ("zero_width", 15),
-    ("spaced_letters", 15),
-    ("typos", 15),
-]
-ATTACKED += [("good_words", 8), ("link_shuffling", 100)]
-ARTICLE = {
-    "embedding_dim": 64,
-    "units": 64,
-    "learning_rate": 0.001,
-    "batch_size": 32,
-    "corruptions": [],
-}
-ARTICLE |= {"epochs": 10, "patience": 4}
-ARTICLE_VOCABULARY = 2000
-OURS = "bilstm"
-FOLDS = 5  # of val, where it stands in for test
-TENTHS = 10  # of all messages, out of fold
-RESAMPLES = 1000  # of the bootstrap behind the intervals out of fold
-TEST_SHARE = 0.15 / 0.70  # rows judged for each row trained on
-SHOWN = {  # figures of the table, and how they are called
-    "f1": "F1, threshold of largest F1",
+FOLD_SCORES = checkpoints.FOLDER / "quality_out_of_fold.json"  # large, so not among the reports
+SALTS = {"val": "choosing", "test": "final"}  # split n has the salt "choosing n" or "final n"
+VAL_FOLDS = 5
+FOLDS = 10  # of all messages, out of fold
+RESAMPLES = 1000  # of the bootstrap out of fold
+TEST_TO_TRAIN = 0.15 / 0.70  # rows measured for each row trained on
+ATTACKS = [("leet", 15), ("homoglyphs", 15), ("zero_width", 15), ("spaced_letters", 15)]
+ATTACKS += [("typos", 15), ("good_words", 8), ("link_shuffling", 100)]
+TITLES = {
+    "f1": "F1 at the threshold with the largest F1",
     "average_precision": "average precision",
-    "spam_caught_percent": "spam caught within the budget of ham, %",
-    "ham_blocked_percent": "ham lost with it, %",
+    "spam_caught_percent": "spam caught within the ham budget, %",
+    "ham_blocked_percent": "ham lost at that threshold, %",
     "log_loss": "log loss",
     "brier": "Brier score",
     "calibration_slope": "calibration slope",
-    **{f"{name}.lost": f"recall lost to {name} {strength}, points" for name, strength in ATTACKED},
-    "ham_under_attack": "ham lost on ham so edited, mean of the attacks, %",
+    **{f"{name}.lost": f"recall lost to {name} {strength}, points" for name, strength in ATTACKS},
+    "ham_under_attack": "ham lost when ham is edited alike, mean of the attacks, %",
     "adaptive": "spam caught under the adaptive attack, %",
     "seconds": "training, seconds",
 }
-COMPARED = (
-    "f1",
-    "average_precision",
-    "log_loss",
-    "brier",
-    "adaptive",
-)  # of these, paired differences
-
-# ---- ours, and the other networks
+COMPARED = ("f1", "average_precision", "log_loss", "brier", "adaptive")
+Figures = dict[str, float]  # by the names of TITLES
+Results = dict[str, Figures]  # by "MODEL SPLIT"
 
 
-def network(name: str, rows: pd.DataFrame, **changes: object) -> Score:
-    """Tokenizer and network of the stages vectorize and train, by the names of MODELS."""
-    of_vectorize, of_train = (
-        read_params(m.Params, n) for m, n in ((vectorize, "vectorize"), (train, "train"))
-    )
-    if name != OURS:
-        of_vectorize, changes = (
-            replace(of_vectorize, vocabulary_size=ARTICLE_VOCABULARY),
-            ARTICLE | changes,
-        )
-    params = replace(of_train, model=name, **changes)
-    tokenizer = fit_tokenizer(rows["text"], of_vectorize)
-    shard = pa.concat_tables(shards(rows, tokenizer, len(rows))).to_pandas()
-    spec = json.loads(tokenizer.to_str())
-    model, _ = training.fit(*training.split_rows(shard, params), spec, params, len)
-    with tempfile.TemporaryDirectory() as folder:
-        file, saved = Path(folder) / "tokenizer.json", Path(folder) / "model.keras"
-        tokenizer.save(str(file))
-        keras_files.save(model, saved)
-        return evaluate.network_scorer(file, saved)
+# ---- one model on one split
 
 
-# ---- what people would use instead
-
-
-def linear_svm(rows: pd.DataFrame) -> Score:
-    """The baseline of the pipeline."""
-    return baseline.baseline_scorer(rows["text"].tolist(), _spam(rows))
-
-
-def logistic_regression(rows: pd.DataFrame) -> Score:
-    """On the features of the SVM."""
-    model = baseline.baseline()
-    model.steps[-1] = ("logistic", LogisticRegression(C=50, max_iter=1000))
-    return _probability(model, rows["text"].tolist(), _spam(rows))
-
-
-def corrupted_logistic_regression(rows: pd.DataFrame) -> Score:
-    """On characters, canonicalised, and trained with the corruptions that ours trains with."""
-    of_train, spam = read_params(training.Params, "train"), _spam(rows)
-    texts, random = rows["text"].tolist(), Random(of_train.seed)
-    ham = (
-        word
-        for message, is_spam in zip(texts, spam, strict=True)
-        if not is_spam
-        for word in message.split()
-    )
-    words = [word for word in ham if augmentation.may_train(word)]
-    names = of_train.corruptions
-    copies = of_train.copies if names else 0
-    edited = [augmentation.corrupted(m, names, random, words) for _ in range(copies) for m in texts]
-    reader = TfidfVectorizer(
-        ngram_range=(2, 5),
-        sublinear_tf=True,
-        analyzer="char",
-        preprocessor=lambda m: normalize.canonicalise(m).lower(),
-    )
-    model = make_pipeline(reader, LogisticRegression(C=50, max_iter=1000))
-    return _probability(model, texts + edited, np.tile(spam, 1 + copies))
-
-
-def naive_bayes(rows: pd.DataFrame) -> Score:
-    """Multinomial, on words."""
-    return _probability(
-        make_pipeline(CountVectorizer(), MultinomialNB(alpha=0.1)),
-        rows["text"].tolist(),
-        _spam(rows),
-    )
-
-
-def fasttext(rows: pd.DataFrame) -> Score:
-    """Facebook's, supervised, with word pairs and its character n-grams."""
-    import fasttext as library
-
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
-        for message, label in zip(rows["text"], rows["label"], strict=True):
-            file.write(f"__label__{label} {normalize.fold(message)}\n")
-        file.flush()
-        model = library.train_supervised(
-            file.name,
-            epoch=25,
-            lr=0.5,
-            wordNgrams=2,
-            minn=2,
-            maxn=5,
-            dim=50,
-            thread=1,
-            seed=1,
-            verbose=0,
-        )
-
-    def score(texts: Sequence[str]) -> np.ndarray:
-        found = model.predict([normalize.fold(message) for message in texts], k=2)
-        return np.array(
-            [dict(zip(*one, strict=True))["__label__spam"] for one in zip(*found, strict=True)]
-        )
-
-    return score
-
-
-def bogofilter(rows: pd.DataFrame) -> Score:
-    """The mail filter, where it is installed."""
-    folder = tempfile.TemporaryDirectory()
-
-    def run(*options: str, mbox: str) -> str:
-        command = ["bogofilter", "--bogofilter-dir", folder.name, "-M", *options]
-        done = subprocess.run(command, input=mbox, capture_output=True, text=True, check=False)
-        return done.stdout
-
-    for label, option in (("spam", "-s"), ("ham", "-n")):
-        run(option, mbox=_mbox(rows["text"][rows["label"] == label]))
-    return lambda texts, _keep=folder: np.array(
-        [float(line.split()[1]) for line in run("-T", mbox=_mbox(texts)).splitlines()]
-    )
-
-
-def _mbox(texts: Sequence[str]) -> str:
-    return "".join(
-        f"From a@b Thu Jan  1 00:00:00 1970\nSubject: \n\n {' '.join(m.split())}\n\n" for m in texts
-    )
-
-
-def _probability(model: object, texts: Sequence[str], spam: np.ndarray) -> Score:
-    model.fit(list(texts), spam)
-    return lambda those: model.predict_proba(list(those))[:, 1]
-
-
-def _spam(rows: pd.DataFrame) -> np.ndarray:
-    return (rows["label"] == "spam").to_numpy()
-
-
-PEERS: dict[str, Callable[[pd.DataFrame], Score]] = {
-    **{
-        name: partial(network, name) for name in [OURS, *sorted(set(architectures.MODELS) - {OURS})]
-    },
-    "linear SVM": linear_svm,
-    "logistic regression": logistic_regression,
-    "logistic regression, corrupted": corrupted_logistic_regression,
-    "naive Bayes": naive_bayes,
-    "fastText": fasttext,
-    "bogofilter": bogofilter,
-}
-ABLATIONS: dict[str, Callable[[pd.DataFrame], Score]] = {  # ours without one part
-    "wide path alone": partial(network, OURS, wide_share=1.0),
-    "deep path alone": partial(network, OURS, wide_share=0.0),
-    "no corruption": partial(network, OURS, corruptions=[]),
-    "no token dropout": partial(network, OURS, token_dropout=0.0),
-    "no corrupted copies": partial(network, OURS, copies=0),
-    **{
-        f"without {name}": partial(
-            network, OURS, corruptions=[n for n in augmentation.CORRUPTIONS if n != name]
-        )
-        for name in augmentation.CORRUPTIONS
-    },
-}
-MODELS = PEERS | ABLATIONS
-
-# ---- the same rules for all
-
-
-def judged(
-    score: Score, decides: pd.DataFrame, rows: pd.DataFrame, budget: float
-) -> dict[str, tuple]:
-    """Calibrated and cut on some rows, scored on others: by the budget of ham, and by the largest F1."""
-    truth = _spam(decides), _spam(rows)
-    scores = score(decides["text"].tolist()), score(rows["text"].tolist())
-    by_budget = evaluate.judge(truth, scores, budget)
-    calibrated = calibration.calibrate(scores[0], by_budget.decision)
-    cut = replace(
-        by_budget.decision, threshold=calibration.largest_f1_threshold(truth[0], calibrated)
-    )
-    y_score = by_budget.test.y_score
-    by_f1 = Scored(truth[1], y_score, calibration.label(y_score, cut))
-    attacked = evaluate.under_attack(score, cut, rows, seed=1, tried=ATTACKED)
-    return {"budget": by_budget.test, "f1": by_f1, "attacked": attacked}
-
-
-def figures_of(sides: Sequence[dict]) -> dict[str, float]:
-    """The figures of SHOWN, of all sides' rows together."""
-    budget, by_f1 = (
-        Scored(
-            *(
-                np.concatenate([getattr(side[which], name) for side in sides])
-                for name in ("y_true", "y_score", "y_pred")
-            )
-        )
-        for which in ("budget", "f1")
-    )
-    found = {
-        name: METRICS[name](by_f1) for name in ("f1", "average_precision", "log_loss", "brier")
-    }
-    found |= {
-        name: METRICS[name](budget) for name in ("spam_caught_percent", "ham_blocked_percent")
-    }
-    logit = np.log(np.clip(by_f1.y_score, 1e-12, 1) / np.clip(1 - by_f1.y_score, 1e-12, 1))
-    slope = LogisticRegression(C=np.inf, max_iter=1000).fit(logit[:, None], by_f1.y_true)
-    found["calibration_slope"] = float(slope.coef_[0, 0])
-
-    def mean(name: str) -> float:
-        figures = [side["attacked"][name] for side in sides]
-        return sum(figure.value * figure.n for figure in figures) / sum(
-            figure.n for figure in figures
-        )
-
-    clean = METRICS["spam_caught_percent"](by_f1)
-    for name, strength in ATTACKED:
-        found[f"{name}.lost"] = clean - mean(f"{name}_{strength}.spam_caught_percent")
-    ham = [mean(f"{name}_{strength}.ham_blocked_percent") for name, strength in ATTACKED]
-    found["ham_under_attack"] = statistics.mean(ham)
-    found["adaptive"] = mean("adaptive.spam_caught_percent")
-    return found
-
-
-def measured(name: str, messages: pd.DataFrame, on: str, number: int) -> dict[str, float]:
-    """One model on one split."""
-    params = replace(read_params(Params, "vectorize"), salt=f"{SALTS[on]} {number}")
+def measure_split(name: str, messages: pd.DataFrame, on: str, number: int) -> Figures:
+    """The figures of a model, trained on train of this split and measured on val or test."""
+    params = read_params(vectorize.Params, "vectorize")
     budget = read_params(evaluate.Params, "evaluate").lost_ham_budget
-    if on == "val":  # what the committed run is judged on must not be chosen on
-        committed, _ = assign_splits(messages, read_params(Params, "vectorize"))
+    if on == "val":  # what is test by params.yaml must not be used to choose
+        committed, _ = assign_splits(messages, params)
         messages = messages[(committed["split"] != "test").to_numpy()]
-    rows, _ = assign_splits(messages, params)
-    part = {split: rows[(rows["split"] == split) & ~rows["left_out"]] for split in RANK}
+    salted = params.model_copy(update={"salt": f"{SALTS[on]} {number}"})
+    rows, _ = assign_splits(messages, salted)
+    part = {split: rows[(rows["split"] == split) & ~rows["left_out"]] for split in SPLIT_RANK}
     start = time.perf_counter()
     score = MODELS[name](part["train"])
     seconds = time.perf_counter() - start
+    val, test = part["val"], part["test"]
     if on == "test":
-        sides = [judged(score, part["val"], part["test"], budget)]
+        measured = [measure_rows(score, val, test, budget)]
     else:
-        val = part["val"]
-        fold = np.array([int(FOLDS * unit_hash("fold", key)) for key in val["campaign_key"]])
-        parts = [(val[fold != n], val[fold == n]) for n in range(FOLDS)]
-        sides = [judged(score, decides, rows, borne(decides, budget)) for decides, rows in parts]
-    return figures_of(sides) | {"seconds": seconds}
+        folds = _folds(val, VAL_FOLDS, "fold")
+        pairs = [(val[folds != n], val[folds == n]) for n in range(VAL_FOLDS)]
+        measured = [measure_rows(score, *pair, smallest_budget(pair[0], budget)) for pair in pairs]
+    return combined_figures(measured) | {"seconds": seconds}
 
 
-def borne(decides: pd.DataFrame, budget: float) -> float:
-    """The budget, or the least that so little ham can keep."""
-    return max(budget, math.ceil(1e6 / (1 + np.count_nonzero(~_spam(decides)))) / 1e6)
+def _folds(rows: pd.DataFrame, folds: int, salt: str) -> np.ndarray:
+    """(n,): the fold of each row; a campaign is in one fold."""
+    return np.array([int(folds * unit_hash(salt, key)) for key in rows["campaign_key"]])
 
 
-def folded(name: str, messages: pd.DataFrame, number: int) -> dict[str, float]:
-    """Scores of one tenth of the messages, by a model that saw neither them nor a near-copy of theirs."""
-    rows, near = assign_splits(messages, read_params(Params, "vectorize"))
-    held = np.array(
-        [int(TENTHS * unit_hash("out of fold", key)) == number for key in rows["campaign_key"]]
-    )
-    rank_of_wording = held.astype(np.int64)[np.unique(rows["wording"], return_index=True)[1]]
-    near_held = left_out_mask(rank_of_wording, near)[rows["wording"]]
-    score = MODELS[name](rows[~held & ~near_held])
-    return dict(
-        zip(rows["message_id"][held], map(float, score(rows["text"][held].tolist())), strict=True)
-    )
+def smallest_budget(val: pd.DataFrame, budget: float) -> float:
+    """The budget, or the smallest that so little ham can keep."""
+    return max(budget, math.ceil(1e6 / (1 + np.count_nonzero(~is_spam(val)))) / 1e6)
+
+
+def measure_rows(score: Scorer, val: pd.DataFrame, rows: pd.DataFrame, budget: float) -> dict:
+    """Predictions of the rows, by the threshold of the budget and by that of the largest F1.
+
+    Calibration and thresholds are those of val.
+    """
+    model = calibrated_model(score, val, budget)
+    threshold = largest_f1_threshold(is_spam(val), model.probabilities(val["text"].tolist()))
+    by_f1 = replace(model, decision=replace(model.decision, threshold=threshold))
+    attacked = attack_figures(by_f1.probabilities, threshold, rows, seed=1, strengths=ATTACKS)
+    by_budget = model.predictions(rows)
+    return {"budget": by_budget, "f1": by_f1.predictions(rows), "attacked": attacked}
+
+
+def combined_figures(measured: Sequence[dict]) -> Figures:
+    """The figures of all parts' rows together."""
+
+    def joined(rule: str) -> Predictions:
+        parts = [vars(part[rule]) for part in measured]
+        names = ("y_true", "y_score", "y_pred")
+        return Predictions(**{n: np.concatenate([part[n] for part in parts]) for n in names})
+
+    def attack_mean(name: str) -> float:
+        figures = [part["attacked"][name] for part in measured]
+        return sum(f.value * f.n for f in figures) / sum(f.n for f in figures)
+
+    by_f1, by_budget = joined("f1"), joined("budget")
+    names = ("f1", "average_precision", "log_loss", "brier")
+    figures = {name: METRICS[name].function(by_f1) for name in names}
+    for name in ("spam_caught_percent", "ham_blocked_percent"):
+        figures[name] = METRICS[name].function(by_budget)
+    clipped = np.clip([by_f1.y_score, 1 - by_f1.y_score], 1e-12, 1)
+    logit = np.log(clipped[0] / clipped[1])
+    slope = LogisticRegression(C=np.inf, max_iter=1000).fit(logit[:, None], by_f1.y_true)
+    figures["calibration_slope"] = float(slope.coef_[0, 0])
+    caught = METRICS["spam_caught_percent"].function(by_f1)
+    for name, strength in ATTACKS:
+        figures[f"{name}.lost"] = caught - attack_mean(f"{name}_{strength}.spam_caught_percent")
+    ham = [attack_mean(f"{name}_{strength}.ham_blocked_percent") for name, strength in ATTACKS]
+    figures["ham_under_attack"] = statistics.mean(ham)
+    figures["adaptive"] = attack_mean("adaptive.spam_caught_percent")
+    return figures
+
+
+# ---- out of fold
+
+
+def score_fold(name: str, messages: pd.DataFrame, number: int) -> Figures:
+    """The score of each message of a fold, by id, from a model that saw none of its near-copies."""
+    rows, near_copies = assign_splits(messages, read_params(vectorize.Params, "vectorize"))
+    in_fold = _folds(rows, FOLDS, "out of fold") == number
+    first_row = np.unique(rows["wording"], return_index=True)[1]
+    near = left_out_wordings(in_fold.astype(np.int64)[first_row], near_copies)[rows["wording"]]
+    score = MODELS[name](rows[~in_fold & ~near])
+    scores = score(rows["text"][in_fold].tolist())
+    return dict(zip(rows["message_id"][in_fold], map(float, scores), strict=True))
 
 
 def recall_within(y_true: np.ndarray, y_score: np.ndarray, budget: float) -> float:
-    """Per cent of the spam above the lowest score that costs no more than this share of the ham."""
-    _, spam, ham = ladder(y_true, y_score)
+    """Per cent of the spam above the lowest threshold that loses at most this share of the ham."""
+    _, spam, ham = counts_by_threshold(y_true, y_score)
     within = spam[ham <= budget * np.count_nonzero(~y_true)]
     return 100 * float(max(within, default=0)) / np.count_nonzero(y_true)
 
 
-# ---- the tables
+def fold_summary(scores: Results, names: Sequence[str], messages: pd.DataFrame) -> dict:
+    """Recall within the budget on all folds together, and ours minus it, with 95 % intervals.
+
+    Models without a score for every message are left out.
+    """
+    budget = read_params(evaluate.Params, "evaluate").lost_ham_budget
+    y_true = is_spam(messages)
+    random = np.random.default_rng(1)
+    classes = [np.flatnonzero(y_true), np.flatnonzero(~y_true)]
+    draws = [np.arange(len(y_true))]
+    for _ in range(RESAMPLES):
+        draws.append(np.concatenate([random.choice(rows, len(rows)) for rows in classes]))
+    recall = {}
+    for name in names:
+        by_id = {k: v for fold in range(FOLDS) for k, v in scores.get(f"{name} {fold}", {}).items()}
+        if len(by_id) == len(messages):
+            y_score = messages["message_id"].map(by_id).to_numpy()
+            recall[name] = np.array([recall_within(y_true[i], y_score[i], budget) for i in draws])
+    summary = {name: {"spam_caught_percent": _interval_of(v)} for name, v in recall.items()}
+    for name in summary if OURS in summary else ():
+        summary[name]["ours_minus_it"] = _interval_of(recall[OURS] - recall[name])
+    return summary
 
 
-def corrected_interval(differences: Sequence[float]) -> tuple[float, float]:
-    """95 % interval of the mean difference over splits that share rows.
+def _interval_of(values: np.ndarray) -> Figures:
+    low, high = np.percentile(values[1:], [2.5, 97.5])
+    return {"value": float(values[0]), "low": float(low), "high": float(high)}
 
-    Source: Nadeau and Bengio 2003: the variance of n splits is that of 1 / n + rows judged / rows trained on.
+
+# ---- tables
+
+
+def corrected_interval(differences: pd.Series) -> tuple[float, float]:
+    """The 95 % interval of a mean difference over n splits that share rows; nan if n < 2.
+
+    Source: Nadeau and Bengio 2003: the variance is multiplied by 1/n + test rows / train rows.
     """
     n = len(differences)
-    if n < 2:
-        return math.nan, math.nan
-    spread = math.sqrt((1 / n + TEST_SHARE) * statistics.variance(differences))
-    reach = student.ppf(0.975, n - 1) * spread
-    return statistics.mean(differences) - reach, statistics.mean(differences) + reach
+    deviation = differences.std() * math.sqrt(1 / n + TEST_TO_TRAIN)
+    reach = student.ppf(0.975, n - 1) * deviation
+    return differences.mean() - reach, differences.mean() + reach
 
 
-def tables(done: dict[str, dict[str, float]], names: Sequence[str], splits: int) -> str:
-    """Means and deviations of every model, and ours less each other one, as Markdown."""
-    by_model = {
-        name: {n: done[f"{name} {n}"] for n in range(splits) if f"{name} {n}" in done}
-        for name in names
-    }
-    by_model = {name: found for name, found in by_model.items() if found}
-    lines = [
-        f"| mean ± deviation | {' | '.join(f'{name} ({len(found)})' for name, found in by_model.items())} |"
-    ]
-    lines.append("|---" * (len(by_model) + 1) + "|")
-    for figure, title in SHOWN.items():
-        values = [[one[figure] for one in found.values()] for found in by_model.values()]
-        lines.append(f"| {title} | {' | '.join(map(_spread, values))} |")
-    if OURS in by_model:
-        lines += ["", f"| ours less | {' | '.join(SHOWN[f] for f in COMPARED)} |"]
-        lines.append("|---" * (len(COMPARED) + 1) + "|")
-        for name, found in by_model.items():
-            both = [n for n in found if n in by_model[OURS]]
-            if name != OURS and both:
-                less = [[by_model[OURS][n][f] - found[n][f] for n in both] for f in COMPARED]
-                lines.append(f"| {name} | {' | '.join(map(_interval, less))} |")
-        slopes = [one["calibration_slope"] for one in by_model[OURS].values()]
-        lines += ["", f"Calibration slope of ours, with its interval: {_interval(slopes)}"]
-    return "\n".join(lines)
-
-
-def pooled(done: dict[str, dict[str, float]], names: Sequence[str], messages: pd.DataFrame) -> str:
-    """Recall within the budget of ham on the scores of all tenths together, as Markdown, with bootstraps."""
-    budget = read_params(evaluate.Params, "evaluate").lost_ham_budget
-    y_true, random = _spam(messages), np.random.default_rng(1)
-    classes = np.flatnonzero(y_true), np.flatnonzero(~y_true)
-    draws = [
-        np.concatenate([random.choice(rows, len(rows)) for rows in classes])
-        for _ in range(RESAMPLES)
-    ]
-    lines = [
-        "| out of fold, all tenths together | spam caught within the budget, % | ours less it |",
-        "|---|---|---|",
-    ]
-    found = {}
+def split_tables(results: Results, names: Sequence[str], splits: int) -> str:
+    """Markdown: mean and deviation of every figure of every model, and ours minus each other."""
+    tables = {}
     for name in names:
-        of_message = {k: v for n in range(TENTHS) for k, v in done.get(f"{name} {n}", {}).items()}
-        if len(of_message) == len(messages):
-            scores = messages["message_id"].map(of_message).to_numpy()
-            values = [
-                recall_within(y_true[i], scores[i], budget)
-                for i in [np.arange(len(y_true)), *draws]
-            ]
-            found[name] = np.array(values)
-    for name, values in found.items():
-        less = found[OURS] - values if OURS in found else np.full_like(values, math.nan)
-        lines.append(f"| {name} | {_bootstrapped(values)} | {_bootstrapped(less)} |")
-    return "\n".join(lines)
+        measured = {n: results[f"{name} {n}"] for n in range(splits) if f"{name} {n}" in results}
+        if measured:
+            tables[name] = pd.DataFrame(measured).T[list(TITLES)]  # a row for each split
+    spreads = {f"{name} ({len(table)})": table.apply(_spread) for name, table in tables.items()}
+    parts = [markdown("mean ± standard deviation", pd.DataFrame(spreads).rename(index=TITLES))]
+    if OURS in tables:
+        less = {}
+        for name in tables.keys() - {OURS}:
+            pairs = (tables[OURS] - tables[name]).dropna()  # of the splits that both have
+            less[name] = pairs[list(COMPARED)].apply(_mean_and_interval)
+        rows = pd.DataFrame(less, columns=[name for name in tables if name != OURS]).T
+        parts.append(markdown("ours minus", rows.rename(columns=TITLES)))
+        slopes = _mean_and_interval(tables[OURS]["calibration_slope"])
+        parts.append(f"Calibration slope of ours: {slopes}")
+    return "\n\n".join(parts)
 
 
-def _bootstrapped(values: np.ndarray) -> str:
-    low, high = np.percentile(values[1:], [2.5, 97.5])
-    return f"{values[0]:.1f} [{low:.1f}, {high:.1f}]"
+def fold_table(summary: dict) -> str:
+    """Markdown: the summary of `fold_summary`."""
+    figures = pd.DataFrame.from_dict(summary, orient="index")
+    cells = figures.map(lambda f: f"{f['value']:.1f} [{f['low']:.1f}, {f['high']:.1f}]")
+    return markdown("out of fold", cells.rename(columns=TITLES))
 
 
-def _spread(values: Sequence[float]) -> str:
-    exact = [round(value, 9) for value in values]  # the difference of two equal shares is 0
-    deviation = f" ± {statistics.stdev(exact):.2g}" if len(exact) > 1 else ""
-    return f"{statistics.mean(exact):.3g}{deviation}"
+def markdown(corner: str, table: pd.DataFrame) -> str:
+    """A table of strings in Markdown."""
+    lines = [[corner, *table.columns], ["---"] * (1 + len(table.columns))]
+    lines += [list(row) for row in table.itertuples()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _interval(values: Sequence[float]) -> str:
+def _spread(values: pd.Series) -> str:
+    exact = values.round(9)  # the difference of equal shares is 0
+    deviation = f" ± {exact.std():.2g}" if len(exact) > 1 else ""
+    return f"{exact.mean():.3g}{deviation}"
+
+
+def _mean_and_interval(values: pd.Series) -> str:
     low, high = corrected_interval(values)
-    return f"{statistics.mean(values):+.2g} [{low:+.2g}, {high:+.2g}]"
+    return f"{values.mean():+.2g} [{low:+.2g}, {high:+.2g}]"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.quality", description=__doc__.splitlines()[0])
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--on", choices=["val"], help="judge val, for choosing")
-    which.add_argument(
-        "--final", action="store_true", help="judge test; add a line to benchmarks/NOTES.md"
-    )
-    which.add_argument(
-        "--out-of-fold",
-        action="store_true",
-        help="judge all messages; add a line to benchmarks/NOTES.md",
-    )
-    parser.add_argument("--splits", type=int, default=20, help="how many (default: 20)")
-    parser.add_argument(
-        "--models",
-        nargs="+",
-        choices=list(MODELS),
-        default=list(PEERS),
-        metavar="NAME",
-        help=", ".join(MODELS),
-    )
-    parser.add_argument(
-        "--budget",
-        type=float,
-        default=math.inf,
-        metavar="MINUTES",
-        help="start nothing new after that",
-    )
-    chosen = parser.parse_args()
-    messages = read_parquet(MESSAGES).to_pandas()
-    on, splits, measure = "out_of_fold", TENTHS, folded
-    if not chosen.out_of_fold:
-        on, splits = "test" if chosen.final else "val", chosen.splits
-        measure = partial(measured, on=on)
-    path = RESULTS / f"quality_{on}.json"
-    key = checkpoints.key_of(read_yaml(), MESSAGES, *sorted(Path("pipeline").glob("*.py")))
+# ---- the command
+
+
+def complete(path: Path, names: Sequence[str], splits: int, measure: Callable) -> Results:
+    """The results in `path`, after measuring what is missing; each is saved at once."""
+    key = checkpoints.training_key(read_yaml(), MESSAGES)
     saved = json.loads(path.read_text()) if path.exists() else {}
-    done = saved["figures"] if saved.get("key") == key else {}
-    names = [name for name in chosen.models if name != "bogofilter" or shutil.which("bogofilter")]
-    left = [(name, n) for n in range(splits) for name in names if f"{name} {n}" not in done]
-    end = time.monotonic() + 60 * chosen.budget
-    for name, n in tqdm(left, "models and splits", unit="fit", disable=None):
-        if time.monotonic() > end:
-            break
-        done[f"{name} {n}"] = measure(name, messages, number=n)
-        write_json(path, {"key": key, "figures": done})
-    print(pooled(done, names, messages) if chosen.out_of_fold else tables(done, names, splits))
+    results = saved["figures"] if saved.get("key") == key else {}
+    tasks = [(name, n) for n in range(splits) for name in names]
+    missing = [(name, n) for name, n in tasks if f"{name} {n}" not in results]
+    for name, number in tqdm(missing, "models and splits", unit="fit", disable=None):
+        results[f"{name} {number}"] = measure(name, number=number)
+        write_json(path, {"key": key, "figures": results})
+    return results
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argument_parser(__doc__, EXAMPLE)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--on", choices=["val"], help="measure val, to choose")
+    which.add_argument("--final", action="store_true", help="measure test")
+    which.add_argument("--out-of-fold", action="store_true", help="measure all messages")
+    parser.add_argument("--splits", type=int, default=20, help="number of splits (default: 20)")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=PEERS)
+    options = parser.parse_args(argv)
+    messages = read_parquet(MESSAGES).to_pandas()
+    installed = shutil.which("bogofilter")
+    names = [name for name in options.models if name != "bogofilter" or installed]
+    if options.out_of_fold:
+        scores = complete(FOLD_SCORES, names, FOLDS, partial(score_fold, messages=messages))
+        summary = fold_summary(scores, names, messages)
+        write_json(RESULTS / "quality_out_of_fold.json", summary)
+        print(fold_table(summary))
+    else:
+        on = "test" if options.final else "val"
+        measure = partial(measure_split, messages=messages, on=on)
+        results = complete(RESULTS / f"quality_{on}.json", names, options.splits, measure)
+        print(split_tables(results, names, options.splits))
 
 
 if __name__ == "__main__":

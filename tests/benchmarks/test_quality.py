@@ -1,242 +1,241 @@
-"""Every model is judged by the same rules, on rows that it has not seen, and the intervals are honest."""
+"""Every model is measured by the same rules, on rows that it has not seen."""
 
+import json
 import math
 import shutil
 import statistics
-import sys
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import quality
-from pipeline.core import params as params_
+from benchmarks import peers, quality
+from pipeline.core import params as params_module
 from pipeline.core import schemas
 from pipeline.core.params import read_params, read_yaml
 from pipeline.core.tables import write_parquet
 from pipeline.evaluation import attacks, metrics
 from pipeline.models import architectures, augmentation, calibration, training
-from pipeline.preprocessing import splits
 from tests.harness.small_project import MESSAGES, ROOT
 
-ROWS = pd.read_csv(MESSAGES)
+BODIES = pd.read_csv(MESSAGES)
 TABLE = pd.DataFrame(
     {
         "message_id": [f"{i:04d}" for i in range(90)],
         "campaign_key": [f"{i:016x}" for i in range(90)],
+        "text": BODIES["body"],
+        "label": np.where(BODIES["kind"] == 1, "spam", "ham"),
+        "received_at": pd.Series(pd.NaT, index=range(90), dtype="datetime64[us, UTC]"),
     }
-).assign(text=ROWS["body"], label=np.where(ROWS["kind"] == 1, "spam", "ham"))
-TABLE["received_at"] = pd.Series(pd.NaT, index=TABLE.index, dtype="datetime64[us, UTC]")
-TRAIN, OTHER = TABLE[TABLE.index % 2 == 0], TABLE[TABLE.index % 2 == 1]
-SPAM = (OTHER["label"] == "spam").to_numpy()
+)
+EVEN, ODD = TABLE[TABLE.index % 2 == 0], TABLE[TABLE.index % 2 == 1]
+SMALL = {"epochs": 2, "units": 4, "embedding_dim": 4, "copies": 1, "stop_share": 0.3}
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """The committed params, with networks that are trained in seconds."""
+def params(monkeypatch):
+    """The committed params, with networks that train in seconds."""
     params = read_yaml(ROOT / "params.yaml")
-    params["train"] |= {"epochs": 2, "units": 4, "embedding_dim": 4, "copies": 1, "stop_share": 0.3}
-    monkeypatch.setattr(params_, "read_yaml", lambda *_: params)
-    monkeypatch.setattr(quality, "ARTICLE", quality.ARTICLE | {"embedding_dim": 4, "units": 4})
-    monkeypatch.setattr(quality, "ARTICLE_VOCABULARY", 400)
+    params["train"] |= SMALL
+    monkeypatch.setattr(params_module, "read_yaml", lambda *_: params)
+    monkeypatch.setattr(peers, "ARTICLE_PARAMS", {"corruptions": []})
+    monkeypatch.setattr(peers, "ARTICLE_VOCABULARY", 400)
+    return params
+
+
+NOT_NETWORKS = [name for name in peers.PEERS if name not in architectures.MODELS]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*quality.PEERS, "wide path alone", "no corruption"])
-def test_every_model_gives_each_message_a_score_in_0_to_1(name):
+@pytest.mark.parametrize("name", [peers.OURS, "dense", *NOT_NETWORKS])
+def test_every_model_gives_each_message_a_score(name):
     if name == "bogofilter" and not shutil.which("bogofilter"):
         pytest.skip("bogofilter is not installed")
-    score = quality.MODELS[name](TRAIN)
-    found = score(OTHER["text"].tolist())
-    assert found.shape == (45,)
-    assert ((found >= 0) & (found <= 1)).all()
-    assert score(OTHER["text"].tolist()[::-1]).tolist() == pytest.approx(
-        found[::-1].tolist(), abs=1e-5
-    )
-    if (
-        name not in architectures.MODELS and name not in quality.ABLATIONS
-    ):  # which two epochs teach little
-        assert found[SPAM].mean() > found[~SPAM].mean()
+    score = peers.MODELS[name](EVEN)
+    texts = ODD["text"].tolist()
+    scores = score(texts)
+    assert scores.shape == (45,)
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert score(texts[::-1]).tolist() == pytest.approx(scores[::-1].tolist(), abs=1e-5)
+    if name in NOT_NETWORKS:  # two epochs teach a network little
+        spam = metrics.is_spam(ODD)
+        assert scores[spam].mean() > scores[~spam].mean()
 
 
-def by_words(texts):
-    return np.array(
-        [
-            min(0.95, 0.05 + 0.3 * sum(w in t.lower() for w in ("free", "win", "prize", "call")))
-            for t in texts
-        ]
-    )
+def score_by_words(texts):
+    words = ("free", "win", "prize", "call")
+    found = [sum(word in text.lower() for word in words) for text in texts]
+    return np.minimum(0.95, 0.05 + 0.3 * np.array(found))
 
 
-def test_figures_are_those_of_all_sides_together():
-    one = quality.judged(by_words, TRAIN, OTHER, 0.2)
-    both = quality.figures_of([one, quality.judged(by_words, OTHER, TRAIN, 0.2)])
-    assert set(both) == set(quality.SHOWN) - {"seconds"}
-    alone = quality.figures_of([one])
-    truth, called = one["f1"].y_true, one["f1"].y_pred
-    tp = np.sum(truth & called)
-    assert alone["f1"] == pytest.approx(2 * tp / (np.sum(truth) + np.sum(called)))
-    edited = attacks.attacked(OTHER["text"].tolist(), attacks.ATTACKS["good_words"], 8, 1)
-    kept = np.mean((by_words(edited) >= by_words(OTHER["text"])[called].min())[truth])
-    assert alone["good_words.lost"] == pytest.approx(100 * (np.mean(called[truth]) - kept))
+def test_figures_are_those_of_all_parts_together():
+    one = quality.measure_rows(score_by_words, EVEN, ODD, 0.2)
+    other = quality.measure_rows(score_by_words, ODD, EVEN, 0.2)
+    assert set(quality.combined_figures([one, other])) == set(quality.TITLES) - {"seconds"}
+    figures = quality.combined_figures([one])
+    spam, y_pred = one["f1"].y_true, one["f1"].y_pred
+    f1 = 2 * np.sum(spam & y_pred) / (np.sum(spam) + np.sum(y_pred))
+    assert figures["f1"] == pytest.approx(f1)
+    attack = attacks.ATTACKS["good_words"]
+    edited = attacks.attack_messages(ODD["text"].tolist(), attack, 8, 1)
+    threshold = score_by_words(ODD["text"])[y_pred].min()
+    still_caught = np.mean((score_by_words(edited) >= threshold)[spam])
+    lost = 100 * (np.mean(y_pred[spam]) - still_caught)
+    assert figures["good_words.lost"] == pytest.approx(lost)
 
 
-def test_a_model_that_is_calibrated_has_slope_1_and_an_overconfident_one_less():
+@pytest.mark.parametrize("factor", [1, 2])
+def test_calibration_slope_is_below_1_for_overconfidence(factor):
     random = np.random.default_rng(1)
     logit = random.normal(0, 2, 20_000)
-    truth = random.random(20_000) < 1 / (1 + np.exp(-logit))
-    side = quality.judged(by_words, TRAIN, OTHER, 0.2)
-    for factor in (1, 2):
-        score = 1 / (1 + np.exp(-factor * logit))
-        scored = metrics.Scored(truth, score, score > 0.5)
-        found = quality.figures_of([side | {"f1": scored, "budget": scored}])
-        assert found["calibration_slope"] == pytest.approx(1 / factor, rel=0.05)
+    spam = random.random(20_000) < 1 / (1 + np.exp(-logit))
+    score = 1 / (1 + np.exp(-factor * logit))
+    predictions = metrics.Predictions(y_true=spam, y_score=score, y_pred=score > 0.5)
+    part = quality.measure_rows(score_by_words, EVEN, ODD, 0.2)
+    figures = quality.combined_figures([part | {"f1": predictions, "budget": predictions}])
+    assert figures["calibration_slope"] == pytest.approx(1 / factor, rel=0.05)
 
 
-def test_val_is_judged_by_fifths_and_test_is_never_read(monkeypatch):
-    messages = TABLE.assign(copies=1, split="train", left_out=False)
-    messages.loc[60:80, "split"], messages.loc[81:, "split"] = "val", "test"
-    seen = []
+@pytest.fixture
+def spy(monkeypatch):
+    """Stands for all models; the rows that it is trained on, then each pair (decides, measured)."""
+    messages = TABLE.assign(split="train", left_out=False)
+    messages.loc[60:80, "split"] = "val"
+    messages.loc[81:, "split"] = "test"
     committed = messages.assign(split=np.where(messages.index % 7 == 0, "test", "train"))
-    monkeypatch.setattr(
-        splits,
-        "assign_splits",
-        lambda rows, params: (
-            (messages if "choosing" in params.salt or "final" in params.salt else committed).loc[
-                rows.index
-            ],
-            None,
-        ),
-    )
-    monkeypatch.setitem(quality.MODELS, "spy", lambda rows: seen.append(rows) or by_words)
-    monkeypatch.setattr(quality, "judged", lambda score, *rows: seen.extend(rows[:2]) or {})
-    monkeypatch.setattr(quality, "figures_of", lambda sides: {})
-    quality.measured("spy", messages, "val", 0)
-    fitted, *sides = seen
-    assert set(fitted["split"]) == {"train"}
-    val, decided_by, judged = messages.index[60:81], sides[::2], sides[1::2]
-    val = val[val % 7 > 0]  # what the committed run is judged on is read for nothing
-    assert (fitted.index % 7 > 0).all()
-    assert sorted(i for rows in judged for i in rows.index) == val.tolist()
-    for others, rows in zip(decided_by, judged, strict=True):
-        assert sorted([*others.index, *rows.index]) == val.tolist()
-    assert len(judged) == quality.FOLDS
-    seen.clear()
-    quality.measured("spy", messages, "test", 0)
-    assert [set(rows["split"]) for rows in seen] == [{"train"}, {"val"}, {"test"}]
+
+    def assign_splits(rows, params):
+        salted = params.salt.split()[0] in quality.SALTS.values()
+        return (messages if salted else committed).loc[rows.index], None
+
+    calls = []
+    monkeypatch.setattr(quality, "assign_splits", assign_splits)
+    monkeypatch.setitem(quality.MODELS, "spy", lambda rows: calls.append(rows) or score_by_words)
+    monkeypatch.setattr(quality, "measure_rows", lambda score, *rows: calls.append(rows[:2]) or {})
+    monkeypatch.setattr(quality, "combined_figures", lambda parts: {})
+    return calls
+
+
+def test_choosing_measures_val_in_fifths_and_reads_no_test(spy):
+    quality.measure_split("spy", TABLE, "val", 0)
+    trained_on, *pairs = spy
+    assert set(trained_on["split"]) == {"train"}
+    assert (trained_on.index % 7 > 0).all()  # the rest is test by params.yaml
+    val = [i for i in range(60, 81) if i % 7 > 0]
+    assert sorted(i for _, measured in pairs for i in measured.index) == val
+    assert all(sorted([*a.index, *b.index]) == val for a, b in pairs)
+    assert len(pairs) == quality.VAL_FOLDS
+
+
+def test_final_measures_test_with_the_decision_of_val(spy):
+    quality.measure_split("spy", TABLE, "test", 0)
+    trained_on, (decides, measured) = spy
+    splits = [set(rows["split"]) for rows in (trained_on, decides, measured)]
+    assert splits == [{"train"}, {"val"}, {"test"}]
 
 
 @pytest.mark.parametrize("ham", [9, 199, 363, 499, 900])
-def test_a_budget_that_the_ham_cannot_keep_is_the_least_that_it_can(ham):
+def test_smallest_budget_is_what_the_ham_can_keep(ham):
     rows = pd.DataFrame({"label": ["ham"] * ham + ["spam"]})
-    found = quality.borne(rows, 0.002)
-    assert found == pytest.approx(max(0.002, 1 / (1 + ham)), abs=1e-6)
-    truth = np.array([False] * ham + [True])
-    assert calibration.fit(truth, np.linspace(0.1, 0.9, ham + 1), found).ham_lost == 0
+    budget = quality.smallest_budget(rows, 0.002)
+    assert budget == pytest.approx(max(0.002, 1 / (1 + ham)), abs=1e-6)
+    scores = np.linspace(0.1, 0.9, ham + 1)
+    assert calibration.fit_decision(metrics.is_spam(rows), scores, budget).ham_lost == 0
 
 
-def test_out_of_fold_each_message_is_scored_once_by_a_model_that_saw_no_copy_of_it(monkeypatch):
-    texts = [*TABLE["text"], *(f"{message} " for message in TABLE["text"])]  # a copy each
-    both = pd.concat([TABLE, TABLE], ignore_index=True).assign(
-        text=texts, message_id=[f"{i:064x}" for i in range(len(texts))]
-    )
+def test_out_of_fold_models_see_no_copy_of_what_they_score(monkeypatch):
+    copies = TABLE.assign(text=TABLE["text"] + " ")
+    both = pd.concat([TABLE, copies], ignore_index=True)
+    both["message_id"] = [f"{i:064x}" for i in range(180)]
     seen = []
     monkeypatch.setitem(
-        quality.MODELS, "spy", lambda rows: seen.append(set(rows["text"])) or by_words
+        quality.MODELS, "spy", lambda rows: seen.append(set(rows["text"])) or score_by_words
     )
-    scored = [quality.folded("spy", both, n) for n in range(quality.TENTHS)]
-    assert sorted(name for part in scored for name in part) == sorted(both["message_id"])
-    text_of = dict(zip(both["message_id"], both["text"], strict=True))
-    for part, trained_on in zip(scored, seen, strict=True):
-        judged = {text_of[name].strip() for name in part}
-        assert judged.isdisjoint(message.strip() for message in trained_on)
-        assert len(trained_on) > len(texts) / 2
+    folds = [quality.score_fold("spy", both, number) for number in range(quality.FOLDS)]
+    assert sorted(name for fold in folds for name in fold) == sorted(both["message_id"])
+    text_of = dict(zip(both["message_id"], both["text"].str.strip(), strict=True))
+    for fold, texts in zip(folds, seen, strict=True):
+        assert {text_of[name] for name in fold}.isdisjoint(text.strip() for text in texts)
+        assert len(texts) > 90
 
 
-def test_recall_within_a_budget_stops_before_the_ham_that_is_one_too_many():
+@pytest.mark.parametrize(("budget", "recall"), [(0.0, 50), (0.4, 50), (0.5, 75), (1.0, 100)])
+def test_recall_within_a_budget_stops_before_too_much_ham(budget, recall):
     spam = np.array([True, True, False, True, False, True])
     score = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
-    assert [quality.recall_within(spam, score, budget) for budget in (0.0, 0.4, 0.5, 1.0)] == [
-        50,
-        50,
-        75,
-        100,
-    ]
-    assert quality.recall_within(spam, 1 - score, 0.0) == 25
+    assert quality.recall_within(spam, score, budget) == recall
 
 
-def test_tenths_are_judged_together_and_half_a_model_not_at_all():
-    ids = [f"{i}" for i in range(40)]
+def test_fold_summary_leaves_out_incomplete_models():
+    ids = [str(i) for i in range(40)]
     messages = pd.DataFrame({"message_id": ids, "label": ["spam", "ham"] * 20})
-    right = {
-        f"bilstm {n}": {i: 1.0 - int(i) % 2 for i in ids[n * 4 : n * 4 + 4]} for n in range(10)
-    }
-    wrong = {f"naive Bayes {n}": dict.fromkeys(ids[n * 4 : n * 4 + 4], 0.5) for n in range(10)}
-    found = quality.pooled(
-        right | wrong | {"fastText 0": right["bilstm 0"]}, list(quality.PEERS), messages
-    )
-    assert "| bilstm | 100.0 [100.0, 100.0] | 0.0 [0.0, 0.0] |" in found
-    assert "| naive Bayes | 0.0 [0.0, 0.0] | 100.0 [100.0, 100.0] |" in found
-    assert "fastText" not in found
+    parts = [ids[n * 4 : n * 4 + 4] for n in range(10)]
+    scores = {f"bilstm {n}": {i: 1.0 - int(i) % 2 for i in part} for n, part in enumerate(parts)}
+    scores |= {f"naive Bayes {n}": dict.fromkeys(part, 0.5) for n, part in enumerate(parts)}
+    scores["fastText 0"] = scores["bilstm 0"]
+    table = quality.fold_table(quality.fold_summary(scores, list(peers.PEERS), messages))
+    assert "| bilstm | 100.0 [100.0, 100.0] | 0.0 [0.0, 0.0] |" in table
+    assert "| naive Bayes | 0.0 [0.0, 0.0] | 100.0 [100.0, 100.0] |" in table
+    assert "fastText" not in table
 
 
-def test_interval_is_wider_than_that_of_independent_splits():
+def test_corrected_interval_is_wider_than_for_independent_splits():
     differences = [0.01, 0.03, 0.02, -0.01, 0.0]
-    low, high = quality.corrected_interval(differences)
-    deviation = statistics.stdev(differences)
+    low, high = quality.corrected_interval(pd.Series(differences))
+    deviation = statistics.stdev(differences) * math.sqrt(1 / 5 + 0.15 / 0.7)
     assert (low + high) / 2 == pytest.approx(0.01)
-    assert (high - low) / 2 == pytest.approx(
-        2.7764 * deviation * math.sqrt(1 / 5 + 0.15 / 0.7), rel=1e-4
-    )
-    assert all(map(math.isnan, quality.corrected_interval([0.1])))
+    assert (high - low) / 2 == pytest.approx(2.7764 * deviation, rel=1e-4)
+    assert all(map(math.isnan, quality.corrected_interval(pd.Series([0.1]))))
 
 
-def test_table_pairs_splits_that_both_have():
-    figures = dict.fromkeys(quality.SHOWN, 0.5)
-    done = {f"{quality.OURS} {n}": figures | {"f1": 0.9 + n / 100} for n in range(3)}
-    done |= {f"naive Bayes {n}": figures | {"f1": 0.8} for n in (1, 2)}
-    found = quality.tables(done, [quality.OURS, "naive Bayes", "fastText"], 3)
-    assert "| mean ± deviation | bilstm (3) | naive Bayes (2) |" in found
-    assert "| F1, threshold of largest F1 | 0.91 ± 0.01 | 0.8 ± 0 |" in found
-    assert "| naive Bayes | +0.1" in found
-    assert "fastText" not in found
+def test_split_tables_pair_splits_that_both_models_have():
+    figures = dict.fromkeys(quality.TITLES, 0.5)
+    results = {f"bilstm {n}": figures | {"f1": 0.9 + n / 25} for n in range(3)}
+    results |= {f"naive Bayes {n}": figures | {"f1": 0.8} for n in (1, 2)}
+    tables = quality.split_tables(results, ["bilstm", "naive Bayes", "fastText"], 3)
+    assert "| mean ± standard deviation | bilstm (3) | naive Bayes (2) |" in tables
+    assert "| F1 at the threshold with the largest F1 | 0.94 ± 0.04 | 0.8 ± 0 |" in tables
+    assert "| naive Bayes | +0.16 [" in tables  # the mean of splits 1 and 2
+    assert "fastText" not in tables
 
 
-def test_leave_one_out_drops_one_corruption_each():
-    committed = replace(read_params(training.Params, "train")).corruptions
+def test_ablations_leave_out_one_corruption_each():
+    committed = read_params(training.Params, "train").model_dump()
+    left_out = {}
+    for name, trainer in peers.ABLATIONS.items():
+        params = training.Params(**committed | trainer.keywords)
+        left_out[name] = set(committed["corruptions"]) - set(params.corruptions)
     for name in augmentation.CORRUPTIONS:
-        kept = quality.ABLATIONS[f"without {name}"].keywords["corruptions"]
-        assert set(committed) - set(kept) == {name}
+        assert left_out[f"without {name}"] == {name}
 
 
-def test_what_was_measured_is_not_measured_again_and_the_budget_starts_nothing(
-    monkeypatch, tmp_path, capsys
-):
-    asked = []
+def test_results_are_kept_until_params_change(params, monkeypatch, tmp_path, capsys):
+    measured = []
 
-    def measured(name, messages, on, number):
-        asked.append((name, on, number))
-        return dict.fromkeys(quality.SHOWN, 0.5)
+    def measure_split(name, messages, on, number):
+        measured.append((on, number))
+        return dict.fromkeys(quality.TITLES, 0.5)
 
-    def run(*arguments):
-        asked.clear()
-        monkeypatch.setattr(
-            sys, "argv", ["quality", "--splits", "2", "--models", "naive Bayes", *arguments]
-        )
-        quality.main()
-        return list(asked)
+    def run(*options):
+        measured.clear()
+        quality.main(["--splits", "2", "--models", "naive Bayes", *options])
+        return list(measured)
 
-    messages = tmp_path / "messages.parquet"
-    write_parquet(messages, [], schemas.MESSAGES)
-    monkeypatch.setattr(quality, "MESSAGES", messages)
+    write_parquet(tmp_path / "messages.parquet", [], schemas.MESSAGES)
+    monkeypatch.setattr(quality, "MESSAGES", tmp_path / "messages.parquet")
     monkeypatch.setattr(quality, "RESULTS", tmp_path)
-    monkeypatch.setattr(quality, "measured", measured)
-    assert run("--on", "val", "--budget", "0") == []
-    assert run("--on", "val") == [("naive Bayes", "val", 0), ("naive Bayes", "val", 1)]
+    monkeypatch.setattr(quality, "measure_split", measure_split)
+    monkeypatch.setattr(quality, "read_yaml", lambda: params)
+    assert run("--on", "val") == [("val", 0), ("val", 1)]
     assert run("--on", "val") == []
-    assert run("--final") == [("naive Bayes", "test", 0), ("naive Bayes", "test", 1)]
-    assert "| F1, threshold of largest F1 | 0.5 ± 0 |" in capsys.readouterr().out
-    params = read_yaml() | {"another": 1}
-    monkeypatch.setattr(params_, "read_yaml", lambda *_: params)
+    assert run("--final") == [("test", 0), ("test", 1)]
+    assert "| average precision | 0.5 ± 0 |" in capsys.readouterr().out
+    params["another"] = 1
     assert len(run("--on", "val")) == 2
+
+
+def test_committed_summary_has_a_figure_for_each_model():
+    path = ROOT / "reports" / "benchmarks" / "quality_out_of_fold.json"
+    summary = json.loads(path.read_text())
+    assert round(summary["bilstm"]["spam_caught_percent"]["value"], 1) == 93.9
+    assert path.stat().st_size < 10_000
