@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 
-import mlflow
 import pandas as pd
 import pytest
 import ruamel.yaml
@@ -44,10 +43,6 @@ def champion_of(folder):
 
 def version_count(folder):
     return len(client_of(folder).search_model_versions(f"name = '{NAME}'"))
-
-
-def epochs_of(folder, run):
-    return [point.step for point in client_of(folder).get_metric_history(run, "train/loss")]
 
 
 def figures_of(folder):
@@ -119,16 +114,6 @@ def test_version_names_its_commit_threshold_and_verdict(project):
     assert {"model_hash", "data_hash"} <= set(tags)
 
 
-def test_model_has_a_signature_and_an_example(project):
-    artifacts = f"{project[0]}/mlartifacts/models/"
-    source = champion_of(project[0]).source.replace("models:/", artifacts)
-    model = mlflow.models.Model.load(f"{source}/artifacts")
-    assert [column.name for column in model.signature.inputs] == ["text"]
-    outputs = [column.name for column in model.signature.outputs]
-    assert outputs == ["label", "probability", "threshold"]
-    assert model.saved_input_example_info is not None
-
-
 # ---- commands on that run
 
 
@@ -176,27 +161,20 @@ def test_two_fresh_projects_make_the_same_bytes(project, tmp_path):
 # ---- what changes afterwards
 
 
-@pytest.fixture
-def with_new_messages(copied):
-    """The project after a file of 24 messages of November 2026 arrived and `dvc repro` ran."""
+@pytest.mark.slow
+def test_new_messages_are_first_judged_and_later_learned(copied):
     folder, run = copied
     words = ("amber", "bottle", "cactus", "donkey", "engine", "ferret")
-    templates = [
-        (1, "Your parcel waits, pay the customs fee at %s.example/fee"),
-        (1, "%s casino: 90 free spins, claim now"),
-        (0, "Did you feed the %s before you left?"),
-        (0, "My train is late, meet me by the %s at seven"),
-    ]
-    rows = [(kind, template % word) for kind, template in templates for word in words]
-    messages = pd.DataFrame(rows, columns=["kind", "body"])
-    messages.to_csv(folder / "data/inbox/2026-11-20.csv", index=False)
-    return folder, run, run("dvc", "repro")
-
-
-@pytest.mark.slow
-def test_new_messages_are_first_judged_and_later_learned(with_new_messages):
-    folder, run, done = with_new_messages
-    assert stages_run(done) == [stage for stage in STAGES if stage != "train"]
+    templates = {
+        "Your parcel waits, pay the customs fee at %s.example/fee": 1,
+        "%s casino: 90 free spins, claim now": 1,
+        "Did you feed the %s before you left?": 0,
+        "My train is late, meet me by the %s at seven": 0,
+    }
+    rows = [(kind, text % word) for text, kind in templates.items() for word in words]
+    new = pd.DataFrame(rows, columns=["kind", "body"])
+    new.to_csv(folder / "data/inbox/2026-11-20.csv", index=False)
+    assert stages_run(run("dvc", "repro")) == [stage for stage in STAGES if stage != "train"]
     f1 = figures_of(folder)["newest.f1"]
     assert f1["n"] > 10
     assert client_of(folder).search_runs(["1"])[0].data.metrics["newest/f1"] == f1["value"]
@@ -262,7 +240,9 @@ def test_another_ham_budget_is_a_new_version_of_the_same_training(copied):
     assert stages_run(run("dvc", "repro")) == ["evaluate", "register"]
     runs = client_of(folder).search_runs(["1"])
     assert sorted(run.data.params["evaluate.lost_ham_budget"] for run in runs) == ["0.3", "0.5"]
-    assert [epochs_of(folder, run.info.run_id) for run in runs] == [[1, 2], [1, 2]]
+    for recorded in runs:
+        curve = client_of(folder).get_metric_history(recorded.info.run_id, "train/loss")
+        assert [point.step for point in curve] == [1, 2]
     assert str(champion_of(folder).version) == "2"
     set_params(folder, {"evaluate": {"lost_ham_budget": 0.3}})
     run("dvc", "repro")

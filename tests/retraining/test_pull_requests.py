@@ -114,6 +114,8 @@ def test_winner_is_one_commit_on_its_own_branch(retrained):
     pull_requests.main([])
     (branch,) = branches(retrained)
     assert branch.startswith("retrain/2026-03-02-")
+    assert ledger.read_entries() == [FIRST]  # the clone stays as it is
+    assert retrained("git", "status", "--porcelain", "-uno").stdout.count("\n") == 1
     assert ledger.entries_at(f"origin/{branch}") == [FIRST, WINNER]
     assert origin(retrained, "rev-list", "--count", f"main..{branch}") == ["1"]
     assert origin(retrained, "diff", "--name-only", "main", branch) == [
@@ -125,14 +127,6 @@ def test_winner_is_one_commit_on_its_own_branch(retrained):
         "reports/retrain/precision_recall.png",
         "reports/retrain/roc.png",
     ]
-
-
-def test_proposal_leaves_the_clone_as_it_was(retrained):
-    before = retrained("git", "rev-parse", "main", "--abbrev-ref", "HEAD").stdout
-    pull_requests.main([])
-    assert retrained("git", "rev-parse", "main", "--abbrev-ref", "HEAD").stdout == before
-    assert ledger.read_entries() == [FIRST]
-    assert retrained("git", "diff", "--cached", "--name-only").stdout == ""
 
 
 def test_commit_message_tells_verdict_reason_and_consequence(retrained):
@@ -157,22 +151,20 @@ def committed_data(run):
     return origin(run, "diff", "--name-only", "main", branch, "--", "data", "notes.txt")
 
 
-def test_messages_are_not_committed_to_a_git_without_messages(retrained):
-    for name in ("2026-03-01.csv", "secret"):
-        write_text(pull_requests.Path("data/inbox") / name, "text,label\n")
+@pytest.mark.parametrize("has_messages", [False, True])
+def test_messages_are_committed_only_to_a_git_with_messages(retrained, has_messages):
+    known, new, secret = (
+        pull_requests.Path("data/inbox") / name for name in ("a.csv", "b.csv", "secret")
+    )
+    if has_messages:
+        write_text(known, "text,label\n")
+        retrained("git", "add", str(known))
+        retrained("git", "commit", "--quiet", "--message", "Messages", "--", str(known))
+        retrained("git", "push", "--quiet", "origin", "main")
+    for path in (new, secret):
+        write_text(path, "text,label\n")
     pull_requests.main([])
-    assert committed_data(retrained) == []
-
-
-def test_messages_are_committed_to_a_git_with_messages(retrained):
-    known, new = (pull_requests.Path(f"data/inbox/2026-03-0{day}.csv") for day in (1, 2))
-    write_text(known, "text,label\n")
-    retrained("git", "add", str(known))
-    retrained("git", "commit", "--quiet", "--message", "Messages", "--", str(known))
-    retrained("git", "push", "--quiet", "origin", "main")
-    write_text(new, "text,label\n")
-    pull_requests.main([])
-    assert committed_data(retrained) == [str(new)]
+    assert committed_data(retrained) == ([str(new)] if has_messages else [])
     assert new.exists()
 
 
@@ -280,37 +272,19 @@ def test_winner_over_an_unmerged_champion_gets_no_pull_request(retrained, hub, m
     assert line == "warning: no pull request: the new model was not compared with main's champion"
 
 
-@pytest.mark.parametrize(
-    ("commands", "problem"),
-    [
-        (
-            [("git", "commit", "--quiet", "--allow-empty", "--message", "Not ready")],
-            r"^retrain: origin's main lacks commits of this clone; push them",
-        ),
-        (
-            [("git", "switch", "--quiet", "--detach")],
-            r"^retrain: this clone is on no branch; `git switch` to",
-        ),
-        (
-            [("git", "remote", "set-url", "origin", "../nowhere.git")],
-            r"^git fetch: .*nowhere",
-        ),
-    ],
-)
-def test_refused_proposal_is_one_line_and_leaves_origin(retrained, commands, problem):
+def test_unreachable_origin_is_one_line(retrained):
     before = origin(retrained, "for-each-ref")
-    for command in commands:
-        retrained(*command)
-    with pytest.raises(PipelineError, match=problem):
+    retrained("git", "remote", "set-url", "origin", "../nowhere.git")
+    with pytest.raises(PipelineError, match=r"^git fetch: .*nowhere"):
         pull_requests.main([])
     assert origin(retrained, "for-each-ref") == before
 
 
-def test_proposal_from_another_branch_goes_to_origins_default(retrained, hub):
-    retrained("git", "remote", "set-head", "origin", "main")
-    retrained("git", "switch", "--quiet", "--create", "other")
-    pull_requests.main([])
-    assert [base for base, _, _ in hub.texts] == ["main"]
+def test_unpublished_commits_are_not_proposed(retrained):
+    retrained("git", "commit", "--quiet", "--allow-empty", "--message", "Not ready")
+    with pytest.raises(PipelineError, match=r"^retrain: origin's main lacks commits of this clone"):
+        pull_requests.main([])
+    assert branches(retrained) == []
 
 
 def retrain_again(monkeypatch):
@@ -437,23 +411,22 @@ def test_auto_merge_that_cannot_be_joined_becomes_a_branch(automatic, tmp_path, 
 # ---- issues
 
 
-def test_issue_tells_why_the_data_was_refused(retrained, hub, monkeypatch):
+@pytest.mark.parametrize(
+    ("action", "errors", "title", "body"),
+    [
+        ("refused", "a.csv: torn\n", "Validation refuses the new data", "```\na.csv: torn\n```"),
+        ("blocked", "", "New labels look tampered with", ""),
+    ],
+)
+def test_issue_tells_what_stopped_it(retrained, monkeypatch, action, errors, title, body):
     issues = []
+    monkeypatch.setattr(github, "is_available", lambda: True)
+    monkeypatch.setattr(github, "list_pull_requests", list)
     monkeypatch.setattr(github, "open_issue", lambda *issue: issues.append(issue))
-    set_decision("refused", "no retraining: validation refuses the data: a.csv: row 91: torn")
-    write_text(retrain.REFUSED_FILE, "a.csv: row 91: torn\nlabel_is_known: see `--review`\n")
+    set_decision(action, "no retraining: because")
+    if errors:
+        write_text(retrain.REFUSED_FILE, errors)
     pull_requests.main([])
-    ((title, body),) = issues
-    assert title == "Validation refuses the new data"
-    assert body.startswith("no retraining: validation refuses the data: a.csv: row 91: torn\n")
-    assert "\n```\na.csv: row 91: torn\nlabel_is_known: see `--review`\n```" in body
+    text = f"no retraining: because\n\n{body}" if body else "no retraining: because"
+    assert issues == [(title, text)]
     assert branches(retrained) == []
-
-
-def test_issue_tells_that_labels_look_tampered_with(retrained, hub, monkeypatch):
-    issues = []
-    monkeypatch.setattr(github, "open_issue", lambda *issue: issues.append(issue))
-    set_decision("blocked", "no retraining: poisoning alarm: labels.spam")
-    pull_requests.main([])
-    title = "New labels look tampered with"
-    assert issues == [(title, "no retraining: poisoning alarm: labels.spam")]
