@@ -383,6 +383,24 @@ def test_often_killed_promotion_ends_as_undisturbed(challenging, mlflow_server, 
     assert len((challenging.folder / "ledger.jsonl").read_text().splitlines()) == 2
 
 
+KILLS = int(os.environ.get("KILLS", "0"))
+
+
+@pytest.mark.skipif(KILLS == 0, reason="set KILLS to a number of kills, half a minute each")
+def test_register_killed_at_any_request_ends_as_undisturbed(forgotten, mlflow_server, proxy):
+    undisturbed = (forgotten.folder / REPORT).read_bytes()
+    forgotten.run(*forgotten.stage("register"))
+    requests = len(proxy.requests)
+    for kill in range(KILLS):
+        mlflow_server.restore("empty")
+        proxy.reset()
+        number = 1 + kill * requests // KILLS
+        forgotten.kill_register(proxy, "", number, after=kill % 2 == 1)
+        forgotten.run(*forgotten.stage("register"))
+        assert flaws_of(mlflow_server, epochs=[2]) == []
+        assert (forgotten.folder / REPORT).read_bytes() == undisturbed
+
+
 # ---- training
 
 

@@ -23,32 +23,24 @@ DUEL = read_yaml(ROOT / "params.yaml")["register"]["duel"]
 # ---- criteria
 
 
-def test_figures_within_their_bounds_miss_nothing():
-    criteria = {"f1": Bound(min=0.9), "ham_blocked_percent": Bound(max=1.5)}
-    assert missed_criteria(criteria, FIGURES) == []
-    assert missed_criteria({}, FIGURES) == []
-
-
 @pytest.mark.parametrize(
-    ("name", "bound", "reason"),
+    ("name", "bound", "reasons"),
     [
-        ("f1", Bound(min=0.901), "f1 0.9 is below 0.901"),
-        ("ham_blocked_percent", Bound(max=0), "ham_blocked_percent 1.5 is above 0"),
-        ("slices.long.recall", Bound(max=0.25), "slices.long.recall 0.5 is above 0.25"),
-        ("roc_auc", Bound(min=0), "roc_auc is undefined on this test set"),
-        ("roc_auc", Bound(max=1), "roc_auc is undefined on this test set"),
+        ("f1", Bound(min=0.9), []),
+        ("f1", Bound(min=0.901), ["f1 0.9 is below 0.901"]),
+        ("ham_blocked_percent", Bound(max=1.5), []),
+        ("ham_blocked_percent", Bound(max=0), ["ham_blocked_percent 1.5 is above 0"]),
+        ("slices.long.recall", Bound(max=0.25), ["slices.long.recall 0.5 is above 0.25"]),
+        ("roc_auc", Bound(min=0), ["roc_auc is undefined on this test set"]),
+        ("roc_auc", Bound(max=1), ["roc_auc is undefined on this test set"]),
     ],
 )
-def test_figure_beyond_its_bound_is_a_reason(name, bound, reason):
-    assert missed_criteria({name: bound}, FIGURES) == [reason]
+def test_figure_beyond_its_bound_is_a_reason(name, bound, reasons):
+    assert missed_criteria({name: bound}, FIGURES) == reasons
 
 
 def test_reasons_have_the_order_of_the_criteria():
-    criteria = {
-        "ham_blocked_percent": Bound(max=1),
-        "baseline.f1": Bound(min=0),
-        "f1": Bound(min=1),
-    }
+    criteria = {"ham_blocked_percent": Bound(max=1), "f1": Bound(min=1)}
     reasons = ["ham_blocked_percent 1.5 is above 1", "f1 0.9 is below 1"]
     assert missed_criteria(criteria, FIGURES) == reasons
 
@@ -66,15 +58,9 @@ def test_criterion_on_an_unknown_figure_is_refused():
     ("section", "line"),
     [
         ({"criteria": {"f1": {}}}, "criteria.f1: a criterion has either min or max"),
-        (
-            {"criteria": {"f1": {"min": 0.5, "max": 0.9}}},
-            "criteria.f1: a criterion has either min or max",
-        ),
+        ({"criteria": {"f1": {"min": 0.5, "max": 0.9}}}, "criteria.f1: a criterion has either"),
         ({"criteria": {"f1": {"mim": 0.5}}}, "criteria.f1.mim: unknown key; remove it"),
-        (
-            {"criteria": {"f1": {"min": "high"}}},
-            "criteria.f1.min: input should be a valid number, not 'high'",
-        ),
+        ({"criteria": {"f1": {"min": "high"}}}, "criteria.f1.min: input should be a valid number"),
         (
             {"parity": ["telephone"]},
             "parity: unknown 'telephone'; choose from DataFrame, Series, batch file, HTTP",
@@ -140,13 +126,6 @@ def test_comparison_rows_are_test_and_the_newest_span():
 
 
 # ---- against a champion
-
-
-def test_better_challenger_becomes_the_champion(champion):
-    champion.register_thresholds(0.0)
-    assert champion.verdict().startswith("promote: f1 +0.")
-    assert champion.aliases() == {"champion": "2", "previous": "1"}
-    assert champion.entries() == [("first", "1", None), ("promote", "2", "1")]
 
 
 @pytest.mark.slow

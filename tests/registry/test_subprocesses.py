@@ -68,16 +68,14 @@ def test_ended_program_keeps_status_and_output(tmp_path):
     assert last_output_line(tmp_path, before="last") == "first"
 
 
-def test_missing_program_is_named_in_the_output(tmp_path):
-    with running_program(["no-such-program"], tmp_path, {}) as process:
-        assert process.wait() == 127
-    assert "no-such-program" in last_output_line(tmp_path)
-
-
-def test_program_without_output_has_a_line(tmp_path):
-    with running_program(["true"], tmp_path, {}) as process:
-        process.wait()
-    assert last_output_line(tmp_path) == "no output"
+@pytest.mark.parametrize(
+    ("program", "status", "line"),
+    [("no-such-program", 127, "no-such-program"), ("true", 0, "no output")],
+)
+def test_program_without_output_has_a_line(program, status, line, tmp_path):
+    with running_program([program], tmp_path, {}) as process:
+        assert process.wait() == status
+    assert line in last_output_line(tmp_path)
 
 
 def test_program_gets_our_environment_but_not_our_modules(tmp_path, monkeypatch):

@@ -191,14 +191,14 @@ def test_table_has_the_medians_of_its_rounds():
         1: [(2.0, 9.0, 500.0), (4.0, 5.0, 250.0), (3.0, 7.0, 1250.0)],
         8: [(16.0, 32.0, 400.0)],
     }
-    assert serve.table(rounds).splitlines()[2:] == [
+    assert serve.latency_table(rounds).splitlines()[2:] == [
         "| 1 | 3.0 | 7.0 | 500 |",
         "| 8 | 16.0 | 32.0 | 400 |",
     ]
 
 
 def test_figures_are_percentiles_and_a_rate():
-    p50, p99, rate = serve.figures([float(taken) for taken in range(101)], 4.0)
+    p50, p99, rate = serve.latency_figures([float(taken) for taken in range(101)], 4.0)
     assert (p50, p99, rate) == (50.0, 99.0, 25.25)
 
 
@@ -206,7 +206,7 @@ def test_figures_are_percentiles_and_a_rate():
 def test_every_text_is_asked_about_once_from_any_number_of_clients(served):
     for clients in (1, 3, 100):
         taken, seconds = asyncio.run(
-            serve.milliseconds(served[0].address, small_models.TEXTS[:7], clients)
+            serve.send_requests(served[0].address, small_models.TEXTS[:7], clients)
         )
         assert len(taken) == 7
         assert 0 < max(taken) <= 1000 * seconds
