@@ -15,37 +15,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ruamel.yaml
 from tqdm import tqdm
 
 from pipeline.core.cli import argument_parser
-from tests.harness.small_project import ROOT, environment
+from pipeline.core.params import read_yaml
+from tests.harness.small_project import ROOT, environment, set_params
 
 EXAMPLE = "python -m benchmarks.repro --rounds 3"
-STAGES = ("ingest", "validate", "vectorize", "train", "evaluate", "register")
+PARAMS = read_yaml(ROOT / "params.yaml")
+CHANGES = {  # one param of each stage
+    "ingest": {"files": PARAMS["ingest"]["files"] | {"encoding": "latin-1"}},
+    "validate": {"text_length": [1, PARAMS["validate"]["text_length"][1] + 1]},
+    "vectorize": {"vocabulary_size": PARAMS["vectorize"]["vocabulary_size"] + 1},
+    "train": {"seed": PARAMS["train"]["seed"] + 1},
+    "evaluate": {"resamples": PARAMS["evaluate"]["resamples"] + 1},
+    "register": {"criteria": PARAMS["register"]["criteria"] | {"f1": {"min": 0.0}}},
+}
 REPRO = ("dvc", "repro")
 Seconds = dict[str, float]  # by stage, and `all`
-
-
-def change_param(folder: Path, stage: str) -> None:
-    """Changes one param of a stage in params.yaml, so that the stage runs again."""
-    yaml = ruamel.yaml.YAML()
-    params: dict[str, Any] = yaml.load(folder / "params.yaml")
-    section = params[stage]
-    match stage:
-        case "ingest":
-            section["files"]["encoding"] = "latin-1"
-        case "validate":
-            section["text_length"][1] += 1
-        case "vectorize":
-            section["vocabulary_size"] += 1
-        case "train":
-            section["seed"] += 1
-        case "evaluate":
-            section["resamples"] += 1
-        case "register":
-            section["criteria"]["f1"] = {"min": 0.0}
-    yaml.dump(params, folder / "params.yaml")
 
 
 def run_timed(folder: Path, command: Sequence[str]) -> Seconds:
@@ -76,8 +63,8 @@ def run_round(folder: Path) -> dict[str, Seconds]:
         "the article's script": ("python", str(ROOT / "benchmarks" / "article.py"), *tables),
     }
     results = {kind: run_timed(folder, command) for kind, command in commands.items()}
-    for stage in STAGES:
-        change_param(folder, stage)
+    for stage, change in CHANGES.items():
+        set_params(folder, {stage: change})
         results[f"one param of {stage} changed"] = run_timed(folder, REPRO)
     return results
 
@@ -89,7 +76,7 @@ def main() -> None:
     for _ in tqdm(range(parser.parse_args().rounds), unit="round", disable=None):
         with tempfile.TemporaryDirectory() as folder:
             rounds.append(run_round(Path(folder) / "clone"))
-    columns = (*STAGES, "all")
+    columns = (*CHANGES, "all")
     print(f"| seconds, median of {len(rounds)} | {' | '.join(columns)} |")
     print("|---" * (len(columns) + 1) + "|")
     for kind, first in rounds[0].items():
