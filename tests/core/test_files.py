@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from pipeline.core.errors import PipelineError
 from pipeline.core.files import atomic_path, read_bytes, read_json, write_json, write_text
 from tests.harness.errors import error_of
 
@@ -65,23 +64,18 @@ def test_folder_is_replaced_as_a_whole(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["docs", "two"]
 
 
-def test_folder_in_place_of_a_file_is_kept(tmp_path):
-    path = tmp_path / "out"
-    (path / "deep").mkdir(parents=True)
-    line = f"{path}: Is a directory; move it out of the way, then run it again"
-    assert error_of(write_text, path, "") == line
-    assert [file.name for file in tmp_path.rglob("*")] == ["out", "deep"]
-
-
-def test_file_in_place_of_a_folder_is_kept(tmp_path):
-    path = tmp_path / "out"
-    path.write_text("a file")
-    with pytest.raises(PipelineError, match="Not a directory; move what is in the way, then run"):
-        write_output(path, folder=True)
-    line = f"{path}: File exists; move it out of the way, then run it again"
-    assert error_of(write_text, path / "report.json", "") == line
-    assert [file.name for file in tmp_path.iterdir()] == ["out"]
-    assert path.read_text() == "a file"
+def test_folder_in_place_of_a_file_is_kept_and_vice_versa(tmp_path):
+    folder = tmp_path / "folder"
+    (folder / "deep").mkdir(parents=True)
+    file = tmp_path / "file"
+    file.write_text("old")
+    end = "move it out of the way, then run it again"
+    assert error_of(write_text, folder, "") == f"{folder}: Is a directory; {end}"
+    assert error_of(write_text, file / "report.json", "") == f"{file}: File exists; {end}"
+    line = f"{file}: Not a directory; move what is in the way, then run it again"
+    assert error_of(write_output, file, folder=True) == line
+    assert {path.name for path in tmp_path.rglob("*")} == {"folder", "deep", "file"}
+    assert file.read_text() == "old"
 
 
 def test_only_orphans_of_dead_processes_are_removed(tmp_path, monkeypatch):

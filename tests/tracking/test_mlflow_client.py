@@ -1,8 +1,6 @@
 """pipeline/tracking/mlflow_client.py"""
 
-import http.server
 import os
-import threading
 from pathlib import Path
 
 import mlflow
@@ -24,6 +22,7 @@ from pipeline.tracking.mlflow_client import (
     http_limits,
     tracking_uri,
 )
+from tests.harness import http_server
 from tests.harness.errors import error_of
 
 CHECK_SERVER = "check that MLFLOW_TRACKING_URI is right and that its server is up"
@@ -72,8 +71,8 @@ def test_interrupted_creation_leaves_no_database(project, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(mlflow_client, "MlflowClient", create_half)
-    with pytest.raises(KeyboardInterrupt), connect():
-        raise AssertionError("connected without a database")
+    with pytest.raises(KeyboardInterrupt):
+        connect().__enter__()
     assert list(project.iterdir()) == []
 
 
@@ -88,28 +87,11 @@ def test_database_that_the_user_names_is_not_created(project, monkeypatch):
 # ---- failures
 
 
-class NotFound(http.server.BaseHTTPRequestHandler):
-    """A web server that is not MLflow."""
-
-    def do_GET(self):
-        self.send_error(404)
-
-    do_POST = do_GET  # noqa: N815 (http.server calls it)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def other_server():
-    """The address of a server that is not MLflow."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), NotFound)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    """The address of a web server that is not MLflow: every path is 404."""
+    with http_server.server() as server:
+        yield f"http://127.0.0.1:{server.http.server_port}"
 
 
 def error_at(uri, call, monkeypatch):

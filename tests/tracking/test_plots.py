@@ -51,23 +51,20 @@ def test_spec_has_title_axis_names_and_every_line(name):
     assert len({point["rev"] for point in points}) == lines
 
 
-def test_each_line_has_the_numbers_of_its_file_and_column():
+def test_each_line_has_its_own_numbers_and_colour():
     header = ("spam_caught", "ham_lost", "threshold")
     write("reports/plots/roc.csv", header, [(0.5, 0, 1), (1, 0.25, 0)])
     write("reports/plots/roc_baseline.csv", header[::-1], [(1, 0.1, 0.2)])
-    points = vega_lite_spec("roc", ENTRIES["roc"])["data"]["values"]
+    spec = vega_lite_spec("roc", ENTRIES["roc"])
+    scale = spec["encoding"]["color"]["scale"]
+    assert scale["domain"] == ["roc", "roc_baseline"]
+    assert len(set(scale["range"])) == 2
+    points = spec["data"]["values"]
     assert [(point["rev"], point["x"], point["y"]) for point in points] == [
         ("roc", "0", "0.5"),
         ("roc", "0.25", "1"),
         ("roc_baseline", "0.1", "0.2"),
     ]
-
-
-def test_each_line_has_its_own_colour():
-    write("reports/curves.csv", ("epoch", "loss", "stop_loss"), [(1, 0.5, 0.4)])
-    scale = vega_lite_spec("loss", ENTRIES["loss"])["encoding"]["color"]["scale"]
-    assert scale["domain"] == ["loss", "stop_loss"]
-    assert len(set(scale["range"])) == 2
 
 
 def test_confusion_matrix_shows_its_counts():
