@@ -1,8 +1,8 @@
-"""How often poisoning alarms: on clean draws of the default messages, and on labels that were tampered with.
+"""Measures how often the poisoning checks raise an alarm, with and without tampering.
 
-`python -m benchmarks.poisoning [--seeds 10 --clean 20]` reads what `dvc repro` made and prints a Markdown
-table. A draw parts the campaigns at random: 1,000 messages or a few more are new, of two sources, and the
-rest is the reference; its number is its seed.
+`python -m benchmarks.poisoning [--seeds 10 --clean 20]` reads the validated messages and prints a
+Markdown table. Each draw splits the campaigns at random: about 1,000 messages are new, from two
+sources, and the rest is the reference; the number of the draw is its seed.
 """
 
 import argparse
@@ -19,15 +19,13 @@ from tqdm import tqdm
 from pipeline.core.params import read_params
 from pipeline.core.tables import read_parquet
 from pipeline.models import baseline
-from pipeline.monitoring import poisoning
+from pipeline.monitoring import poisoning, poisoning_checks
 from pipeline.preprocessing import near_duplicates
 
-MESSAGES = Path("data/validated/messages.parquet")
-NEW, WORKERS = 1000, 2
-SOURCES = (
-    "files/ours.csv",
-    "files/theirs.csv",
-)  # halves of the new messages; theirs is tampered with
+VALIDATED_FILE = Path("data/validated/messages.parquet")
+NEW_MESSAGES = 1000
+WORKERS = 2
+SOURCES = ("files/ours.csv", "files/theirs.csv")  # a half each; theirs is tampered with
 RIVAL = "Zentel"
 
 Tamper = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]
@@ -40,8 +38,8 @@ def clean(new: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     return new
 
 
-def flipped(share: float) -> Tamper:
-    """So many of their labels say the other thing."""
+def flip_labels(share: float) -> Tamper:
+    """Gives this share of the messages of the second source the other label."""
 
     def tamper(new: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         theirs = new.index[new["source"] == SOURCES[1]]
@@ -52,12 +50,13 @@ def flipped(share: float) -> Tamper:
     return tamper
 
 
-def rival(share: float) -> Tamper:
-    """Ham of theirs, so many of the new messages, names the rival somewhere and is labelled spam."""
+def attack_rival(share: float) -> Tamper:
+    """Adds a rival's name to ham of the second source, and labels it spam."""
 
     def tamper(new: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         ham = new.index[(new["source"] == SOURCES[1]) & (new["label"] == "ham")]
-        rows, texts = rng.choice(ham, round(share * len(new)), replace=False), new["text"].copy()
+        rows = rng.choice(ham, round(share * len(new)), replace=False)
+        texts = new["text"].copy()
         for row in rows:
             words = texts[row].split()
             words.insert(rng.integers(len(words) + 1), RIVAL)
@@ -67,17 +66,17 @@ def rival(share: float) -> Tamper:
     return tamper
 
 
-def campaign(share: float) -> Tamper:
-    """One wording with changing numbers and names takes the place of so many of their messages."""
+def insert_campaign(share: float) -> Tamper:
+    """Replaces messages of the second source by one wording with changing names and numbers."""
 
     def tamper(new: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         theirs = new.index[new["source"] == SOURCES[1]]
-        rows, texts = rng.choice(theirs, round(share * len(new)), replace=False), new["text"].copy()
+        rows = rng.choice(theirs, round(share * len(new)), replace=False)
+        texts = new["text"].copy()
         for row in rows:
-            who = rng.choice(["Anna", "Ben", "Chris", "Dora", "Emil"])
-            texts[row] = (
-                f"Hi {who}, your parcel {rng.integers(10**6)} waits at the {RIVAL} shop in the High Street"
-            )
+            name = rng.choice(["Anna", "Ben", "Chris", "Dora", "Emil"])
+            parcel = f"your parcel {rng.integers(10**6)}"
+            texts[row] = f"Hi {name}, {parcel} waits at the {RIVAL} shop in the High Street"
         return new.assign(text=texts, label=new["label"].mask(new.index.isin(rows), "ham"))
 
     return tamper
@@ -85,82 +84,77 @@ def campaign(share: float) -> Tamper:
 
 SETTINGS: dict[str, Tamper] = {
     "nobody tampered": clean,
-    "10 % of a source's 500 labels flipped": flipped(0.10),
-    "5 % flipped": flipped(0.05),
-    "2 % flipped": flipped(0.02),
-    "a rival's name labelled spam, 5 % of the messages": rival(0.05),
-    "the same, 2 %": rival(0.02),
-    "the same, 1 %": rival(0.01),
-    "one campaign, 10 % of the messages": campaign(0.10),
+    "10 % of a source's 500 labels flipped": flip_labels(0.10),
+    "5 % flipped": flip_labels(0.05),
+    "2 % flipped": flip_labels(0.02),
+    "a rival's name labelled spam, 5 % of the messages": attack_rival(0.05),
+    "the same, 2 %": attack_rival(0.02),
+    "the same, 1 %": attack_rival(0.01),
+    "one campaign, 10 % of the messages": insert_campaign(0.10),
 }
 
 
 # ---- the draws
 
 
-def parted(messages: pd.DataFrame, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The reference, and the new messages of two sources; no campaign is in both."""
-    campaigns = poisoning.campaigns(messages["text"].tolist())
+def draw(messages: pd.DataFrame, rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The reference and the new messages of two sources; no campaign is in both."""
+    campaigns = poisoning_checks.number_campaigns(messages["text"].tolist())
     order = rng.permutation(campaigns.max() + 1)
     sizes = np.bincount(campaigns)[order]
-    chosen = np.isin(campaigns, order[: int(np.searchsorted(np.cumsum(sizes), NEW)) + 1])
+    count = int(np.searchsorted(np.cumsum(sizes), NEW_MESSAGES)) + 1
+    chosen = np.isin(campaigns, order[:count])
     new = messages[chosen].sample(frac=1, random_state=rng).reset_index(drop=True)
     return messages[~chosen], new.assign(source=np.where(new.index < len(new) // 2, *SOURCES))
 
 
-def alarms_of(
-    seed: int, messages: pd.DataFrame, settings: dict[str, Tamper]
-) -> dict[str, list[str]]:
-    """By setting, the checks that alarm; the model of the reference is fitted once."""
+def alarms_by_setting(seed: int, messages: pd.DataFrame, settings: list[str]) -> dict:
+    """The checks that raise an alarm, by setting; the baseline of the reference is fitted once."""
     rng = np.random.default_rng(seed)
-    reference, new = parted(messages, rng)
-    known, spam = reference["text"].tolist(), (reference["label"] == "spam").to_numpy()
-    folds = baseline.out_of_fold_scores(known, spam, near_duplicates.campaign_keys(known))
-    tampered = {name: tamper(new, rng) for name, tamper in settings.items()}
-    score = baseline.baseline_scorer(known, spam)
-    params = read_params(poisoning.Params, "poisoning")
-    found = {}
+    reference, new = draw(messages, rng)
+    texts, spam = reference["text"].tolist(), (reference["label"] == "spam").to_numpy()
+    known = baseline.out_of_fold_scores(texts, spam, near_duplicates.campaign_keys(texts)) > 0.5
+    tampered = {name: SETTINGS[name](new, rng) for name in settings}
+    score = baseline.baseline_scorer(texts, spam)
+    params = read_params(poisoning_checks.Params, "poisoning")
+    alarms = {}
     for name, rows in tampered.items():
-        called = score(rows["text"].tolist()) > 0.5
-        checks = poisoning.compare(poisoning.judged(rows, called, spam, folds > 0.5, known), params)
-        found[name] = [check.name.split(".")[0] for check in checks if check.alarm]
-    return found
+        predicted = score(rows["text"].tolist()) > 0.5
+        labelled = poisoning.disputed_messages(rows, predicted, spam, known, texts)
+        checks = poisoning_checks.check_labels(labelled, params)
+        alarms[name] = [check.name.split(".")[0] for check in checks if check.alarm]
+    return alarms
 
 
-def _of_draw(draw: tuple[int, pd.DataFrame, list[str]]) -> dict[str, list[str]]:
-    seed, messages, names = draw
-    return alarms_of(seed, messages, {name: SETTINGS[name] for name in names})
+def table_row(setting: str, draws: list[list[str]]) -> str:
+    """The row of a setting; a check counts once per draw."""
+    alarms = sum(map(bool, draws))
+    low, high = stats.binomtest(alarms, len(draws)).proportion_ci(method="exact")
+    share = f"{alarms / len(draws):.0%} ({low:.0%} to {high:.0%})"
+    by_check = Counter(check for one in draws for check in dict.fromkeys(one))
+    names = ", ".join(f"{check} {count}" for check, count in by_check.items())
+    return f"| {setting} | {len(draws)} | {alarms} | {share} | {names or 'none'} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--clean", type=int, default=20)
-    parser.add_argument("--messages", type=Path, default=MESSAGES)
+    parser.add_argument("--seeds", type=int, default=10, help="draws per setting (default: 10)")
+    parser.add_argument("--clean", type=int, default=20, help="clean draws (default: 20)")
+    parser.add_argument("--messages", type=Path, default=VALIDATED_FILE)
     arguments = parser.parse_args()
     messages = read_parquet(arguments.messages).to_pandas()
-    names = list(SETTINGS)
-    draws = max(arguments.seeds, arguments.clean)
-    work = [
-        (
-            seed,
-            messages,
-            names[seed >= arguments.clean : len(names) if seed < arguments.seeds else 1],
-        )
-        for seed in range(draws)
+    first, *others = SETTINGS
+    seeds = range(max(arguments.seeds, arguments.clean))
+    settings = [
+        [first] * (seed < arguments.clean) + others * (seed < arguments.seeds) for seed in seeds
     ]
     with ProcessPoolExecutor(WORKERS) as pool:
-        found = list(tqdm(pool.map(_of_draw, work), total=draws, unit="draw", disable=None))
+        results = pool.map(alarms_by_setting, seeds, [messages] * len(seeds), settings)
+        alarms = list(tqdm(results, total=len(seeds), unit="draw", disable=None))
     print("| 1,000 new messages | draws | alarms | share (95 % interval) | which checks |")
     print("|---|---|---|---|---|")
-    for name in names:
-        alarms = [one[name] for one in found if name in one]
-        caught = sum(map(bool, alarms))
-        interval = stats.binomtest(caught, len(alarms)).proportion_ci(method="exact")
-        which = Counter(check for one in alarms for check in dict.fromkeys(one))
-        said = ", ".join(f"{check} {n}" for check, n in which.items()) or "none"
-        share = f"{caught / len(alarms):.0%} ({interval.low:.0%} to {interval.high:.0%})"
-        print(f"| {name} | {len(alarms)} | {caught} | {share} | {said} |")
+    for name in SETTINGS:
+        print(table_row(name, [one[name] for one in alarms if name in one]))
 
 
 if __name__ == "__main__":

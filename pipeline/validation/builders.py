@@ -6,15 +6,15 @@ from typing import Any
 
 import great_expectations.expectations as gxe
 
-Builder = Callable[[Any], Any]  # takes section `validate` of params.yaml
+ExpectationBuilder = Callable[[Any], Any]  # takes section `validate` of params.yaml
 
 
-def fixed(expectation: Any, **arguments: Any) -> Builder:
+def fixed(expectation: Any, **arguments: Any) -> ExpectationBuilder:
     """Builds an expectation that does not depend on params."""
     return lambda params: expectation(**arguments)
 
 
-def bounded(bounds: str, expectation: Any, **arguments: Any) -> Builder:
+def bounded(bounds: str, expectation: Any, **arguments: Any) -> ExpectationBuilder:
     """Builds an expectation between the two values of a param, such as `row_count`."""
 
     def build(params: Any) -> Any:
@@ -24,22 +24,22 @@ def bounded(bounds: str, expectation: Any, **arguments: Any) -> Builder:
     return build
 
 
-def has_type(column: str, name: str) -> Builder:
+def has_type(column: str, name: str) -> ExpectationBuilder:
     """Builds: the column has this type of pandas."""
     return fixed(gxe.ExpectColumnValuesToBeOfType, column=column, type_=name)
 
 
-def not_null(column: str) -> Builder:
+def not_null(column: str) -> ExpectationBuilder:
     """Builds: no value of the column is null."""
     return fixed(gxe.ExpectColumnValuesToNotBeNull, column=column)
 
 
-def one_of(column: str, *values: Any) -> Builder:
+def one_of(column: str, *values: Any) -> ExpectationBuilder:
     """Builds: each value of the column is one of these, or null."""
     return fixed(gxe.ExpectColumnValuesToBeInSet, column=column, value_set=list(values))
 
 
-def text_without(pattern: str) -> Builder:
+def text_without(pattern: str) -> ExpectationBuilder:
     """Builds: no text matches the regular expression."""
     return fixed(gxe.ExpectColumnValuesToNotMatchRegex, column="text", regex=pattern)
 

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from pipeline.core.params import ParamsSection
 from pipeline.core.schemas import MESSAGES
 from pipeline.validation.builders import (
-    Builder,
+    ExpectationBuilder,
     bounded,
     fixed,
     has_type,
@@ -111,7 +111,7 @@ class Expectation:
     """
 
     step: str
-    build: Builder
+    build: ExpectationBuilder
     default_budget: float | None = None
     may_warn: bool = False
     columns: Callable[[pd.DataFrame, Reviewed], Columns] | None = None

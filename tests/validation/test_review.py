@@ -51,14 +51,11 @@ def test_every_expectation_is_a_sentence():
     ]
 
 
-def test_the_command_explains_the_params_of_the_project(capsys):
+def test_the_command_explains_params_and_has_an_example(capsys):
     shutil.copyfile(ROOT / "params.yaml", "params.yaml")
     review.main(["--explain"])
     line = "row count is within bounds, 2,000 to 1,000,000; otherwise the run stops."
     assert line in capsys.readouterr().out
-
-
-def test_the_help_has_an_example(capsys):
     with pytest.raises(SystemExit):
         review.main(["--help"])
     assert "example: python -m pipeline review --propose" in capsys.readouterr().out

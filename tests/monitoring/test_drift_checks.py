@@ -1,0 +1,169 @@
+"""Each drift check raises an alarm for the change that it is made for, and for nothing else."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from pipeline.core.errors import PipelineError
+from pipeline.core.params import parse_params, read_params
+from pipeline.monitoring import drift_checks
+from pipeline.monitoring.drift_checks import DRIFT_CHECKS, Params
+from pipeline.preprocessing.profile import describe_sets
+from tests.harness.drift_messages import CHANGES, NEW, RARE_WORDS, REFERENCE, draw, with_word
+from tests.harness.small_project import ROOT
+
+PARAMS = read_params(Params, "drift", ROOT / "params.yaml")
+
+
+def sets_of(reference, new):
+    return describe_sets({"reference": reference, "new": new})
+
+
+def terms(reference, new, params=PARAMS):
+    return drift_checks.term_shares(sets_of(reference, new), params)
+
+
+def params_with(**changes):
+    return Params(**PARAMS.model_dump() | changes)
+
+
+def with_smallest_effect(name, effect):
+    return params_with(smallest_effects=PARAMS.smallest_effects | {name: effect})
+
+
+@pytest.mark.parametrize("name", DRIFT_CHECKS)
+def test_each_check_raises_an_alarm_for_its_change(name):
+    sets = sets_of(REFERENCE, CHANGES[name])
+    check = DRIFT_CHECKS[name](sets, PARAMS)
+    assert check.matters
+    assert check.p_value < PARAMS.alpha / len(DRIFT_CHECKS)
+    assert not DRIFT_CHECKS[name](sets, with_smallest_effect(name, 2.0)).matters
+
+
+def test_without_a_change_there_is_no_alarm():
+    sets = sets_of(REFERENCE, NEW)
+    checks = {check.name: check for check in drift_checks.compare_sets(sets, PARAMS)}
+    assert list(checks) == list(DRIFT_CHECKS)
+    assert [name for name, check in checks.items() if check.alarm] == []
+    unknown = checks["unknown_words"].sentence
+    assert unknown == "0.0% of a message's words are unknown against 0.0%"
+    assert checks["domain_classifier"].n == 1600
+
+
+def test_the_label_share_is_of_labelled_messages():
+    parts = [draw(2, 200, spam=0.0), draw(3, 200, spam=1.0), draw(4, 100).assign(label=None)]
+    check = drift_checks.label_share(sets_of(REFERENCE, pd.concat(parts)), PARAMS)
+    old = (REFERENCE["label"] == "spam").mean()
+    assert check.effect == pytest.approx(0.5 - old)
+    assert check.sentence == f"spam in 50.0% of the messages against {old:.1%}"
+    assert check.n == 1600
+
+
+@pytest.mark.parametrize("labelled", [0, 99])
+def test_too_few_labels_are_not_compared(labelled):
+    new = NEW.assign(label=[*NEW["label"][:labelled], *[None] * (400 - labelled)])
+    sets = sets_of(REFERENCE, new)
+    assert drift_checks.label_share(sets, PARAMS) is None
+
+
+def test_the_length_check_names_both_medians():
+    check = drift_checks.length(sets_of(REFERENCE, CHANGES["length"]), PARAMS)
+    old, new = (messages["text"].str.len().median() for messages in (REFERENCE, CHANGES["length"]))
+    assert check.sentence == f"median length {new:.0f} characters against {old:.0f}"
+
+
+def test_one_letter_of_another_script_is_enough():
+    disguised = ["pаrcel " + text if i < 12 else text for i, text in enumerate(NEW["text"])]
+    check = drift_checks.script(sets_of(REFERENCE, NEW.assign(text=disguised)), PARAMS)
+    assert check.sentence == "cyrillic in 3.0% of the messages against 0.0%"
+    assert check.p_value < 1e-6
+
+
+def test_reference_messages_have_unknown_words_too():
+    sets = {"reference": draw(1, 1200, words=RARE_WORDS), "new": draw(2, 400, words=RARE_WORDS)}
+    check = drift_checks.unknown_words(describe_sets(sets), PARAMS)
+    new, old = map(float, re.findall(r"([\d.]+)%", check.sentence))
+    assert new == pytest.approx(old, abs=2)
+    assert old > 15
+
+
+def test_the_most_significant_term_is_named_and_others_counted():
+    check = terms(REFERENCE, with_word(with_word(NEW, "parcel", 20), "depot", 17))
+    difference = "parcel in 5.0% of the messages against 0.0%"
+    assert check.sentence == f"{difference}; 1 more of 302 differ"
+    assert check.effect == pytest.approx(0.05)
+    assert check.low < 0.05 < check.high
+
+
+@pytest.mark.parametrize(
+    ("smallest", "word", "matters"),
+    [(0.01, "seldom", True), (0.02, "often", True), (0.05, "seldom", False)],
+)
+def test_a_term_that_matters_comes_first(smallest, word, matters):
+    """`often` gains 3 points; `seldom` gains 1.5 points from nothing, which has a smaller p."""
+    old = pd.DataFrame({"text": ["often"] * 1000 + ["1"] * 1000, "label": "ham"})
+    new = pd.DataFrame({"text": ["often"] * 1060 + ["seldom"] * 30 + ["1"] * 910, "label": "ham"})
+    check = terms(old, new, with_smallest_effect("terms", smallest))
+    assert (check.sentence.split()[0], check.matters) == (word, matters)
+
+
+def test_p_of_a_term_is_corrected_for_all_tested_terms():
+    """In both cases 10 of 400 new messages have the word, and 0 of 1,200 others."""
+    among_many = terms(REFERENCE, with_word(NEW, "parcel", 10))
+    alone = terms(REFERENCE.assign(text="1"), with_word(NEW.assign(text="1"), "parcel", 10))
+    assert among_many.p_value == pytest.approx(301 * alone.p_value)
+    assert among_many.high - among_many.low > 1.5 * (alone.high - alone.low)
+
+
+def test_words_in_few_messages_are_not_tested():
+    no_words = REFERENCE.assign(text="1")
+    assert terms(no_words, NEW.assign(text="2")) is None
+    assert terms(no_words, with_word(NEW.assign(text="1"), "parcel", 9)) is None
+
+
+def test_the_domain_classifier_does_not_learn_campaigns():
+    """A fifth of each set is copies of its own campaigns, in the words of all messages."""
+    campaigns = [draw(seed, 1)["text"][0] for seed in range(100, 140)]
+
+    def with_copies(messages, texts):
+        copies = [f"{texts[i % len(texts)]} {i}" for i in range(len(messages) // 5)]
+        return messages.assign(text=[*copies, *messages["text"][len(copies) :]])
+
+    reference, new = with_copies(REFERENCE, campaigns[:20]), with_copies(NEW, campaigns[20:])
+    sets = describe_sets({"reference": reference, "new": new})
+    assert drift_checks.domain_classifier(sets, PARAMS).effect < 0.55
+
+
+def test_the_domain_classifier_takes_a_sample_of_large_sets():
+    sets = sets_of(REFERENCE, CHANGES["domain_classifier"])
+    check = drift_checks.domain_classifier(sets, params_with(classifier_rows=150))
+    assert check.n == 300
+    assert check.p_value < 0.001
+    assert check == drift_checks.domain_classifier(sets, params_with(classifier_rows=150))
+
+
+@pytest.mark.parametrize("text", ["", "one campaign alone"])
+def test_one_campaign_needs_no_domain_classifier(text):
+    sets = {"reference": REFERENCE.assign(text=""), "new": NEW.assign(text=text)}
+    assert drift_checks.domain_classifier(describe_sets(sets), PARAMS) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"alpha": 0.0}, "alpha: input should be greater than 0"),
+        ({"alpha": 1.0}, "alpha: input should be less than 1"),
+        ({"fewest_rows": 9}, "fewest_rows: input should be greater than or equal to 10"),
+        ({"seed": -1}, "seed: input should be greater than or equal to 0"),
+        ({"smallest_effects": {"length": 0.1}}, "smallest_effects: must name label_share, length"),
+        (
+            {"smallest_effects": PARAMS.smallest_effects | {"odour": 1.0}},
+            "smallest_effects: must name ",
+        ),
+    ],
+)
+def test_impossible_params_are_one_line(changes, problem):
+    with pytest.raises(PipelineError) as error:
+        parse_params(Params, PARAMS.model_dump() | changes, "params.yaml: drift")
+    assert str(error.value).startswith(f"params.yaml: drift.{problem}")

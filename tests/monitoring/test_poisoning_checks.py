@@ -1,0 +1,121 @@
+"""Each poisoning check raises an alarm for the tampering that it is made for."""
+
+import random
+
+import numpy as np
+import pytest
+
+from pipeline.core.errors import PipelineError
+from pipeline.core.params import parse_params
+from pipeline.monitoring import poisoning_checks
+from pipeline.monitoring.poisoning_checks import LabelledMessages, Params, check_labels
+
+PARAMS = Params(
+    alpha=0.01, campaign_share=0.05, fewest_rows=100, fewest_messages=5, smallest_excess=0.02
+)
+
+
+def first(n, of):
+    """(of,): True for the first n."""
+    return np.arange(of) < n
+
+
+def labelled(disputed, *, known_wrong=0, known_rows=1000, **changes):
+    """New messages, all ham; `known_wrong` of `known_rows` labels are disputed, for each label."""
+    rows, rng = len(disputed), random.Random(len(disputed))
+    unrelated = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=20)) for _ in range(rows)]
+    values = {
+        "texts": unrelated,
+        "spam": np.zeros(rows, bool),
+        "source": np.full(rows, "x", object),
+        "disputed": disputed,
+        "known_spam": first(known_rows, of=2 * known_rows),
+        "known_disputed": np.arange(2 * known_rows) % known_rows < known_wrong,
+        "known_texts": [],
+    }
+    return LabelledMessages(**(values | changes))
+
+
+def alarms(messages, params=PARAMS):
+    return [check.name for check in check_labels(messages, params) if check.alarm]
+
+
+def test_an_excess_of_disputed_labels_alarms_for_its_label():
+    as_known = labelled(first(5, of=500), spam=first(100, of=500), known_wrong=10)
+    assert alarms(as_known) == []
+    half = first(250, of=500)
+    assert alarms(labelled(first(25, of=500), spam=half, known_wrong=10)) == ["labels.spam"]
+    assert alarms(labelled(~first(475, of=500), spam=half, known_wrong=10)) == ["labels.ham"]
+
+
+def test_a_small_excess_raises_no_alarm():
+    messages = labelled(first(15, of=3000), spam=np.ones(3000, bool), known_rows=5000)
+    [check] = [one for one in check_labels(messages, PARAMS) if one.name == "labels.spam"]
+    assert check.corrected < 0.01
+    assert not check.alarm
+
+
+def test_a_source_alarms_if_its_labels_are_disputed_more():
+    source = np.array(["ours"] * 300 + ["theirs"] * 300 + ["few"] * 50, object)
+    disputed = first(345, of=650) & ~first(300, of=650)
+    messages = labelled(disputed, source=source)
+    ours, theirs = poisoning_checks.disputed_by_source(messages, PARAMS)
+    assert (ours.name, theirs.name) == ("sources.ours", "sources.theirs")
+    assert theirs.p_value < 1e-9 < 0.9 < ours.p_value
+    assert theirs.effect == pytest.approx(45 / 300)
+    assert theirs.sentence == "15.0% of the labels of theirs are disputed, against 0.0%"
+
+
+def texts_with(word, count):
+    return [f"hello {word if i < count else 'there'} {'abcdefgh'[i % 8]}" for i in range(400)]
+
+
+def test_a_word_alarms_if_its_labels_are_disputed():
+    messages = labelled(first(8, of=400), texts=texts_with("Zentel", 8), known_wrong=5)
+    [check] = poisoning_checks.disputed_by_word(messages, PARAMS)
+    sentence = "8 of 8 labels of messages with 'zentel' are disputed; 0.5% are expected"
+    assert check.sentence == sentence
+    assert (check.effect, check.n, check.matters) == (1.0, 8, True)
+    assert check.p_value < 1e-12
+    without_words = labelled(first(8, of=9), texts=["7"] * 9)
+    assert poisoning_checks.disputed_by_word(without_words, PARAMS) == []
+
+
+def test_a_word_with_a_known_error_raises_no_alarm():
+    values = {"texts": texts_with("sexy", 8), "known_rows": 500, "known_wrong": 10}
+    [check] = poisoning_checks.disputed_by_word(labelled(first(6, of=400), **values), PARAMS)
+    assert check.p_value < 1e-6
+    values["known_texts"] = ["so sexy" if i < 50 else "so there" for i in range(1000)]
+    values["known_disputed"] = first(20, of=1000)
+    [check] = poisoning_checks.disputed_by_word(labelled(first(6, of=400), **values), PARAMS)
+    assert check.p_value > 0.05
+    assert check.sentence.endswith("29.2% are expected")  # (20 + 20 * 21 / 1001) / (50 + 20)
+
+
+def test_a_large_campaign_alarms_even_if_its_words_vary():
+    rng = random.Random(1)
+    words = "lunch home later see you love walk dog rain bus work tea soon kids mum"
+    others = [" ".join(rng.choices(words.split(), k=8)) for _ in range(450)]
+    parcel = "waits at the shop in the High Street"
+    names = ["Anna", "Ben", "Chris", "Dora"]
+    campaign = [f"Hi {rng.choice(names)}, your parcel {i} {parcel}" for i in range(50)]
+    messages = labelled(np.zeros(500, bool), texts=others + campaign)
+    assert alarms(messages) == ["campaign"]
+    assert alarms(messages, PARAMS.model_copy(update={"campaign_share": 0.12})) == []
+    [check] = poisoning_checks.largest_campaign(messages, PARAMS)
+    assert check.effect == 0.1
+    assert check.sentence == "one campaign has 10.0% of the new messages; 5.0% are allowed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"alpha": 1.0}, "alpha: input should be less than 1"),
+        ({"smallest_excess": 1.0}, "smallest_excess: input should be less than 1"),
+        ({"fewest_rows": 0}, "fewest_rows: input should be greater than or equal to 1"),
+    ],
+)
+def test_impossible_params_are_one_line(changes, problem):
+    with pytest.raises(PipelineError) as error:
+        parse_params(Params, PARAMS.model_dump() | changes, "params.yaml: poisoning")
+    assert str(error.value).startswith(f"params.yaml: poisoning.{problem}")
