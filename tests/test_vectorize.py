@@ -1,7 +1,6 @@
 """The stage writes the contract's files, equal rows give equal bytes, and only train is learned."""
 
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -30,11 +29,7 @@ from tests.harness.split_oracle import (
     message_table,
 )
 
-SECTION = PARAMS.model_dump() | {
-    "vocabulary_size": 400,
-    "sequence_length": 30,
-    "shard_rows": 50,
-}
+SECTION = PARAMS.model_dump() | {"vocabulary_size": 400, "sequence_length": 30, "shard_rows": 50}
 PATHS = [
     "messages.parquet",
     "tokenizer.json",
@@ -136,22 +131,11 @@ def test_report_and_profile_count_the_rows_of_each_split(run, caplog):
     )
     assert read_json(Path("profile.json"))["figures"]["newest.rows"]["value"] == rows["newest"]
     assert Path("profile/lengths_newest.csv").exists()
-
-
-def test_without_dates_there_are_no_newest_rows(run):
-    run(message_table(campaign_texts(600, seed=31), FORTY_DAYS))
-    run(message_table(campaign_texts(600, seed=31)))
+    run(message_table(texts))
     figures = read_json(Path("report.json"))["figures"]
     assert figures["newest.rows"]["value"] == 0
     assert figures["newest.spam_share"] == {"value": None, "n": 0}
     assert not Path("profile/lengths_newest.csv").exists()
-
-
-def test_tokenizer_file_has_no_special_words(run):
-    run(message_table(campaign_texts(150, seed=3)))
-    spec = json.loads(Path("tokenizer.json").read_text(encoding="utf-8"))
-    assert spec["added_tokens"] == []
-    assert spec["truncation"]["max_length"] == 30
 
 
 # ---- equal rows give equal bytes

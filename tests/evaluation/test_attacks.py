@@ -43,11 +43,6 @@ def test_any_message_can_be_edited(name, message, strength):
     assert isinstance(edited(name, strength, message), str)
 
 
-def test_an_edit_does_not_depend_on_other_messages():
-    both = attacks.attack_messages(["hello there", SPAM], ATTACKS["typos"], 15, 1)
-    assert both[1] == edited("typos", 15)
-
-
 @pytest.mark.parametrize("percent", EDITED_PERCENTS)
 @pytest.mark.parametrize("name", ["leet", "homoglyphs"])
 def test_that_share_of_the_characters_is_replaced(name, percent):

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import sklearn.metrics
 
 from pipeline.evaluation import curves
 from pipeline.evaluation.curves import PLOTS, plot_tables, precision_recall_curve, roc_curve
@@ -35,17 +34,6 @@ def test_roc_curve_drops_points_on_a_straight_line():
     score = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     curve = roc_curve(Predictions(y_true=y_true, y_score=score, y_pred=y_true))
     assert curve == [(0, 0, math.inf), (0, 0.75, 0.7), (1, 0.75, 0.5), (1, 1, 0.4)]
-
-
-def test_precision_recall_curve_has_points_of_scikit_learn():
-    predictions = noisy_predictions(seed=8)
-    precision, recall, threshold = sklearn.metrics.precision_recall_curve(
-        predictions.y_true, predictions.y_score
-    )
-    oracle = np.column_stack([recall[:-1], precision[:-1], threshold])[::-1]
-    points = precision_recall_curve(predictions)
-    assert set(points) <= set(map(tuple, oracle.tolist()))
-    assert [points[0], points[-1]] == [tuple(oracle[0]), tuple(oracle[-1])]
 
 
 @pytest.mark.parametrize("curve", [roc_curve, precision_recall_curve])

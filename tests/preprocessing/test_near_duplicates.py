@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.hashing import unit_hash
 from pipeline.preprocessing import near_duplicates
 from pipeline.preprocessing.near_duplicates import (
     KEY_SHINGLE,
@@ -92,26 +91,6 @@ def test_what_a_campaign_varies_changes_no_key(variant):
     original = "Win £100 now at https://prize.example/a, call 0800123 today"
     first, second = campaign_keys([variant, original])
     assert first == second
-
-
-def test_keys_are_equal_as_often_as_shingles_are():
-    rng = random.Random(1)
-    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=6)) for _ in range(4000)]
-    ones = [" ".join(words[start : start + 9]) for start in range(0, 4000, 10)]
-    twos = [" ".join(words[start + 1 : start + 10]) for start in range(0, 4000, 10)]
-    expected = np.mean([jaccard(shingles(a, 8), shingles(b, 8)) for a, b in zip(ones, twos, strict=True)])
-    equal = np.mean(campaign_keys(ones) == campaign_keys(twos))
-    assert 0.7 < expected < 0.8
-    assert equal == pytest.approx(expected, abs=0.07)  # 3 standard deviations of 400 pairs
-
-
-def test_unit_hash_of_keys_is_uniform():
-    shares = [unit_hash("salt", f"{key:016x}") for key in range(4000)]
-    assert 0 <= min(shares) < max(shares) < 1
-    in_tenths = np.bincount([int(10 * share) for share in shares], minlength=10)
-    assert in_tenths.min() > 330  # 400 expected, standard deviation 19
-    assert in_tenths.max() < 470
-    assert unit_hash("salt", "00") == unit_hash("salt", "00") != unit_hash("pepper", "00")
 
 
 # ---- near-copies

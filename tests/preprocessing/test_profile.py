@@ -7,8 +7,6 @@ import sys
 import pandas as pd
 import pytest
 
-from pipeline.core.reports import write_report
-from pipeline.core.tables import read_csv, write_csv
 from pipeline.preprocessing.profile import (
     describe_sets,
     log_odds,
@@ -153,21 +151,6 @@ def test_tables_hold_lengths_and_scripts_of_each_set():
     assert tables["lengths_val"][1][-1] == (100, 19, None)
     assert tables["scripts_train"] == (["script", "share"], [("cyrillic", 0), ("latin", 1)])
     assert tables["terms_spam"] == (["term", "log_odds", "spam", "ham"], [])
-
-
-def test_figures_and_tables_can_be_written(tmp_path):
-    write_report(tmp_path / "profile.json", 8, profile_figures(SETS), "8 messages")
-    for name, (columns, rows) in profile_tables(SETS, TOKENS).items():
-        write_csv(tmp_path / f"{name}.csv", columns, rows)
-        assert list(read_csv(tmp_path / f"{name}.csv")) == list(columns)
-
-
-def test_order_of_messages_changes_nothing():
-    spam = [(f"win {word} now", "spam") for word in ("cash", "prize") for _ in range(11)]
-    rows = [*spam, *[("home", "ham")] * 12]
-    one, other = described(a=rows), described(a=rows[::-1])
-    assert profile_figures(one) == profile_figures(other)
-    assert profile_tables(one, {}) == profile_tables(other, {})
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.hashing import unit_hash
 from pipeline.preprocessing.near_duplicates import CROWD_SIZE, NearCopies, campaign_keys
 from pipeline.preprocessing.splits import (
     RETIRED_RANK,
@@ -19,6 +18,7 @@ from pipeline.preprocessing.splits import (
     left_out_wordings,
     random_split_leak,
     split_figures,
+    split_of_campaign,
 )
 from tests.harness.split_oracle import (
     CAMPAIGN,
@@ -28,7 +28,6 @@ from tests.harness.split_oracle import (
     campaign_texts,
     message_table,
     near_copy_pairs,
-    received_at,
     with_params,
 )
 
@@ -83,6 +82,12 @@ def test_split_of_real_messages_equals_brute_force(sms, salt):
     assert {split for split, _ in expected.values()} == {"train", "val", "test"}
     assert sum(left_out for _, left_out in expected.values()) > 5
     assert assigned(texts, params) == expected
+
+
+def test_campaigns_are_split_by_the_shares():
+    splits = [split_of_campaign("salt", f"{key:016x}", PARAMS.split) for key in range(4000)]
+    shares = pd.Series(splits).value_counts(normalize=True).to_dict()
+    assert shares == pytest.approx({"train": 0.7, "val": 0.15, "test": 0.15}, abs=0.03)
 
 
 @given(st.permutations(campaign_texts(60, seed=9)))
@@ -145,16 +150,6 @@ def test_a_campaign_of_many_numbers_is_one_wording():
     assert random_split_leak(rows, near_copies, 0.7, rows["label"].notna()) == 1
 
 
-def test_no_used_real_message_has_a_near_copy_elsewhere(sms_split):
-    rows, near_copies = sms_split
-    wordings = rows.drop_duplicates("wording").reset_index()
-    assert wordings["wording"].tolist() == list(range(len(wordings)))
-    split = wordings["split"].mask(wordings["left_out"], "")
-    used = [(i, j) for i, j in near_copies.pairs if split[i] and split[j]]
-    assert [(i, j) for i, j in used if split[i] != split[j]] == []
-    assert sum(wordings["split"][i] != wordings["split"][j] for i, j in near_copies.pairs) > 5
-
-
 def test_real_shares_are_near_the_params(sms_split):
     rows, near_copies = sms_split
     shares = rows["split"].value_counts(normalize=True)
@@ -186,29 +181,6 @@ def test_random_split_leak_by_hand():
     assert random_split_leak(rows, apart, 0.5, spam) == pytest.approx(1 - 0.5**2)
 
 
-def test_random_split_leak_is_that_of_200_random_splits(sms_split):
-    rows, near_copies = sms_split
-    original = np.repeat(np.arange(len(rows)), rows["copies"])  # rows before deduplication
-    wording = rows["wording"].to_numpy()[original]
-    spam = (rows["label"] == "spam").to_numpy()[original]
-    first, second = near_copies.pairs.T
-    rng = np.random.default_rng(4)
-    leaks = []
-    for _ in range(200):
-        order = rng.permutation(len(original))
-        train, test = np.split(order, [int(0.7 * len(order)), int(0.85 * len(order))])[::2]
-        in_train = np.bincount(wording[train], minlength=wording.max() + 1) > 0
-        leaking = in_train.copy()
-        leaking[second[in_train[first]]] = True
-        leaking[first[in_train[second]]] = True
-        leaked = leaking[wording[test]]
-        leaks.append((leaked.mean(), leaked[spam[test]].mean()))
-    of_messages, of_spam = np.mean(leaks, axis=0)
-    figures = split_figures(rows, near_copies, 0.7)
-    assert figures["random_split_leak.messages"].value == pytest.approx(of_messages, abs=0.003)
-    assert figures["random_split_leak.spam"].value == pytest.approx(of_spam, abs=0.015)
-
-
 # ---- time
 
 
@@ -222,61 +194,6 @@ def test_a_test_row_stays_in_test_forever(rows, data):
             assert split in (undated[text], "newest")
             if undated[text] == "test":
                 assert (split, left_out) == ("test", False)
-
-
-@given(DATED_TEXTS)
-@settings(derandomize=True, deadline=None, max_examples=25)
-def test_newest_rows_change_no_older_row(rows):
-    texts, days = map(list, zip(*rows, strict=True))
-    dated = assigned(texts, with_params(window_days=100), days)  # nothing retires
-    older = {text: row for text, row in dated.items() if row[0] != "newest"}
-    assert older == assigned(older)
-
-
-def test_a_newest_row_gets_its_own_split_after_a_week():
-    texts = campaign_texts(120, seed=21)
-    late = texts[60:]
-    undated = assigned(texts)
-    now = assigned(texts, days=[0] * 60 + [20] * 60)
-    assert {now[text][0] for text in late} == {"newest", "test"}
-    assert all((now[text][0] == "test") == (undated[text][0] == "test") for text in late)
-    more = campaign_texts(60, seed=22)
-    later = assigned([*texts, *more], days=[0] * 60 + [20] * 60 + [27] * 60)
-    assert {text: later[text][0] for text in late} == {text: undated[text][0] for text in late}
-
-
-def test_a_wrong_date_of_2099_moves_only_its_own_row():
-    texts = campaign_texts(120, seed=21)
-    days = [i // 4 for i in range(120)]
-    right = assigned(texts, days=days)
-    assert right == assigned(texts, days=[*days[:-1], 365 * 73])
-    assert {split for split, _ in right.values()} == {"train", "val", "test", "newest"}
-    days[3] = 365 * 73
-    wrong = assigned(texts, days=days)
-    assert wrong[texts[3]][0] in ("newest", "test")
-    assert {text for text in texts if wrong[text][0] != right[text][0]} <= {texts[3]}
-
-
-def test_a_row_displaced_from_the_reservoir_never_returns():
-    params = with_params(reservoir_rows=40)
-    texts = campaign_texts(400, seed=23)
-    kept, displaced = set(), set()
-    for end in range(100, 401, 60):  # 60 more rows become old in each round
-        days = [*(i // 20 for i in range(end)), *[(end - 1) // 20 + 17] * 20]
-        table = message_table([*texts[:end], *campaign_texts(20, seed=end)], days)
-        rows, _ = assign_splits(table, params)
-        is_old = rows["received_at"] <= received_at([(end - 1) // 20])[0]
-        old = rows[is_old & (rows["split"] != "test")]
-        now = set(old["text"][~old["retired"]])
-        assert len(now) == min(40, len(old))
-        assert not now & displaced
-        keys = dict(zip(old["text"], old["campaign_key"], strict=True))
-        hashes = {text: unit_hash("reservoir", key) for text, key in keys.items()}
-        assert all(hashes[text] >= max(hashes[other] for other in now) for text in kept - now)
-        assert old.groupby("campaign_key")["retired"].nunique().eq(2).sum() <= 1
-        displaced |= set(old["text"]) - now
-        kept = now
-    assert displaced
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import pytest
 
 from pipeline.core.hashing import unit_hash
 from pipeline.preprocessing.time_windows import (
-    NEWEST,
     newest_and_old,
     newest_rows,
     sample_reservoir,
@@ -61,6 +60,17 @@ def test_reservoir_takes_campaigns_by_hash_then_rows_by_id():
         assert sample_reservoir(rows, size) == expected[:size]
 
 
+def test_a_row_displaced_from_the_reservoir_never_returns():
+    rows = campaign_rows(*(f"{i % 40:02d}" for i in range(200)))
+    kept, displaced = set(), set()
+    for end in range(20, 201, 20):
+        now = set(sample_reservoir(rows.iloc[:end], 15))
+        assert not now & displaced
+        displaced |= kept - now
+        kept = now
+    assert displaced
+
+
 def test_reservoir_of_no_rows_or_size_0_is_empty():
     assert sample_reservoir(campaign_rows("a", "b"), 0) == []
     assert sample_reservoir(campaign_rows(), 5) == []
@@ -72,15 +82,3 @@ def test_newest_rows_include_test_rows_as_new():
     assert newest_rows(rows).tolist() == [False, True, True, True, False, False, False]
     assert newest_rows(rows.assign(split="test")).tolist() == [False] * 7
     assert newest_rows(rows.iloc[:0]).tolist() == []
-
-
-def test_newest_rows_recover_what_the_split_decided():
-    """Except rows of test before the first row of NEWEST, which the splits do not show."""
-    random = np.random.default_rng(3)
-    rows = pd.DataFrame({"received_at": received_at(random.uniform(1, 30, 500))})
-    newest, _ = newest_and_old(rows["received_at"], 7, 10)
-    in_test = random.random(500) < 0.15
-    rows["split"] = np.where(in_test, "test", np.where(newest, NEWEST, "train"))
-    recovered = newest_rows(rows)
-    assert not (recovered & ~newest).any()
-    assert (newest & ~recovered).sum() <= 3
