@@ -1,10 +1,10 @@
-"""The search sees no test row, goes on where it stopped, and proposes a params.yaml that Git can apply."""
+"""The search reads no test rows, resumes where it stopped, and proposes a patch for Git."""
 
-import re
+import logging
 import shutil
 import subprocess
-from dataclasses import asdict
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -16,253 +16,257 @@ from pipeline.core.files import read_json
 from pipeline.core.params import read_params
 from pipeline.core.schemas import SHARD
 from pipeline.core.tables import read_parquet, write_shards
-from pipeline.models import batches, checkpoints, training, tune
+from pipeline.evaluation.metrics import Predictions
+from pipeline.models import checkpoints, training, tune
+from pipeline.models.batches import rows_from_table
 from pipeline.preprocessing.tokenizer import fit_tokenizer, shard_tables
 from pipeline.tracking import mlflow_client
 from tests.harness.small_project import MESSAGES, ROOT, set_params
 
 SMALL = {"model": "dense", "epochs": 1, "patience": 1, "stop_share": 0.3, "learning_rate": 0.0006}
+PARAMS_TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def project(store, tmp_path):
-    """What vectorize made of the hand-written messages, with no test in it."""
+    """What vectorize makes of the hand-written messages, without test."""
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     set_params(tmp_path, {"train": SMALL})
-    rows = pd.read_csv(MESSAGES)
-    rows = pd.DataFrame(
-        {
-            "message_id": [f"{i:064x}" for i in range(len(rows))],
-            "campaign_key": [f"{i:016x}" for i in range(len(rows))],
-            "text": rows["body"],
-            "label": rows["kind"].map({0: "ham", 1: "spam"}),
-        }
-    )
-    tokenizer = fit_tokenizer(
-        rows["text"], vocabulary_size=300, sequence_length=50
-    )
+    messages = pd.read_csv(MESSAGES)
+    columns = {
+        "message_id": [f"{i:016x}" for i in messages.index],
+        "campaign_key": [f"{i:016x}" for i in messages.index],
+        "text": messages["body"],
+        "label": messages["kind"].map({0: "ham", 1: "spam"}),
+    }
+    rows = pd.DataFrame(columns)
+    tokenizer = fit_tokenizer(rows["text"], vocabulary_size=300, sequence_length=50)
     (tmp_path / "models").mkdir()
     tokenizer.save(str(tmp_path / tune.TOKENIZER))
-    for folder, part in ((tune.TRAIN, rows[rows.index % 3 > 0]), (tune.VAL, rows[rows.index % 3 == 0])):
+    in_val = rows.index % 3 == 0
+    for folder, part in ((tune.TRAIN, rows[~in_val]), (tune.VAL, rows[in_val])):
         write_shards(tmp_path / folder, shard_tables(part, tokenizer, 90))
     return tmp_path
 
 
 def search(trials):
-    """The search of the command on the project in the working directory: params and figures of each trial."""
+    """The trials of the search in the working folder."""
     params = read_params(training.Params, "train")
-    val = batches.rows_from_table(read_parquet(tune.VAL).to_pandas())
-    table = read_parquet(tune.TRAIN).to_pandas()
-    done = tune.search(params, read_json(tune.TOKENIZER), table, val, trials, "a study")
-    return [(trial.params, trial.value) for trial in done]
+    spec, table = read_json(tune.TOKENIZER), read_parquet(tune.TRAIN).to_pandas()
+    val = rows_from_table(read_parquet(tune.VAL).to_pandas())
+    return tune.search(params, spec, table, val, trials, "a study")
 
 
-def counted(monkeypatch):
-    """The params of each network that is trained."""
-    asked, fit = [], training.train_network
-    monkeypatch.setattr(training, "train_network", lambda *given: asked.append(given[3]) or fit(*given))
-    return asked
+def outcomes(trials):
+    """The params and the value of each trial of a search."""
+    return [(trial.params, trial.value) for trial in search(trials)]
 
 
-def test_the_first_trial_is_params_yaml_and_all_are_within_the_space(project):
-    (first, _), *others = search(3)
-    assert first == tune.searched_values(read_params(training.Params, "train"))
-    assert len(others) == 2
-    for params, value in others:
-        assert 0 <= value <= 1
-        assert all(
-            tune.SEARCH_SPACE[name]._contains(tune.SEARCH_SPACE[name].to_internal_repr(value))
-            for name, value in params.items()
-        )
-    assert others[0][0] != others[1][0]
+class FakeTraining:
+    """Stands for training: scores of val that depend on the params alone."""
 
+    def __init__(self):
+        self.params = []  # of each network
+        self.interrupt_at = None  # the number of a training
 
-def test_an_interrupted_search_comes_to_the_same_and_repeats_nothing(project, monkeypatch):
-    whole = search(4)
-    shutil.rmtree(checkpoints.FOLDER)
-    fit, asked = training.train_network, []
-
-    def until_the_third(*given):
-        asked.append(given[3])
-        if len(asked) == 3:
+    def __call__(self, params, spec, table, val):
+        self.params.append(params)
+        if len(self.params) == self.interrupt_at:
             raise KeyboardInterrupt
-        return fit(*given)
+        seed = [int(value * 1e6) for value in tune.searched_values(params).values()]
+        y_score = np.random.default_rng(seed).random(len(val.labels))
+        return Predictions(y_true=val.labels > 0, y_score=y_score, y_pred=y_score >= 0.5)
 
-    monkeypatch.setattr(training, "train_network", until_the_third)
+
+@pytest.fixture
+def fake(monkeypatch):
+    fake = FakeTraining()
+    monkeypatch.setattr(tune, "train_and_score", fake)
+    return fake
+
+
+# ---- the search space
+
+
+def test_each_search_range_lies_within_its_params_range():
+    space = tune.search_space()
+    assert len(space) == 9
+    defaults = read_params(training.Params, "train", ROOT / "params.yaml").model_dump()
+    for name, distribution in space.items():
+        for value in (distribution.low, distribution.high):
+            assert getattr(training.Params(**defaults | {name: value}), name) == value
+
+
+# ---- the search
+
+
+def test_first_trial_is_params_yaml_and_others_are_in_the_space(project, fake):
+    first, *others = search(3)
+    assert first.params == tune.searched_values(read_params(training.Params, "train"))
+    assert len(others) == 2
+    assert others[0].params != others[1].params
+    for trial in others:
+        for name, distribution in tune.search_space().items():
+            assert distribution._contains(distribution.to_internal_repr(trial.params[name]))
+
+
+def test_interrupted_search_gives_the_same_trials(project, fake):
+    whole = outcomes(4)
+    shutil.rmtree(checkpoints.FOLDER)
+    fake.interrupt_at = 4 + 3
     with pytest.raises(KeyboardInterrupt):
         search(4)
-    assert search(4) == whole
-    assert len(asked) == 5
-    assert asdict(asked[3]) == asdict(asked[2])  # what was killed is tried again
+    assert outcomes(4) == whole
+    assert len(fake.params) == 4 + 5
+    assert fake.params[7] == fake.params[6]  # the interrupted trial is repeated
 
 
-def test_a_line_of_the_journal_that_was_cut_off_spoils_nothing(project):
-    two = search(2)
-    with tune.JOURNAL.open("ab") as file:
-        file.truncate(tune.JOURNAL.stat().st_size - 20)
-    assert search(2) == two  # the second was cut off, and is tried again
-
-
-def test_a_second_search_in_the_folder_is_refused(project):
-    with tune.search_lock(), pytest.raises(PipelineError, match="another search is at work; wait"):
-        tune.main([])
-
-
-def test_params_that_no_trial_would_draw_are_the_first_trial_all_the_same(project, monkeypatch):
-    set_params(project, {"train": SMALL | {"batch_size": 50, "units": 300, "learning_rate": 0.0123456}})
-    fit = training.train_network
-    monkeypatch.setattr(training, "train_network", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+def test_first_trial_survives_an_interruption_outside_the_space(project, fake):
+    values = {"batch_size": 50, "units": 300, "learning_rate": 0.0123456}
+    set_params(project, {"train": SMALL | values})
+    fake.interrupt_at = 1
     with pytest.raises(KeyboardInterrupt):
         search(2)
-    monkeypatch.setattr(training, "train_network", fit)
-    asked = counted(monkeypatch)
-    (first, _), _ = search(2)
-    assert first == tune.searched_values(asked[0])
-    assert (asked[0].batch_size, asked[0].units, asked[0].learning_rate) == (50, 300, 0.0123456)
+    first, _ = search(2)
+    assert {name: first.params[name] for name in values} == values
 
 
-def test_what_was_tried_before_counts(project, monkeypatch):
-    two = search(2)
-    asked = counted(monkeypatch)
-    assert search(2) == two
-    assert asked == []
-    assert search(3)[:2] == two
-    assert len(asked) == 1
+def test_finished_trials_count(project, fake):
+    two = outcomes(2)
+    assert outcomes(2) == two
+    assert len(fake.params) == 2
+    assert outcomes(3)[:2] == two
+    set_params(project, {"train": {"units": 48}})  # a trial beyond the number
+    assert len(outcomes(3)) == 4
+    assert fake.params[-1].units == 48
 
 
-def test_other_params_than_before_become_a_trial_beyond_the_number(project, monkeypatch):
-    search(2)
-    asked = counted(monkeypatch)
-    set_params(project, {"train": {"units": 48}})
-    assert len(search(2)) == 3
-    assert [params.units for params in asked] == [48]
+def test_trial_that_was_cut_off_in_the_journal_is_repeated(project, fake):
+    two = outcomes(2)
+    with tune.JOURNAL.open("ab") as file:
+        file.truncate(tune.JOURNAL.stat().st_size - 20)
+    assert outcomes(2) == two
+    assert len(fake.params) == 3
 
 
-def test_mlflow_has_a_run_of_the_search_and_a_child_for_each_trial(project, store):
-    done = search(2)
-    search(2)  # adds none
+def mlflow_runs(store):
     experiment = store.get_experiment_by_name(mlflow_client.MODEL_NAME).experiment_id
-    runs = store.search_runs([experiment])
-    (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
-    children = [run for run in runs if run is not parent]
-    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
-    by_name = {run.info.run_name: run for run in children}
-    assert sorted(by_name) == ["trial 1", "trial 2"]
-    for number, (params, value) in enumerate(done, 1):
-        shown = by_name[f"trial {number}"].data
-        assert shown.params == {f"train.{n}": str(v) for n, v in tune.rounded(params).items()}
-        assert shown.metrics[f"val/{tune.OBJECTIVE}"] == pytest.approx(value)
-        assert set(shown.metrics) == {f"val/{name}" for name in tune.TRIAL_METRICS}
-    assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
+    return store.search_runs([experiment])
 
 
-def test_trials_that_mlflow_missed_follow(project, store, monkeypatch, caplog):
-    create, calls = type(store).create_run, []
+def test_mlflow_has_a_run_with_a_child_for_each_trial(project, store, fake):
+    trials = search(2)
+    search(2)  # adds none
+    runs = {run.info.run_name: run for run in mlflow_runs(store)}
+    assert sorted(runs) == ["trial 1", "trial 2", "tune"]
+    for number, trial in enumerate(trials, 1):
+        run = runs[f"trial {number}"]
+        assert run.data.tags["mlflow.parentRunId"] == runs["tune"].info.run_id
+        params = {f"train.{n}": str(v) for n, v in tune.rounded(trial.params).items()}
+        assert run.data.params == params
+        assert run.data.metrics["val/average_precision"] == pytest.approx(trial.value)
+        assert set(run.data.metrics) == {"val/average_precision", "val/log_loss"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
 
-    def second_call_fails(*given, **named):
+
+def test_trials_that_mlflow_missed_are_logged_later(project, store, fake, monkeypatch, caplog):
+    create_run, calls = type(store).create_run, []
+
+    def second_call_fails(*args, **kwargs):
         calls.append(1)
         if len(calls) == 2:
             raise MlflowException("unplugged")
-        return create(*given, **named)
+        return create_run(*args, **kwargs)
 
     monkeypatch.setattr(type(store), "create_run", second_call_fails)
-    search(2)
+    with caplog.at_level(logging.WARNING):
+        search(2)
     assert "unplugged" in caplog.text
-    assert "the search goes on" in caplog.text
-    experiment = store.get_experiment_by_name(mlflow_client.MODEL_NAME).experiment_id
-    names = [run.info.run_name for run in store.search_runs([experiment])]
-    assert sorted(names) == ["trial 1", "trial 2", "tune"]
+    assert "the search continues and logs its trials later" in caplog.text
+    assert len(mlflow_runs(store)) == 3
 
 
 # ---- the proposal
 
 
-def test_patch_changes_these_values_alone_and_keeps_every_comment(tmp_path):
-    text = (ROOT / "params.yaml").read_text()
-    after = tune.with_train_values(text, {"units": 48, "learning_rate": 0.00123, "seed": 7})
+def test_proposal_changes_values_and_keeps_comments_and_layout():
+    changes = {"units": 48, "learning_rate": 0.00123, "dropout": 0.0, "seed": 7}
+    before = PARAMS_TEXT.splitlines()
+    after = tune.with_train_values(PARAMS_TEXT, changes).splitlines()
+    changed = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
+    assert len(changed) == 4
+    for old, new in changed:
+        assert old.partition("#")[2] == new.partition("#")[2]
+        assert old.find("#") == new.find("#")
     yaml = ruamel.yaml.YAML(typ="safe")
-    wanted = yaml.load(text)
-    wanted["train"] |= {"units": 48, "learning_rate": 0.00123, "seed": 7}
-    assert yaml.load(after) == wanted
-    assert re.findall("#.*", after) == re.findall("#.*", text)
-    assert [line.find("#") for line in after.split("\n")] == [line.find("#") for line in text.split("\n")]
+    expected = yaml.load(PARAMS_TEXT)
+    expected["train"] |= changes
+    assert yaml.load("\n".join(after)) == expected
 
 
-@pytest.mark.parametrize(
-    "layout",
-    [
-        lambda text: text[text.index("\ntrain:") + 1 :],
-        lambda text: text.replace("train:\n", "train:  # mine\n"),
-        lambda text: text.replace("  units:", "\n  units:"),
-    ],
-)
-def test_another_layout_is_refused_with_the_values_to_set(layout):
-    text = layout((ROOT / "params.yaml").read_text())
-    with pytest.raises(PipelineError, match=r"laid out in another way; set by hand: units 48, seed 7$"):
-        tune.with_train_values(text, {"units": 48, "seed": 7})
-
-
-def test_command_writes_a_patch_that_git_applies(project, capsys):
+@pytest.mark.slow
+def test_command_prints_a_patch_that_git_applies(project, capsys):
     subprocess.run(["git", "init", "--quiet"], check=True)
-    before = read_params(training.Params, "train")
+    before = read_params(training.Params, "train").model_dump()
     tune.main(["--trials", "4"])
     patch = capsys.readouterr().out
     subprocess.run(["git", "apply"], input=patch, text=True, check=True)
-    after = read_params(training.Params, "train")
-    best = max(search_done(), key=lambda trial: trial.value)
-    assert asdict(after) == asdict(before) | tune.rounded(best.params) != asdict(before)
+    after = read_params(training.Params, "train").model_dump()
+    (study,) = tune.journal().get_all_studies()
+    trials = tune.journal().get_all_trials(study._study_id)
+    best = max(trials, key=lambda trial: trial.value)
+    assert after == before | tune.rounded(best.params) != before
     tune.main(["--trials", "4"])
-    assert capsys.readouterr().out == ""  # what it proposed is what stands there
+    assert capsys.readouterr().out == ""  # what it proposed is now in params.yaml
 
 
-def search_done():
-    """The trials of the one study in the journal."""
-    storage = tune.JournalStorage(tune.JournalFileBackend(str(checkpoints.FOLDER / "tune.journal")))
-    return [trial for study in storage.get_all_studies() for trial in storage.get_all_trials(study._study_id)]
+def trial_with(value, scores):
+    return tune.optuna.trial.create_trial(value=value, user_attrs={"scores": scores})
 
 
-def test_difference_that_val_cannot_tell_is_called_so(project):
-    val = batches.rows_from_table(read_parquet(tune.VAL).to_pandas())
-    sure, unsure = ([0.5 + (label - 0.5) * by for label in val.labels] for by in (0.9, 0.0))
-    trials = [tune.optuna.trial.create_trial(value=0.0, user_attrs={"scores": s}) for s in (sure, unsure)]
-    assert "val cannot tell" not in tune.improvement(*trials, val)
-    assert "val cannot tell them apart" in tune.improvement(trials[0], trials[0], val)
+def test_improvement_has_an_interval_and_says_whether_it_is_significant():
+    labels = np.arange(40) % 4 == 0
+    perfect = trial_with(1.0, (0.1 + 0.8 * labels).tolist())
+    useless = trial_with(0.25, [0.5] * 40)
+    better = tune.improvement(perfect, useless, labels)
+    assert better.startswith("+0.7500 [+0.75")
+    assert better.endswith("against params.yaml; not corrected for the number of trials")
+    assert tune.improvement(perfect, perfect, labels).endswith("; not significant")
 
 
-def test_difference_is_that_of_the_two_trials(project):
-    search(3)
-    val = batches.rows_from_table(read_parquet(tune.VAL).to_pandas())
-    one, other, _ = search_done()
-    assert tune.improvement(one, other, val).startswith(f"{one.value - other.value:+.4f} [")
+# ---- errors
 
 
-# ---- what the person at the keyboard can put right
+def refusal(*options):
+    with pytest.raises(PipelineError) as refused:
+        tune.main(list(options))
+    return str(refused.value)
 
 
-def test_too_few_trials_are_refused(project):
-    with pytest.raises(PipelineError, match=r"^--trials: 0 is not at least 1$"):
-        tune.main(["--trials", "0"])
+def test_too_few_trials_are_refused():
+    assert refusal("--trials", "0") == "--trials: 0 is too small; choose 1 or more"
 
 
-def test_what_vectorize_has_not_made_is_asked_for(project):
+def test_a_second_search_in_the_folder_is_refused(project):
+    message = "another search is running; wait until it has ended"
+    with tune.search_lock():
+        assert refusal() == f".checkpoints/tune.journal: {message}"
+
+
+def test_missing_shards_are_refused(project):
     shutil.rmtree(project / tune.TRAIN)
-    with pytest.raises(PipelineError, match="data/vectorized/train: missing"):
-        tune.main([])
+    assert refusal().startswith("data/vectorized/train: missing; ")
 
 
-def test_val_of_one_class_is_refused_before_anything_is_trained(project, monkeypatch):
-    asked = counted(monkeypatch)
+def test_val_of_one_class_is_refused_before_training(project, fake):
     table = read_parquet(tune.VAL).to_pandas()
-    one = pa.Table.from_pandas(table[table["label"] == 0], SHARD, preserve_index=False)
-    write_shards(project / tune.VAL, [one])
-    with pytest.raises(PipelineError, match="data/vectorized/val: no ham or no spam; bring more messages"):
-        tune.main([])
-    assert asked == []
+    ham = pa.Table.from_pandas(table[table["label"] == 0], SHARD, preserve_index=False)
+    write_shards(project / tune.VAL, [ham])
+    assert refusal() == "data/vectorized/val: no ham or no spam; bring more messages"
+    assert fake.params == []
 
 
-def test_without_mlflow_nothing_is_trained(project, monkeypatch):
+def test_without_mlflow_nothing_is_trained(project, fake, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/none.db")
-    asked = counted(monkeypatch)
-    with pytest.raises(PipelineError, match="MLFLOW_TRACKING_URI"):
-        tune.main([])
-    assert asked == []
+    assert refusal().startswith("MLFLOW_TRACKING_URI: ")
+    assert fake.params == []
