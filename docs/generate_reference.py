@@ -204,10 +204,11 @@ def _tables() -> Iterator[str]:
 
 def errors_page() -> str:
     """The bad inputs that the tests try, and the messages of every `PipelineError` by module."""
-    from tests.harness.bad_input import CASES  # here, as only this page needs the test harness
+    from tests.harness.bad_input import CASES, DVC_CASES, FULL_DISKS  # not for other pages
 
     parts = head("Errors", (REFERENCE / "errors_head.txt").read_text("utf-8"))
-    tried = [[f"{case.runs}: {case.name}", code(case.line)] for case in CASES]
+    cases = [(re.sub(r"'/.*/dvc'", "dvc", c.runs), c) for c in CASES + FULL_DISKS + DVC_CASES]
+    tried = [[f"{runs}: {case.name}", code(case.line)] for runs, case in cases]
     parts += ["## What was tried", table(["tried", "what the user sees"], tried)]
     parts += ["## All messages", "`{name}` stands for a value, `…` for other text."]
     for path in sorted((ROOT / "pipeline").rglob("*.py")):
