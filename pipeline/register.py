@@ -4,6 +4,9 @@ import argparse
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
 
 from pipeline.core.cli import argument_parser, parse_paths, run_stage
 from pipeline.core.errors import PipelineError
@@ -14,7 +17,7 @@ from pipeline.core.reports import write_report
 from pipeline.core.tables import read_csv, read_parquet
 from pipeline.models import checkpoints
 from pipeline.registry import ledger, versions
-from pipeline.registry.model_package import hash_model, packaged_model
+from pipeline.registry.model_package import ModelHashes, hash_model, packaged_model
 from pipeline.registry.promotion import Candidate, Params, missed_criteria, verdict_text
 from pipeline.registry.registration import record_experiment, register_model
 from pipeline.tracking import plots
@@ -46,29 +49,41 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, str
     return parse_paths(options, __doc__, *PATHS), reason
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Runs the stage."""
-    paths, force_reason = parse_arguments(argv)
-    params = read_params(Params, "register")
+def read_threshold(tokenizer: Path, decision: Path) -> float:
+    """The threshold in decision.json. Raises: PipelineError if one of the files is damaged."""
+    read_json(tokenizer)  # its own reader reports a damaged file in many lines
+    values = read_json(decision)
+    if "threshold" not in values:
+        raise PipelineError(f"{decision}: no threshold; {REBUILD_HINT}")
+    return values["threshold"]
 
-    read_json(paths.tokenizer)  # its own reader reports a damaged file in many lines
-    decision = read_json(paths.decision)
-    if "threshold" not in decision:
-        raise PipelineError(f"{paths.decision}: no threshold; {REBUILD_HINT}")
-    splits = read_parquet(paths.splits).to_pandas()
-    rows = read_parquet(paths.messages).to_pandas().merge(splits, on="message_id")
-    hashes = hash_model(paths.tokenizer, paths.network, paths.decision, paths.splits)
-    inputs = RunInputs(
+
+def read_run_inputs(
+    paths: argparse.Namespace, splits: pd.DataFrame, hashes: ModelHashes
+) -> RunInputs:
+    """What the MLflow run of the model shows. Raises: PipelineError."""
+    messages = read_parquet(paths.messages).to_pandas()
+    return RunInputs(
         params=read_yaml(),
         evaluation=read_json(paths.evaluation),
         curves=read_csv(paths.curves),
-        rows=rows,
+        rows=messages.merge(splits, on="message_id"),
         plots=plots.render_plots(read_yaml(paths.dvc_file)["plots"]),
         folders={"data_docs": paths.data_docs, "reports": paths.evaluation.parent},
         model_hash=hashes.model,
         network_hash=hashes.network,
         data_hash=files_sha256(paths.messages),
     )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the stage."""
+    paths, force_reason = parse_arguments(argv)
+    params = read_params(Params, "register")
+    threshold = read_threshold(paths.tokenizer, paths.decision)
+    splits = read_parquet(paths.splits).to_pandas()
+    hashes = hash_model(paths.tokenizer, paths.network, paths.decision, paths.splits)
+    inputs = read_run_inputs(paths, splits, hashes)
     missed = missed_criteria(params.criteria, inputs.evaluation["figures"])
 
     if os.environ.get("DVC_EXP_NAME"):
@@ -79,13 +94,13 @@ def main(argv: list[str] | None = None) -> None:
             candidate = Candidate(
                 package=package,
                 hashes=hashes,
-                rows=rows,
+                rows=inputs.rows,
                 missed_criteria=missed,
                 rule=params.duel,
                 version=versions.find_version(hashes.model),
                 champion=versions.find_champion(),
             )
-            outcome = register_model(candidate, inputs, decision["threshold"], params, force_reason)
+            outcome = register_model(candidate, inputs, threshold, params, force_reason)
 
     verdict = verdict_text(outcome)
     write_report(paths.report, inputs.evaluation["rows"], outcome.figures, verdict)
