@@ -16,10 +16,9 @@ from pipeline.core.params import read_yaml
 from pipeline.core.reports import Figure
 from pipeline.core.schemas import SHARD
 from pipeline.core.tables import read_csv, write_shards
-from pipeline.models.training import Epoch
 from pipeline.tracking.runs import flatten_params
 from tests.harness.small_project import ROOT, runner, set_params, stage_arguments
-from tests.harness.toy_problem import VOCABULARY_SIZE, toy_rows
+from tests.harness.toy_problem import VOCABULARY_SIZE, toy_epoch, toy_rows
 
 OUTPUTS = ("model.keras", "curves.csv", "report.json")
 CHANGES = {
@@ -54,18 +53,7 @@ def inputs(tmp_path):
 
 
 def test_figures_are_those_of_the_best_epoch():
-    precisions = [0.5, 0.9, 0.7]
-    curves = [
-        Epoch(
-            epoch=number,
-            loss=number / 10,
-            accuracy=0.6 + number / 10,
-            stop_loss=0.4,
-            stop_accuracy=0.5,
-            stop_average_precision=precision,
-        )
-        for number, precision in enumerate(precisions, 1)
-    ]
+    curves = [toy_epoch(number, p) for number, p in ((1, 0.5), (2, 0.9), (3, 0.7))]
     assert train.training_figures(curves, weights=77, rows=50, stop_rows=9) == {
         "epochs": Figure(3),
         "best_epoch": Figure(2),
@@ -85,17 +73,10 @@ def test_stage_writes_equal_bytes_in_two_processes(store, inputs, tmp_path):
         folder = tmp_path / name  # its own, or the second process would resume the first training
         folder.mkdir()
         shutil.copyfile(tmp_path / "params.yaml", folder / "params.yaml")
-        run = runner(folder)
+        command = [sys.executable, "-m", "pipeline.train"]
         arguments = stage_arguments("train", *inputs, *OUTPUTS)
         seed = str(len(name))  # of Python's hashes, so that the order of a set would show
-        run(
-            sys.executable,
-            "-m",
-            "pipeline.train",
-            *arguments,
-            PYTHONPATH=str(ROOT),
-            PYTHONHASHSEED=seed,
-        )
+        runner(folder)(*command, *arguments, PYTHONPATH=str(ROOT), PYTHONHASHSEED=seed)
         return folder
 
     with ThreadPoolExecutor() as pool:

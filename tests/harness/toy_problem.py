@@ -3,11 +3,10 @@
 import numpy as np
 
 from pipeline.models.batches import Rows, pad
-from pipeline.models.training import Params
+from pipeline.models.training import Epoch, Params
 
 VOCABULARY_SIZE = 40
 SPAM_TOKEN = 7
-SPEC = {"model": {"vocab": {str(i): i for i in range(VOCABULARY_SIZE)}}}  # of a tokenizer
 PARAMS = Params(
     model="dense",
     embedding_dim=5,
@@ -54,3 +53,15 @@ def noise_rows(n, seed):
 def scores_of(model, rows):
     """(n,): the network's scores, in float64."""
     return model(pad(rows.token_ids), training=False).numpy()[:, 0].astype(np.float64)
+
+
+def toy_epoch(number, stop_average_precision, stop_loss=0.4):
+    """An epoch with made-up figures."""
+    return Epoch(
+        epoch=number,
+        loss=number / 10,
+        accuracy=0.6 + number / 10,
+        stop_loss=stop_loss,
+        stop_accuracy=0.5,
+        stop_average_precision=stop_average_precision,
+    )

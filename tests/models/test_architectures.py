@@ -7,7 +7,6 @@ from keras import layers
 
 from pipeline.models.architectures import MODELS, NetworkParams, build_network
 from pipeline.models.batches import PAD_ID
-from pipeline.models.training import Params
 
 TOKENS = [chr(ord("@") + i) for i in range(31)]  # @, A to Z and four signs
 ORDERLESS = {"dense"}  # takes the mean of the tokens
@@ -92,14 +91,3 @@ def test_article_network_is_exactly_the_articles():
     assert both_ways.merge_mode == "concat"
     assert (hidden.units, hidden.activation) == (16, keras.activations.relu)
     assert (output.units, output.activation) == (1, keras.activations.sigmoid)
-
-
-def test_article_network_has_the_expected_number_of_weights():
-    lstm = 4 * ((6 + 5) * 5 + 5)  # four gates, each of input and state, with a bias
-    expected = 31 * 6 + 2 * lstm + (10 * 16 + 16) + (16 + 1)
-    assert new_network("bilstm_article").count_params() == expected
-
-
-def test_every_hyperparameter_is_described():
-    for name, field in Params.model_fields.items():
-        assert field.description, name

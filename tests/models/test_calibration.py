@@ -1,8 +1,5 @@
 """Probabilities are calibrated, and the threshold limits the ham that is lost."""
 
-import json
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -91,13 +88,6 @@ def test_probability_is_the_documented_formula():
     assert calibrate(score, decision).tolist() == expected.tolist()
 
 
-def test_probability_does_not_depend_on_other_messages():
-    y_true, score = random_val(seed=1)
-    decision = fit_decision(y_true, score, 0.01)
-    alone = [calibrate(score[row : row + 1], decision)[0] for row in range(len(score))]
-    assert alone == calibrate(score, decision).tolist()
-
-
 def test_mean_probability_is_the_share_of_spam():
     y_true, score = random_val(seed=2)
     probability = calibrate(score, fit_decision(y_true, score, 0.01))
@@ -133,18 +123,6 @@ def test_equal_scores_get_the_share_of_spam_and_are_ham():
 # ---- threshold
 
 
-@pytest.mark.parametrize("budget", [0.0025, 0.01, 0.07, 0.5, 0.99])
-@pytest.mark.parametrize("decimals", [1, 2, 7])
-def test_threshold_is_the_lowest_within_the_budget(budget, decimals):
-    y_true, score = random_val(seed=5, decimals=decimals)
-    decision = fit_decision(y_true, score, budget)
-    probability = calibrate(score, decision)
-    assert decision.threshold == threshold_by_trying(y_true, probability, budget)
-    assert decision.ham == 431
-    assert decision.ham_lost == np.sum(label(probability, decision) & ~y_true)
-    assert decision.ham_lost <= decision.lost_ham_upper * 431
-
-
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.lists(st.integers(0, 8), min_size=9, max_size=30),
@@ -155,8 +133,11 @@ def test_threshold_is_the_lowest_for_any_rows_with_ties(ham, spam, budget):
     y_true = np.repeat([False, True], [len(ham), len(spam)])
     score = np.array([*ham, *spam], dtype=np.float32) / 8
     decision = fit_decision(y_true, score, budget)
-    expected = threshold_by_trying(y_true, calibrate(score, decision), budget)
-    assert decision.threshold == expected
+    probability = calibrate(score, decision)
+    assert decision.threshold == threshold_by_trying(y_true, probability, budget)
+    assert decision.ham == len(ham)
+    assert decision.ham_lost == np.sum(label(probability, decision) & ~y_true)
+    assert decision.ham_lost <= decision.lost_ham_upper * len(ham)
 
 
 @pytest.mark.parametrize(
@@ -167,14 +148,6 @@ def test_ham_lost_is_exact_where_the_budget_is_just_met(ham, budget, lost):
     distinct = np.linspace(0.1, 0.9, ham + 20)
     score = np.random.default_rng(6).permutation(distinct).astype(np.float32)
     assert fit_decision(y_true, score, budget).ham_lost == lost
-
-
-def test_ham_with_the_highest_score_is_kept_with_its_ties():
-    y_true = np.repeat([False, True], [120, 30])
-    score = np.concatenate([np.linspace(0, 0.5, 118), np.ones(32)]).astype(np.float32)
-    decision = fit_decision(y_true, score, 0.01)
-    assert decision.ham_lost == 0
-    assert not label(calibrate(score, decision), decision).any()
 
 
 def test_message_at_the_threshold_is_spam():
@@ -206,11 +179,6 @@ def test_upper_bound_holds_in_95_percent_of_draws():
         kept = ~label(calibrate(score[:300], decision), decision)
         holds += 1 - np.max(score[:300][kept]) <= decision.lost_ham_upper  # scores are uniform
     assert holds / 400 == pytest.approx(0.95, abs=3 * 0.011)  # standard deviation of 400 draws
-
-
-def test_decision_survives_json():
-    decision = fit_decision(*random_val(seed=7), 0.01)
-    assert Decision(**json.loads(json.dumps(asdict(decision)))) == decision
 
 
 @pytest.mark.parametrize("decimals", [1, 6])
@@ -252,17 +220,14 @@ def test_budget_that_is_not_a_share_is_refused(budget):
     assert refusal(*random_val(seed=8), budget) == f"params.yaml: {message}"
 
 
-@pytest.mark.parametrize(("ham", "spam", "missing"), [(0, 5, "ham"), (5, 0, "spam")])
-def test_val_of_one_class_is_refused(ham, spam, missing):
-    message = refusal(*random_val(seed=8, ham=ham, spam=spam), 0.01)
-    assert message == f"evaluate: val has no {missing}; bring more labelled messages"
-
-
-def test_scores_of_a_network_that_diverged_are_refused():
+def test_val_without_ham_spam_or_finite_scores_is_refused():
+    no_ham, no_spam = random_val(seed=8, ham=0), random_val(seed=8, spam=0)
+    way_out = "bring more labelled messages"
+    assert refusal(*no_ham, 0.01) == f"evaluate: val has no ham; {way_out}"
+    assert refusal(*no_spam, 0.01) == f"evaluate: val has no spam; {way_out}"
     y_true, score = random_val(seed=8)
-    score[17] = np.nan
     message = "evaluate: the network's scores are not finite; lower train.learning_rate"
-    assert refusal(y_true, score, 0.01) == message
+    assert refusal(y_true, score * np.nan, 0.01) == message
 
 
 def test_labels_as_numbers_are_refused():

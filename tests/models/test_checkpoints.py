@@ -24,7 +24,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def state(value):
-    """More than ten variables of different shapes, so that sorting by an unpadded name would show."""
+    """More than ten variables of different shapes: sorting by unpadded names would show."""
     arrays = [np.full((n + 1, 2), value + n, np.float32) for n in range(12)]
     variables = [*arrays, np.array(7, np.int64)]
     return TrainingState(curves=CURVES, variables=variables, best_weights=arrays[::-1])
@@ -45,6 +45,9 @@ def test_the_last_saved_state_is_loaded_bit_for_bit():
 
 
 def test_finished_training_stays_until_it_is_dropped():
+    Checkpoint("a").finish()
+    drop_finished()
+    assert not FOLDER.exists()
     Checkpoint("a").save(state(1))
     Checkpoint("a").finish()
     Checkpoint("b").save(state(2))
@@ -52,12 +55,6 @@ def test_finished_training_stays_until_it_is_dropped():
     drop_finished()
     assert Checkpoint("a").load() is None
     assert Checkpoint("b").load() is not None
-
-
-def test_finish_and_drop_do_nothing_without_a_state():
-    Checkpoint("a").finish()
-    drop_finished()
-    assert not FOLDER.exists()
 
 
 def cut_to(length):
@@ -71,7 +68,10 @@ def cut_to(length):
         (cut_to(100), ""),
         (cut_to(2000), ""),
         (lambda file: file.write_bytes(b"no arrays"), "This file contains pickled (object) data"),
-        (lambda file: np.savez(file, variable=np.zeros(3)), "'curves is not a file in the archive'"),
+        (
+            lambda file: np.savez(file, variable=np.zeros(3)),
+            "'curves is not a file in the archive'",
+        ),
         (lambda file: (file.unlink(), file.mkdir()), "[Errno 21] Is a directory"),
     ],
     ids=["empty", "cut at 100", "cut at 2000", "text", "other arrays", "folder"],

@@ -49,7 +49,9 @@ def test_scores_survive_save_load_and_export(name, tmp_path):
     keras_files.export(loaded, tmp_path / "saved")
     saved = tf.saved_model.load(tmp_path / "saved")
     assert saved.serve(tf.constant(TOKEN_IDS)).numpy() == pytest.approx(scores, abs=1e-6)
-    assert saved.serve(tf.constant(TOKEN_IDS[1:, :2])).numpy() == pytest.approx(scores[1:], abs=1e-6)
+    assert saved.serve(tf.constant(TOKEN_IDS[1:, :2])).numpy() == pytest.approx(
+        scores[1:], abs=1e-6
+    )
 
 
 def test_our_layers_load_wherever_their_code_lies(tmp_path, monkeypatch):

@@ -141,11 +141,6 @@ def test_text_that_is_not_a_string_is_a_bad_request(text, kind, detector):
     assert refused.value.get_http_status_code() == 400
 
 
-def test_without_a_decision_scores_are_equal(artifacts, detector):
-    bare = SpamDetector().load(artifacts / "tokenizer.json", artifacts / "network")
-    assert bare.scores(TEXTS[:3]).tolist() == detector.scores(TEXTS[:3]).tolist()
-
-
 WITHOUT_OUR_PACKAGE = """
 import importlib.util, json, sys
 assert importlib.util.find_spec("pipeline") is None
