@@ -45,8 +45,12 @@ def test_weeks_end_as_they_should(sms_messages, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A world whose clone has just trained the first model; nothing is pushed yet."""
+def prepared(tmp_path_factory):
+    """A world, its clone, and a function that restores it in place, as MLflow keeps its paths.
+
+    In `trained` the clone has trained the first model, and nothing is pushed. In `merged` its pull
+    request is merged, and the registry has not followed.
+    """
     home = tmp_path_factory.mktemp("retraining")
     world = World(home / "world", {})
     clone = world.clone()
@@ -54,22 +58,32 @@ def trained(tmp_path_factory):
     assert world.make(clone, "retrain").returncode != 0
     (world.origin / "hooks/pre-receive").unlink()
     shutil.rmtree(world.remote)
-    shutil.copytree(world.folder, home / "snapshot", symlinks=True)
-    return world, clone
+    shutil.copytree(world.folder, home / "trained", symlinks=True)
+    succeed(world.make(clone, "retrain"))
+    world.merge(*world.open("pr"))
+    shutil.copytree(world.folder, home / "merged", symlinks=True)
+
+    def restore(name):
+        shutil.rmtree(world.folder)
+        shutil.copytree(home / name, world.folder, symlinks=True)
+        return world
+
+    return restore, clone
 
 
 @pytest.fixture
-def world(trained):
-    """That world, restored in place, as MLflow and Git keep its paths."""
-    world, _ = trained
-    shutil.rmtree(world.folder)
-    shutil.copytree(world.folder.with_name("snapshot"), world.folder, symlinks=True)
-    return world
+def world(prepared):
+    return prepared[0]("trained")
 
 
 @pytest.fixture
-def clone(trained, world):
-    return trained[1]
+def clone(prepared, world):
+    return prepared[1]
+
+
+@pytest.fixture
+def merged(prepared):
+    return prepared[0]("merged")
 
 
 def prevent_pushes(world, script):
@@ -135,14 +149,6 @@ def test_two_at_once_leave_one_open_pull_request(world, clone):
     assert [run.result().returncode for run in runs].count(0) >= 1
     assert len(world.open("pr")) == 1
     assert list(world.flaws()) == []
-
-
-@pytest.fixture
-def merged(world, clone):
-    """The first model is merged, and the registry has not followed yet."""
-    succeed(world.make(clone, "retrain"))
-    world.merge(*world.open("pr"))
-    return world
 
 
 def test_registry_that_was_away_follows_the_merge_later(merged):
