@@ -5,8 +5,6 @@ import random
 import numpy as np
 import pytest
 
-from pipeline.core.errors import PipelineError
-from pipeline.core.params import parse_params
 from pipeline.monitoring import poisoning_checks
 from pipeline.monitoring.poisoning_checks import LabelledMessages, Params, check_labels
 
@@ -107,15 +105,7 @@ def test_a_large_campaign_alarms_even_if_its_words_vary():
     assert check.sentence == "one campaign has 10.0% of the new messages; 5.0% are allowed"
 
 
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"alpha": 1.0}, "alpha: input should be less than 1"),
-        ({"smallest_excess": 1.0}, "smallest_excess: input should be less than 1"),
-        ({"fewest_rows": 0}, "fewest_rows: input should be greater than or equal to 1"),
-    ],
-)
-def test_impossible_params_are_one_line(changes, problem):
-    with pytest.raises(PipelineError) as error:
-        parse_params(Params, PARAMS.model_dump() | changes, "params.yaml: poisoning")
-    assert str(error.value).startswith(f"params.yaml: poisoning.{problem}")
+@pytest.mark.parametrize("field", ["alpha", "campaign_share", "smallest_excess"])
+def test_a_share_in_params_is_below_1(field):
+    with pytest.raises(ValueError, match=f"{field}\n.*should be less than 1"):
+        Params(**PARAMS.model_dump() | {field: 1.0})
