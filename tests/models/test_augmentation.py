@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.models.augmentation import (
-    CORRUPTIONS,
-    EDIT_COUNTS,
-    MAX_SHARE,
-    SIGNS,
-    corrupted,
-    may_train,
-    row_corrupter,
-)
+from pipeline.models import augmentation
+from pipeline.models.augmentation import CORRUPTIONS, corrupted, may_train, row_corrupter
 from pipeline.models.batches import Rows
 from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
 
@@ -35,7 +28,7 @@ def test_an_edit_depends_on_the_random_numbers(name):
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-@given(message=st.text(max_size=40), share=st.floats(0, MAX_SHARE))
+@given(message=st.text(max_size=40), share=st.floats(0, augmentation.MAX_SHARE))
 @settings(derandomize=True, deadline=None, max_examples=50)
 def test_any_message_can_be_edited(name, message, share):
     assert isinstance(edit(name, share, message=message), str)
@@ -57,7 +50,7 @@ def test_leet_draws_one_table_for_each_message():
     for seed in range(20):
         edited = edit("leet", 0.5, seed)
         pairs = {(a.lower(), b) for a, b in zip(MESSAGE, edited, strict=True) if a != b}
-        assert all(sign in SIGNS for _, sign in pairs)
+        assert all(sign in augmentation.SIGNS for _, sign in pairs)
         assert len({letter for letter, _ in pairs}) == len(pairs)  # one sign for each letter
         tables.add(frozenset(pairs))
     assert len(tables) == 20
@@ -83,7 +76,7 @@ def test_corrupted_makes_one_to_three_of_the_named_edits():
     counts = {message.count("see") for message in edited}
     assert all("free" in message for message in edited)
     assert min(counts) >= 2  # an edit adds 2 to 16 words
-    assert 16 < max(counts) <= 16 * max(EDIT_COUNTS)
+    assert 16 < max(counts) <= 16 * max(augmentation.EDIT_COUNTS)
 
 
 # ---- rows
@@ -104,11 +97,8 @@ def text_of(ids, tokenizer):
     return tokenizer.decode(ids[1:].tolist()).strip()
 
 
-def test_without_corruptions_rows_stay(rows, tokenizer):
-    assert row_corrupter(rows, tokenizer, [])((1, 1), 1.0) is rows
-
-
 def test_a_share_of_the_rows_is_edited_and_encoded_again(rows, tokenizer):
+    assert row_corrupter(rows, tokenizer, [])((1, 1), 1.0) is rows
     corrupt = row_corrupter(rows, tokenizer, ["ham_words"])
     assert all(map(np.array_equal, corrupt((1, 1), 0.0).token_ids, rows.token_ids))
     for share, low, high in ((0.5, 4, 20), (1.0, 24, 24)):

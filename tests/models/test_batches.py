@@ -6,14 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.models.batches import (
-    PAD_ID,
-    Rows,
-    held_out_mask,
-    pad,
-    shuffled_batches,
-    sorted_batches,
-)
+from pipeline.models.batches import Rows, held_out_mask, pad, shuffled_batches, sorted_batches
 
 
 def numbered_rows(n):
@@ -43,7 +36,7 @@ def test_batches_hold_every_row_once_with_its_label(n, size):
     for token_ids, labels in batches:
         for ids, label in zip(token_ids, labels.astype(int), strict=True):
             whole = rows.token_ids[label].tolist()
-            assert ids.tolist() == whole + [PAD_ID] * (len(ids) - len(whole))
+            assert ids.tolist() == whole + [0] * (len(ids) - len(whole))
             seen.append(label)
     assert sorted(seen) == list(range(n))
 

@@ -9,14 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
 from pipeline.core.errors import PipelineError
-from pipeline.models.calibration import (
-    MIN_SLOPE,
-    Decision,
-    calibrate,
-    fit_decision,
-    label,
-    largest_f1_threshold,
-)
+from pipeline.models import calibration
+from pipeline.models.calibration import Decision, calibrate, fit_decision, label
 
 
 def sigmoid(z):
@@ -68,6 +62,7 @@ def test_calibration_equals_firth_by_scipy(seed):
     assert [decision.slope, decision.intercept] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_slope_of_little_spam_is_nearly_unbiased():
     firth, unpenalised = [], []
     for seed in range(200):
@@ -107,7 +102,7 @@ def test_scores_that_separate_val_get_finite_probabilities():
 def test_scores_that_rank_val_backwards_keep_their_order():
     y_true, score = random_val(seed=3)
     decision = fit_decision(y_true, 1 - score, 0.01)
-    assert decision.slope == MIN_SLOPE
+    assert decision.slope == calibration.MIN_SLOPE
     assert (np.diff(calibrate(np.sort(1 - score), decision)) >= 0).all()
     assert calibrate(1 - score, decision).mean() == pytest.approx(67 / 498, abs=0.01)
 
@@ -186,13 +181,13 @@ def test_largest_f1_threshold_beats_every_other(decimals):
     y_true, score = random_val(seed=9, ham=80, spam=30, decimals=decimals)
     probability = score.astype(np.float64)
     f1 = {float(t): f1_score(y_true, probability >= t) for t in np.unique(probability)}
-    best = largest_f1_threshold(y_true, probability)
+    best = calibration.largest_f1_threshold(y_true, probability)
     assert f1[best] == pytest.approx(max(f1.values()), abs=1e-12)
 
 
 def test_largest_f1_threshold_is_the_highest_of_equals():
     y_true = np.array([True, False, False, True])  # F1 is 2/3 at 0.9 and at 0.2
-    assert largest_f1_threshold(y_true, np.array([0.9, 0.6, 0.4, 0.2])) == 0.9
+    assert calibration.largest_f1_threshold(y_true, np.array([0.9, 0.6, 0.4, 0.2])) == 0.9
 
 
 # ---- errors

@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.models import checkpoints
-from pipeline.models.checkpoints import (
-    FOLDER,
-    Checkpoint,
-    TrainingState,
-    drop_finished,
-    training_key,
-)
+from pipeline.models.checkpoints import FOLDER, Checkpoint, drop_finished, training_key
 
 CURVES = [(1.0, 0.1 + 0.2, 0.5), (2.0, 1 / 3, 0.75)]
 
@@ -27,7 +21,7 @@ def state(value):
     """More than ten variables of different shapes: sorting by unpadded names would show."""
     arrays = [np.full((n + 1, 2), value + n, np.float32) for n in range(12)]
     variables = [*arrays, np.array(7, np.int64)]
-    return TrainingState(curves=CURVES, variables=variables, best_weights=arrays[::-1])
+    return checkpoints.TrainingState(curves=CURVES, variables=variables, best_weights=arrays[::-1])
 
 
 def test_the_last_saved_state_is_loaded_bit_for_bit():

@@ -253,11 +253,6 @@ def test_a_second_search_in_the_folder_is_refused(project):
         assert refusal() == f".checkpoints/tune.journal: {message}"
 
 
-def test_missing_shards_are_refused(project):
-    shutil.rmtree(project / tune.TRAIN)
-    assert refusal().startswith("data/vectorized/train: missing; ")
-
-
 def test_val_of_one_class_is_refused_before_training(project, fake):
     table = read_parquet(tune.VAL).to_pandas()
     ham = pa.Table.from_pandas(table[table["label"] == 0], SHARD, preserve_index=False)

@@ -8,22 +8,8 @@ import pytest
 
 from pipeline.models.wide import BUCKETS
 from pipeline.models.wide_features import NO_FEATURE, Ngrams, Shape
-from tests.harness.token_messages import (
-    MESSAGES,
-    ORDERS,
-    SIGN,
-    TOKENS,
-    WORD_A,
-    WORD_BC,
-    WORD_BC_UPPER,
-    A,
-    B,
-    C,
-    ngrams_of,
-    padded,
-    shape_of,
-    words_of,
-)
+from tests.harness import token_messages as toy
+from tests.harness.token_messages import MESSAGES, TOKENS, padded
 
 
 def layer_of(kind, tokens):
@@ -51,14 +37,14 @@ def assert_one_hash_each(hashes):
 def test_every_ngram_has_its_own_hash_where_it_ends():
     hashes = {}
     for ids, row in zip(MESSAGES, hashes_of(MESSAGES), strict=True):
-        for n, end in itertools.product(ORDERS, range(6)):
+        for n, end in itertools.product(toy.ORDERS, range(6)):
             value = int(row[end, n - 1])
             if n - 1 <= end < len(ids):
                 ngram = tuple(TOKENS[i].lower() for i in ids[end - n + 1 : end + 1])
                 hashes.setdefault(ngram, set()).add(value)
             else:
                 assert value == NO_FEATURE
-    assert set(hashes) == {ngram for ids in MESSAGES for ngram in ngrams_of(ids)}
+    assert set(hashes) == {ngram for ids in MESSAGES for ngram in toy.ngrams_of(ids)}
     assert_one_hash_each(hashes)
 
 
@@ -66,20 +52,24 @@ def test_every_ngram_has_its_own_hash_where_it_ends():
 def test_every_word_has_its_own_hash(width):
     hashes = {}
     for ids, row in zip(MESSAGES, word_hashes_of(MESSAGES, width), strict=True):
-        for word, value in zip(words_of(ids), row, strict=True):
+        for word, value in zip(toy.words_of(ids), row, strict=True):
             hashes.setdefault(word, set()).add(value)
     assert set(hashes) == {"[start]", "abc", "ab", "bc", "!", "c9", "!!!", "a", "aebf", "bca"}
     assert_one_hash_each(hashes)
 
 
 def test_a_word_is_the_same_however_it_is_cut():
-    messages = [[1, WORD_BC, A], [1, SIGN, B, C, A], [1, SIGN, A, C, B]]
+    messages = [
+        [1, toy.WORD_BC, toy.A],
+        [1, toy.SIGN, toy.B, toy.C, toy.A],
+        [1, toy.SIGN, toy.A, toy.C, toy.B],
+    ]
     whole, cut, other_order = (row[-1] for row in word_hashes_of(messages))
     assert whole == cut != other_order
 
 
 def test_only_the_end_of_a_very_long_word_is_read():
-    long_words = [[1, WORD_A, *[B] * 30], [1, WORD_BC, *[B] * 30]]
+    long_words = [[1, toy.WORD_A, *[toy.B] * 30], [1, toy.WORD_BC, *[toy.B] * 30]]
     one, other = (row[1] for row in word_hashes_of(long_words, 40))
     assert one == other
 
@@ -87,7 +77,7 @@ def test_only_the_end_of_a_very_long_word_is_read():
 def test_case_makes_no_difference():
     assert hashes_of([[1, 2, 3, 4]]).tolist() == hashes_of([[1, 10, 11, 12]]).tolist()
     assert hashes_of([[1, 2, 3, 5]]).tolist() != hashes_of([[1, 10, 11, 12]]).tolist()
-    assert word_hashes_of([[1, WORD_BC]]) == word_hashes_of([[1, WORD_BC_UPPER]])
+    assert word_hashes_of([[1, toy.WORD_BC]]) == word_hashes_of([[1, toy.WORD_BC_UPPER]])
 
 
 def test_hashes_spread_over_the_buckets_like_random_numbers():
@@ -103,7 +93,7 @@ def test_hashes_spread_over_the_buckets_like_random_numbers():
 @pytest.mark.parametrize("width", [6, 9])
 def test_shape_counts_characters_of_each_kind(width):
     shapes = keras.ops.convert_to_numpy(layer_of(Shape, TOKENS)(padded(MESSAGES, width)))
-    assert shapes == pytest.approx(np.array([shape_of(ids) for ids in MESSAGES]), abs=1e-6)
+    assert shapes == pytest.approx(np.array([toy.shape_of(ids) for ids in MESSAGES]), abs=1e-6)
     assert (shapes[:, [0, 1, 2, 3, 4, 6]].max(axis=0) > 0).all()
 
 
