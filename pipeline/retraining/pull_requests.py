@@ -115,35 +115,45 @@ def push_proposal(base: str) -> None:
     What origin has already is not pushed again. Raises: PipelineError.
     """
     history.require_published(base)
-    verdict, entries = read_json(REGISTER_REPORT)["verdict"], ledger.read_entries()
+    verdict = read_json(REGISTER_REPORT)["verdict"]
     branches = fetch_proposals(base)
     if verdict in {entry.verdict_text for entry in ledger.merged_entries()}:
         log.info("propose: this winner is already on %s; %s", base, _follow_ledger())
         return
     proposed = ledger.proposed_entry()
     winner = find_winner(verdict, [proposed] if proposed else [])
-    proposal_text.write_images()
-    tree = write_tree([*entries, winner] if winner else entries)
-    if tree in run_git("log", "--format=%T", f"origin/{base}", *branches).split():
+    commit = commit_retraining(verdict, winner, [f"origin/{base}", *branches])
+    if commit is None:
         log.info("propose: origin already has this retraining")
         return
-    subject = f"Retrain: {verdict.partition(' on ')[0]}"[:100]
-    body = proposal_text.body_text(verdict, winner, entries[-1] if entries else None)
-    commit = create_commit(tree, "HEAD", "\n\n".join([subject, body, history.trailer_line()]))
     if winner and read_params(Params, "retrain").auto_merge and push_winner(commit, winner, base):
-        log.info("propose: %s: merged into %s; %s", subject, base, _follow_ledger())
+        log.info("propose: %s: merged into %s; %s", _subject(verdict), base, _follow_ledger())
         return
     branch = f"{BRANCH_FOLDER}/{ledger.utc_now():%Y-%m-%d}-{commit[:8]}"
     run_git("push", "--quiet", "--force", "origin", f"{commit}:refs/heads/{branch}")
-    log.info("propose: %s: branch %s", subject, branch)
+    log.info("propose: %s: branch %s", _subject(verdict), branch)
     if winner and not succeeds_champion(winner, ledger.merged_entries()):
-        log.warning(
-            "warning: no pull request: the new model was not compared with %s's champion", base
-        )
+        log.warning("warning: no pull request: the champion of %s is another one", base)
     elif winner and not github.is_available():
-        log.info(
-            "propose: without `gh` and GH_TOKEN, open the pull request of this branch yourself"
-        )
+        log.info("propose: `gh` or GH_TOKEN is missing: open the pull request yourself")
+
+
+def commit_retraining(
+    verdict: str, winner: LedgerEntry | None, branches: Sequence[str]
+) -> str | None:
+    """Commits the retraining on no branch; returns the commit, None if a branch has its tree."""
+    entries = ledger.read_entries()
+    proposal_text.write_images()
+    tree = write_tree([*entries, winner] if winner else entries)
+    if tree in run_git("log", "--format=%T", *branches).split():
+        return None
+    body = proposal_text.body_text(verdict, winner, entries[-1] if entries else None)
+    message = "\n\n".join([_subject(verdict), body, history.trailer_line()])
+    return create_commit(tree, "HEAD", message)
+
+
+def _subject(verdict: str) -> str:
+    return f"Retrain: {verdict.partition(' on ')[0]}"[:100]
 
 
 def _follow_ledger() -> str:

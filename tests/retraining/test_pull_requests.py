@@ -269,7 +269,7 @@ def test_winner_over_an_unmerged_champion_gets_no_pull_request(retrained, hub, m
     assert len(branches(retrained)) == 1
     assert hub.requests == []
     (line,) = caplog.messages
-    assert line == "warning: no pull request: the new model was not compared with main's champion"
+    assert line == "warning: no pull request: the champion of main is another one"
 
 
 def test_unreachable_origin_is_one_line(retrained):
