@@ -33,6 +33,7 @@ def test_second_register_changes_nothing(project):
     assert project.tags("1") == tags
 
 
+@pytest.mark.slow
 def test_run_and_version_show_what_the_files_say(project):
     project.register()
     (run,) = project.runs()

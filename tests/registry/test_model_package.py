@@ -45,6 +45,7 @@ def test_md5s_are_the_names_in_dvcs_cache(paths):
     assert list(hash_model(**paths).md5s.items()) == list(md5s.items())
 
 
+@pytest.mark.slow
 def test_package_has_an_example_and_the_seen_rows(paths):
     with package_of(paths) as package:
         files = package.files()

@@ -122,6 +122,7 @@ def test_model_without_a_usable_answer_is_a_scoring_error(predict, line, tmp_pat
     assert str(refused.value) == line
 
 
+@pytest.mark.slow
 def test_model_that_answers_too_late_is_a_scoring_error(tmp_path, monkeypatch):
     monkeypatch.setattr(parity, "ANSWER_SECONDS", 0.5)
     with pytest.raises(ScoringError, match=r"^no answer in 0\.5 seconds$"):

@@ -141,6 +141,7 @@ def test_champion_that_changes_meanwhile_stops_the_promotion(champion, monkeypat
     )
 
 
+@pytest.mark.slow
 def test_registry_without_its_champion_accepts_no_model(champion):
     champion.store.delete_registered_model_alias("spam-detector", "champion")
     champion.set_threshold(0.0)
