@@ -131,7 +131,9 @@ def test_equal_files_are_equal_bytes_whatever_the_batches(project, monkeypatch):
 def test_bad_row_leaves_no_table(project):
     (project.inbox / "a.csv").write_text("body,kind\na,1\n")
     (project.inbox / "b.csv").write_text("body,kind\na\n")
-    assert error_of(project, ["files"]) == "data/inbox/b.csv: row 1: 1 columns, not 2; fix the row"
+    assert (
+        error_of(project, ["files"]) == "data/inbox/b.csv: row 1: 1 columns, not 2; correct the row"
+    )
     assert list(Path("data").rglob("*.parquet")) == []
     assert not Path("reports").exists()
 
@@ -149,14 +151,15 @@ def test_broken_file_is_left_out_where_params_say_so(project, caplog):
         "1 rows from files, feedback; "
         "left out, as they cannot be read: files/b.csv, feedback/c.jsonl"
     )
-    line = "warning: left out: data/inbox/b.csv: row 2: 1 columns, not 2; fix the row"
+    line = "warning: left out: data/inbox/b.csv: row 2: 1 columns, not 2; correct the row"
     assert caplog.messages[0] == line
 
 
 def test_run_stops_if_every_file_is_broken(project):
     (project.inbox / "a.csv").write_text("body,kind\na\n")
     assert error_of(project, ["files"], "quarantine") == (
-        "data/inbox: no file can be read: data/inbox/a.csv: row 1: 1 columns, not 2; fix the row"
+        "data/inbox: no file can be read: "
+        "data/inbox/a.csv: row 1: 1 columns, not 2; correct the row"
     )
 
 

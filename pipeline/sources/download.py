@@ -81,7 +81,7 @@ def list_files(address: str) -> dict[str, RemoteFile]:
 
     entries = with_retries(address, find)
     if not entries and not is_pattern and not with_retries(address, lambda: files.exists(path)):
-        raise PipelineError(redact_credentials(f"{address}: no such folder; fix the address"))
+        raise PipelineError(redact_credentials(f"{address}: no such folder; correct the address"))
     folder = path.partition("*")[0].rpartition("/")[0] if is_pattern else path.rstrip("/")
     by_name = {name.removeprefix(f"{folder}/"): entry for name, entry in entries.items()}
     return {
@@ -176,13 +176,13 @@ def _error_message(error: BaseException) -> str | None:
     """Problem and way out; None for a bug."""
     match error:
         case aiohttp.TooManyRedirects():
-            return "too many redirects; fix the address"
+            return "too many redirects; correct the address"
         case aiohttp.InvalidURL():
-            return "not a valid address; fix it"
+            return "not a valid address; correct it"
         case FileNotFoundError() | aiohttp.ClientResponseError(status=404):
-            return "no such file; fix the address"
+            return "no such file; correct the address"
         case aiohttp.ClientResponseError(status=status, message=message):
-            return f"the server answers {status} {message}; try again later, or fix the address"
+            return f"the server answers {status} {message}; try again later, or correct the address"
         case IsADirectoryError():
             return "a folder; name a file in it"
         case PermissionError():
@@ -215,7 +215,9 @@ def _open_file_system(address: str) -> tuple[Any, str]:
     except ImportError as error:  # s3fs, gcsfs, adlfs: fsspec says which to install
         raise PipelineError(f"{redact_credentials(address)}: {error}") from error
     except ValueError as error:
-        raise PipelineError(redact_credentials(f"{address}: {error}; fix the address")) from error
+        raise PipelineError(
+            redact_credentials(f"{address}: {error}; correct the address")
+        ) from error
     return files, path
 
 

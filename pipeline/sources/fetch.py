@@ -55,7 +55,7 @@ class Pin:
 
 def read_pins(lock: Path) -> dict[str, Pin]:
     """Every pin, by the source's name. Raises: PipelineError."""
-    remedy = f"`git checkout {lock}` brings it back"
+    remedy = f"restore it with `git checkout {lock}`"
     pins = read_json(lock, remedy)
     if not isinstance(pins, dict):
         raise PipelineError(f"{lock}: not an object of pins; {remedy}")

@@ -169,12 +169,12 @@ def _json_object(line: str, number: int, options: ReadOptions) -> dict[str, Any]
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"line {number}: {error}; fix the line") from None
+        raise ValueError(f"line {number}: {error}; correct the line") from None
     if not isinstance(row, dict):
-        raise ValueError(f"line {number}: not an object; fix the line")
+        raise ValueError(f"line {number}: not an object; correct the line")
     for key in options.required:
         if key not in row:
-            raise ValueError(f"line {number}: no key {key!r}; fix the line{way_out}")
+            raise ValueError(f"line {number}: no key {key!r}; correct the line{way_out}")
     return row
 
 
@@ -298,12 +298,12 @@ def convert_format_errors(place: str, settings: str | None = None) -> Iterator[N
         way_out = f"set {settings}.encoding" if settings else "save it as UTF-8"
         raise FormatError(f"{place}: {error}; {way_out}") from error
     except csv.Error as error:
-        raise FormatError(f"{place}: {error}; fix the row") from error
+        raise FormatError(f"{place}: {error}; correct the row") from error
     except pa.ArrowException as error:
-        raise FormatError(f"{place}: {one_line(error)}; fix or remove the file") from error
+        raise FormatError(f"{place}: {one_line(error)}; correct or remove the file") from error
     except OSError as error:
         problem = one_line(error.strerror or error)
-        raise PipelineError(f"{place}: {problem}; fix or remove the file") from error
+        raise PipelineError(f"{place}: {problem}; correct or remove the file") from error
     except ValueError as error:  # with its way out, from the readers above
         raise FormatError(f"{place}: {error}") from error
 

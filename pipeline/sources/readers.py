@@ -200,7 +200,7 @@ def _row_time(value: Any, file: SourceFile, row: int) -> datetime | None:
         return as_time(value)
     except ValueError:
         raise PipelineError(
-            f"{file.place}: row {row}: received_at is not an ISO 8601 time; fix the row, "
+            f"{file.place}: row {row}: received_at is not an ISO 8601 time; correct the row, "
             f"or set {file.settings}.columns.received_at to a column that does not exist"
         ) from None
 

@@ -1,4 +1,4 @@
-"""An HTTP server that answers as it is told: slow, cut off, lying, redirecting, failing and then not."""
+"""An HTTP server whose answers a test sets: cut off, stalled, redirected, failing, or good."""
 
 import threading
 from collections import defaultdict
@@ -10,7 +10,7 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 def sends(body: bytes, length: int | None = None, **headers: str) -> Answer:
-    """The body under a Content-Length, which may be a lie; a connection whose body is too short is cut."""
+    """Sends the body with a Content-Length, which may be wrong."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
@@ -25,8 +25,8 @@ def sends(body: bytes, length: int | None = None, **headers: str) -> Answer:
     return answer
 
 
-def says(status: int) -> Answer:
-    """A status without a body."""
+def sends_status(status: int) -> Answer:
+    """Sends a status without a body."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(status)
@@ -37,7 +37,7 @@ def says(status: int) -> Answer:
 
 
 def redirects(to: str) -> Answer:
-    """Elsewhere, or in a loop."""
+    """Redirects to another path, or to the same one."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(302)
@@ -49,18 +49,18 @@ def redirects(to: str) -> Answer:
 
 
 class Server:
-    """`on(path, answers)`: one answer a GET, the last one for ever; HEAD has answers of its own."""
+    """Gives one answer to each GET of a path, and the last one to all later ones."""
 
     def __init__(self) -> None:
         self.answers = defaultdict[tuple[str, str], list[Answer]](list)
-        self.asked = list[str]()  # `GET /file`
-        self.free = threading.Event()  # what a stalled answer waits for
+        self.requests = list[str]()  # such as `GET /file`
+        self.stopping = threading.Event()  # ends stalled answers
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                server.asked.append(f"{self.command} {self.path}")
-                answers = server.answers[self.command, self.path] or [says(404)]
+                server.requests.append(f"{self.command} {self.path}")
+                answers = server.answers[self.command, self.path] or [sends_status(404)]
                 (answers.pop(0) if len(answers) > 1 else answers[0])(self)
 
             do_HEAD = do_GET  # noqa: N815
@@ -71,30 +71,30 @@ class Server:
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
     def on(self, path: str, *answers: Answer, head: Answer | None = None) -> str:
-        """The address of a path that answers so."""
+        """Sets the answers of a path, and of HEAD. Returns its address."""
         self.answers["GET", path] = list(answers)
         self.answers["HEAD", path] = [head or answers[-1]]
         return f"http://127.0.0.1:{self.http.server_port}{path}"
 
     def stalls(self, request: BaseHTTPRequestHandler) -> None:
-        """Headers and half a body, and then silence."""
+        """Sends headers and half a body, and then nothing."""
         request.send_response(200)
         request.send_header("Content-Length", "8")
         request.end_headers()
         request.wfile.write(b"half")
         request.wfile.flush()
-        self.free.wait(60)
+        self.stopping.wait(60)
 
 
 @contextmanager
 def server() -> Iterator[Server]:
-    """The server while the block runs."""
-    hostile = Server()
-    thread = threading.Thread(target=hostile.http.serve_forever, daemon=True)
+    """Runs the server while the block runs."""
+    running = Server()
+    thread = threading.Thread(target=running.http.serve_forever, daemon=True)
     thread.start()
     try:
-        yield hostile
+        yield running
     finally:
-        hostile.free.set()
-        hostile.http.shutdown()
-        hostile.http.server_close()
+        running.stopping.set()
+        running.http.shutdown()
+        running.http.server_close()

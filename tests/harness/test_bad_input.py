@@ -1,107 +1,79 @@
-"""Bad input and a bad machine end in the line that benchmarks/bad_input.py names, and harm nothing."""
+"""Bad input and a full disk end in one line, and change nothing but what their case names."""
 
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
 
+import mlflow
 import pytest
+from filelock import FileLock
 
-from tests.harness import sandbox
-from tests.harness.bad_input import (
-    CASES,
-    INBOX,
-    LOCK,
-    NAME,
-    SMS,
-    WORKERS,
-    Case,
-    append,
-    both,
-    flaws,
-    nothing,
-    replace,
-    rows_of,
-)
+from pipeline.core.cli import STAGE_LOCK
+from tests.harness import bad_input
+from tests.harness.bad_input import CASES, DVC_CASES, FOLDER, FULL_DISKS, INBOX, Case
+from tests.harness.small_project import environment, runner
 
 pytestmark = pytest.mark.slow
 
-MAY_MOUNT = sandbox.may_mount()  # a disk without room, or one that may not be written
-MISSPELT = both(SMS, replace(LOCK, "member", "memer"))
-ROW = f"error: {INBOX}: row 91: 1 columns, not 2; mend the row"
 
-
-@pytest.fixture(scope="module")
-def tried(request, project, tmp_path_factory):
-    """What did not hold, by case: of those that this run of the tests asks for, some at once."""
-    of_tests = [getattr(item, "callspec", None) for item in request.session.items]
-    chosen = [spec.params["case"] for spec in of_tests if spec and spec.params.get("case") in CASES]
-    with ThreadPoolExecutor(WORKERS) as pool:
-        yield {
-            case: pool.submit(flaws, case, project[0], tmp_path_factory.mktemp("case") / NAME)
-            for case in chosen
-        }
-        pool.shutdown(cancel_futures=True)
+@pytest.fixture
+def try_case(project, tmp_path):
+    """Tries a case in a copy of the project. Returns what differs from the case."""
+    yield lambda case: bad_input.flaws(case, project[0], tmp_path / FOLDER)
+    mlflow.set_tracking_uri(None)  # MLflow keeps both for the process
+    mlflow.set_registry_uri(None)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_bad_input_ends_as_its_case_says(tried, case):
-    if case.disk and not MAY_MOUNT:
-        pytest.skip("this machine lets us have no disk without room")
-    assert tried[case].result() == []
+def test_bad_input_ends_as_its_case_says(try_case, case):
+    assert try_case(case) == []
+
+
+@pytest.mark.parametrize("case", FULL_DISKS, ids=str)
+@pytest.mark.skipif(not bad_input.may_mount(), reason="no disks of our own on this machine")
+def test_full_disk_ends_as_its_case_says(try_case, case):
+    assert try_case(case) == []
+
+
+@pytest.mark.parametrize("case", DVC_CASES, ids=str)
+def test_dvc_repro_ends_as_its_case_says(try_case, case):
+    assert try_case(case) == []
+
+
+def test_second_dvc_repro_is_refused(project, tmp_path):
+    """The first one ends well."""
+    subprocess.run(["cp", "-a", project[0], tmp_path / FOLDER], check=True)
+    command = ["dvc", "repro", "--force", "--single-item", "ingest"]
+    with FileLock(tmp_path / FOLDER / STAGE_LOCK):  # for which the stage of the first one waits
+        first = subprocess.Popen(
+            command, cwd=tmp_path / FOLDER, env=environment(), stdout=subprocess.PIPE, text=True
+        )
+        while not first.stdout.readline().startswith("Running stage"):
+            assert first.poll() is None
+        second = runner(tmp_path / FOLDER)(*command, check=False)
+    first.communicate()
+    assert (first.returncode, second.returncode) == (0, 255)
+    assert "reports/ingest.json' is busy, it is being blocked by:" in second.stderr
+
+
+# ---- the check itself
+
+ROW = f"error: {INBOX}: row 91: 1 columns, not 2; correct the row"
+RAGGED = bad_input.append(INBOX, "0")
 
 
 @pytest.mark.parametrize(
     ("case", "flaw"),
     [
-        (Case("", "ingest", append(INBOX, "0"), ROW.replace("91", "90")), f"said {ROW}"),
-        (Case("", "ingest", append(INBOX, "0"), f"the first line\n{ROW}"), f"said {ROW}"),
-        (Case("", "ingest", append(INBOX, "0"), ROW, code=2), "exit code 1, not 2"),
+        (Case("", "ingest", RAGGED, ROW.replace("91", "90")), f"logs {ROW}"),
+        (Case("", "ingest", RAGGED, f"first\n{ROW}"), f"logs {ROW}"),
+        (Case("", "ingest", RAGGED, ROW, fails=False), "fails: True"),
+        (Case("", "ingest", RAGGED, ROW, reason="text_decodes"), "in quarantine: set()"),
         (
-            Case(
-                "", "ingest", MISSPELT, "error: …memer: unknown key; remove it or mend its spelling"
-            ),
-            "2 errors",
+            Case("", "ingest", bad_input.append(INBOX, "0,new"), "ingest: 91 …", fails=False),
+            "changed: data/ingested/messages.parquet, reports/ingest.json",
         ),
-        (
-            Case("", "ingest", append(INBOX, "0"), ROW, reason="text_decodes"),
-            "in quarantine: set()",
-        ),
-        (Case("", "echo >> reports/ingest.json", nothing, "", 0), "changed: reports/ingest.json"),
-        (Case("", "touch .ingest.json.77.tmp", nothing, "", 0), "left behind: .ingest.json.77.tmp"),
-        (Case("", "rm mlflow.db", nothing, "", 0), "the registry changed"),
-        (Case("", "python -c '{}[0]'", nothing, "KeyError: 0"), "a traceback"),
-        (Case("", "rm -r models .dvc/cache # dvc", nothing, "", 0), "the way back: "),
+        (Case("", "echo > .ingest.json.77.tmp # dvc", RAGGED, "", False), "temporary files"),
+        (Case("", "rm mlflow.db # dvc", RAGGED, "", False), "the registry changed"),
     ],
 )
-def test_what_does_not_hold_is_seen(project, tmp_path, case, flaw):
-    assert flaws(case, project[0], tmp_path / NAME)[0].startswith(flaw)
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        Case("", "ingest", nothing, "ingest: 90 rows…", 0),
-        Case("", "echo >> reports/ingest.json", nothing, "", 0, changes=("reports/i",)),
-        Case("", "rm models/model.keras # dvc", nothing, "", 0),  # the way back brings it back
-    ],
-)
-def test_what_holds_leaves_nothing(project, tmp_path, case):
-    assert flaws(case, project[0], tmp_path / NAME) == []
-    assert not (tmp_path / NAME).exists()
-
-
-def test_table_has_a_row_for_what_is_tried_and_answered_alike():
-    said = f"error: {'0' * 64}\nerror: y"
-    results = [
-        (Case("a | b", "ingest && validate", nothing, said), []),
-        (Case("c", "validate", nothing, said), ["this", "that"]),
-        (Case("d", "train", nothing, said), []),
-        (Case("e", "train", nothing, "90 rows", 0, reason="text_decodes"), []),
-        (Case("f", "train", nothing, "90 rows", 0), []),
-        (Case("g", "python -m pipeline score a b", nothing, "", 0), []),
-    ]
-    assert list(rows_of(results)) == [
-        "| validate: a \\| b; c | no: this; that | error: 00000000…<br>error: y |",
-        "| train: d | yes | error: 00000000…<br>error: y |",
-        "| train: e | yes | 90 rows<br>in quarantine: text_decodes |",
-        "| train: f | yes | 90 rows |",
-        "| score: g | yes | nothing, and writes its output |",
-    ]
+def test_difference_from_a_case_is_reported(try_case, case, flaw):
+    assert try_case(case)[0].startswith(flaw)

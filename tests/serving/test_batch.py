@@ -355,8 +355,8 @@ def test_empty_standard_input_gives_no_output(run, say, capsys):
 
 def test_standard_input_must_be_utf_8(run, say):
     say(b"hi\n\xff\n")
-    line = "-: 'utf-8' codec can't decode byte 0xff in position 3: invalid start byte; save it as UTF-8"
-    assert refusal(run, "-", "-") == line
+    problem = "'utf-8' codec can't decode byte 0xff in position 3: invalid start byte"
+    assert refusal(run, "-", "-") == f"-: {problem}; save it as UTF-8"
 
 
 # ---- what is refused, and leaves no output
@@ -376,7 +376,7 @@ def test_standard_input_must_be_utf_8(run, say):
         ),
         ("in.csv", "text,id,id\na,1,2\n", "more than one column 'id'; rename one"),
         ("in.csv", "", "empty; give it a header and rows, or remove it"),
-        ("in.csv", "id,text\n1,a\n2,b,c\n", "row 2: 3 columns, not 2; fix the row"),
+        ("in.csv", "id,text\n1,a\n2,b,c\n", "row 2: 3 columns, not 2; correct the row"),
         (
             "in.csv",
             b"text\n\xe9\xe9\n",
@@ -386,13 +386,13 @@ def test_standard_input_must_be_utf_8(run, say):
         (
             "in.jsonl",
             '{"text": "a"}\n{"text"\n',
-            "line 2: Expecting ':' delimiter: line 2 column 1 (char 8); fix the line",
+            "line 2: Expecting ':' delimiter: line 2 column 1 (char 8); correct the line",
         ),
         (
             "in.parquet",
             "no",
             "Parquet file size is 2 bytes, smaller than the minimum file footer (8 bytes); "
-            "fix or remove the file",
+            "correct or remove the file",
         ),
         ("in.txt", "hi", "format: unknown '.txt'; choose from .csv, .tsv, .jsonl, .parquet"),
     ],
@@ -413,7 +413,7 @@ def test_missing_input_is_refused_at_once(run, monkeypatch, suffix):
     monkeypatch.setattr(versions, "load_champion", None)
     line = refusal(run, f"none{suffix}", "out.csv")
     assert line.startswith(f"none{suffix}: ")
-    assert line.endswith("No such file or directory; fix or remove the file")
+    assert line.endswith("No such file or directory; correct or remove the file")
     assert "\n" not in line
 
 

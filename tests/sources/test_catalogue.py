@@ -63,7 +63,7 @@ def test_hidden_files_folders_and_dvc_files_are_no_data(inbox, read):
 
 def test_broken_link_is_refused(inbox, read):
     (inbox / "b.csv").symlink_to("nowhere")
-    line = "data/inbox/b.csv: No such file or directory; fix or remove the file"
+    line = "data/inbox/b.csv: No such file or directory; correct or remove the file"
     assert error_of(read, "files") == line
 
 

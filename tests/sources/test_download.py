@@ -8,7 +8,7 @@ import tenacity
 from pipeline.core.errors import PipelineError
 from pipeline.sources import download
 from tests.harness import servers
-from tests.harness.http_server import redirects, says, sends
+from tests.harness.http_server import redirects, sends_status, sends
 
 CHECK = "check the network, the address and the credentials in the environment"
 BODY = b"label,text\nham,hello\n" * 50
@@ -56,10 +56,10 @@ def test_version_is_the_etag_or_else_the_date(server):
 @pytest.mark.parametrize(
     "failure",
     [
-        says(500),
-        says(503),
-        says(429),
-        says(408),
+        sends_status(500),
+        sends_status(503),
+        sends_status(429),
+        sends_status(408),
         sends(BODY[:9], length=len(BODY)),  # the connection drops, or the length is a lie
         sends(BODY[:9], length=9),  # less than HEAD promised
     ],
@@ -68,7 +68,7 @@ def test_version_is_the_etag_or_else_the_date(server):
 def test_passing_error_is_tried_again(server, tmp_path, failure):
     url = server.on("/a", failure, failure, sends(BODY), head=sends(BODY))
     assert fetched(url, tmp_path) == BODY
-    assert server.asked.count("GET /a") == 3
+    assert server.requests.count("GET /a") == 3
 
 
 def test_stalled_download_is_tried_again(server, tmp_path, monkeypatch):
@@ -84,18 +84,22 @@ def test_redirect_is_followed_and_a_loop_is_refused(server, tmp_path):
     loop = server.on("/loop", redirects("/loop"))
     assert (
         refusal(download.download, loop, tmp_path / "x")
-        == f"{loop}: too many redirects; fix the address"
+        == f"{loop}: too many redirects; correct the address"
     )
 
 
 @pytest.mark.parametrize(
     ("answer", "problem", "tries"),
     [
-        (says(404), "no such file; fix the address", 1),
-        (says(403), "the server answers 403 Forbidden; try again later, or fix the address", 1),
+        (sends_status(404), "no such file; correct the address", 1),
         (
-            says(500),
-            "the server answers 500 Internal Server Error; try again later, or fix the address",
+            sends_status(403),
+            "the server answers 403 Forbidden; try again later, or correct the address",
+            1,
+        ),
+        (
+            sends_status(500),
+            "the server answers 500 Internal Server Error; try again later, or correct the address",
             4,
         ),
         (
@@ -109,7 +113,7 @@ def test_redirect_is_followed_and_a_loop_is_refused(server, tmp_path):
 def test_lasting_error_is_one_line(server, tmp_path, answer, problem, tries):
     url = server.on("/a", answer, head=sends(BODY))
     assert refusal(download.download, url, tmp_path / "x") == f"{url}: {problem}"
-    assert server.asked.count("GET /a") == tries
+    assert server.requests.count("GET /a") == tries
 
 
 def test_cut_and_stalled_downloads_are_one_line(server, tmp_path, monkeypatch):
@@ -131,9 +135,9 @@ def test_missing_server_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("url", "line"),
     [
-        ("htp://x/y", "htp://x/y: Protocol not known: htp; fix the address"),
-        ("http://", "http://: not a valid address; fix it"),
-        ("memory://a/b", "memory://a/b: no such file; fix the address"),
+        ("htp://x/y", "htp://x/y: Protocol not known: htp; correct the address"),
+        ("http://", "http://: not a valid address; correct it"),
+        ("memory://a/b", "memory://a/b: no such file; correct the address"),
     ],
 )
 def test_invalid_address_is_one_line(url, line):
@@ -176,11 +180,11 @@ def test_s3_folder_is_listed_by_names_below_it(bucket, tmp_path):
 def test_missing_s3_object_is_one_line(bucket):
     assert (
         refusal(download.remote_file, "s3://spam/none.csv")
-        == "s3://spam/none.csv: no such file; fix the address"
+        == "s3://spam/none.csv: no such file; correct the address"
     )
     assert (
         refusal(download.list_files, "s3://spam/none")
-        == "s3://spam/none: no such folder; fix the address"
+        == "s3://spam/none: no such folder; correct the address"
     )
     assert download.list_files("s3://spam/none/*.csv") == {}
 

@@ -15,7 +15,7 @@ import tenacity
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import PARAMS_FILE, read_yaml
 from pipeline.sources import download, fetch, kinds
-from tests.harness.http_server import says, sends
+from tests.harness.http_server import sends_status, sends
 
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "data" / "sources.lock.json"
@@ -170,11 +170,11 @@ def test_every_pin_is_of_the_present_declaration():
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ("[]", "not an object of pins; `git checkout LOCK` brings it back"),
+        ("[]", "not an object of pins; restore it with `git checkout LOCK`"),
         (
             "",
             "not JSON: Expecting value: line 1 column 1 (char 0); "
-            "`git checkout LOCK` brings it back",
+            "restore it with `git checkout LOCK`",
         ),
         (
             '{"mail": {"declared": {}, "sha256": 7}}',
@@ -248,9 +248,9 @@ def test_source_is_pinned_and_then_left_alone(project, server, caplog):
     assert pins == {"mine": asdict(fetch.Pin({"kind": "url", "url": url}, digest, 11, '"1"'))}
     assert kept() == [digest]
     assert caplog.messages == [f"mine: new, 11 bytes, sha256 {digest[:16]}…"]
-    asked, lock = list(server.asked), fetch.LOCK_FILE.read_bytes()
+    requests, lock = list(server.requests), fetch.LOCK_FILE.read_bytes()
     assert project() == pins
-    assert (server.asked, fetch.LOCK_FILE.read_bytes()) == (asked, lock)
+    assert (server.requests, fetch.LOCK_FILE.read_bytes()) == (requests, lock)
     assert caplog.messages[1:] == [f"mine: unchanged, 11 bytes, sha256 {digest[:16]}…"]
 
 
@@ -258,7 +258,7 @@ def test_update_fetches_only_what_is_new(project, server):
     url = server.on("/a.csv", sends(b"old", ETag='"1"'))
     old = project(mine={"kind": "url", "url": url})["mine"]
     assert project("--update")["mine"] == old
-    assert server.asked.count("GET /a.csv") == 1  # the ETag said that nothing is new
+    assert server.requests.count("GET /a.csv") == 1  # the ETag said that nothing is new
     server.on("/a.csv", sends(b"news", ETag='"2"'))
     assert project()["mine"] == old
     new = project("--update")["mine"]
@@ -270,7 +270,7 @@ def test_update_without_a_version_compares_bytes(project, server):
     url = server.on("/a.csv", sends(b"old"))
     old = project(mine={"kind": "url", "url": url})["mine"]
     assert project("--update")["mine"] == old
-    assert server.asked.count("GET /a.csv") == 2
+    assert server.requests.count("GET /a.csv") == 2
 
 
 def test_new_declaration_is_a_new_pin(project, server):
@@ -293,9 +293,9 @@ def test_failed_fetch_changes_nothing(project, server, monkeypatch):
 def test_pin_before_a_failure_stays(project, server):
     set_sources(["mine", "yours"])
     good = {"kind": "url", "url": server.on("/a.csv", sends(b"good"))}
-    bad = {"kind": "url", "url": server.on("/b.csv", says(404))}
+    bad = {"kind": "url", "url": server.on("/b.csv", sends_status(404))}
     assert refusal(lambda: project(mine=good, yours=bad)).endswith(
-        "/b.csv: no such file; fix the address"
+        "/b.csv: no such file; correct the address"
     )
     assert list(fetch.read_pins(fetch.LOCK_FILE)) == ["mine"]
 

@@ -209,7 +209,7 @@ def test_invalid_time_is_refused_with_its_row(refusal, written):
     bad = json.dumps({"body": "hi", "kind": 1, "sent": written})
     assert refusal("mine.jsonl", f"{good}\n{bad}\n") == (
         "mine.jsonl: row 2: received_at is not an ISO 8601 time; "
-        "fix the row, or set ingest.files.columns.received_at to a column that does not exist"
+        "correct the row, or set ingest.files.columns.received_at to a column that does not exist"
     )
 
 
@@ -328,33 +328,33 @@ NO_PARQUET = (
             "body,kind\na,1\n".encode("utf-16"),
             "no column 'body' among …, …; set ingest.files.encoding",
         ),
-        ("a.csv", "body,kind\na,1\nsecret, words,1\n", "row 2: 3 columns, not 2; fix the row"),
+        ("a.csv", "body,kind\na,1\nsecret, words,1\n", "row 2: 3 columns, not 2; correct the row"),
         (
             "a.csv",
             'body,kind\na,1\n"b,0\nc,1\n',
-            f"row 2: {QUOTE} (unexpected end of data); fix the row",
+            f"row 2: {QUOTE} (unexpected end of data); correct the row",
         ),
         (
             "a.csv",
             'body,kind\na,1\nb,0\n"c" d,0\n',
-            f"row 3: {QUOTE} (',' expected after '\"'); fix the row",
+            f"row 3: {QUOTE} (',' expected after '\"'); correct the row",
         ),
         (
             "a.csv",
             '"body,kind\na,1\n',
-            f"the header: {QUOTE} (unexpected end of data); fix the row",
+            f"the header: {QUOTE} (unexpected end of data); correct the row",
         ),
-        ("a.csv", 'body,kind\n"a\nb",1\n\nb\n', "row 2: 1 columns, not 2; fix the row"),
-        ("a.tsv", "body\tkind\na\t1\nb\t\t0\n", "row 2: 3 columns, not 2; fix the row"),
+        ("a.csv", 'body,kind\n"a\nb",1\n\nb\n', "row 2: 1 columns, not 2; correct the row"),
+        ("a.tsv", "body\tkind\na\t1\nb\t\t0\n", "row 2: 3 columns, not 2; correct the row"),
         (
             "a.jsonl",
             '{"body": "a", "kind": 1}\n{"body": secret}\n',
-            "line 2: Expecting value: line 1 column 10 (char 9); fix the line",
+            "line 2: Expecting value: line 1 column 10 (char 9); correct the line",
         ),
-        ("a.jsonl", '{"body": "a"}\n', f"line 1: no key 'kind'; fix the line, or {SET}"),
-        ("a.jsonl", "[1, 2]\n", "line 1: not an object; fix the line"),
-        ("a.jsonl", "[" * 100_000, f"line 1: {TOO_DEEP}; fix the line"),
-        ("a.parquet", "body,kind\n", f"{NO_PARQUET}; fix or remove the file"),
+        ("a.jsonl", '{"body": "a"}\n', f"line 1: no key 'kind'; correct the line, or {SET}"),
+        ("a.jsonl", "[1, 2]\n", "line 1: not an object; correct the line"),
+        ("a.jsonl", "[" * 100_000, f"line 1: {TOO_DEEP}; correct the line"),
+        ("a.parquet", "body,kind\n", f"{NO_PARQUET}; correct or remove the file"),
         ("a.txt", "hello", "format: unknown '.txt'; choose from .csv, .tsv, .jsonl, .parquet"),
     ],
 )
@@ -423,7 +423,7 @@ def test_header_and_format_may_come_from_params(read):
 
 def test_row_longer_than_the_given_header_is_refused(refusal):
     line = refusal("a.csv", "1,hi,there\n", header=["kind", "body"])
-    assert line == "a.csv: row 1: 3 columns, not 2; fix the row"
+    assert line == "a.csv: row 1: 3 columns, not 2; correct the row"
 
 
 # ---- any file as a table
