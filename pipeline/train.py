@@ -9,7 +9,6 @@ from pipeline.core.hashing import files_sha256
 from pipeline.core.params import read_params, read_yaml
 from pipeline.core.reports import Figure, write_report
 from pipeline.core.schemas import TRAINING_CURVES
-from pipeline.core.schemas import TRAINING_CURVES
 from pipeline.core.tables import read_parquet, write_csv
 from pipeline.models import keras_files
 from pipeline.models.checkpoints import Checkpoint, training_key

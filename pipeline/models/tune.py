@@ -162,9 +162,7 @@ def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 def trial_records(trials: Sequence[FrozenTrial]) -> list[TuningTrial]:
     """The trials as MLflow shows them."""
-    return [
-        TuningTrial(rounded(trial.params), trial.user_attrs["figures"]) for trial in trials
-    ]
+    return [TuningTrial(rounded(trial.params), trial.user_attrs["figures"]) for trial in trials]
 
 
 def rounded(params: Mapping[str, Any]) -> dict[str, Any]:

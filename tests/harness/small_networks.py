@@ -8,7 +8,7 @@ from pipeline.models.architectures import NetworkParams, build_network
 def small_network(
     vocabulary_size: int, *, seed: int, model: str = "dense", scale: float = 1.0
 ) -> keras.Model:
-    """An untrained network; `scale` multiplies its weights, so that scores of messages differ more."""
+    """An untrained network; a larger `scale` of its weights makes scores differ more."""
     keras.utils.set_random_seed(seed)
     params = NetworkParams(
         model=model, embedding_dim=5, units=4, dropout=0.0, token_dropout=0.0, wide_share=0.0
