@@ -14,8 +14,9 @@ import ruamel.yaml
 from tests.harness.small_project import ROOT, set_params
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-ADDS_UP = ("make", "--old-file=.venv/.up-to-date")  # uses the packages of this interpreter
+MAKE = ("make", "--old-file=.venv/.up-to-date")  # uses the packages of this interpreter
 CHECKER = doctest.OutputChecker()
+NOISE = re.compile(r"^(WARNING: All log messages|[IWE]0000 ).*\n|^[\d.]+ s\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,11 @@ def steps(page: Path) -> Iterator[Command | dict]:
 
 
 def run(line: str, folder: Path) -> str:
-    """What a command prints in a project's folder. Raises: AssertionError if it fails."""
-    words = re.sub(r"^make\b", " ".join(ADDS_UP), line)
+    """What a command prints in a project's folder, without seconds and TensorFlow's own log.
+
+    Raises: AssertionError if it fails.
+    """
+    words = re.sub(r"^make\b", " ".join(MAKE), line)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", words],
@@ -60,7 +64,7 @@ def run(line: str, folder: Path) -> str:
         text=True,
     )
     assert done.returncode == 0, f"{line}\n{done.stdout}"
-    return done.stdout
+    return NOISE.sub("", done.stdout)
 
 
 def difference(expected: str, printed: str) -> str:
