@@ -19,7 +19,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow
 import psutil
 from tqdm import tqdm
 
@@ -117,7 +116,7 @@ def problems_after(project: Project, output: str) -> Iterator[str]:
     trained = epochs and "Running stage 'train'" in done.stdout
     if trained and not (resumed and int(resumed[1]) >= epochs):
         yield f"{epochs} epochs were done, and not resumed"
-    client = mlflow.MlflowClient(f"sqlite:///{project.folder.resolve()}/mlflow.db")
+    client = small.registry_client(project.folder / "mlflow.db")
     yield from small.registry_flaws(client, [EPOCHS])
     if (lines := len((project.folder / "ledger.jsonl").read_text().splitlines())) != 1:
         yield f"the ledger has {lines} lines"

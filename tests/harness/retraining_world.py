@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,13 @@ from mlflow import MlflowClient
 
 from pipeline.core.params import read_yaml
 from pipeline.tracking.mlflow_client import MODEL_NAME
-from tests.harness.small_project import commit_all, new_project, runner, set_params
+from tests.harness.small_project import (
+    commit_all,
+    new_project,
+    registry_client,
+    runner,
+    set_params,
+)
 
 START = datetime(2026, 1, 5, 6, tzinfo=UTC)
 Done = subprocess.CompletedProcess[str]
@@ -50,12 +57,10 @@ class World:
 
     def make_registry(self) -> None:
         """Makes an empty MLflow registry; its artifacts lie outside the clones."""
-        self.database.unlink(missing_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=self.folder)) / "mlflow.db"
         artifacts = str(self.folder / "artifacts")
-        self.client().create_experiment(MODEL_NAME, artifact_location=artifacts)
-
-    def client(self) -> MlflowClient:
-        return MlflowClient(f"sqlite:///{self.database}")
+        MlflowClient(f"sqlite:///{fresh}").create_experiment(MODEL_NAME, artifacts)
+        fresh.replace(self.database)
 
     # ---- what happens
 
@@ -128,7 +133,7 @@ class World:
 
     def champion(self) -> str | None:
         """The version that the registry's alias names."""
-        models = self.client().search_registered_models(f"name = '{MODEL_NAME}'")
+        models = registry_client(self.database).search_registered_models(f"name = '{MODEL_NAME}'")
         number = models[0].aliases.get("champion") if models else None
         return str(number) if number else None
 
@@ -137,7 +142,7 @@ class World:
         lines = self.ledger()
         if lines and self.champion() != lines[-1]["version"]:
             yield f"the champion is {self.champion()}, but main says {lines[-1]['version']}"
-        versions = self.client().search_model_versions(f"name = '{MODEL_NAME}'")
+        versions = registry_client(self.database).search_model_versions(f"name = '{MODEL_NAME}'")
         hashes = {str(version.version): version.tags.get("model_hash") for version in versions}
         for ref in ("main", *self.branches()):
             for line in self.ledger(ref):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,18 @@ def output_bytes(folder: Path) -> dict[str, bytes]:
         if path.is_file()
     ]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def registry_client(database: Path) -> Any:
+    """An MLflow client of a copy of an sqlite database.
+
+    MLflow keeps connections to a file by its path, and would read one that was replaced.
+    """
+    from mlflow import MlflowClient  # seconds, which most users of this module need not spend
+
+    copy = Path(tempfile.mkdtemp(prefix="registry-")) / "mlflow.db"
+    shutil.copyfile(database, copy)
+    return MlflowClient(f"sqlite:///{copy}")
 
 
 def registry_flaws(client: Any, epochs: Sequence[int]) -> Iterator[str]:
