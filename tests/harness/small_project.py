@@ -129,7 +129,7 @@ def registry_client(database: Path) -> Any:
     """
     from mlflow import MlflowClient  # seconds, which most users of this module need not spend
 
-    copy = Path(tempfile.mkdtemp(prefix="registry-")) / "mlflow.db"
+    copy = Path(tempfile.mkdtemp(dir=database.resolve().parents[1])) / "mlflow.db"
     shutil.copyfile(database, copy)
     return MlflowClient(f"sqlite:///{copy}")
 
