@@ -198,19 +198,6 @@ def score(name: str, change: Change, line: str, fails: bool = True) -> Case:
 CASES = [
     refused("ingest", "no inbox", remove("data/inbox"), "data/inbox: no file matches …"),
     refused("ingest", "a folder as file", make_folder(INBOX), "data/inbox: no file matches …"),
-    refused("ingest", "random bytes", garble(INBOX), f"{INBOX}: no column 'body' among …"),
-    refused(
-        "ingest",
-        "no header: the message in its place is not printed",
-        rewrite(INBOX, lambda rows: rows.split(b"\n", 1)[1]),
-        f"{INBOX}: no column 'body' among 0, …; set ingest.files.columns",
-    ),
-    refused(
-        "ingest",
-        "a ragged row",
-        append(INBOX, "0,see you, my friend"),
-        f"{INBOX}: row 91: 3 columns, not 2; correct the row",
-    ),
     refused(
         "ingest",
         "a file in place of a folder",
@@ -223,8 +210,6 @@ CASES = [
         make_folder(MESSAGES),
         f"{MESSAGES}: Is a directory; move it out of the way, then run it again",
     ),
-    refused("ingest", "no params.yaml", remove(PARAMS), f"{PARAMS}: missing; …"),
-    refused("ingest", "a folder as params", make_folder(PARAMS), f"{PARAMS}: Is a directory; …"),
     refused(
         "ingest",
         "a Python object in params.yaml",
@@ -236,13 +221,6 @@ CASES = [
         "a number of 5,000 digits",
         rewrite(PARAMS, lambda text: text.replace(b"shard_rows: ", b"shard_rows: " + 5000 * b"1")),
         f"{PARAMS}: not YAML: Exceeds the limit (4300 digits) for integer string conversion: …",
-    ),
-    *(
-        Case(name, "ingest", change, "ingest: 90 rows from files", False)
-        for name, change in (
-            ("a BOM in a file", rewrite(INBOX, lambda rows: b"\xef\xbb\xbf" + rows)),
-            ("CRLF in a file", rewrite(INBOX, lambda rows: rows.replace(b"\n", b"\r\n"))),
-        )
     ),
     accepted(
         "one row of 111 in Latin-1",
@@ -294,13 +272,6 @@ CASES = [
         f"error: {MESSAGES}: label_is_a_string: cannot be checked, …",
         changed=GUARDED,
     ),
-    refused("validate", "no messages", remove(MESSAGES), f"{MESSAGES}: missing; {REBUILD_HINT}"),
-    refused(
-        "validate",
-        "a folder as messages",
-        make_folder(MESSAGES),
-        f"{MESSAGES}: a folder without Parquet; {REBUILD_HINT}",
-    ),
     *damaged("validate", MESSAGES, NO_PARQUET),
     refused("validate", "random reviews", garble(REVIEWED), f"{REVIEWED}: not CSV: …"),
     refused("validate", "a folder as reviews", make_folder(REVIEWED), f"{REVIEWED}: Is a …"),
@@ -311,18 +282,6 @@ CASES = [
         f"{PARAMS}: validate…'label_is_known'…",
     ),
     refused("vectorize", "a closed gate", remove(VALIDATED), f"{VALIDATED}: missing; …"),
-    refused(
-        "vectorize",
-        "an empty file",
-        write(VALIDATED, ""),
-        f"{VALIDATED}: not readable as Parquet: …Parquet file size is 0 bytes; {REBUILD_HINT}",
-    ),
-    refused(
-        "vectorize",
-        "a missing column",
-        drop_column(VALIDATED, "label"),
-        f"{VALIDATED}: not readable as Parquet: No match for FieldRef.Name(label) in …",
-    ),
     *damaged("vectorize", VALIDATED, NO_PARQUET),
     refused("train", "no shard", remove(SHARD), "data/vectorized/train: a folder without Parquet…"),
     *damaged("train", SHARD, NO_PARQUET),
@@ -564,8 +523,3 @@ def variables_of(case: Case) -> dict[str, str]:
     """The environment with the variables of the case."""
     variables = environment() | dict(case.variables)
     return {name: value for name, value in variables.items() if value is not None}
-
-
-def may_mount() -> bool:
-    """Whether this machine allows disks of our own."""
-    return sandbox.may_mount()

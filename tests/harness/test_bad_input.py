@@ -7,7 +7,7 @@ import pytest
 from filelock import FileLock
 
 from pipeline.core.cli import STAGE_LOCK
-from tests.harness import bad_input
+from tests.harness import bad_input, sandbox
 from tests.harness.bad_input import CASES, DVC_CASES, FOLDER, FULL_DISKS, INBOX, Case
 from tests.harness.small_project import environment, runner
 
@@ -28,7 +28,7 @@ def test_bad_input_ends_as_its_case_says(try_case, case):
 
 
 @pytest.mark.parametrize("case", FULL_DISKS, ids=str)
-@pytest.mark.skipif(not bad_input.may_mount(), reason="no disks of our own on this machine")
+@pytest.mark.skipif(not sandbox.may_mount(), reason="no disks of our own on this machine")
 def test_full_disk_ends_as_its_case_says(try_case, case):
     assert try_case(case) == []
 

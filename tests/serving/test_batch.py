@@ -143,25 +143,27 @@ def test_every_format_becomes_every_other(tmp_path, run, monkeypatch, given, wan
     monkeypatch.setattr(scoring, "SCORED_ROWS", batch)
     written = run(write_input(tmp_path, given), f"out{wanted}")
     if wanted == ".parquet":
-        found = written
+        rows = written
     elif wanted == ".jsonl":
-        found = [json.loads(line) for line in written.splitlines()]
+        rows = [json.loads(line) for line in written.splitlines()]
     else:
         rule = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if wanted == ".tsv" else {}
-        found = list(csv.DictReader(io.StringIO(written), **rule))
-        found = [
+        rows = list(csv.DictReader(io.StringIO(written), **rule))
+        rows = [
             r
             | {k: float(r[k]) for k in ("probability", "threshold")}
             | {"refused": r["refused"] or None}
-            for r in found
+            for r in rows
         ]
-    assert found == WHOLE
-    assert list(found[0]) == ["id", "text", *SCORES.names]
+    assert rows == WHOLE
+    assert list(rows[0]) == ["id", "text", *SCORES.names]
     assert files(tmp_path) == [f"in{given}", f"out{wanted}"]
 
 
 def test_csv_keeps_its_columns_and_gets_six_more(run):
-    assert run("in.csv", "out.csv", 'n,body\r\n007,"a, ""b"""\r\n1e3,NA\r\n', "--text", "body") == (
+    assert run(
+        "in.csv", "out.csv", '\ufeffn,body\r\n007,"a, ""b"""\r\n1e3,NA\r\n', "--text", "body"
+    ) == (
         "n,body,label,probability,threshold,model_version,scored_at,refused\n"
         '007,"a, ""b""",ham,0.09375,0.5,3,NOW,\n'
         "1e3,NA,ham,0.03125,0.5,3,NOW,\n"
@@ -184,7 +186,7 @@ def test_json_lines_keep_their_values_and_hold_no_nan(run, model):
     ]
     written = run("in.jsonl", "out.jsonl", "\n".join(map(json.dumps, lines)))
     assert "NaN" not in written
-    found = [json.loads(line) for line in written.splitlines()]
+    rows = [json.loads(line) for line in written.splitlines()]
     added = {"label": "ham", "probability": 1 / 64, "threshold": 0.5, "model_version": "3"}
     added |= {"scored_at": NOW, "refused": None}
     null = added | {
@@ -194,7 +196,7 @@ def test_json_lines_keep_their_values_and_hold_no_nan(run, model):
         "refused": "text_is_not_null",
     }
     every = {"id": None, "text": None, "tags": None, "ok": None}
-    for line, row in zip(lines, found, strict=True):
+    for line, row in zip(lines, rows, strict=True):
         assert row == every | line | (added if line["text"] else null)
     assert model.texts == ["a", "7"]
 
@@ -231,22 +233,6 @@ def test_half_a_surrogate_pair_becomes_a_question_mark(run, model):
     assert model.texts == ["a?", "💰"]
 
 
-def test_byte_order_mark_is_not_part_of_the_first_column(run):
-    assert run("in.csv", "out.csv", b"\xef\xbb\xbftext\nhi\n").startswith("text,label,")
-    assert json.loads(run("in.jsonl", "out.jsonl", b'\xef\xbb\xbf{"text": "hi"}'))["text"] == "hi"
-
-
-def test_lines_get_the_columns_of_the_first(run):
-    written = run(
-        "in.jsonl", "out.csv", '{"id": 1, "text": "a"}\n{"text": "b", "id": 2}\n{"text": "c"}\n'
-    )
-    assert [line.split(",")[:3] for line in written.splitlines()[1:]] == [
-        ["1", "a", "ham"],
-        ["2", "b", "ham"],
-        ["", "c", "ham"],
-    ]
-
-
 @pytest.mark.usefixtures("no_guard")
 def test_later_lines_keep_their_columns(run, monkeypatch):
     monkeypatch.setattr(scoring, "SCORED_ROWS", 1)
@@ -274,13 +260,13 @@ def test_each_batch_has_its_own_scoring_time(tmp_path, run, monkeypatch):
     for wanted in ("out.csv", "out.tsv", "out.jsonl"):
         monkeypatch.setattr(scoring, "scoring_time", iter(times).__next__)
         run("in.csv", wanted, "text\na\nb\nc\n")
-        found = TIME.findall((tmp_path / wanted).read_text())
-        assert found == ["2026-11-25T14:20:00+00:00"] * 2 + ["2026-11-25T14:20:07+00:00"]
+        rows = TIME.findall((tmp_path / wanted).read_text())
+        assert rows == ["2026-11-25T14:20:00+00:00"] * 2 + ["2026-11-25T14:20:07+00:00"]
     monkeypatch.setattr(scoring, "scoring_time", iter(times).__next__)
     run("in.csv", "out.parquet")
-    found = pq.read_table(tmp_path / "out.parquet")["scored_at"]
-    assert found.type == pa.timestamp("us", "UTC")
-    assert found.to_pylist() == [times[0], times[0], times[1]]
+    rows = pq.read_table(tmp_path / "out.parquet")["scored_at"]
+    assert rows.type == pa.timestamp("us", "UTC")
+    assert rows.to_pylist() == [times[0], times[0], times[1]]
 
 
 # ---- nothing in
@@ -288,31 +274,28 @@ def test_each_batch_has_its_own_scoring_time(tmp_path, run, monkeypatch):
 
 @pytest.mark.parametrize("wanted", FORMATS)
 @pytest.mark.parametrize(
-    ("given", "content"), [("in.csv", "id,text\n"), ("in.tsv", "id\ttext\n"), ("in.jsonl", "")]
+    ("given", "content"),
+    [
+        ("in.csv", "id,text\n"),
+        ("in.tsv", "id\ttext\n"),
+        ("in.jsonl", ""),
+        ("in.parquet", pd.DataFrame({"id": [], "text": []}, dtype="str").to_parquet()),
+    ],
 )
 def test_input_without_rows_gives_a_header_only(tmp_path, run, given, content, wanted):
     run(given, f"out{wanted}", content)
-    came = ["text"] if given == "in.jsonl" else ["id", "text"]
+    columns = ["text"] if given == "in.jsonl" else ["id", "text"]
     if wanted == ".jsonl":
         assert (tmp_path / "out.jsonl").read_bytes() == b""
     elif wanted == ".parquet":
         out = pq.read_table(tmp_path / "out.parquet")
-        assert (out.num_rows, out.schema.names) == (0, [*came, *SCORES.names])
+        assert (out.num_rows, out.schema.names) == (0, [*columns, *SCORES.names])
         assert out.schema.field("scored_at").type == pa.timestamp("us", "UTC")
     else:
         mark = "," if wanted == ".csv" else "\t"
-        assert (tmp_path / f"out{wanted}").read_text() == mark.join([*came, *SCORES.names]) + "\n"
-
-
-def test_parquet_without_rows_keeps_its_columns(tmp_path, run):
-    pq.write_table(
-        pa.table({"text": pa.array([], pa.string()), "n": pa.array([], pa.int64())}), "in.parquet"
-    )
-    assert (
-        run("in.parquet", "out.csv")
-        == "text,n,label,probability,threshold,model_version,scored_at,refused\n"
-    )
-    assert run("in.parquet", "out.parquet") == []
+        assert (tmp_path / f"out{wanted}").read_text() == mark.join(
+            [*columns, *SCORES.names]
+        ) + "\n"
 
 
 # ---- standard input and output
@@ -345,12 +328,6 @@ def test_standard_stream_and_file_can_be_combined(run, say, capsys):
     )
     run("in.csv", "-", "text,n\nhi,007\n")
     assert json.loads(capsys.readouterr().out)["n"] == "007"
-
-
-def test_empty_standard_input_gives_no_output(run, say, capsys):
-    say(b"")
-    run("-", "-")
-    assert capsys.readouterr().out == ""
 
 
 def test_standard_input_must_be_utf_8(run, say):
@@ -570,13 +547,6 @@ def test_progress_bar_counts_finished_rows(tmp_path, run, interrupted, monkeypat
     assert last.startswith("7 messages")
 
 
-def test_nothing_to_resume_is_a_new_run(tmp_path, run, model):
-    given = seven(tmp_path, ".csv")
-    assert run(given, "out.csv", None, "--resume").count("\n") == 8
-    assert run(given, "out.csv", None, "--resume").count("\n") == 8
-    assert len(model.texts) == 14
-
-
 def test_run_without_resume_logs_what_it_removes(tmp_path, run, interrupted, model, caplog):
     given = seven(tmp_path, ".csv")
     interrupted(given, "out.csv")
@@ -637,8 +607,12 @@ def test_same_bytes_in_another_format_are_another_input(run, interrupted):
     Path("in.csv").write_text("text\na\nb\nc\nd\ne\n")
     interrupted("in.csv", "out.csv")
     shutil.copyfile("in.csv", "in.tsv")
-    line = "out.csv: was started with another input; restore it, or start again without --resume"
-    assert refusal(run, "in.tsv", "out.csv", None, "--resume") == line
+    line = refusal(run, "in.tsv", "out.csv", None, "--resume")
+    assert line.startswith("out.csv: was started with another input; ")
+
+
+def test_resume_without_an_interrupted_run_is_a_new_run(run, model):
+    assert run("in.csv", "out.csv", "text\na\n", "--resume").count("\n") == 2
 
 
 @pytest.mark.parametrize("files", [("-", "out.csv"), ("in.csv", "-"), ("-", "-")])

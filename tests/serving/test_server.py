@@ -66,9 +66,9 @@ def test_answers_equal_those_of_the_model(served):
         {"inputs": {"text": texts}},
         {"instances": [{"text": text} for text in texts]},
     ):
-        said = asked(server, json.dumps(body)).json()["predictions"]
-        assert parity.describe_difference(pd.DataFrame(said), expected) is None
-        assert len({row["threshold"] for row in said}) == 1
+        answers = asked(server, json.dumps(body)).json()["predictions"]
+        assert parity.describe_difference(pd.DataFrame(answers), expected) is None
+        assert len({row["threshold"] for row in answers}) == 1
 
 
 @pytest.mark.slow

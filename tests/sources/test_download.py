@@ -8,7 +8,7 @@ import tenacity
 from pipeline.core.errors import PipelineError
 from pipeline.sources import download
 from tests.harness import servers
-from tests.harness.http_server import redirects, sends_status, sends
+from tests.harness.http_server import redirects, sends, sends_status
 
 CHECK = "check the network, the address and the credentials in the environment"
 BODY = b"label,text\nham,hello\n" * 50
@@ -173,8 +173,8 @@ def test_s3_folder_is_listed_by_names_below_it(bucket, tmp_path):
     assert list(download.list_files("s3://spam/in")) == ["2.csv", "deep/1.csv"]
     assert list(download.list_files("s3://spam/in/")) == ["2.csv", "deep/1.csv"]
     assert list(download.list_files("s3://spam/in/*.csv")) == ["2.csv"]
-    found = download.list_files("s3://spam/in/**")
-    assert fetched("s3://spam/in", tmp_path, found["deep/1.csv"].path) == b"in/deep/1.csv"
+    listed = download.list_files("s3://spam/in/**")
+    assert fetched("s3://spam/in", tmp_path, listed["deep/1.csv"].path) == b"in/deep/1.csv"
 
 
 def test_missing_s3_object_is_one_line(bucket):

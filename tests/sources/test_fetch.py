@@ -15,7 +15,7 @@ import tenacity
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import PARAMS_FILE, read_yaml
 from pipeline.sources import download, fetch, kinds
-from tests.harness.http_server import sends_status, sends
+from tests.harness.http_server import sends, sends_status
 
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "data" / "sources.lock.json"
@@ -23,7 +23,7 @@ LOCK = ROOT / "data" / "sources.lock.json"
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """A pip that finds nothing but in its own folder, whatever the developer's pip is told."""
+    """A pip that finds nothing but in its own folder, whatever the settings of pip."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -142,8 +142,8 @@ def test_folder_in_place_of_the_download_is_one_line(tmp_path):
 
 
 def test_source_of_the_inbox_is_not_a_download(tmp_path):
-    landed = fetch.Pin({"kind": "feedback", "url": "x"}, files={})
-    assert refusal(fetch.pinned_download, landed, "mine", tmp_path) == (
+    saved = fetch.Pin({"kind": "feedback", "url": "x"}, files={})
+    assert refusal(fetch.pinned_download, saved, "mine", tmp_path) == (
         "data/sources.lock.json: mine: not a pinned download; run `python -m pipeline fetch mine`"
     )
 
@@ -258,7 +258,7 @@ def test_update_fetches_only_what_is_new(project, server):
     url = server.on("/a.csv", sends(b"old", ETag='"1"'))
     old = project(mine={"kind": "url", "url": url})["mine"]
     assert project("--update")["mine"] == old
-    assert server.requests.count("GET /a.csv") == 1  # the ETag said that nothing is new
+    assert server.requests.count("GET /a.csv") == 1  # the ETag was the same
     server.on("/a.csv", sends(b"news", ETag='"2"'))
     assert project()["mine"] == old
     new = project("--update")["mine"]
@@ -322,12 +322,12 @@ def test_password_stays_in_the_environment(project, server, monkeypatch):
 
 
 def test_only_ingested_sources_are_fetched(project, tmp_path):
-    (tmp_path / "said").mkdir()
-    (tmp_path / "said" / "a.csv").write_text("text,label\n")
+    (tmp_path / "remote").mkdir()
+    (tmp_path / "remote" / "a.csv").write_text("text,label\n")
     declared = {
-        "mine": {"kind": "url", "url": str(tmp_path / "said" / "a.csv")},
+        "mine": {"kind": "url", "url": str(tmp_path / "remote" / "a.csv")},
         "preset": {"kind": "url", "url": "http://nowhere.invalid/a"},
-        "analysts": {"kind": "feedback", "url": str(tmp_path / "said")},
+        "analysts": {"kind": "feedback", "url": str(tmp_path / "remote")},
     }
     assert list(project(**declared)) == ["mine"]
     set_sources(["mine", "feedback"])

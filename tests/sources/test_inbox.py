@@ -222,9 +222,9 @@ def test_postgresql_is_read_with_its_own_types(inbox, postgres, monkeypatch, ext
             )
         )
     files = extract(address, NEWS)
-    found = rows(inbox, files)
-    assert len(found) == 10
-    assert found[0] == ("message 1", str(Decimal(1)), datetime(2026, 10, 31, 23, tzinfo=UTC))
+    saved = rows(inbox, files)
+    assert len(saved) == 10
+    assert saved[0] == ("message 1", str(Decimal(1)), datetime(2026, 10, 31, 23, tzinfo=UTC))
     assert extract(address, NEWS, files, update=True) == files
     with sqlalchemy.create_engine(address).begin() as connection:
         connection.execute(sqlalchemy.text("INSERT INTO tickets VALUES (11, 'late', 1, now())"))
