@@ -26,7 +26,6 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_pla
 from tests.harness.small_project import ROOT, runner, set_params
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without a proxy
-WINDOW: Any = {"width": 1280, "height": 800}  # pixels
 MAKE = ("make", "--old-file=.venv/.up-to-date")  # with the packages of this interpreter
 CHROMIUM_OPTIONS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
@@ -35,13 +34,13 @@ CHROMIUM_OPTIONS = (
 WITHOUT_ASSISTANT = """if (window === top) {
   localStorage.setItem("mlflow.assistant.panelOpen_v1", "false")
   localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true")
-}"""  # MLflow's assistant covers a third of the window
+}"""  # which covers a third of the window
 
 
 def chromium() -> str | None:
     """The path of the first Chromium on PATH, None if there is none."""
-    paths = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
-    return next((path for path in paths if path), None)
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 @contextmanager
@@ -56,7 +55,7 @@ def browser() -> Iterator[Browser]:
 
 def watched(browser: Browser) -> tuple[Page, list[str]]:
     """An empty page, and the list that collects its errors, warnings and external requests."""
-    page = browser.new_page(viewport=WINDOW)
+    page = browser.new_page(viewport={"width": 1280, "height": 800})  # pixels
     problems: list[str] = []
 
     def check_message(message: ConsoleMessage) -> None:
@@ -78,14 +77,14 @@ def watched(browser: Browser) -> tuple[Page, list[str]]:
 @contextmanager
 def mlflow_ui(project: Path) -> Iterator[str]:
     """Runs `make ui` of a project on a free port, and yields its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PORT": str(port), "MLFLOW_TRACKING_URI": ""}
-    options: dict[str, Any] = {"cwd": project, "env": env, "start_new_session": True}
-    with subprocess.Popen((*MAKE, "ui"), stderr=subprocess.DEVNULL, **options) as process:
+    options: Any = {"cwd": project, "env": env, "start_new_session": True}
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen((*MAKE, "ui"), stdout=quiet, stderr=quiet, **options) as process:
         try:
             deadline = time.monotonic() + 120  # seconds
             while not _is_healthy(address):
@@ -110,7 +109,7 @@ def draw_plots(project: Path) -> None:
 
 def break_labels(project: Path, clone: Path) -> str:
     """Clones the project with every twentieth label broken. Returns what `dvc repro` prints."""
-    subprocess.run(["git", "clone", "--quiet", str(project), str(clone)], check=True)
+    runner(project)("git", "clone", "--quiet", str(project), str(clone))
     messages = pd.read_parquet(project / "data/ingested/messages.parquet")[["text", "label"]]
     messages.loc[::20, "label"] = "?"
     messages.to_csv(clone / "data" / "inbox" / "broken.csv", index=False)
@@ -124,7 +123,8 @@ def show_version(page: Page, address: str) -> None:
     """MLflow: from the registered model to the version that has the alias."""
     page.goto(f"{address}/#/models/spam-detector")
     page.get_by_role("row").filter(has_text="champion").get_by_role("link", name="Version").click()
-    page.get_by_text("Source Run").wait_for()
+    for link in ("/runs/", "/models/m-"):  # its run and its logged model
+        page.locator(f"a[href*='{link}']").first.wait_for()
 
 
 def show_run(page: Page, address: str) -> None:
@@ -170,7 +170,7 @@ def take(chrome: Browser, picture: Path, show: Callable[[Page, Any], None], targ
     """Writes the picture of one page."""
     page, _ = watched(chrome)
     show(page, target)
-    page.wait_for_timeout(1000)  # milliseconds until animations end
+    page.wait_for_timeout(1000)  # milliseconds, until animations end
     page.locator("html").screenshot(path=picture)
     print(f"{picture.name}: {picture.stat().st_size / 1000:.0f} KB")
 
@@ -183,10 +183,9 @@ def main() -> None:
     arguments = parser.parse_args()
     project = arguments.project.resolve()
     if not (project / "mlflow.db").exists():
-        sys.exit(f"error: {project / 'mlflow.db'}: missing; run `make repro`")
+        sys.exit(f"error: {project}/mlflow.db: missing; run `make repro`")
     if not chromium():
         sys.exit("error: no Chromium on PATH; install one (Debian: apt-get install chromium)")
-    arguments.to.mkdir(parents=True, exist_ok=True)
     draw_plots(project)
     with browser() as chrome, tempfile.TemporaryDirectory() as clone:
         break_labels(project, Path(clone))
