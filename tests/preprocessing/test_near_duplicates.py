@@ -1,8 +1,5 @@
 """What a campaign varies changes no key, and near-copies are found without comparing all pairs."""
 
-import itertools
-import random
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,14 +15,12 @@ from pipeline.preprocessing.near_duplicates import (
     shingles,
 )
 from pipeline.preprocessing.normalize import mask
+from tests.harness.split_oracle import campaign_texts, near_copy_pairs
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
-
-
-@pytest.fixture(scope="module")
-def sms(sms_messages):
-    """The first 400 messages of the default source."""
-    return sms_messages["text"].tolist()[:400]
+TEXTS = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
+    st.sampled_from(["", "seven 7", "eight ch", "nine char", "é" * 30, "\U0001f4b0" * 9]),
+)
 
 
 def test_shingles_are_all_substrings_of_that_size():
@@ -57,25 +52,14 @@ def slow_key(text):
     return min(keys)
 
 
-def test_campaign_keys_equal_the_slow_way(sms):
-    edge_cases = ["", "a", "1234567", "12345678", "seven 7", "eight ch", "nine char", "é" * 30]
-    texts = [*sms, *edge_cases, "\U0001f4b0" * 9]
-    keys = campaign_keys(texts)
+@given(st.lists(TEXTS, max_size=9), st.integers(1, 10))
+@settings(derandomize=True, deadline=None, max_examples=30)
+def test_a_key_depends_on_its_own_text_alone(texts, chunk):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near_duplicates, "TEXTS_PER_CHUNK", chunk)
+        keys = campaign_keys(texts)
     assert keys.dtype == np.uint64
     assert keys.tolist() == [slow_key(text) for text in texts]
-
-
-@given(st.lists(TEXTS, max_size=9))
-@settings(derandomize=True, deadline=None, max_examples=50)
-def test_a_key_depends_on_its_own_text_alone(texts):
-    assert campaign_keys(texts).tolist() == [campaign_keys([text])[0] for text in texts]
-
-
-@pytest.mark.parametrize("chunk", [1, 7, 399, 400])
-def test_a_key_does_not_depend_on_the_chunks(sms, monkeypatch, chunk):
-    keys = campaign_keys(sms)
-    monkeypatch.setattr(near_duplicates, "TEXTS_PER_CHUNK", chunk)
-    assert campaign_keys(sms).tolist() == keys.tolist()
 
 
 @pytest.mark.parametrize(
@@ -96,42 +80,18 @@ def test_what_a_campaign_varies_changes_no_key(variant):
 # ---- near-copies
 
 
-def with_variants(texts, seed):
-    """Each text, and the text with one to three characters changed."""
-    rng = random.Random(seed)
-    for text in texts:
-        yield text
-        characters = list(text)
-        for position in rng.choices(range(len(characters)), k=rng.randint(1, 3)):
-            characters[position] = rng.choice("abcdefghij")
-        yield "".join(characters)
-
-
-def test_near_copies_equal_brute_force(sms):
-    texts = [*with_variants(sms[:200], seed=3), *sms, "", "a", "b", "free", "free "]
-    wordings, _ = number_wordings(texts)
-    sets = [shingles(wording) for wording in wordings]
-    pairs = itertools.combinations(range(len(wordings)), 2)
-    expected = [[i, j] for i, j in pairs if jaccard(sets[i], sets[j]) >= 0.8]
-    assert len(expected) > 50
+def test_near_copies_equal_brute_force():
+    wordings, _ = number_wordings([*campaign_texts(300, seed=3), "", "a", "b", "free", "free "])
+    expected = [[*map(wordings.index, pair)] for pair in near_copy_pairs(wordings)]
+    assert len(expected) > 40
     near_copies = find_near_copies(wordings)
     assert near_copies.pairs.tolist() == expected
     assert near_copies.crowds == []
 
 
-@pytest.mark.parametrize(
-    ("texts", "pairs"),
-    [
-        ([], []),
-        (["hello"], []),
-        (["", "a", "b"], []),
-        (["call me now", "call me later", "call me now"], [[0, 2]]),
-    ],
-)
-def test_near_copies_of_few_texts(texts, pairs):
-    found = find_near_copies(texts).pairs
-    assert found.shape == (len(pairs), 2)
-    assert found.tolist() == pairs
+@pytest.mark.parametrize("texts", [[], ["hello"], ["", "a", "b"]])
+def test_few_texts_have_no_near_copies(texts):
+    assert find_near_copies(texts).pairs.shape == (0, 2)
 
 
 def test_a_large_group_is_a_crowd_without_pairs(monkeypatch):

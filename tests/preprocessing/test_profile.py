@@ -17,26 +17,40 @@ from pipeline.preprocessing.profile import (
 )
 from tests.harness.small_project import ROOT
 
-TRAIN = [
-    ("Win a prize, win a PRIZE now", "spam"),
-    ("Call 08001 now", "spam"),
-    ("see you at home", "ham"),
-    ("I'll call you", "ham"),
-    ("home", "ham"),
-]
-VAL = [("a new prize at home", "spam"), ("привет home", "ham"), ("123 !", "ham")]
+TRAIN = {
+    "Win a prize, win a PRIZE now": "spam",
+    "Call 08001 now": "spam",
+    "see you at home": "ham",
+    "I'll call you": "ham",
+    "home": "ham",
+}
+VAL = {"a new prize at home": "spam", "привет home": "ham", "123 !": "ham"}
 TOKENS = {"train": [8, 5, 4, 4, 1]}
+FIGURES = """
+                train     val
+rows            5         3
+spam_share      0.4       0.333333
+length.p5       5.8       5.6
+length.median   14        11
+length.p95      25.4      18.2
+tokens.p5       1.6
+tokens.median   4
+tokens.p95      7.4
+unknown_words   0.316667  0.233333
+script.cyrillic 0         0.24
+script.latin    1         0.76
+"""
 
 
 def described(**sets):
+    columns = ["text", "label"]
     tables = {
-        name: pd.DataFrame(rows, columns=["text", "label"]).astype("str")
-        for name, rows in sets.items()
+        name: pd.DataFrame(rows, columns=columns).astype("str") for name, rows in sets.items()
     }
     return describe_sets(tables)
 
 
-SETS = described(train=TRAIN, val=VAL)
+SETS = described(train=TRAIN.items(), val=VAL.items())
 
 
 def values_of(sets, token_counts=None):
@@ -83,9 +97,9 @@ def test_log_odds_by_hand():
 def test_a_rare_term_is_not_reported():
     rows = [("secret", "spam")] * 9 + [("prize", "spam")] * 10 + [("home", "ham")] * 10
     tables = profile_tables(described(a=rows), {})
-    terms = {name: tables[name][1] for name in ("terms_spam", "terms_ham")}
-    assert [(term, spam, ham) for term, _, spam, ham in terms["terms_spam"]] == [("prize", 10, 0)]
-    assert [(term, spam, ham) for term, _, spam, ham in terms["terms_ham"]] == [("home", 0, 10)]
+    terms = [tables[name][1] for name in ("terms_spam", "terms_ham")]
+    counts = [[(term, spam, ham) for term, _, spam, ham in rows] for rows in terms]
+    assert counts == [[("prize", 10, 0)], [("home", 0, 10)]]
 
 
 def test_terms_are_the_twenty_strongest_of_the_first_set():
@@ -95,36 +109,18 @@ def test_terms_are_the_twenty_strongest_of_the_first_set():
     tables = profile_tables(sets, {})
     assert [row[0] for row in tables["terms_spam"][1]] == words[:4:-1]
     assert [row[0] for row in tables["terms_ham"][1]] == ["ham"]
-    odds = [row[1] for row in tables["terms_spam"][1]]
-    assert odds == sorted(odds, reverse=True)
 
 
 # ---- figures and tables
 
 
 def test_figures_describe_each_set():
-    letters = sum(character.isalpha() for text, _ in VAL for character in text)
-    assert values_of(SETS, TOKENS) == {
-        "train.rows": 5,
-        "train.spam_share": pytest.approx(0.4),
-        "train.length.p5": pytest.approx(5.8),
-        "train.length.median": 14,
-        "train.length.p95": pytest.approx(25.4),
-        "train.tokens.p5": pytest.approx(1.6),
-        "train.tokens.median": 4,
-        "train.tokens.p95": pytest.approx(7.4),
-        "train.unknown_words": pytest.approx((3 / 4 + 2 / 4 + 1 / 3) / 5),
-        "train.script.cyrillic": 0,
-        "train.script.latin": 1,
-        "val.rows": 3,
-        "val.spam_share": pytest.approx(1 / 3),
-        "val.length.p5": pytest.approx(5.6),
-        "val.length.median": 11,
-        "val.length.p95": pytest.approx(18.2),
-        "val.unknown_words": pytest.approx(0.7 / 3),
-        "val.script.cyrillic": pytest.approx(6 / letters),
-        "val.script.latin": pytest.approx(1 - 6 / letters),
-    }
+    names, *rows = [line.split() for line in FIGURES.strip().splitlines()]
+    cells = (
+        (name, row[0], value) for row in rows for name, value in zip(names, row[1:], strict=False)
+    )
+    expected = {f"{name}.{figure}": float(value) for name, figure, value in cells}
+    assert values_of(SETS, TOKENS) == pytest.approx(expected, rel=1e-5)
 
 
 def test_rows_without_a_label_are_not_in_the_spam_share():
@@ -136,8 +132,7 @@ def test_rows_without_a_label_are_not_in_the_spam_share():
 def test_a_null_text_is_empty_and_an_empty_set_has_only_rows():
     values = values_of(described(a=[(None, "ham"), ("abc", "spam")], b=[]), {"b": []})
     assert values["a.length.p5"] == pytest.approx(0.15)
-    assert values["b.rows"] == 0
-    assert values["b.script.latin"] == 0
+    assert (values["b.rows"], values["b.script.latin"]) == (0, 0)
     undefined = ("spam_share", "length.median", "tokens.median", "unknown_words")
     assert {values[f"b.{name}"] for name in undefined} == {None}
 

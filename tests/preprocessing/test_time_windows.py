@@ -5,11 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.core.hashing import unit_hash
-from pipeline.preprocessing.time_windows import (
-    newest_and_old,
-    newest_rows,
-    sample_reservoir,
-)
+from pipeline.preprocessing.time_windows import newest_and_old, newest_rows, sample_reservoir
 from tests.harness.split_oracle import received_at
 
 
@@ -26,8 +22,7 @@ def test_newest_and_old_rows_by_hand():
 
 def test_with_no_newest_days_the_window_ends_at_the_last_date():
     newest, old = masks([1, 20, 30, 30, 31], newest_days=0, window_days=10)
-    assert newest == [False] * 5
-    assert old == [True, True, False, False, False]
+    assert (newest, old) == ([False] * 5, [True, True, False, False, False])
 
 
 @pytest.mark.parametrize("days", [[], [None, None]])
@@ -58,6 +53,7 @@ def test_reservoir_takes_campaigns_by_hash_then_rows_by_id():
     expected = sorted(range(7), key=lambda i: (order.index(keys[i]), ids[i]))
     for size in range(9):
         assert sample_reservoir(rows, size) == expected[:size]
+    assert sample_reservoir(campaign_rows(), 5) == []
 
 
 def test_a_row_displaced_from_the_reservoir_never_returns():
@@ -69,11 +65,6 @@ def test_a_row_displaced_from_the_reservoir_never_returns():
         displaced |= kept - now
         kept = now
     assert displaced
-
-
-def test_reservoir_of_no_rows_or_size_0_is_empty():
-    assert sample_reservoir(campaign_rows("a", "b"), 0) == []
-    assert sample_reservoir(campaign_rows(), 5) == []
 
 
 def test_newest_rows_include_test_rows_as_new():

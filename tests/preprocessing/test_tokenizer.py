@@ -9,23 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.schemas import SHARD
-from pipeline.preprocessing import normalize
+from pipeline.preprocessing.normalize import CONFUSABLES, canonicalise
 from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer, shard_tables
+from tests.harness.split_oracle import campaign_texts
 
-NEWER_UNICODE = [  # characters whose NFKC is newer than Unicode 11, which `tokenizers` has
-    (0x32FF, 0x32FF),
-    (0xA7F2, 0xA7F4),
-    (0xAB69, 0xAB69),
-    (0x10780, 0x107BF),
-    (0x1E030, 0x1E06D),
-    (0x1F16C, 0x1F16C),
-    (0x1FBF0, 0x1FBF9),
-]
 SEQUENCE_LENGTH = 30
-DISGUISED = st.text(
-    st.sampled_from("abAB0139 .-_*'é\n" + "".join(normalize.CONFUSABLES)[:40] + "\u200b"),
-    max_size=30,
+EDGE_CASES = ["", " ", "\u200b\u2060", "\ufe0f", "a", "💰", "\0", "free prize"]
+ANY_TEXT = st.one_of(
+    st.sampled_from(EDGE_CASES), st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 )
+DISGUISED = st.text("abAB0139 .-_*'é\n\u200b" + "".join(CONFUSABLES)[:40], max_size=30)
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +32,14 @@ def test_padding_has_id_0_and_start_id_1(tokenizer):
     assert tokenizer.token_to_id("[START]") == 1
 
 
-@pytest.mark.parametrize("text", ["", " ", "\u200b\u2060", "\ufe0f", "a", "💰", "\0", "free prize"])
-def test_every_text_has_at_least_one_token(tokenizer, text):
-    (ids,) = encode_texts([text], tokenizer)
-    assert ids[0] == 1
-    assert (len(ids) == 1) == (normalize.canonicalise(text) == "")
-
-
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=80), min_size=1))
+@given(st.lists(ANY_TEXT, min_size=1))
 @settings(derandomize=True, deadline=None)
 def test_no_text_is_empty_too_long_or_padded(tokenizer, texts):
-    for ids in encode_texts(texts, tokenizer):
+    for text, ids in zip(texts, encode_texts(texts, tokenizer), strict=True):
         assert 1 <= len(ids) <= SEQUENCE_LENGTH
         assert ids[0] == 1
         assert min(ids) > 0
+        assert (len(ids) == 1) == (canonicalise(text) == "")
 
 
 @pytest.mark.parametrize("word", ["[PAD]", "[START]"])
@@ -70,15 +57,12 @@ def test_a_long_text_is_cut_at_the_sequence_length(tokenizer):
     assert long[:SEQUENCE_LENGTH] == longer
 
 
-def test_equal_canonical_texts_have_equal_tokens(tokenizer):
-    texts = [
-        "free prize é",
-        "fr\u200bee pr\u00adize e\u0301",
-        "ｆｒｅｅ ｐｒｉｚｅ é",
-        "free prize e\u200b\u0301\ufe0f",
-    ]
-    ids = encode_texts(texts, tokenizer)
-    assert ids == [ids[0]] * 4
+@pytest.mark.parametrize(
+    "variant",
+    ["fr\u200bee pr\u00adize e\u0301", "ｆｒｅｅ ｐｒｉｚｅ é", "free prize e\u200b\u0301\ufe0f"],
+)
+def test_equal_canonical_texts_have_equal_tokens(tokenizer, variant):
+    assert encode_texts([variant], tokenizer) == encode_texts(["free prize é"], tokenizer)
 
 
 @pytest.mark.parametrize(
@@ -87,44 +71,36 @@ def test_equal_canonical_texts_have_equal_tokens(tokenizer):
     ids=["first plane", "other planes"],
 )
 def test_normaliser_equals_canonicalise_per_character(tokenizer, codes):
+    """Except for characters whose NFKC is newer than Unicode 11, which `tokenizers` has."""
+    newer = {0x32FF, 0xAB69, 0x1F16C, *range(0xA7F2, 0xA7F5), *range(0x10780, 0x107C0)}
+    newer |= {*range(0x1E030, 0x1E06E), *range(0x1FBF0, 0x1FBFA)}
     normalise = tokenizer.normalizer.normalize_str
-    newer = {code for first, last in NEWER_UNICODE for code in range(first, last + 1)}
-    surrogates = range(0xD800, 0xE000)
-    differ = [
-        code
-        for code in codes
-        if code not in surrogates and normalise(chr(code)) != normalize.canonicalise(chr(code))
-    ]
-    assert set(differ) <= newer
+    characters = {code: chr(code) for code in codes if code not in range(0xD800, 0xE000)}
+    differ = {code for code, sign in characters.items() if normalise(sign) != canonicalise(sign)}
+    assert differ <= newer
 
 
 @pytest.mark.parametrize(
     "text", ["e\u0301", "e\u200b\u0301", "\u1100\u200b\u1161", "A\u030a\ufe0f"]
 )
 def test_normaliser_combines_marks_as_canonicalise_does(tokenizer, text):
-    assert tokenizer.normalizer.normalize_str(text) == normalize.canonicalise(text)
-    assert len(normalize.canonicalise(text)) == 1
+    assert tokenizer.normalizer.normalize_str(text) == canonicalise(text)
+    assert len(canonicalise(text)) == 1
 
 
 @given(DISGUISED)
-@settings(derandomize=True, deadline=None, max_examples=500)
+@settings(derandomize=True, deadline=None, max_examples=200)
 def test_normaliser_undoes_disguises_as_canonicalise_does(tokenizer, text):
-    assert tokenizer.normalizer.normalize_str(text) == normalize.canonicalise(text)
+    assert tokenizer.normalizer.normalize_str(text) == canonicalise(text)
 
 
-def test_order_of_texts_changes_no_token(sms_messages):
-    texts = sms_messages["text"].tolist()[:1000]
-    shuffled = random.Random(1).sample(texts, len(texts))
-    one, two = (
+def test_order_of_texts_changes_no_token():
+    texts = campaign_texts(300, seed=1)
+    fitted = [
         fit_tokenizer(order, vocabulary_size=400, sequence_length=30).to_str()
-        for order in (texts, shuffled)
-    )
-    assert one == two
-
-
-def test_vocabulary_has_the_requested_size(sms_messages):
-    tokenizer = fit_tokenizer(sms_messages["text"], vocabulary_size=1234, sequence_length=30)
-    assert tokenizer.get_vocab_size() == 1234
+        for order in (texts, random.Random(1).sample(texts, len(texts)))
+    ]
+    assert fitted[0] == fitted[1]
 
 
 @pytest.mark.parametrize(("rows", "sizes"), [(0, [0]), (4, [4]), (5, [4, 1]), (9, [4, 4, 1])])
