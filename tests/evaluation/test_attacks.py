@@ -16,9 +16,7 @@ from pipeline.evaluation.attacks import ATTACKS, EDITED_PERCENTS, adaptive_attac
 from pipeline.models import augmentation
 from pipeline.preprocessing.normalize import canonicalise
 
-SPAM = (
-    "URGENT! You have won a £2000 prize. Call 09066364589 now, or www.claim-it.com/x9z to claim it"
-)
+SPAM = "URGENT! You have won a £2000 prize. Call 09066364589 now, or www.claim-it.com/x9z to claim"
 
 
 def edited(name, strength, message=SPAM, seed=1):
@@ -38,7 +36,7 @@ def test_an_edit_depends_on_the_seed_alone(name, strength):
 
 @pytest.mark.parametrize("name", ATTACKS)
 @given(message=st.text(max_size=40), strength=st.integers(1, len(attacks.FRIENDLY_WORDS)))
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, deadline=None, max_examples=10)
 def test_any_message_can_be_edited(name, message, strength):
     assert isinstance(edited(name, strength, message), str)
 
@@ -53,10 +51,9 @@ def test_that_share_of_the_characters_is_replaced(name, percent):
         assert after in (leet if name == "leet" else attacks.LOOKALIKES[before])
 
 
-@pytest.mark.parametrize("percent", [5, 15])
 @pytest.mark.parametrize("name", ["homoglyphs", "zero_width", "spaced_letters"])
-def test_canonicalise_undoes_what_a_reader_does_not_see(name, percent):
-    plain = re.sub(r"\W", "", canonicalise(edited(name, percent)))
+def test_canonicalise_undoes_what_a_reader_does_not_see(name):
+    plain = re.sub(r"\W", "", canonicalise(edited(name, 15)))
     assert plain == re.sub(r"\W", "", canonicalise(SPAM))
 
 
@@ -74,8 +71,7 @@ def test_spaced_letters_spell_words_until_the_share(percent):
     message = edited("spaced_letters", percent)
     runs = re.findall(r"\b(?:[A-Za-z] ){2,}[A-Za-z]\b", message)
     spelt = sum(len(run.replace(" ", "")) for run in runs)
-    share = percent / 100 * len(SPAM)
-    assert share - 1 <= spelt <= share + 8
+    assert characters(percent) - 1 <= spelt <= characters(percent) + 8
     assert message.replace(" ", "") == SPAM.replace(" ", "")
 
 
@@ -84,11 +80,7 @@ def test_typos_change_about_that_many_letters(percent):
     message = edited("typos", percent)
     assert abs(len(message) - len(SPAM)) <= characters(percent)
     assert re.sub(r"[^\d£!]", "", message) == re.sub(r"[^\d£!]", "", SPAM)
-
-
-def test_neighbour_keys_are_beside_the_key():
-    assert attacks.NEIGHBOUR_KEYS["g"] == "rtyfhvbn"
-    assert attacks.NEIGHBOUR_KEYS["q"] == "was"
+    assert (attacks.NEIGHBOUR_KEYS["g"], attacks.NEIGHBOUR_KEYS["q"]) == ("rtyfhvbn", "was")
 
 
 @pytest.mark.parametrize("words", ATTACKS["good_words"].strengths)
@@ -101,8 +93,7 @@ def test_good_words_are_appended_once_each(words):
 def test_link_shuffling_keeps_the_shape_and_the_rest():
     message = edited("link_shuffling", 100)
     number, link = re.search(r"\d{11}", message)[0], re.search(r"www\.\S+", message)[0]
-    assert number != "09066364589"
-    assert link != "www.claim-it.com/x9z"
+    assert (number == "09066364589", link == "www.claim-it.com/x9z") == (False, False)
     assert re.fullmatch(r"www\.[a-z]{5}-[a-z]{2}\.com/[a-z]\d[a-z]", link)
     assert message.replace(number, "09066364589").replace(link, "www.claim-it.com/x9z") == SPAM
     assert edited("link_shuffling", 0) == SPAM
@@ -137,11 +128,8 @@ def test_adaptive_attack_finds_the_deciding_word():
 
 
 def test_adaptive_attack_never_raises_the_score():
-    def score(messages):
-        return np.array([0.9 + min(0.1, len(message) / 10_000) for message in messages])
-
-    message = adaptive_attack([SPAM], score, 0.5, seed=1)
-    assert score(message)[0] <= score([SPAM])[0]
+    message = adaptive_attack([SPAM], lambda texts: np.array([*map(len, texts)]), 0.5, seed=1)[0]
+    assert len(message) <= len(SPAM)
 
 
 def test_adaptive_attack_depends_on_the_seed_alone():

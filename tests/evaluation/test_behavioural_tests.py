@@ -22,10 +22,7 @@ FAILING = {  # per test: a model, and which of its cases pass
     "greetings": (spam_if(lambda text: text.startswith("Dear all")), [False] * 4),
     "amounts": (spam_if(lambda text: "£350" in text), [False, False]),
     "premium_number": (BY_PRIZE, [False] * 3),
-    "plain_cases": (
-        BY_PRIZE,
-        [not spam or "prize" in text for text, spam in UNDISPUTED_CASES.items()],
-    ),
+    "plain_cases": (BY_PRIZE, [not s or "prize" in text for text, s in UNDISPUTED_CASES.items()]),
 }
 PASSING = {
     "names": BY_PRIZE,
@@ -45,10 +42,10 @@ def test_behavioural_test_fails_and_passes(name):
 
 
 def test_only_the_label_must_stay_not_the_score():
-    def score(texts):
-        return np.array([len(text) / 1000 for text in texts])
-
-    assert behavioural_tests.label_ignores_names(score, 0.5, MESSAGES).all()
+    passed = behavioural_tests.label_ignores_names(
+        lambda texts: np.array([len(text) / 1000 for text in texts]), 0.5, MESSAGES
+    )
+    assert passed.all()
 
 
 def test_an_amount_is_replaced_whole():
@@ -61,10 +58,8 @@ def test_an_amount_is_replaced_whole():
 
 
 def test_a_premium_number_must_raise_the_score():
-    def constant(texts):
-        return np.full(len(texts), 0.2)
-
-    assert not behavioural_tests.premium_number_raises_score(constant, 0.5, MESSAGES).any()
+    score = spam_if(lambda text: False)
+    assert not behavioural_tests.premium_number_raises_score(score, 0.5, MESSAGES).any()
 
 
 def test_undisputed_cases_are_six_ham_and_six_spam():
@@ -82,5 +77,5 @@ def test_pass_rates_are_shares_of_the_cases():
 def test_the_baseline_scores_no_messages_too():
     score = baseline.baseline_scorer([*UNDISPUTED_CASES], np.array([*UNDISPUTED_CASES.values()]))
     figures = pass_rates(score, 0.0, ["see you at 8", "you win $500"])  # no amount, none passes
-    for name in ("amounts", "premium_number"):
-        assert figures[f"{name}.holds_percent"] == Figure(None, n=0)
+    assert figures["amounts.holds_percent"] == Figure(None, n=0)
+    assert figures["premium_number.holds_percent"] == Figure(None, n=0)

@@ -1,14 +1,11 @@
 """Models are compared on unseen rows, and only a significantly better challenger is promoted."""
 
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.core.errors import PipelineError
 from pipeline.core.hashing import message_id
-from pipeline.core.params import read_params, read_yaml
+from pipeline.core.params import parse_params
 from pipeline.evaluation.champion_challenger import (
     PromotionRule,
     compare_models,
@@ -18,15 +15,14 @@ from pipeline.evaluation.champion_challenger import (
 )
 from pipeline.evaluation.metrics import METRICS, Metric, Predictions
 from pipeline.preprocessing import near_duplicates
-from pipeline.registry import promotion
-from tests.harness.small_project import ROOT, set_params
+from tests.harness.errors import error_of
 
 RULE = PromotionRule(
-    criterion="f1", margin=0.0, confidence=0.95, newest_rows=10, resamples=500, seed=3
+    criterion="f1", margin=0.0, confidence=0.95, newest_rows=10, resamples=200, seed=3
 )
 PRIZE = "You have won a prize of {} pounds, call {} now to claim it before Friday"
 ALL = np.ones(200, np.bool_)
-ERROR_METRICS = [name for name, metric in METRICS.items() if not metric.greater_is_better]
+EVEN = np.arange(200) % 2 == 0
 
 
 def with_rule(**changes):
@@ -74,11 +70,8 @@ def test_rows_of_a_seen_campaign_are_not_unseen(seen, unseen):
 
 
 def test_a_near_copy_of_a_present_seen_row_is_not_unseen():
-    text = (
-        "Dear customer, your parcel waits at the depot; pay the fee of two pounds to have it sent"
-    )
-    rows = message_table("see you at lunch", f"Aa {text}")
-    seen = message_table(text).assign(campaign_key="0" * 16)  # as if the keys differed
+    rows = message_table("see you at lunch", f"Aa {PRIZE}")
+    seen = message_table(PRIZE).assign(campaign_key="0" * 16)  # as if the keys differed
     assert unseen_rows(rows, pd.concat([rows, seen]), seen).tolist() == [True, False]
     assert unseen_rows(rows, rows, seen).tolist() == [True, True]
 
@@ -95,7 +88,8 @@ def test_a_crowd_of_near_copies_is_seen_as_one(monkeypatch):
 
 
 def test_figures_of_a_comparison():
-    won, lost = compare_models(BETTER, WORSE, RULE), compare_models(WORSE, BETTER, RULE)
+    won = compare_models(BETTER, WORSE, RULE)
+    lost = compare_models(WORSE, BETTER, RULE)
     assert (won.verdict, lost.verdict) == ("promote", "keep")
     values = {name.removeprefix("duel."): figure.value for name, figure in won.figures.items()}
     assert values["challenger.f1"] == pytest.approx(2 * 38 / (2 * 38 + 2))
@@ -106,7 +100,7 @@ def test_figures_of_a_comparison():
     assert 0 < difference.low < difference.value < difference.high
     assert difference.n == 200
     assert lost.figures["duel.difference.f1"].value == -difference.value
-    assert won.figures["duel.better_share"].n == 500
+    assert won.figures["duel.better_share"].n == 200
     assert won == compare_models(BETTER, WORSE, RULE)
 
 
@@ -119,21 +113,18 @@ def test_the_sentence_states_the_figures():
     )
 
 
-def test_a_lead_that_chance_explains_is_a_tie():
-    assert compare_models(predictions(5, 1), predictions(5, 1), RULE).verdict == "tie"
-    assert compare_models(predictions(4, 1), predictions(5, 1), RULE).verdict == "tie"
-
-
 @pytest.mark.parametrize(
     ("challenger_missed", "champion_missed", "margin", "verdict"),
     [
+        (5, 5, 0, "tie"),
+        (4, 5, 0, "tie"),  # chance explains the lead
         (2, 14, 0.1, "promote"),
         (2, 14, 0.25, "tie"),
         (6, 5, -0.1, "promote"),  # may be worse by 0.1
         (24, 5, -0.1, "keep"),
     ],
 )
-def test_the_margin_moves_the_verdict(challenger_missed, champion_missed, margin, verdict):
+def test_margin_and_chance_decide_the_verdict(challenger_missed, champion_missed, margin, verdict):
     challenger, champion = predictions(challenger_missed, 0), predictions(champion_missed, 0)
     assert compare_models(challenger, champion, with_rule(margin=margin)).verdict == verdict
 
@@ -155,67 +146,51 @@ def test_mcnemar_p_value_is_exact(alone_right, alone_wrong, p):
     assert mcnemar_p_value(alone_wrong, alone_right) == pytest.approx(p)
 
 
-# ---- the criterion's direction
+# ---- the rule
 
 
-@pytest.fixture
-def rule_of(tmp_path, monkeypatch):
-    """Reads the rule of a params.yaml with some other values in `register.duel`."""
-    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
-    monkeypatch.chdir(tmp_path)
-
-    def rule_of(**changes):
-        rule = read_yaml()["register"]["duel"] | changes
-        set_params(tmp_path, {"register": {"duel": rule}})
-        return read_params(promotion.Params, "register").duel
-
-    return rule_of
-
-
-@pytest.mark.parametrize("criterion", ERROR_METRICS)
-def test_with_an_error_metric_the_better_model_is_kept(rule_of, criterion):
-    rule = rule_of(criterion=criterion)
+@pytest.mark.parametrize(
+    "criterion", [name for name in METRICS if not METRICS[name].greater_is_better]
+)
+def test_with_an_error_metric_the_better_model_is_kept(criterion):
+    rule = with_rule(criterion=criterion, resamples=30)
     better, worse = predictions(missed=2, lost=1), predictions(missed=20, lost=30)
     assert compare_models(better, worse, rule).verdict == "promote"
     assert compare_models(worse, better, rule).verdict == "keep"
 
 
-@pytest.mark.parametrize("greater_is_better", [True, False])
-def test_a_new_metric_is_a_criterion_at_once(rule_of, monkeypatch, greater_is_better):
-    def errors(model):
-        return float(model.fp + model.fn) * (-1 if greater_is_better else 1)
-
-    monkeypatch.setitem(METRICS, "errors", Metric(errors, greater_is_better=greater_is_better))
-    rule = rule_of(criterion="errors")
+@pytest.mark.parametrize(("sign", "greater_is_better"), [(-1, True), (1, False)])
+def test_a_new_metric_is_a_criterion_at_once(monkeypatch, sign, greater_is_better):
+    errors = Metric(lambda model: sign * float(model.fp + model.fn), greater_is_better)
+    monkeypatch.setitem(METRICS, "errors", errors)
+    rule = parse_params(PromotionRule, RULE.model_dump() | {"criterion": "errors"}, "duel")
     assert compare_models(BETTER, WORSE, rule).verdict == "promote"
     assert compare_models(WORSE, BETTER, rule).verdict == "keep"
 
 
 @pytest.mark.parametrize(
-    ("change", "line"),
+    ("key", "value", "problem"),
     [
-        ({"criterion": "f2"}, "criterion: unknown 'f2'; choose from accuracy, "),
-        ({"confidence": 0.5}, "confidence: input should be greater than 0.5, not 0.5"),
-        ({"confidence": 1}, "confidence: input should be less than 1, not 1"),
-        ({"newest_rows": 0}, "newest_rows: input should be greater than or equal to 1, not 0"),
-        ({"resamples": 0}, "resamples: input should be greater than or equal to 1, not 0"),
-        ({"seed": -1}, "seed: input should be greater than or equal to 0, not -1"),
+        ("criterion", "f2", "unknown 'f2'; choose from accuracy, "),
+        ("confidence", 0.5, "input should be greater than 0.5, not 0.5"),
+        ("confidence", 1, "input should be less than 1, not 1"),
+        ("newest_rows", 0, "input should be greater than or equal to 1, not 0"),
+        ("resamples", 0, "input should be greater than or equal to 1, not 0"),
+        ("seed", -1, "input should be greater than or equal to 0, not -1"),
     ],
 )
-def test_an_impossible_rule_is_refused(rule_of, change, line):
-    with pytest.raises(PipelineError) as error:
-        rule_of(**change)
-    assert str(error.value).startswith(f"params.yaml: register.duel.{line}")
+def test_an_impossible_rule_is_refused(key, value, problem):
+    error = error_of(parse_params, PromotionRule, RULE.model_dump() | {key: value}, "duel")
+    assert error.startswith(f"duel.{key}: {problem}")
 
 
 # ---- the decision on newest and test messages
 
 
 def test_the_newest_messages_decide_if_they_are_enough():
-    newest = np.arange(200) % 2 == 0
     champion = predictions(8, 0)
-    challenger = with_labels(champion, np.where(newest, champion.y_true, champion.y_pred))
-    outcome = decide_promotion(challenger, champion, newest, ALL, RULE)
+    challenger = with_labels(champion, np.where(EVEN, champion.y_true, champion.y_pred))
+    outcome = decide_promotion(challenger, champion, EVEN, ALL, RULE)
     assert outcome.verdict == "promote"
     assert outcome.sentence.startswith("of the newest days f1 +0.")
     assert "on 100 messages" in outcome.sentence
@@ -224,15 +199,15 @@ def test_the_newest_messages_decide_if_they_are_enough():
 
 
 def test_newest_rows_outside_test_do_not_count_for_test():
-    newest, test = np.arange(200) % 2 == 0, np.arange(200) % 4 != 0
+    test = np.arange(200) % 4 != 0
     champion = predictions(12, 0)
-    better = np.where(newest & ~test, champion.y_true, champion.y_pred)
+    better = np.where(EVEN & ~test, champion.y_true, champion.y_pred)
     challenger = with_labels(champion, better)
-    figures = decide_promotion(challenger, champion, newest, test, RULE).figures
+    figures = decide_promotion(challenger, champion, EVEN, test, RULE).figures
     assert figures["duel.newest.challenger_alone_right"].value == 3
     assert figures["duel.challenger_alone_right"].value == 0
     assert figures["duel.difference.f1"].n == 150
-    few_newest = decide_promotion(challenger, champion, newest, test, with_rule(newest_rows=21))
+    few_newest = decide_promotion(challenger, champion, EVEN, test, with_rule(newest_rows=21))
     assert few_newest == compare_models(challenger.take(test), champion.take(test), RULE)
 
 

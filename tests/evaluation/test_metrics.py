@@ -1,6 +1,5 @@
 """The metrics are what their names say, and each entry says which direction is better."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -45,14 +44,17 @@ BY_HAND = {  # of tp 6, fp 1, fn 2, tn 11, with scores 0.9 and 0.1
 }
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_metric_of_a_hand_worked_confusion_matrix(name):
-    value = METRICS[name].function(confusion(tp=6, fp=1, fn=2, tn=11))
-    assert value == pytest.approx(BY_HAND[name], rel=1e-12)
+def values_of(predictions):
+    return {name: metric.function(predictions) for name, metric in METRICS.items()}
+
+
+def test_metrics_of_a_hand_worked_confusion_matrix():
+    values = values_of(confusion(tp=6, fp=1, fn=2, tn=11))
+    assert values == pytest.approx(BY_HAND, rel=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:A single label was found")
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.booleans()), min_size=2))
 def test_metrics_agree_with_scikit_learn(rows):
     y_true, y_score, y_pred = (np.array(column) for column in zip(*rows, strict=True))
@@ -64,15 +66,14 @@ def test_metrics_agree_with_scikit_learn(rows):
     assert values == pytest.approx(oracles, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_metric_does_not_depend_on_the_order_of_rows(name):
+def test_metrics_do_not_depend_on_the_order_of_rows():
     predictions = noisy_predictions(seed=3)
     backwards = predictions.take(np.arange(len(predictions.y_true))[::-1])
-    function = METRICS[name].function
-    assert function(backwards) == pytest.approx(function(predictions), rel=1e-12)
+    assert values_of(backwards) == pytest.approx(values_of(predictions), rel=1e-12)
 
 
 ONE_CLASS = {"roc_auc", "one_minus_roc_auc_percent", "lam_percent"}
+NO_SPAM = {*ONE_CLASS, "average_precision", "spam_caught_percent"}
 ZERO_NOT_NAN = {"precision", "recall", "f1", "mcc"}
 
 
@@ -80,17 +81,14 @@ ZERO_NOT_NAN = {"precision", "recall", "f1", "mcc"}
     ("predictions", "undefined"),
     [
         (confusion(tp=0, fp=0, fn=0, tn=0), {*METRICS} - ZERO_NOT_NAN),
-        (
-            confusion(tp=0, fp=3, fn=0, tn=5),
-            ONE_CLASS | {"average_precision", "spam_caught_percent"},
-        ),
+        (confusion(tp=0, fp=3, fn=0, tn=5), NO_SPAM),
         (confusion(tp=3, fp=0, fn=5, tn=0), ONE_CLASS | {"ham_blocked_percent"}),
         (confusion(tp=0, fp=0, fn=3, tn=5), set()),
     ],
     ids=["no rows", "no spam", "no ham", "nothing labelled spam"],
 )
 def test_undefined_metrics_are_nan_and_no_others(predictions, undefined):
-    values = {name: metric.function(predictions) for name, metric in METRICS.items()}
+    values = values_of(predictions)
     assert {name for name, value in values.items() if math.isnan(value)} == undefined
     assert predictions.tp or {values[name] for name in ZERO_NOT_NAN} == {0.0}
 
@@ -108,18 +106,14 @@ def test_numeric_labels_are_refused():
         Predictions(y_true=np.arange(2), y_score=np.ones(2), y_pred=np.ones(2, bool))
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_direction_matches_a_perfect_and_a_bad_model(name):
-    metric = METRICS[name]
-    perfect = metric.function(confusion(tp=40, fp=0, fn=0, tn=60))
-    bad = metric.function(confusion(tp=10, fp=30, fn=30, tn=30))
-    assert (perfect > bad) == metric.greater_is_better
+def test_directions_match_a_perfect_and_a_bad_model():
+    perfect = values_of(confusion(tp=40, fp=0, fn=0, tn=60))
+    bad = values_of(confusion(tp=10, fp=30, fn=30, tn=30))
+    for name, metric in METRICS.items():
+        assert (perfect[name] > bad[name]) == metric.greater_is_better, name
 
 
 def test_a_metric_needs_a_direction():
-    fields = dataclasses.fields(Metric)
-    assert [field.name for field in fields] == ["function", "greater_is_better"]
-    assert all(field.default is dataclasses.MISSING for field in fields)
     with pytest.raises(TypeError, match="greater_is_better"):
         Metric(metrics.f1)
 
