@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -82,9 +82,8 @@ def mlflow_ui(project: Path) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PORT": str(port), "MLFLOW_TRACKING_URI": ""}
-    options: Any = {"cwd": project, "env": env, "start_new_session": True}
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen((*MAKE, "ui"), stdout=quiet, stderr=quiet, **options) as process:
+    options: Any = {"cwd": project, "env": env, "start_new_session": True, "stdout": DEVNULL}
+    with Popen((*MAKE, "ui"), stderr=DEVNULL, **options) as process:
         try:
             deadline = time.monotonic() + 120  # seconds
             while not _is_healthy(address):
