@@ -1,6 +1,6 @@
 """The stage decides on val alone, only measures on test, and its files agree."""
 
-import os
+import contextlib
 
 import numpy as np
 import pandas as pd
@@ -8,10 +8,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline import evaluate
-from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_json
 from pipeline.core.hashing import message_id
-from pipeline.core.params import read_params
+from pipeline.core.params import parse_params, read_yaml
 from pipeline.core.schemas import MESSAGES, SPLITS
 from pipeline.core.tables import read_csv, write_parquet
 from pipeline.evaluation.attacks import ATTACK_STRENGTHS
@@ -21,17 +20,15 @@ from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.report import NEWEST_METRICS
 from pipeline.models import keras_files
 from pipeline.preprocessing.tokenizer import fit_tokenizer
-from tests.harness import small_project
+from tests.harness.errors import error_of
 from tests.harness.small_networks import small_network
+from tests.harness.small_project import MESSAGES as MESSAGES_FILE
 from tests.harness.small_project import ROOT, set_params, stage_arguments
 
-INPUTS = ("messages.parquet", "splits.parquet", "tokenizer.json", "model.keras")
-OUTPUTS = ("decision.json", "mistakes.parquet", "evaluate.json", "metrics.json", "plots")
-NEWEST_FIGURES = [
-    f"{prefix}.{name}"
-    for prefix in ("newest", "baseline.newest", "difference.newest")
-    for name in NEWEST_METRICS
-]
+INPUTS = ["messages.parquet", "splits.parquet", "tokenizer.json", "model.keras"]
+OUTPUTS = ["decision.json", "mistakes.parquet", "evaluate.json", "metrics.json", "plots"]
+NEWEST = ("newest", "baseline.newest", "difference.newest")
+NEWEST_FIGURES = {f"{prefix}.{name}" for prefix in NEWEST for name in NEWEST_METRICS}
 
 
 class Project:
@@ -40,17 +37,13 @@ class Project:
     def __init__(self, folder):
         self.folder = folder
         (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-        section = {"lost_ham_budget": 0.2, "resamples": 7, "seed": 1}
-        set_params(folder, {"evaluate": section})
-        rows = pd.read_csv(small_project.MESSAGES)
+        set_params(folder, {"evaluate": {"lost_ham_budget": 0.2, "resamples": 7, "seed": 1}})
+        rows = pd.read_csv(MESSAGES_FILE)
         self.messages = self.table(rows["body"], np.where(rows["kind"] == 1, "spam", "ham"))
-        self.splits = pd.DataFrame(
-            {
-                "message_id": self.messages["message_id"],
-                "split": np.resize(["train", "val", "test"], len(rows)),
-                "campaign_key": self.messages["message_id"],
-                "left_out": np.arange(len(rows)) % 11 == 0,
-            }
+        self.splits = self.messages[["message_id"]].assign(
+            split=np.resize(["train", "val", "test"], len(rows)),
+            campaign_key=self.messages["message_id"],
+            left_out=np.arange(len(rows)) % 11 == 0,
         )
         self.in_test = ((self.splits["split"] == "test") & ~self.splits["left_out"]).to_numpy()
         tokenizer = fit_tokenizer(rows["body"], vocabulary_size=400, sequence_length=30)
@@ -73,20 +66,15 @@ class Project:
 
     def run(self, name, messages=None, splits=None):
         """The folder with the outputs of the stage, on these tables or the project's own."""
-        tables = {
-            "messages": (self.messages if messages is None else messages, MESSAGES),
-            "splits": (self.splits if splits is None else splits, SPLITS),
-        }
-        for file, (rows, schema) in tables.items():
+        messages = self.messages if messages is None else messages
+        splits = self.splits if splits is None else splits
+        for file, rows, schema in zip(INPUTS, (messages, splits), (MESSAGES, SPLITS), strict=False):
             table = pa.Table.from_pandas(rows, schema, preserve_index=False)
-            write_parquet(self.folder / f"{file}.parquet", table.to_batches(), schema)
+            write_parquet(self.folder / file, table.to_batches(), schema)
         outputs = self.folder / name
         paths = [*(self.folder / file for file in INPUTS), *(outputs / file for file in OUTPUTS)]
-        os.chdir(self.folder)
-        try:
+        with contextlib.chdir(self.folder):
             evaluate.main(stage_arguments("evaluate", *paths))
-        finally:
-            os.chdir(ROOT)
         return outputs
 
 
@@ -174,23 +162,20 @@ def test_newest_messages_change_only_their_own_figures(project, outputs):
     assert {after[name]["n"] for name in NEWEST_FIGURES} == {newest}
     assert 0 < after["newest.spam_caught_percent"]["value"] <= 100
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == set(NEWEST_FIGURES)
+    assert changed == NEWEST_FIGURES
 
 
 @pytest.mark.parametrize(
-    ("change", "line"),
+    ("key", "value", "problem"),
     [
-        ({"lost_ham_budget": 0.0}, "lost_ham_budget: input should be greater than 0, not 0.0"),
-        ({"lost_ham_budget": 1.0}, "lost_ham_budget: input should be less than 1, not 1.0"),
-        ({"resamples": 0}, "resamples: input should be greater than or equal to 1, not 0"),
-        ({"resamples": 10**9}, "resamples: input should be less than or equal to 1000000, not"),
-        ({"seed": -1}, "seed: input should be greater than or equal to 0, not -1"),
+        ("lost_ham_budget", 0.0, "greater than 0, not 0.0"),
+        ("lost_ham_budget", 1.0, "less than 1, not 1.0"),
+        ("resamples", 0, "greater than or equal to 1, not 0"),
+        ("resamples", 10**9, "less than or equal to 1000000, not 1000000000"),
+        ("seed", -1, "greater than or equal to 0, not -1"),
     ],
 )
-def test_params_out_of_range_are_refused(tmp_path, change, line):
-    path = tmp_path / "params.yaml"
-    path.write_text((ROOT / "params.yaml").read_text())
-    set_params(tmp_path, {"evaluate": change})
-    with pytest.raises(PipelineError) as error:
-        read_params(evaluate.Params, "evaluate", path)
-    assert str(error.value).startswith(f"{path}: evaluate.{line}")
+def test_params_out_of_range_are_refused(key, value, problem):
+    section = read_yaml(ROOT / "params.yaml")["evaluate"] | {key: value}
+    error = error_of(parse_params, evaluate.Params, section, "evaluate")
+    assert error == f"evaluate.{key}: input should be {problem}"
