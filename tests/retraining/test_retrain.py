@@ -14,7 +14,7 @@ from tests.harness.small_project import set_params
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("data/inbox/a.csv: row 91: 1 columns, not 2; mend the row", True),
+        ("data/inbox/a.csv: row 91: 1 columns, not 2; correct the row", True),
         ("data/ingested/messages.parquet: label_is_known: 4 of 94 rows (4.3 %) break it", True),
         (".downloads/a1: '../data.csv': leads out of the archive", True),
         ("params.yaml: ingest.sources: unknown 'smss'; choose from files, sms", False),
