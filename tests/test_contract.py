@@ -48,27 +48,18 @@ HOMES = {  # libraries that are slow to import or have one purpose: who may impo
 }
 SLOW_IMPORTS = {"tensorflow", "keras", "mlflow", "great_expectations", "sklearn"}
 REPEATED_NAMES = {  # names that may be defined in several modules
-    "log",  # each module's logger
-    "main",  # each stage's and command's
-    "Params",  # each stage's section of params.yaml
-    "EXAMPLE",  # each command's, for --help
+    *("log", "main", "Params", "EXAMPLE"),  # each module's, stage's or command's own
     *("CLIP", "PAD_ID"),  # served_model.py may import nothing of ours
 }
 
 # ---- the modules
 
-
-def _modules() -> dict[str, ast.Module]:
-    """Each module's tree, by its name below `pipeline`, such as `core.files` or `train`."""
-    trees = {}
-    for path in sorted((ROOT / "pipeline").rglob("*.py")):
-        name = path.relative_to(ROOT / "pipeline").with_suffix("").as_posix().replace("/", ".")
-        if not name.endswith("__init__"):
-            trees[name] = ast.parse(path.read_text(encoding="utf-8"))
-    return trees
-
-
-MODULES = _modules()
+PATHS = sorted(path.relative_to(ROOT / "pipeline") for path in ROOT.glob("pipeline/**/*.py"))
+MODULES = {  # each module's tree, by its name below `pipeline`, such as `core.files` or `train`
+    ".".join(path.with_suffix("").parts): ast.parse((ROOT / "pipeline" / path).read_text("utf-8"))
+    for path in PATHS
+    if path.stem != "__init__"
+}
 
 
 @cache
@@ -87,40 +78,36 @@ def imports_of(module: str) -> set[str]:
 
 def code_of(module: str) -> set[str]:
     """The module and all modules of ours that it imports, directly or through others."""
-    found = set()
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            imported = imports_of(name)
-            waiting += [x.removeprefix("pipeline.") for x in imported if x.startswith("pipeline.")]
-    return found
+    modules = [module]
+    for name in modules:  # grows meanwhile
+        ours = {x.removeprefix("pipeline.") for x in imports_of(name) if x.startswith("pipeline.")}
+        modules += sorted(ours - set(modules))
+    return set(modules)
 
 
 def defined_names(tree: ast.Module) -> set[str]:
     """The functions, classes and constants of a module."""
-    names = set()
+    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
-        names |= {part.id for x in targets for part in ast.walk(x) if isinstance(part, ast.Name)}
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {x.id for one in targets for x in ast.walk(one) if isinstance(x, ast.Name)}
     return names
 
 
 def test_pipeline_folder_is_short():
-    entries = [path for path in (ROOT / "pipeline").iterdir() if path.name != "__pycache__"]
-    assert len(entries) <= 20
+    assert len({path.parts[0] for path in PATHS}) <= 20
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_module_has_a_sentence_and_a_test_file(module):
-    sentence = ast.get_docstring(MODULES[module]).splitlines()[0]
-    assert re.fullmatch(r"[A-Z`].*[.:]", sentence)
-    *folders, name = module.split(".")
-    assert ROOT.joinpath("tests", *folders, f"test_{name.strip('_')}.py").exists()
+def test_each_module_has_a_sentence():
+    sentences = [ast.get_docstring(tree).splitlines()[0] for tree in MODULES.values()]
+    assert [one for one in sentences if not re.fullmatch(r"[A-Z`].*[.:]", one)] == []
+
+
+def test_each_module_has_a_test_file():
+    paths = [path for path in PATHS if path.stem != "__init__"]
+    files = [path.with_name(f"test_{path.stem.strip('_')}.py") for path in paths]
+    assert [file for file in files if not (ROOT / "tests" / file).exists()] == []
 
 
 def test_each_name_is_defined_once():
@@ -134,11 +121,9 @@ def test_each_name_is_defined_once():
 
 @pytest.mark.parametrize("library", HOMES)
 def test_library_stays_in_its_homes(library):
-    users = {module for module in MODULES if library in imports_of(module)}
     homes = set(HOMES[library].split())
-    used_homes = {home for user in users for home in homes & {user, user.split(".")[0]}}
-    assert {user for user in users if not {user, user.split(".")[0]} & homes} == set()
-    assert used_homes == homes
+    users = {module for module in MODULES if library in imports_of(module)}
+    assert {user if user in homes else user.split(".")[0] for user in users} == homes
 
 
 def test_served_model_imports_nothing_of_ours():
@@ -153,15 +138,9 @@ def test_light_stages_import_no_slow_library(stage):
 
 def test_every_imported_library_is_declared():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.")[0]
-    names = {
-        "dvc_render": "dvc",  # a part of DVC
-        "ruamel": "ruamel.yaml",
-        "sklearn": "scikit-learn",
-        "vl_convert": "vl-convert-python",
-    }
-    libraries = {
-        name for module in MODULES for name in imports_of(module) if not name.startswith("pipeline")
-    }
+    names = {"ruamel": "ruamel.yaml", "sklearn": "scikit-learn"}  # package by other import name
+    imported = set().union(*map(imports_of, MODULES))
+    libraries = {name for name in imported if not name.startswith("pipeline")}
     packages = [names.get(name, name.replace("_", "-")) for name in libraries]
     assert [package for package in packages if f'"{package}' not in project] == []
 
@@ -189,12 +168,12 @@ def test_stage_has_the_sentence_of_its_module(stage):
 def test_stage_depends_on_exactly_the_code_it_imports(stage):
     packages = {module.split(".")[0] for module in code_of(stage) if "." in module}
     packages -= UNTRACKED.get(stage, set())
-    code = [f"pipeline/{stage}.py", *(f"pipeline/{package}" for package in sorted(packages))]
+    code = {f"pipeline/{stage}.py", *(f"pipeline/{package}" for package in packages)}
     if STAGES[stage].get("always_changed"):
-        code = []
-    listed = [path for path in paths_of(stage, "deps") if path.startswith("pipeline/")]
-    assert sorted(listed) == sorted(code)
-    assert paths_of(stage, "deps")[-len(listed) :] == listed or not listed, "data comes first"
+        code = set()
+    deps = paths_of(stage, "deps")
+    assert set(deps[len(deps) - len(code) :]) == code  # data comes first
+    assert not [path for path in deps[: len(deps) - len(code)] if path.startswith("pipeline/")]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -220,19 +199,17 @@ def test_stages_read_what_earlier_ones_wrote():
 def test_reports_are_in_git_and_data_is_in_dvcs_cache():
     for stage in STAGES.values():
         for out in stage.get("outs", []) + stage.get("metrics", []):
-            path = out if isinstance(out, str) else next(iter(out))
-            in_git = not isinstance(out, str) and out[path]["cache"] is False
-            assert path.startswith("reports/") == in_git
+            (path, options), *_ = {out: {}}.items() if isinstance(out, str) else out.items()
+            assert path.startswith("reports/") == (options.get("cache") is False)
 
 
 def test_plots_have_labels_a_template_and_a_stages_table():
     written = {path for stage in STAGES for path in paths_of(stage, "outs")}
-    for definition in DVC["plots"]:
-        for plot in definition.values():
-            assert {"title", "x_label", "y_label", "template"} <= set(plot)
-            assert all(file in written or str(Path(file).parent) in written for file in plot["y"])
-            custom = ROOT / ".dvc" / "plots" / f"{plot['template']}.json"
-            assert plot["template"] in ("simple", "confusion") or custom.exists()
+    for plot in (plot for definition in DVC["plots"] for plot in definition.values()):
+        assert {"title", "x_label", "y_label", "template"} <= set(plot)
+        assert all({file, str(Path(file).parent)} & written for file in plot["y"])
+        custom = ROOT / ".dvc" / "plots" / f"{plot['template']}.json"
+        assert plot["template"] in ("simple", "confusion") or custom.exists()
 
 
 # ---- params.yaml and tables
@@ -250,7 +227,11 @@ def check_section(values: dict, params: type[ParamsSection]) -> None:
             check_section(values[name], nested)
 
 
-@pytest.mark.parametrize("section", PARAMS)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("train", "evaluate")]
+LIGHT = [name for name in PARAMS if name not in ("train", "evaluate")]
+
+
+@pytest.mark.parametrize("section", [*LIGHT, *SLOW])
 def test_keys_of_a_section_are_the_fields_of_its_class(section):
     module = PARAMS_OF_COMMANDS.get(section, f"pipeline.{section}")
     params = importlib.import_module(module).Params

@@ -51,21 +51,19 @@ def test_the_report_counts_rows_and_breaches():
     params = budgets(label_is_known=0.1, text_is_not_a_copy=0.1)
     run_validate(good(text=COPIES, label={7: "junk"}), params)
     report = read_json(Path(FILES["report"]))
-    assert report["rows"] == 40
-    assert report["verdict"] == "38 of 40 rows are valid"
+    assert (report["rows"], report["verdict"]) == (40, "38 of 40 rows are valid")
+    counted = {
+        "rows_kept": {"value": 38, "n": 40},
+        "rows_quarantined": {"value": 2, "n": 40},
+        "spam_share": {"value": 0.263158, "n": 38},
+        "breaches.label_is_known": {"value": 1, "n": 40},
+        "breaches.text_is_not_a_copy": {"value": 1, "n": 39},
+    }
     figures = report["figures"]
-    assert figures.pop("rows_kept") == {"value": 38, "n": 40}
-    assert figures.pop("rows_quarantined") == {"value": 2, "n": 40}
-    assert figures.pop("spam_share") == {"value": 0.263158, "n": 38}
-    assert list(figures) == [f"breaches.{name}" for name in row_level_names()]
-    assert figures.pop("breaches.label_is_known") == {"value": 1, "n": 40}
-    assert figures.pop("breaches.text_is_not_a_copy") == {"value": 1, "n": 39}
-    assert {figure["value"] for figure in figures.values()} == {0}
-    assert Path(FILES["by_month"]).read_text().splitlines() == [
-        "month,reason,rows",
-        "2024-02,label_is_known,1",
-        "2024-02,text_is_not_a_copy,1",
-    ]
+    assert list(figures) == [*list(counted)[:3], *(f"breaches.{x}" for x in row_level_names())]
+    assert {name: value for name, value in figures.items() if value["value"]} == counted
+    months = "month,reason,rows\n2024-02,label_is_known,1\n2024-02,text_is_not_a_copy,1\n"
+    assert Path(FILES["by_month"]).read_text() == months
 
 
 def test_equal_rows_in_another_order_give_equal_bytes():

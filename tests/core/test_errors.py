@@ -42,12 +42,10 @@ def test_os_error_names_place_problem_and_remedy(number, problem):
     assert converted(OSError(number, "text", "from", None, "to")) == f"to: {end}"
 
 
-@pytest.mark.parametrize(
-    "problem", ["No space left on device", "Disk quota exceeded", "Read-only file system"]
-)
-def test_full_disk_is_recognized_in_other_error_types(problem):
-    error = RuntimeError(f"{{{{node SaveV2}}}} /tmp/x; {problem} [Op:SaveV2]")
-    assert converted(error).startswith(f"models: {problem}; ")
+def test_full_disk_is_recognized_in_other_error_types():
+    for problem in ("No space left on device", "Disk quota exceeded", "Read-only file system"):
+        error = RuntimeError(f"{{{{node SaveV2}}}} /tmp/x; {problem} [Op:SaveV2]")
+        assert converted(error).startswith(f"models: {problem}; ")
 
 
 def test_missing_temporary_directory_lists_the_candidates():
@@ -56,11 +54,9 @@ def test_missing_temporary_directory_lists_the_candidates():
     assert converted(FileNotFoundError(2, problem)) == f"{problem}; {remedy}"
 
 
-@pytest.mark.parametrize(
-    "error",
-    [KeyError("x"), FileNotFoundError(2, "x"), PipelineError("a: No space left on device; b")],
-)
-def test_other_errors_are_unchanged(error):
-    with pytest.raises(type(error)) as raised, convert_os_errors("models"):
-        raise error
-    assert raised.value is error
+def test_other_errors_are_unchanged():
+    full = PipelineError("a: No space left on device; b")
+    for error in (KeyError("x"), FileNotFoundError(2, "x"), full):
+        with pytest.raises(type(error)) as raised, convert_os_errors("models"):
+            raise error
+        assert raised.value is error

@@ -20,16 +20,15 @@ def test_path_without_a_file_is_one_line(tmp_path, name, problem):
 
 
 def test_files_sha256_depends_on_order_and_cut(tmp_path):
-    paths = {name: tmp_path / name for name in ("xy", "z", "x", "yz")}
-    for content, path in paths.items():
-        path.write_text(content)
-    xy, z, x, yz = paths.values()
+    xy, z, x, yz = (tmp_path / name for name in ("xy", "z", "x", "yz"))
+    for path in (xy, z, x, yz):
+        path.write_text(path.name)
     assert file_sha256(xy) == hashlib.sha256(b"xy").hexdigest()
     hashes = [files_sha256(*files) for files in ((xy, z), (z, xy), (x, yz), (xy,))]
     assert len(set(hashes)) == 4
     digests = hashlib.sha256(b"xy").digest() + hashlib.sha256(b"z").digest()
-    assert hashes[0] == hashlib.sha256(digests).hexdigest()
-    assert hashes[0] == combine_sha256(file_sha256(xy), file_sha256(z))
+    combined = combine_sha256(file_sha256(xy), file_sha256(z))
+    assert hashes[0] == hashlib.sha256(digests).hexdigest() == combined
 
 
 def test_unit_hash_depends_on_salt_and_key():

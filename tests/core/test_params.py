@@ -41,8 +41,8 @@ clean:
 UNKNOWN = "unknown key; remove it or correct its spelling"
 INTEGER = "input should be a valid integer"
 NUMBER = "input should be a valid number"
-POSITIVE = "input should be greater than or equal to 0"
 KEYS = "keys must be str, int, float, bool or None"
+NO_SECTIONS = "has no sections; restore it with `git checkout params.yaml`"
 END = "'<stream end>'"
 TWICE = 'found duplicate key "a" with value "4" (original value: "3")'
 NOT_UTF_8 = "'utf-8' codec can't decode byte 0xff in position 7: invalid start byte"
@@ -64,14 +64,9 @@ def read(tmp_path, monkeypatch):
 def test_section_becomes_its_class(read, content):
     params = read(content)
     assert isinstance(params.bounds, Bounds)
-    assert params.model_dump() == {
-        "rows": 3,
-        "name": "2026",
-        "bounds": {"low": 0.5, "high": 1.0},
-        "sources": ["sms", "files"],
-        "years": (1992, 2100),
-        "budgets": {"text": 0.25},
-    }
+    bounds = {"low": 0.5, "high": 1.0}
+    values = (3, "2026", bounds, ["sms", "files"], (1992, 2100), {"text": 0.25})
+    assert tuple(params.model_dump().values()) == values
 
 
 @pytest.mark.parametrize(
@@ -81,22 +76,19 @@ def test_section_becomes_its_class(read, content):
         ("rows: 3", "rows: 3\n  row: 4", f"clean.row: {UNKNOWN}"),
         ("rows: 3", "rows: three", f"clean.rows: {INTEGER}, not 'three'"),
         ("rows: 3", "rows: 3.5", f"clean.rows: {INTEGER}, not 3.5"),
-        ("rows: 3", "rows: '3'", f"clean.rows: {INTEGER}, not '3'"),
         ("rows: 3", "rows:", f"clean.rows: {INTEGER}, not None"),
         ("rows: 3", f"rows: {'x' * 99}", f"clean.rows: {INTEGER}, not '{'x' * 79}"),
         ('"2026"', "2026", "clean.name: input should be a valid string, not 2026"),
-        ("high: 1", "high: one", f"clean.bounds.high: {NUMBER}, not 'one'"),
-        ("low: 0.5, ", "", "clean.bounds.low: missing"),
-        ("low: 0.5", "lo: 0, low: 0.5", f"clean.bounds.lo: {UNKNOWN}"),
         ("low: 0.5", "low: 2", "clean.bounds: low must be below high"),
-        ("low: 0.5", "low: -1", f"clean.bounds.low: {POSITIVE}, not -1"),
+        (
+            "low: 0.5",
+            "low: -1",
+            "clean.bounds.low: input should be greater than or equal to 0, not -1",
+        ),
         ("{low: 0.5, high: 1}", "7", "clean.bounds: input should be an object, not 7"),
-        ("[sms, files]", "sms", "clean.sources: input should be a valid array, not 'sms'"),
         ("[sms, files]", "[sms, 1]", "clean.sources.1: input should be a valid string, not 1"),
         ("[1992, 2100]", "[1992]", "clean.years.1: missing"),
-        ("0.25", "much", f"clean.budgets.text: {NUMBER}, not 'much'"),
         ("0.25", ".nan", "clean.budgets.text: input should be a finite number, not nan"),
-        ("high: 1", "high: .inf", "clean.bounds.high: input should be a finite number, not inf"),
         ("rows: 3", "2026-01-02: 3", f"clean: {KEYS}, not datetime.date; remove it"),
         ("[sms, files]", "&a [*a]", "clean: Circular reference detected; remove it"),
     ],
@@ -107,10 +99,10 @@ def test_wrong_key_is_named_in_full(read, old, new, line):
 
 
 def test_each_wrong_key_has_its_own_line(read):
-    wrong = GOOD.replace("rows: 3", "rows: x").replace("low: 0.5", "low: y")
+    wrong = GOOD.replace("rows: 3", "rows: x").replace("high: 1", "high: y")
     assert error_of(read, wrong.replace("years", "yeers")).splitlines() == [
         f"params.yaml: clean.rows: {INTEGER}, not 'x'",
-        f"error: params.yaml: clean.bounds.low: {NUMBER}, not 'y'",
+        f"error: params.yaml: clean.bounds.high: {NUMBER}, not 'y'",
         "error: params.yaml: clean.years: missing",
         f"error: params.yaml: clean.yeers: {UNKNOWN}",
     ]
@@ -122,8 +114,8 @@ def test_each_wrong_key_has_its_own_line(read):
         ("a: 1\n2: 3\n", "clean: missing; choose from a, 2"),
         ("clean:\n", "clean: input should be an object, not None"),
         ("clean: 2026-13-01\n", "not YAML: month must be in 1..12; correct the file"),
-        ("", "has no sections; restore it with `git checkout params.yaml`"),
-        ("[clean]", "has no sections; restore it with `git checkout params.yaml`"),
+        ("", NO_SECTIONS),
+        ("[clean]", NO_SECTIONS),
         ("a: [1\n", f"line 2: not YAML: expected ',' or ']', but got {END}; correct the line"),
         ("a: 3\na: 4\n", f"line 2: not YAML: {TWICE}; correct the line"),
         (b"clean: \xff\n", f"not YAML: {NOT_UTF_8}; correct the file"),
@@ -158,7 +150,7 @@ def test_dataclass_is_checked_like_a_section():
 
 def test_choose_lists_the_choices():
     sources = {"sms": 1, "files": 2}
-    assert choose(sources, "files", "params.yaml: ingest.sources") == 2
-    line = "params.yaml: ingest.sources: unknown 'sms_spm'; choose from sms, files"
-    assert error_of(choose, sources, "sms_spm", "params.yaml: ingest.sources") == line
+    assert choose(sources, "files", "place") == 2
+    line = "place: unknown 'sms_spm'; choose from sms, files"
+    assert error_of(choose, sources, "sms_spm", "place") == line
     assert error_of(choose, {}, "sms", "lock") == "lock: unknown 'sms'; choose from nothing"

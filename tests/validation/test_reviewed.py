@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import PipelineError
 from pipeline.validation.reviewed import read_reviewed
+from tests.harness.errors import error_of
 
 ID = "0123456789abcdef"
 REMEDY = "correct it, or restore the file with `git checkout reviewed.csv`"
@@ -26,11 +26,10 @@ REMEDY = "correct it, or restore the file with `git checkout reviewed.csv`"
         ),
         (None, f"missing; {REMEDY}"),
     ],
+    ids=["id", "column", "verdict", "both", "missing"],
 )
 def test_a_broken_review_file_is_one_line(rows, problem, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if rows is not None:
         Path("reviewed.csv").write_text(rows)
-    with pytest.raises(PipelineError) as error:
-        read_reviewed(Path("reviewed.csv"))
-    assert str(error.value) == f"reviewed.csv: {problem}"
+    assert error_of(read_reviewed, Path("reviewed.csv")) == f"reviewed.csv: {problem}"
