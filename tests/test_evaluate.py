@@ -9,7 +9,6 @@ import pytest
 
 from pipeline import evaluate
 from pipeline.core.files import read_json
-from pipeline.core.hashing import message_id
 from pipeline.core.params import parse_params, read_yaml
 from pipeline.core.schemas import MESSAGES, SPLITS
 from pipeline.core.tables import read_csv, write_parquet
@@ -21,6 +20,7 @@ from pipeline.evaluation.report import NEWEST_METRICS
 from pipeline.models import keras_files
 from pipeline.preprocessing.tokenizer import fit_tokenizer
 from tests.harness.errors import error_of
+from tests.harness.predictions import message_rows
 from tests.harness.small_networks import small_network
 from tests.harness.small_project import MESSAGES as MESSAGES_FILE
 from tests.harness.small_project import ROOT, set_params, stage_arguments
@@ -39,7 +39,7 @@ class Project:
         (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
         set_params(folder, {"evaluate": {"lost_ham_budget": 0.2, "resamples": 7, "seed": 1}})
         rows = pd.read_csv(MESSAGES_FILE)
-        self.messages = self.table(rows["body"], np.where(rows["kind"] == 1, "spam", "ham"))
+        self.messages = message_rows(rows["body"], np.where(rows["kind"] == 1, "spam", "ham"))
         self.splits = self.messages[["message_id"]].assign(
             split=np.resize(["train", "val", "test"], len(rows)),
             campaign_key=self.messages["message_id"],
@@ -50,19 +50,6 @@ class Project:
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
         network = small_network(tokenizer.get_vocab_size(), seed=6)
         keras_files.save(network, folder / "model.keras")
-
-    @staticmethod
-    def table(texts, labels):
-        return pd.DataFrame(
-            {
-                "message_id": [message_id(text) for text in texts],
-                "text": texts,
-                "label": labels,
-                "source": "sms",
-                "row": np.arange(len(texts)),
-                "received_at": pd.Series([pd.NaT] * len(texts), dtype="datetime64[us, UTC]"),
-            }
-        )
 
     def run(self, name, messages=None, splits=None):
         """The folder with the outputs of the stage, on these tables or the project's own."""
@@ -150,7 +137,7 @@ def test_nothing_is_chosen_on_test(project, outputs):
 
 @pytest.mark.slow
 def test_newest_messages_change_only_their_own_figures(project, outputs):
-    late = project.table(project.messages["text"] + " now", project.messages["label"])
+    late = message_rows(project.messages["text"] + " now", project.messages["label"])
     days = np.where(np.arange(180) < 30, 20, 40)  # test rows from the 30th on are as new
     received_at = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(days, "D")
     messages = pd.concat([project.messages, late]).assign(received_at=received_at)

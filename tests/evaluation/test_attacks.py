@@ -125,11 +125,8 @@ def test_adaptive_attack_finds_the_deciding_word():
     assert score_by_prize([message])[0] < 0.5
     assert rest == others
     assert len(queried) <= attacks.QUERIES_PER_MESSAGE + len(others)
-
-
-def test_adaptive_attack_never_raises_the_score():
-    message = adaptive_attack([SPAM], lambda texts: np.array([*map(len, texts)]), 0.5, seed=1)[0]
-    assert len(message) <= len(SPAM)
+    shortened = adaptive_attack([SPAM], lambda texts: np.array([*map(len, texts)]), 0.5, seed=1)
+    assert len(shortened[0]) <= len(SPAM)  # the score never rises
 
 
 def test_adaptive_attack_depends_on_the_seed_alone():
@@ -147,13 +144,10 @@ def test_a_step_of_the_adaptive_attack_is_small(name):
 
 
 def test_attack_figures_count_spam_caught_and_ham_lost():
-    def probabilities(texts):
-        return np.array([0.9 if "prize" in text else 0.1 for text in texts])
-
     texts = ["a prize"] * 8 + ["lunch prize", "lunch"] * 2
     test = pd.DataFrame({"text": texts, "label": ["spam"] * 8 + ["ham"] * 4})
     strengths = [("good_words", 8), ("homoglyphs", 30)]
-    figures = attacks.attack_figures(probabilities, 0.5, test, seed=1, strengths=strengths)
+    figures = attacks.attack_figures(score_by_prize, 0.5, test, seed=1, strengths=strengths)
     assert figures["good_words_8.spam_caught_percent"] == Figure(100.0, n=8)
     assert figures["good_words_8.ham_blocked_percent"] == Figure(50.0, n=4)
     assert figures["homoglyphs_30.spam_caught_percent"].value < 100

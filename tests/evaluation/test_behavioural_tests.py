@@ -62,10 +62,6 @@ def test_a_premium_number_must_raise_the_score():
     assert not behavioural_tests.premium_number_raises_score(score, 0.5, MESSAGES).any()
 
 
-def test_undisputed_cases_are_six_ham_and_six_spam():
-    assert (len(UNDISPUTED_CASES), sum(UNDISPUTED_CASES.values())) == (12, 6)
-
-
 def test_pass_rates_are_shares_of_the_cases():
     figures = pass_rates(FAILING["plain_cases"][0], 0.5, ["see you"])
     assert list(figures) == [f"{name}.holds_percent" for name in BEHAVIOURAL_TESTS]

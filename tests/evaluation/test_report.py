@@ -1,7 +1,6 @@
 """The report has every figure, the mistakes are the worst, and the summary is one line."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from pipeline.core.reports import Figure
@@ -10,7 +9,7 @@ from pipeline.evaluation import report
 from pipeline.evaluation.metrics import METRICS, Predictions
 from pipeline.evaluation.report import MISTAKES_KEPT, NEWEST_METRICS, SLICE_METRICS
 from pipeline.evaluation.slices import SLICES
-from tests.harness.predictions import confusion, noisy_predictions
+from tests.harness.predictions import confusion, message_rows, noisy_predictions
 
 BOOTSTRAP = {"resamples": 7, "seed": 1}
 OURS = noisy_predictions(seed=1, n=60, decimals=6)
@@ -19,17 +18,8 @@ BASELINE = Predictions(y_true=OURS.y_true, y_score=OURS.y_score**2, y_pred=OURS.
 
 def message_table(n):
     """n messages of two sources; every third has a currency sign."""
-    ids = np.random.default_rng(0).permutation([f"{i:016x}" for i in range(n)])
-    return pd.DataFrame(
-        {
-            "message_id": ids,
-            "text": [f"message {i}" if i % 3 else f"£{i} won" for i in range(n)],
-            "label": ["ham"] * n,
-            "source": ["sms" if i % 2 else "files/a.csv" for i in range(n)],
-            "row": np.arange(n),
-            "received_at": pd.Series([pd.NaT] * n, dtype="datetime64[us, UTC]"),
-        }
-    )
+    texts = [f"message {i}" if i % 3 else f"£{i} won" for i in range(n)]
+    return message_rows(texts, "ham", ["sms" if i % 2 else "files/a.csv" for i in range(n)])
 
 
 def test_comparison_has_both_models_and_their_difference():

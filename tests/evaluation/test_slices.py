@@ -58,12 +58,6 @@ def test_currency_signs_are_those_of_unicode():
     assert {category(character) for character in matched - signs} <= {"Cn"}  # not yet assigned
 
 
-def test_every_message_has_exactly_one_length():
-    texts = pd.Series(["x" * length for length in range(200)])
-    lengths = [SLICES[name](texts).astype(int) for name in ("short", "medium", "long")]
-    assert sum(lengths).eq(1).all()
-
-
 def test_each_source_is_a_slice_after_the_named_ones():
     texts, sources = ["ok", "see www.x.com", "hm"], ["sms", "inbox/2026-11.csv", "sms"]
     messages = pd.DataFrame({"text": texts, "source": sources}, index=[7, 5, 7])

@@ -68,13 +68,6 @@ def test_words_are_the_distinct_runs_of_letters():
     assert len(set(words.vocabulary)) == len(words.vocabulary)
 
 
-def test_messages_with_a_word_are_counted_in_the_set():
-    counts = SETS.words.messages_with(SETS.rows("train"))
-    by_word = dict(zip(SETS.words.vocabulary, counts.tolist(), strict=True))
-    expected = {"win": 1, "now": 2, "home": 2, "you": 2, "new": 0}
-    assert {word: by_word[word] for word in expected} == expected
-
-
 def test_a_word_is_unknown_if_no_other_reference_has_it():
     shares = unknown_word_shares(SETS.words, SETS.rows("train"))
     train = [3 / 4, 0, 2 / 4, 1 / 3, 0]  # win a prize; none; see at; i'll
@@ -116,22 +109,18 @@ def test_terms_are_the_twenty_strongest_of_the_first_set():
 
 def test_figures_describe_each_set():
     names, *rows = [line.split() for line in FIGURES.strip().splitlines()]
-    cells = (
-        (name, row[0], value) for row in rows for name, value in zip(names, row[1:], strict=False)
-    )
-    expected = {f"{name}.{figure}": float(value) for name, figure, value in cells}
+    expected = {
+        f"{name}.{figure}": float(value)
+        for figure, *values in rows
+        for name, value in zip(names, values, strict=False)
+    }
     assert values_of(SETS, TOKENS) == pytest.approx(expected, rel=1e-5)
 
 
-def test_rows_without_a_label_are_not_in_the_spam_share():
-    rows = [("a", "spam"), ("b", None), ("c", "junk"), ("d", "ham")]
-    values = values_of(described(a=rows, b=[("e", None)]))
-    assert (values["a.spam_share"], values["b.spam_share"]) == (0.5, None)
-
-
-def test_a_null_text_is_empty_and_an_empty_set_has_only_rows():
-    values = values_of(described(a=[(None, "ham"), ("abc", "spam")], b=[]), {"b": []})
-    assert values["a.length.p5"] == pytest.approx(0.15)
+def test_undefined_figures_are_null():
+    rows = [("a", "spam"), (None, None), ("c", "junk"), ("defg", "ham")]
+    values = values_of(described(a=rows, b=[]), {"b": []})
+    assert (values["a.spam_share"], values["a.length.p5"]) == (0.5, pytest.approx(0.15))
     assert (values["b.rows"], values["b.script.latin"]) == (0, 0)
     undefined = ("spam_share", "length.median", "tokens.median", "unknown_words")
     assert {values[f"b.{name}"] for name in undefined} == {None}

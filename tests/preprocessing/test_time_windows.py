@@ -56,17 +56,6 @@ def test_reservoir_takes_campaigns_by_hash_then_rows_by_id():
     assert sample_reservoir(campaign_rows(), 5) == []
 
 
-def test_a_row_displaced_from_the_reservoir_never_returns():
-    rows = campaign_rows(*(f"{i % 40:02d}" for i in range(200)))
-    kept, displaced = set(), set()
-    for end in range(20, 201, 20):
-        now = set(sample_reservoir(rows.iloc[:end], 15))
-        assert not now & displaced
-        displaced |= kept - now
-        kept = now
-    assert displaced
-
-
 def test_newest_rows_include_test_rows_as_new():
     rows = pd.DataFrame({"split": ["test", "test", "newest", "newest", "train", "val", "test"]})
     rows["received_at"] = received_at([19, 21, 20, 25, 22, None, None])

@@ -27,11 +27,6 @@ def tokenizer():
     return fit_tokenizer(texts * 4, vocabulary_size=400, sequence_length=SEQUENCE_LENGTH)
 
 
-def test_padding_has_id_0_and_start_id_1(tokenizer):
-    assert tokenizer.token_to_id("[PAD]") == 0
-    assert tokenizer.token_to_id("[START]") == 1
-
-
 @given(st.lists(ANY_TEXT, min_size=1))
 @settings(derandomize=True, deadline=None)
 def test_no_text_is_empty_too_long_or_padded(tokenizer, texts):
@@ -42,8 +37,9 @@ def test_no_text_is_empty_too_long_or_padded(tokenizer, texts):
         assert (len(ids) == 1) == (canonicalise(text) == "")
 
 
-@pytest.mark.parametrize("word", ["[PAD]", "[START]"])
-def test_a_special_token_in_a_message_is_plain_text(tokenizer, word):
+@pytest.mark.parametrize(("word", "token_id"), [("[PAD]", 0), ("[START]", 1)])
+def test_a_special_token_in_a_message_is_plain_text(tokenizer, word, token_id):
+    assert tokenizer.token_to_id(word) == token_id
     (ids,) = encode_texts([f"free {word} prize{word}"], tokenizer)
     assert ids[0] == 1
     assert min(ids[1:]) > 1
@@ -55,14 +51,6 @@ def test_a_long_text_is_cut_at_the_sequence_length(tokenizer):
     assert len(short) == 3
     assert len(longer) == SEQUENCE_LENGTH
     assert long[:SEQUENCE_LENGTH] == longer
-
-
-@pytest.mark.parametrize(
-    "variant",
-    ["fr\u200bee pr\u00adize e\u0301", "ｆｒｅｅ ｐｒｉｚｅ é", "free prize e\u200b\u0301\ufe0f"],
-)
-def test_equal_canonical_texts_have_equal_tokens(tokenizer, variant):
-    assert encode_texts([variant], tokenizer) == encode_texts(["free prize é"], tokenizer)
 
 
 @pytest.mark.parametrize(
