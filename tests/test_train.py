@@ -21,32 +21,20 @@ from tests.harness.small_project import ROOT, runner, set_params, stage_argument
 from tests.harness.toy_problem import VOCABULARY_SIZE, toy_epoch, toy_rows
 
 OUTPUTS = ("model.keras", "curves.csv", "report.json")
-CHANGES = {
-    "model": "bilstm",
-    "units": 6,
-    "embedding_dim": 5,
-    "epochs": 2,
-    "patience": 2,
-    "stop_share": 0.3,
-    "corruptions": [],  # the token ids of the toy problem have no text
-    "copies": 0,
-    "learning_rate": 1,  # not a float: MLflow must show it as params.yaml writes it
-}
+SIZES = {"units": 6, "embedding_dim": 5, "epochs": 2, "patience": 2, "stop_share": 0.3}
+NO_TEXT = {"corruptions": [], "copies": 0}  # the toy problem has token ids alone
+WHOLE_NUMBER = {"learning_rate": 1}  # MLflow must show it as params.yaml writes it
 
 
 @pytest.fixture
 def inputs(tmp_path):
     """params.yaml, and the toy problem as vectorize writes it, with a campaign for each message."""
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
-    set_params(tmp_path, {"train": CHANGES})
+    set_params(tmp_path, {"train": SIZES | NO_TEXT | WHOLE_NUMBER})
     rows = toy_rows(96, seed=10)
-    columns = {
-        "message_id": [f"{i:016x}" for i in range(96)],
-        "campaign_key": [f"{i:016x}" for i in range(96)],
-        "token_ids": rows.token_ids,
-        "label": rows.labels.astype(np.int8),
-    }
-    write_shards(tmp_path / "train", [pa.table(columns, SHARD)])
+    ids = [f"{i:016x}" for i in range(96)]
+    shard = [ids, ids, rows.token_ids, rows.labels.astype(np.int8)]
+    write_shards(tmp_path / "train", [pa.table(shard, schema=SHARD)])
     tokenizer = Tokenizer(WordLevel({str(i): i for i in range(VOCABULARY_SIZE)}, "0"))
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     return tmp_path / "tokenizer.json", tmp_path / "train"

@@ -4,6 +4,7 @@ import numpy as np
 
 from pipeline.models.batches import Rows, pad
 from pipeline.models.training import Epoch, Params
+from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
 
 VOCABULARY_SIZE = 40
 SPAM_TOKEN = 7
@@ -23,6 +24,13 @@ PARAMS = Params(
     patience=9,
     stop_share=0.3,
     seed=1,
+)
+
+TEXTS = ["free prize for you today", "are we having lunch at one", "Ok lar, see you", "win cash"]
+TEXT_TOKENIZER = fit_tokenizer(TEXTS, vocabulary_size=320, sequence_length=60)
+TEXT_ROWS = Rows(  # every text six times
+    [np.array(ids, np.int32) for ids in encode_texts(TEXTS * 6, TEXT_TOKENIZER)],
+    np.array([1, 0, 0, 1] * 6, np.float32),
 )
 
 

@@ -2,19 +2,16 @@
 
 from random import Random
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.models import augmentation
 from pipeline.models.augmentation import CORRUPTIONS, corrupted, may_train, row_corrupter
-from pipeline.models.batches import Rows
-from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
+from tests.harness.toy_problem import TEXT_ROWS, TEXT_TOKENIZER, TEXTS
 
 MESSAGE = "URGENT! You have won a £2000 prize. Call 09066364589 now to claim it"
 WORDS = ["see", "you", "later"]
-TEXTS = ["free prize for you today", "are we having lunch at one", "Ok lar, see you", "win cash"]
 
 
 def edit(name, share=0.3, seed=1, message=MESSAGE):
@@ -29,7 +26,7 @@ def test_an_edit_depends_on_the_random_numbers(name):
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @given(message=st.text(max_size=40), share=st.floats(0, augmentation.MAX_SHARE))
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, deadline=None, max_examples=25)
 def test_any_message_can_be_edited(name, message, share):
     assert isinstance(edit(name, share, message=message), str)
 
@@ -49,10 +46,10 @@ def test_leet_draws_one_table_for_each_message():
     tables = set()
     for seed in range(20):
         edited = edit("leet", 0.5, seed)
-        pairs = {(a.lower(), b) for a, b in zip(MESSAGE, edited, strict=True) if a != b}
-        assert all(sign in augmentation.SIGNS for _, sign in pairs)
-        assert len({letter for letter, _ in pairs}) == len(pairs)  # one sign for each letter
-        tables.add(frozenset(pairs))
+        table = {(a.lower(), b) for a, b in zip(MESSAGE, edited, strict=True) if a != b}
+        assert {sign for _, sign in table} <= set(augmentation.SIGNS)
+        assert len(dict(table)) == len(table)  # one sign for each letter
+        tables.add(frozenset(table))
     assert len(tables) == 20
 
 
@@ -82,46 +79,28 @@ def test_corrupted_makes_one_to_three_of_the_named_edits():
 # ---- rows
 
 
-@pytest.fixture(scope="module")
-def tokenizer():
-    return fit_tokenizer(TEXTS, vocabulary_size=320, sequence_length=60)
+def text_of(ids):
+    return TEXT_TOKENIZER.decode(ids[1:].tolist()).strip()
 
 
-@pytest.fixture(scope="module")
-def rows(tokenizer):
-    token_ids = [np.array(ids, np.int32) for ids in encode_texts(TEXTS * 6, tokenizer)]
-    return Rows(token_ids, np.array([1, 0, 0, 1] * 6, np.float32))
-
-
-def text_of(ids, tokenizer):
-    return tokenizer.decode(ids[1:].tolist()).strip()
-
-
-def test_a_share_of_the_rows_is_edited_and_encoded_again(rows, tokenizer):
-    assert row_corrupter(rows, tokenizer, [])((1, 1), 1.0) is rows
-    corrupt = row_corrupter(rows, tokenizer, ["ham_words"])
-    assert all(map(np.array_equal, corrupt((1, 1), 0.0).token_ids, rows.token_ids))
-    for share, low, high in ((0.5, 4, 20), (1.0, 24, 24)):
+def test_a_share_of_the_rows_is_edited_and_encoded_again():
+    assert row_corrupter(TEXT_ROWS, TEXT_TOKENIZER, [])((1, 1), 1.0) is TEXT_ROWS
+    corrupt = row_corrupter(TEXT_ROWS, TEXT_TOKENIZER, ["ham_words"])
+    ham = {word for text in TEXTS[1:3] for word in text.split() if may_train(word)}
+    for share, low, high in ((0.0, 0, 0), (0.5, 4, 20), (1.0, 24, 24)):
         edited = corrupt((1, 1), share)
-        assert edited.labels is rows.labels
+        assert edited.labels is TEXT_ROWS.labels
         longer = 0
-        for ids, before in zip(edited.token_ids, rows.token_ids, strict=True):
-            was_cut = len(ids) == 60
-            assert was_cut or text_of(before, tokenizer) in text_of(ids, tokenizer)
+        for ids, before in zip(edited.token_ids, TEXT_ROWS.token_ids, strict=True):
             longer += len(ids) > len(before)
+            if len(ids) < 60:  # not cut
+                assert text_of(before) in text_of(ids)
+                assert set(text_of(ids).split()) - set(text_of(before).split()) <= ham
         assert low <= longer <= high
 
 
-def test_only_words_of_ham_that_may_train_are_added(rows, tokenizer):
-    edited = row_corrupter(rows, tokenizer, ["ham_words"])((1, 1), 1.0)
-    ham = {word for text in TEXTS[1:3] for word in text.split() if may_train(word)}
-    for ids, text in zip(edited.token_ids, TEXTS * 6, strict=True):
-        added = set(text_of(ids, tokenizer).split()) - set(text.split())
-        assert added <= ham or len(ids) == 60
-
-
-def test_edited_rows_depend_on_seed_and_epoch(rows, tokenizer):
-    corrupt = row_corrupter(rows, tokenizer, list(CORRUPTIONS))
+def test_edited_rows_depend_on_seed_and_epoch():
+    corrupt = row_corrupter(TEXT_ROWS, TEXT_TOKENIZER, list(CORRUPTIONS))
 
     def edited(seed):
         return [ids.tolist() for ids in corrupt(seed, 0.7).token_ids]

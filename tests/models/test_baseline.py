@@ -22,9 +22,8 @@ def chosen(mask):
     ("words", "asked"),
     [
         (("lunch", "prize"), ("lunch at one", "a prize for you")),
-        (("lunchtime", "prizewinner"), ("lunches", "prizes")),
+        (("lunchtime", "prizewinner"), ("lunches", "prizes")),  # parts of words
     ],
-    ids=["words", "parts of words"],
 )
 def test_baseline_learns_what_makes_spam(words, asked):
     texts = [f"{word} {i} of many" for i in range(20) for word in words]
@@ -32,19 +31,14 @@ def test_baseline_learns_what_makes_spam(words, asked):
     assert ham < spam
 
 
-def test_baseline_scores_unseen_messages_in_0_to_1():
-    scores = baseline_scorer(chosen(TRAIN), SPAM[TRAIN])(chosen(~TRAIN))
+def test_baseline_scores_unseen_messages_in_their_order():
+    score = baseline_scorer(chosen(TRAIN), SPAM[TRAIN])
+    scores = score(chosen(~TRAIN))
     assert scores.shape == (30,)
     assert ((scores > 0) & (scores < 1)).all()
     assert roc_auc_score(SPAM[~TRAIN], scores) > 0.8
-
-
-def test_scores_are_in_the_order_of_the_texts():
-    score = baseline_scorer(chosen(TRAIN), SPAM[TRAIN])
-    assert score(TEXTS[:7]).tolist() == score(TEXTS[:7][::-1])[::-1].tolist()
+    assert score(chosen(~TRAIN)[::-1]).tolist() == scores[::-1].tolist()
     assert score([]).shape == (0,)
-    again = baseline_scorer(chosen(TRAIN), SPAM[TRAIN])
-    assert again(TEXTS).tolist() == score(TEXTS).tolist()
 
 
 def test_out_of_fold_models_never_see_the_group_of_a_text():

@@ -29,12 +29,9 @@ def test_the_last_saved_state_is_loaded_bit_for_bit():
         Checkpoint("a").save(state(value))
     loaded = Checkpoint("a").load()
     assert loaded.curves == CURVES
-    for loaded_arrays, arrays in (
-        (loaded.variables, state(2).variables),
-        (loaded.best_weights, state(2).best_weights),
-    ):
-        assert [a.dtype for a in loaded_arrays] == [a.dtype for a in arrays]
-        assert all(np.array_equal(a, b) for a, b in zip(loaded_arrays, arrays, strict=True))
+    for name in ("variables", "best_weights"):
+        pairs = zip(getattr(loaded, name), getattr(state(2), name), strict=True)
+        assert all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
     assert Checkpoint("b").load() is None
 
 
@@ -59,16 +56,12 @@ def cut_to(length):
     ("damage", "problem"),
     [
         (cut_to(0), "No data left in file"),
-        (cut_to(100), ""),
         (cut_to(2000), ""),
         (lambda file: file.write_bytes(b"no arrays"), "This file contains pickled (object) data"),
-        (
-            lambda file: np.savez(file, variable=np.zeros(3)),
-            "'curves is not a file in the archive'",
-        ),
+        (lambda file: np.savez(file, variable=1), "'curves is not a file in the archive'"),
         (lambda file: (file.unlink(), file.mkdir()), "[Errno 21] Is a directory"),
     ],
-    ids=["empty", "cut at 100", "cut at 2000", "text", "other arrays", "folder"],
+    ids=["empty", "cut", "text", "other arrays", "folder"],
 )
 def test_unreadable_state_is_reported_and_not_used(damage, problem, caplog):
     Checkpoint("a").save(state(1))

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -22,45 +22,29 @@ from tests.harness.small_project import MESSAGES
 
 TEXTS = pd.read_csv(MESSAGES)["body"].tolist()  # 90, more than one batch
 SEQUENCE_LENGTH = 40
-DECISION = Decision(
-    slope=1.75,
-    intercept=-0.25,
-    threshold=0.46,
-    lost_ham_budget=0.01,
-    ham=100,
-    ham_lost=0,
-    lost_ham_upper=0.03,
-)
+TOKENIZER = fit_tokenizer(TEXTS, vocabulary_size=400, sequence_length=SEQUENCE_LENGTH)
+COUNTS = {"lost_ham_budget": 0.01, "ham": 100, "ham_lost": 0, "lost_ham_upper": 0.03}
+DECISION = Decision(slope=1.75, intercept=-0.25, threshold=0.46, **COUNTS)
+
+
+def new_detector(network, folder):
+    """Writes the three artifacts as MLflow stores them, and loads them."""
+    names = ("tokenizer.json", "network", "decision.json")
+    tokenizer, saved, decision = (folder / name for name in names)
+    tokenizer.write_text(TOKENIZER.to_str(), encoding="utf-8")
+    keras_files.export(network, saved)
+    decision.write_text(json.dumps(asdict(DECISION)))
+    return SpamDetector().load(tokenizer, saved, decision)
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
-    return fit_tokenizer(TEXTS, vocabulary_size=400, sequence_length=SEQUENCE_LENGTH)
+def network():
+    return small_network(TOKENIZER.get_vocab_size(), seed=5, scale=6)
 
 
 @pytest.fixture(scope="module")
-def network(tokenizer):
-    return small_network(tokenizer.get_vocab_size(), seed=5, model="bilstm_article", scale=3)
-
-
-@pytest.fixture(scope="module")
-def artifacts(tokenizer, network, tmp_path_factory):
-    """A folder with the three artifacts, as MLflow stores them."""
-    folder = tmp_path_factory.mktemp("artifacts")
-    (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
-    keras_files.export(network, folder / "network")
-    (folder / "decision.json").write_text(json.dumps(asdict(DECISION)))
-    return folder
-
-
-def load_detector(artifacts, decision=None):
-    decision = decision or artifacts / "decision.json"
-    return SpamDetector().load(artifacts / "tokenizer.json", artifacts / "network", decision)
-
-
-@pytest.fixture(scope="module")
-def detector(artifacts):
-    return load_detector(artifacts)
+def detector(network, tmp_path_factory):
+    return new_detector(network, tmp_path_factory.mktemp("artifacts"))
 
 
 def answer(detector, texts):
@@ -78,8 +62,8 @@ def test_answer_has_label_probability_and_threshold(texts, detector):
     assert (table["threshold"] == 0.46).all()
 
 
-def test_scores_are_the_networks_in_the_order_of_the_texts(tokenizer, network, detector):
-    token_ids = pad([np.array(ids, np.int32) for ids in encode_texts(TEXTS, tokenizer)])
+def test_scores_are_the_networks_in_the_order_of_the_texts(network, detector):
+    token_ids = pad([np.array(ids, np.int32) for ids in encode_texts(TEXTS, TOKENIZER)])
     expected = network(token_ids, training=False).numpy()[:, 0]
     assert len(TEXTS) > BATCH_SIZE
     assert detector.scores(TEXTS) == pytest.approx(expected, abs=1e-5)  # XLA rounds differently
@@ -89,7 +73,7 @@ def test_scores_are_the_networks_in_the_order_of_the_texts(tokenizer, network, d
 
 def test_probability_does_not_depend_on_other_messages(detector):
     together = answer(detector, TEXTS)["probability"]
-    for row in (0, 17, 63, 64, 89):
+    for row in (0, 63, 64, 89):
         alone = answer(detector, TEXTS[row : row + 1])["probability"][0]
         assert alone == pytest.approx(together[row], abs=1e-5)
 
@@ -100,13 +84,12 @@ def test_probability_equals_that_of_evaluate_bit_for_bit(detector):
     assert detector.probabilities(scores).tolist() == calibrate(scores, DECISION).tolist()
 
 
-def test_message_at_the_threshold_is_spam(artifacts, detector, tmp_path):
+def test_message_at_the_threshold_is_spam(detector, monkeypatch):
     probability = answer(detector, TEXTS[:9])["probability"]
-    decision = replace(DECISION, threshold=probability.median())
-    (tmp_path / "decision.json").write_text(json.dumps(asdict(decision)))
-    labels = answer(load_detector(artifacts, tmp_path / "decision.json"), TEXTS[:9])["label"]
-    assert (labels == "spam").tolist() == (probability >= decision.threshold).tolist()
-    assert (labels == "spam").sum() == 5
+    monkeypatch.setitem(detector.decision, "threshold", probability.median())
+    is_spam = answer(detector, TEXTS[:9])["label"] == "spam"
+    assert is_spam.tolist() == (probability >= probability.median()).tolist()
+    assert is_spam.sum() == 5
 
 
 @pytest.mark.parametrize("text", ["", " ", "\u200b", ":)", "\N{THUMBS UP SIGN}", "你好", "\x00"])
@@ -156,19 +139,13 @@ table.to_json("answer.json", double_precision=15)
 
 
 @pytest.mark.slow
-def test_answers_are_equal_without_our_package(artifacts, detector, tmp_path):
-    folder = tmp_path / "elsewhere"
-    shutil.copytree(artifacts, folder)
-    shutil.copyfile(served_model.__file__, folder / "served_model.py")
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_OUR_PACKAGE],
-        cwd=folder,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-        input=json.dumps(TEXTS),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    there, here = pd.read_json(folder / "answer.json", precise_float=True), answer(detector, TEXTS)
+def test_answers_are_equal_without_our_package(tmp_path):
+    network = small_network(TOKENIZER.get_vocab_size(), seed=5, model="bilstm_article", scale=3)
+    here = answer(new_detector(network, tmp_path), TEXTS)
+    shutil.copyfile(served_model.__file__, tmp_path / "served_model.py")
+    command = [sys.executable, "-c", WITHOUT_OUR_PACKAGE]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(command, cwd=tmp_path, env=env, input=json.dumps(TEXTS), text=True, check=True)
+    there = pd.read_json(tmp_path / "answer.json", precise_float=True)
     assert there["probability"].tolist() == pytest.approx(here["probability"].tolist(), abs=1e-6)
     assert there["label"].tolist() == here["label"].tolist()

@@ -6,13 +6,8 @@ import pytest
 from keras import layers
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.models.wide import (
-    INVERSE_REGULARIZATION,
-    SHAPE_SCALE,
-    Blend,
-    Wide,
-    fit_wide_layers,
-)
+from pipeline.models import wide
+from pipeline.models.wide import Blend, Wide, fit_wide_layers
 from pipeline.models.wide_features import Ngrams, Shape
 from tests.harness.token_messages import MESSAGES, TOKENS, ngrams_of, padded, shape_of, words_of
 
@@ -24,7 +19,7 @@ def deep_path(token_ids):
     return layers.Dense(1)(layers.GlobalAveragePooling1D()(embedded))
 
 
-def new_network(share=1.0):
+def new_network(share):
     token_ids = layers.Input((None,), dtype="int32")
     features = Ngrams(len(TOKENS)), Shape(len(TOKENS))
     ngrams, shape = (layer(token_ids) for layer in features)
@@ -51,25 +46,20 @@ def expected_logits():
     """The logits of MESSAGES, by dictionaries and scikit-learn."""
     views = [tfidf_of([view(ids) for ids in MESSAGES]) for view in (ngrams_of, words_of)]
     shapes = np.array([shape_of(ids) for ids in MESSAGES])
-    scaled = SHAPE_SCALE * (shapes - shapes.mean(axis=0)) / (shapes.std(axis=0) + 1e-9)
+    scaled = wide.SHAPE_SCALE * (shapes - shapes.mean(axis=0)) / (shapes.std(axis=0) + 1e-9)
     rows = np.hstack([*views, scaled])
-    fitted = LogisticRegression(C=INVERSE_REGULARIZATION, max_iter=1000).fit(rows, SPAM > 0)
+    fitted = LogisticRegression(C=wide.INVERSE_REGULARIZATION, max_iter=1000).fit(rows, SPAM > 0)
     return fitted.decision_function(rows)
 
 
-@pytest.mark.parametrize("width", [6, 11])
-def test_logits_are_tfidf_and_logistic_regression(width):
-    model = new_network()
+def test_logits_are_tfidf_and_logistic_regression():
+    model = new_network(share=0.5)
+    deep = {width: logits_of(model, width) for width in (6, 11)}
     batches = [(padded(MESSAGES[:4]), SPAM[:4]), (padded(MESSAGES[4:], 9), SPAM[4:])]
     fit_wide_layers(model, batches)
-    assert logits_of(model, width) == pytest.approx(expected_logits(), abs=2e-3)
-
-
-def test_fitting_switches_the_wide_path_on():
-    model = new_network(share=0.5)
-    before = logits_of(model)
-    fit_wide_layers(model, [(padded(MESSAGES), SPAM)])
-    assert logits_of(model) == pytest.approx((before + expected_logits()) / 2, abs=2e-3)
+    for width, logits in deep.items():
+        expected = (logits + expected_logits()) / 2
+        assert logits_of(model, width) == pytest.approx(expected, abs=2e-3)
 
 
 def test_a_network_without_a_wide_path_stays_as_it_is():
