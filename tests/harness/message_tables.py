@@ -1,13 +1,11 @@
 """Tables as ingest writes them: a good one, changes to it, and the validate stage on them."""
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ruamel.yaml
 
 from pipeline import validate
 from pipeline.core import hashing
@@ -84,8 +82,7 @@ def run_validate(
 
     `reviewed`: verdicts by message_id.
     """
-    with open("params.yaml", "w") as file:
-        ruamel.yaml.YAML().dump({"validate": json.loads(params.model_dump_json())}, file)
+    Path("params.yaml").write_text(f'{{"validate": {params.model_dump_json()}}}')  # JSON is YAML
     Path(FILES["messages"]).parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pandas(messages, preserve_index=False), FILES["messages"])
     rows = [f"{message_id},{verdict}," for message_id, verdict in (reviewed or {}).items()]

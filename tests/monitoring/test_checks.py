@@ -2,22 +2,16 @@
 
 import pytest
 
-from pipeline.monitoring.checks import Check, alarm_report, alarm_verdict, decide_alarms, holm
+from pipeline.monitoring.checks import Check, alarm_report, decide_alarms, holm
 
 
 def check(name="label_share", p_value=0.5, **changes):
-    values = {
-        "measure": "difference of shares",
-        "effect": 0.117,
-        "low": 0.08,
-        "high": 0.1534567891,
-        "sentence": "spam in 24.1% of the messages against 12.4%",
-        "n": 4533,
-    }
-    return Check(name=name, p_value=p_value, **(values | changes))
+    values = {"measure": "difference", "effect": 0.117, "low": 0.08, "high": 0.1534567891}
+    return Check(name=name, p_value=p_value, sentence="spam in 24.1%", n=453, **values | changes)
 
 
-CHECKED = decide_alarms([check(p_value=1.234e-9), check("length", 0.4, low=None, high=None)], 0.01)
+def alarms(*checks):
+    return [one.alarm for one in decide_alarms(list(checks), 0.01)]
 
 
 @pytest.mark.parametrize(
@@ -36,30 +30,25 @@ def test_holm_corrects_the_smallest_p_value_most(p_values, corrected):
 
 def test_an_alarm_is_significant_among_all_checks_and_matters():
     too_small = check("too small", 1e-9, matters=False)
-    checks = decide_alarms([check("first", 0.004), check("second", 0.009), too_small], 0.01)
-    assert [one.alarm for one in checks] == [True, True, False]
-    checks = decide_alarms([check("first", 0.004), check("second", 0.006), check("third")], 0.01)
-    assert [one.alarm for one in checks] == [False, False, False]
-    assert [one.corrected for one in checks] == pytest.approx([0.012, 0.012, 0.5])
-    assert [one.p_value for one in checks] == [0.004, 0.006, 0.5]
-
-
-def test_the_verdict_names_each_alarm():
-    sentence = "spam in 24.1% of the messages against 12.4%"
-    assert alarm_verdict(CHECKED) == f"alarm: label_share (p 2e-09): {sentence}"
-    assert alarm_verdict(decide_alarms([check(), check()], 0.01)) == "no alarm from 2 checks"
+    assert alarms(check("a", 0.004), check("b", 0.009), too_small) == [True, True, False]
+    assert alarms(check("a", 0.004), check("b", 0.006), check("c")) == [False, False, False]
 
 
 def test_the_report_has_figures_and_alarms():
-    assert alarm_report(CHECKED, rows=500) == {
+    checks = [check(p_value=1.234e-9), check("length", 0.4, low=None, high=None)]
+    assert alarm_report(decide_alarms(checks, 0.01), rows=500) == {
         "rows": 500,
         "figures": {
-            "label_share": {"value": 0.117, "low": 0.08, "high": 0.153457, "n": 4533},
-            "length": {"value": 0.117, "n": 4533},
+            "label_share": {"value": 0.117, "low": 0.08, "high": 0.153457, "n": 453},
+            "length": {"value": 0.117, "n": 453},
         },
-        "verdict": alarm_verdict(CHECKED),
+        "verdict": "alarm: label_share (p 2e-09): spam in 24.1%",
         "alarm": True,
         "alarms": {"label_share": 2.5e-09},
     }
-    quiet = alarm_report(decide_alarms([check()], 0.01), rows=500)
-    assert (quiet["alarm"], quiet["alarms"]) == (False, {})
+
+
+def test_a_report_without_alarms_says_so():
+    report = alarm_report(decide_alarms([check(), check()], 0.01), rows=500)
+    assert (report["alarm"], report["alarms"]) == (False, {})
+    assert report["verdict"] == "no alarm from 2 checks"

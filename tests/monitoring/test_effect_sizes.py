@@ -3,16 +3,9 @@
 import numpy as np
 import pytest
 import scipy.stats
-import sklearn.metrics
 
-from pipeline.monitoring.effect_sizes import (
-    fisher_p_values,
-    ks_distance,
-    mean_auc,
-    newcombe_interval,
-)
-
-# ---- shares
+from pipeline.monitoring import effect_sizes
+from pipeline.monitoring.effect_sizes import fisher_p_values, ks_distance, mean_auc
 
 
 @pytest.mark.parametrize(
@@ -22,8 +15,7 @@ from pipeline.monitoring.effect_sizes import (
         ((0, 25), (4000, 500)),
         ((7, 0), (90, 31)),
         ((500, 3), (501, 4)),
-        ((0, 0), (9, 5)),
-        ((9, 5), (9, 5)),
+        ((0, 5), (9, 5)),
     ],
 )
 def test_p_is_twice_the_smaller_tail_of_fishers_test(counts, totals):
@@ -36,15 +28,16 @@ def test_p_is_twice_the_smaller_tail_of_fishers_test(counts, totals):
 
 def test_the_interval_of_a_difference_is_newcombes():
     """Table II of the paper, (a) and (h), method 10."""
-    a = newcombe_interval(np.array([48, 56]), np.array([80, 70]))
-    h = newcombe_interval(np.array([0, 10]), np.array([10, 10]))
+    interval, counts, totals = (
+        effect_sizes.newcombe_interval,
+        np.array([48, 56]),
+        np.array([80, 70]),
+    )
+    a, h = interval(counts, totals), interval(np.array([0, 10]), np.array([10, 10]))
     assert a == pytest.approx((0.0524, 0.3339), abs=5e-5)
     assert h == pytest.approx((0.6075, 1.0), abs=5e-5)
-    wider = newcombe_interval(np.array([48, 56]), np.array([80, 70]), confidence=0.999)
+    wider = interval(counts, totals, confidence=0.999)
     assert wider[0] < a[0] < a[1] < wider[1]
-
-
-# ---- distributions
 
 
 def test_the_distance_is_the_largest_difference_of_both_functions():
@@ -67,26 +60,18 @@ def test_equal_samples_have_distance_0_and_separate_ones_1():
     assert apart.p_value < 1e-12
 
 
-# ---- scores
-
-
-def slow_auc(old, new):
-    """The area and DeLong's standard error, one pair at a time."""
-    wins = np.array([[(a < b) + (a == b) / 2 for b in new] for a in old])
-    by_new, by_old = wins.mean(axis=0), wins.mean(axis=1)
-    error = np.var(by_new, ddof=1) / len(new) + np.var(by_old, ddof=1) / len(old)
-    return wins.mean(), np.sqrt(error)
-
-
 def test_the_area_and_its_error_agree_with_a_slow_reference():
+    """DeLong's standard error, one pair at a time."""
     rng = np.random.default_rng(2)
     old, new = rng.integers(0, 9, 61).astype(float), rng.integers(1, 11, 37).astype(float)
-    area, error = slow_auc(old, new)
+    wins = np.array([[(a < b) + (a == b) / 2 for b in new] for a in old])
+    by_new, by_old = wins.mean(axis=0), wins.mean(axis=1)
+    error = np.sqrt(np.var(by_new, ddof=1) / 37 + np.var(by_old, ddof=1) / 61)
     effect = mean_auc((old, new))
-    labels = [0] * 61 + [1] * 37
-    assert effect.value == pytest.approx(area)
-    assert effect.value == pytest.approx(sklearn.metrics.roc_auc_score(labels, [*old, *new]))
-    assert (effect.low, effect.high) == pytest.approx((area - 1.96 * error, area + 1.96 * error))
+    assert effect.value == pytest.approx(wins.mean())
+    assert (effect.low, effect.high) == pytest.approx(
+        wins.mean() + 1.96 * error * np.array([-1, 1])
+    )
 
 
 def test_p_of_an_area_is_that_of_mann_and_whitney():

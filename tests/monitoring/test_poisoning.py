@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from benchmarks.poisoning import SOURCES, alarms_by_setting, flip_labels, table_row
-from pipeline.core.errors import PipelineError
 from pipeline.core.params import read_params
 from pipeline.core.tables import write_csv
 from pipeline.monitoring import poisoning
 from pipeline.monitoring.poisoning_checks import Params, check_labels
 from pipeline.registry import versions
+from tests.harness.errors import error_of
 from tests.harness.small_project import ROOT
 
 PARAMS = read_params(Params, "poisoning", ROOT / "params.yaml")
@@ -33,16 +33,21 @@ def messages(rows, seed):
     return pd.DataFrame({"text": texts, "label": labels, "source": source, "row": range(rows)})
 
 
-def alarms(reference, new):
-    checks = check_labels(poisoning.dispute_by_reference(reference, new), PARAMS)
-    return {check.name for check in checks if check.alarm}
+REFERENCE = messages(400, seed=1)
+NEW = messages(400, seed=2)
+TAMPERED = flip_labels(0.15)(NEW, np.random.default_rng(1))
 
 
-def test_a_model_of_the_reference_finds_flipped_labels():
-    reference, new = messages(400, seed=1), messages(400, seed=2)
-    assert alarms(reference, new) == set()
-    tampered = flip_labels(0.15)(new, np.random.default_rng(1))
-    assert {f"sources.{SOURCES[1]}", "labels.spam"} <= alarms(reference, tampered)
+@pytest.mark.parametrize(
+    ("new", "names"),
+    [(NEW, set()), (TAMPERED, {f"sources.{SOURCES[1]}", "labels.spam"})],
+    ids=["honest", "tampered"],
+)
+def test_a_model_of_the_reference_finds_flipped_labels(new, names):
+    checks = check_labels(poisoning.dispute_by_reference(REFERENCE, new), PARAMS)
+    alarms = {check.name for check in checks if check.alarm}
+    assert names <= alarms
+    assert names or not alarms
 
 
 def test_the_champion_disputes_labels_with_its_error_on_test(tmp_path, monkeypatch):
@@ -53,10 +58,10 @@ def test_the_champion_disputes_labels_with_its_error_on_test(tmp_path, monkeypat
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(versions, "load_champion", lambda: (Champion(), "3"))
-    rows = [("ham", "spam"), ("ham", "ham")]
-    write_csv(poisoning.CONFUSION_FILE, ("actual", "predicted"), rows)
-    texts, labels = ["lunch", "lunch", "win"], ["ham", "spam", "spam"]
-    new = pd.DataFrame({"text": texts, "label": labels, "source": "x"})
+    actual_and_predicted = [("ham", "spam"), ("ham", "ham")]
+    write_csv(poisoning.CONFUSION_FILE, ("actual", "predicted"), actual_and_predicted)
+    rows = [("lunch", "ham", "x"), ("lunch", "spam", "x"), ("win", "spam", "x")]
+    new = pd.DataFrame(rows, columns=["text", "label", "source"])
     result = poisoning.dispute_by_champion(new)
     assert result.disputed.tolist() == [False, True, False]
     assert result.known_spam.tolist() == [False, False]
@@ -65,12 +70,12 @@ def test_the_champion_disputes_labels_with_its_error_on_test(tmp_path, monkeypat
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Runs the command on two tables. Returns the JSON report and the page."""
+    """Runs the command on new messages. Returns the JSON report and the page."""
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(ROOT / "params.yaml", "params.yaml")
 
-    def run(reference, new):
-        reference.to_csv("reference.csv", index=False)
+    def run(new):
+        REFERENCE.to_csv("reference.csv", index=False)
         new.to_csv("new.csv", index=False)
         poisoning.main(["reference.csv", "new.csv", "--output", "out"])
         report = json.loads((tmp_path / "out" / "poisoning.json").read_text())
@@ -81,28 +86,25 @@ def run(tmp_path, monkeypatch):
 
 def test_the_reports_name_the_alarm_and_only_the_page_has_messages(run, caplog):
     caplog.set_level("INFO")
-    new = messages(300, seed=2)
-    new.loc[new.index[1:40:2], "label"] = "spam"
-    report, page = run(messages(400, seed=1), new)
+    report, page = run(TAMPERED)
     assert report["alarm"] is True
     assert "labels.spam" in report["alarms"]
-    assert report["rows"] == 300
-    assert caplog.messages[-1].startswith("poisoning: 300 new messages: alarm: ")
-    assert new.loc[1, "text"] in page
-    assert new.loc[1, "text"] not in json.dumps(report)
+    assert report["rows"] == 400
+    assert caplog.messages[-1].startswith("poisoning: 400 new messages: alarm: ")
+    assert [text for text in TAMPERED["text"] if text in page]
+    assert not [text for text in TAMPERED["text"] if text in json.dumps(report)]
 
 
 @pytest.mark.parametrize(
     ("new", "counts"),
     [
-        (messages(50, seed=2), "50 labelled messages, 10 of one label"),
-        (messages(200, seed=2).assign(label="ham"), "200 labelled messages, 0 of one label"),
+        (NEW[:50], "50 labelled messages, 10 of one label"),
+        (NEW.assign(label="ham"), "400 labelled messages, 0 of one label"),
     ],
 )
 def test_too_few_labels_are_one_line(run, new, counts):
-    needed = r"but 100 \(poisoning.fewest_rows\) and 5 of each label are needed; add messages"
-    with pytest.raises(PipelineError, match=f"^new.csv: {counts}, {needed}$"):
-        run(messages(400, seed=1), new)
+    needed = "but 100 (poisoning.fewest_rows) and 5 of each label are needed; add messages"
+    assert error_of(run, new) == f"new.csv: {counts}, {needed}"
 
 
 # ---- the benchmark

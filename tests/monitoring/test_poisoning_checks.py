@@ -22,16 +22,15 @@ def labelled(disputed, *, known_wrong=0, known_rows=1000, **changes):
     """New messages, all ham; `known_wrong` of `known_rows` labels are disputed, for each label."""
     rows, rng = len(disputed), random.Random(len(disputed))
     unrelated = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=20)) for _ in range(rows)]
-    values = {
+    defaults = {
         "texts": unrelated,
         "spam": np.zeros(rows, bool),
         "source": np.full(rows, "x", object),
-        "disputed": disputed,
         "known_spam": first(known_rows, of=2 * known_rows),
         "known_disputed": np.arange(2 * known_rows) % known_rows < known_wrong,
         "known_texts": [],
     }
-    return LabelledMessages(**(values | changes))
+    return LabelledMessages(disputed=disputed, **defaults | changes)
 
 
 def alarms(messages, params=PARAMS):
@@ -94,9 +93,8 @@ def test_a_large_campaign_alarms_even_if_its_words_vary():
     rng = random.Random(1)
     words = "lunch home later see you love walk dog rain bus work tea soon kids mum"
     others = [" ".join(rng.choices(words.split(), k=8)) for _ in range(450)]
-    parcel = "waits at the shop in the High Street"
-    names = ["Anna", "Ben", "Chris", "Dora"]
-    campaign = [f"Hi {rng.choice(names)}, your parcel {i} {parcel}" for i in range(50)]
+    start = [f"Hi {rng.choice(['Anna', 'Ben', 'Dora'])}, your parcel {i}" for i in range(50)]
+    campaign = [f"{text} waits at the shop in the High Street" for text in start]
     messages = labelled(np.zeros(500, bool), texts=others + campaign)
     assert alarms(messages) == ["campaign"]
     assert alarms(messages, PARAMS.model_copy(update={"campaign_share": 0.12})) == []

@@ -21,6 +21,10 @@ class Tracked:
         experiment = self.store.get_experiment_by_name(MODEL_NAME)
         return self.store.search_runs([experiment.experiment_id]) if experiment else []
 
+    def only_run(self):
+        (run,) = self.runs()
+        return run
+
     def statuses(self):
         return sorted(run.info.status for run in self.runs())
 
@@ -53,8 +57,9 @@ def tracked(store):
 @pytest.fixture
 def contents(tmp_path):
     """The contents of the run of an evaluated model."""
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "index.html").write_text("docs")
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "index.html").write_text("docs")
     return RunContents(
         run_key="key",
         network_hash="network",
@@ -66,5 +71,5 @@ def contents(tmp_path):
         tags={"model_hash": "model", "verdict": "criteria met"},
         datasets={"val": pd.DataFrame({"message_id": ["a", "b"], "label": ["ham", "spam"]})},
         plots={"roc": b"\x89PNG"},
-        folders={"data_docs": tmp_path / "docs"},
+        folders={"data_docs": docs},
     )

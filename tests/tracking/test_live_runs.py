@@ -16,13 +16,13 @@ def test_epochs_appear_during_the_training(tracked):
     with live_run("bilstm", TRAIN_PARAMS, "training") as live:
         live.log_curves(CURVES[:1])
         live.log_curves(CURVES[:2])
-        (run,) = tracked.runs()
+        run = tracked.only_run()
         assert (run.info.status, run.info.run_name) == ("RUNNING", "bilstm in training")
         assert run.data.params == {"train.units": "8", "train.dropout": "0"}
         assert tracked.losses(run.info.run_id) == [(1, 1.0), (2, 0.5)]
         assert "train/epoch" not in run.data.metrics
         live.finish("network")
-    (run,) = tracked.runs()
+    run = tracked.only_run()
     assert (run.info.status, run.data.tags["network_hash"]) == ("FINISHED", "network")
 
 
@@ -37,7 +37,7 @@ def test_failed_training_keeps_its_curves(tracked, error, status):
 
     with pytest.raises(error):
         train()
-    (run,) = tracked.runs()
+    run = tracked.only_run()
     assert run.info.status == status
     assert tracked.losses(run.info.run_id) == [(1, 1.0)]
     assert "network_hash" not in run.data.tags
@@ -45,21 +45,18 @@ def test_failed_training_keeps_its_curves(tracked, error, status):
 
 def test_resumed_training_continues_its_run(tracked):
     killed = tracked.kill_training(epochs=2)
-    (half,) = tracked.runs()
-    assert tracked.train() == half.info.run_id
-    (run,) = tracked.runs()
-    assert run.info.status == "FINISHED"
-    assert tracked.epochs(run.info.run_id) == [1, 2, 3]
+    run_id = tracked.only_run().info.run_id
+    assert tracked.train() == run_id
+    assert tracked.only_run().info.status == "FINISHED"
+    assert tracked.epochs(run_id) == [1, 2, 3]
     del killed
 
 
 def test_next_training_closes_the_run_of_a_killed_one(tracked):
     killed = tracked.kill_training(epochs=1, training_key="another")
     tracked.train()
-    assert {run.data.tags["training_key"]: run.info.status for run in tracked.runs()} == {
-        "another": "KILLED",
-        "training": "FINISHED",
-    }
+    statuses = {run.data.tags["training_key"]: run.info.status for run in tracked.runs()}
+    assert statuses == {"another": "KILLED", "training": "FINISHED"}
     del killed
 
 
@@ -82,5 +79,4 @@ def test_training_survives_a_failing_server(takes_effect, tracked, monkeypatch, 
         assert line.endswith("; the training continues and logs its curves later")
         live.log_curves(CURVES)
         live.finish("network")
-    (run,) = tracked.runs()
-    assert tracked.epochs(run.info.run_id) == [1, 2, 3]
+    assert tracked.epochs(tracked.only_run().info.run_id) == [1, 2, 3]

@@ -1,37 +1,25 @@
 """pipeline/tracking/mlflow_client.py"""
 
 import os
+import re
+from functools import partial
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import (
-    INVALID_PARAMETER_VALUE,
-    PERMISSION_DENIED,
-    TEMPORARILY_UNAVAILABLE,
-)
+from mlflow.protos import databricks_pb2 as codes
 
 from pipeline.registry import versions
 from pipeline.tracking import mlflow_client
 from pipeline.tracking.live_runs import live_run
-from pipeline.tracking.mlflow_client import (
-    connect,
-    connection_error,
-    find_or_create,
-    http_limits,
-    tracking_uri,
-)
+from pipeline.tracking.mlflow_client import connect, find_or_create, http_limits, tracking_uri
 from tests.harness import http_server
 from tests.harness.errors import error_of
 
 CHECK_SERVER = "check that MLFLOW_TRACKING_URI is right and that its server is up"
 LOG_IN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 REPEAT = "run it again: it continues where it stopped"
-BUSY = f"too many 503 error responses; {CHECK_SERVER}"
-CLOSED = f"Remote end closed connection; {CHECK_SERVER}"
-
-# ---- the address
 
 
 @pytest.fixture
@@ -106,24 +94,23 @@ def start_training():
         raise AssertionError("trains without MLflow")
 
 
-CALLS = {
-    "champion_number": versions.champion_number,
-    "load_champion": versions.load_champion,
-    "promote": lambda: versions.promote("1", {}, after=None),
-    "find_version": lambda: versions.find_version("a"),
-    "live_run": start_training,
-}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CALLS)
-def test_unreachable_registry_is_an_error(name, store, other_server, monkeypatch):
-    line = error_at("http://me:secret@127.0.0.1:9", CALLS[name], monkeypatch)
+@pytest.mark.parametrize(
+    "call",
+    [
+        versions.champion_number,
+        versions.load_champion,
+        partial(versions.promote, "1", {}, after=None),
+        partial(versions.find_version, "a"),
+        start_training,
+    ],
+)
+def test_unreachable_registry_is_an_error(call, store, other_server, monkeypatch):
+    line = error_at("http://me:secret@127.0.0.1:9", call, monkeypatch)
     assert line == f"MLflow at http://***@127.0.0.1:9: Connection refused; {CHECK_SERVER}"
-    line = error_at(other_server, CALLS[name], monkeypatch)
-    assert line.startswith(f"MLflow at {other_server}: API request to endpoint ")
-    assert line.endswith(f"; {CHECK_SERVER}")
-    assert "\n" not in line
+    line = error_at(other_server, call, monkeypatch)
+    problem = f"MLflow at {other_server}: API request to endpoint .*; {CHECK_SERVER}"
+    assert re.fullmatch(problem, line)
 
 
 @pytest.mark.slow
@@ -133,51 +120,47 @@ def test_missing_artifact_is_an_error(store, other_server, monkeypatch):
             mlflow.artifacts.download_artifacts("mlflow-artifacts:/1/model.keras")
 
     line = error_at(other_server, download, monkeypatch)
-    assert line.startswith(f"MLflow at {other_server}: 404 Client Error: Not Found for url: ")
-    assert line.endswith(f"; {CHECK_SERVER}")
+    problem = f"MLflow at {other_server}: 404 Client Error: Not Found for url: .*; {CHECK_SERVER}"
+    assert re.fullmatch(problem, line)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("uri", "problem"),
-    [
-        ("sqlite:///text.db", "file is not a database"),
-        ("nonsense://registry", "nonsense"),
-        ("mlruns", "maintenance mode"),
-    ],
+    [("sqlite:///text.db", "file is not a database"), ("mlruns", "maintenance mode")],
 )
 def test_unusable_database_is_an_error(uri, problem, store, monkeypatch):
     Path("text.db").write_text("no database at all\n" * 60)
     line = error_at(uri, versions.champion_number, monkeypatch)
-    assert line.startswith(f"MLflow at {uri}: ")
-    assert problem in line
-    assert "\n" not in line
+    assert re.fullmatch(f"MLflow at {uri}: .*{problem}.*", line)
 
 
 LONG = 300 * "s"
+USER = f"https://me:{LONG}@host"
 
 
 @pytest.mark.parametrize(
-    ("message", "code", "line"),
+    ("code", "message", "line"),
     [
-        ("You are not authenticated", PERMISSION_DENIED, f"You are not authenticated; {LOG_IN}"),
-        ("https://me:secret@host/api failed: too many 503 error responses", None, BUSY),
-        (f"https://me:{LONG}@host failed with Remote end closed connection", None, CLOSED),
-        (f"https://me:{LONG}@host says no", None, f"https://***@host says no; {CHECK_SERVER}"),
-        ("UniqueViolation", INVALID_PARAMETER_VALUE, f"UniqueViolation; {REPEAT}"),
-        (f"<html>\n{LONG}", None, f"<html> {193 * 's'}; {CHECK_SERVER}"),
+        (codes.PERMISSION_DENIED, "Not authenticated", f"Not authenticated; {LOG_IN}"),
+        (codes.INVALID_PARAMETER_VALUE, "UniqueViolation", f"UniqueViolation; {REPEAT}"),
+        (None, f"{USER} failed: too many 503 error responses", "too many 503 error responses"),
+        (None, f"{USER} failed with Remote end closed connection", "Remote end closed connection"),
+        (None, f"{USER} says no", "https://***@host says no"),
+        (None, f"<html>\n{LONG}", f"<html> {193 * 's'}"),
     ],
 )
-def test_servers_error_becomes_one_line_without_passwords(message, code, line, monkeypatch):
+def test_servers_error_becomes_one_line_without_passwords(code, message, line, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@host")
     error = MlflowException(message, **({"error_code": code} if code else {}))
-    assert str(connection_error(error)) == f"MLflow at https://***@host: {line}"
+    line = line if code else f"{line}; {CHECK_SERVER}"
+    assert str(mlflow_client.connection_error(error)) == f"MLflow at https://***@host: {line}"
 
 
 # ---- find_or_create
 
-LOST = (False, TEMPORARILY_UNAVAILABLE)  # (whether the call took effect, the error)
-RESPONSE_LOST = (True, TEMPORARILY_UNAVAILABLE)
+LOST = (False, codes.TEMPORARILY_UNAVAILABLE)  # (whether the call took effect, the error)
+RESPONSE_LOST = (True, codes.TEMPORARILY_UNAVAILABLE)
 CREATED = (True, None)
 
 
@@ -209,11 +192,11 @@ def two_retries(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("lost", "last"),
-    [(0, CREATED), (1, CREATED), (2, CREATED), (0, RESPONSE_LOST), (1, RESPONSE_LOST)],
+    "calls",
+    [[CREATED], [LOST, CREATED], [LOST, LOST, CREATED], [RESPONSE_LOST], [LOST, RESPONSE_LOST]],
 )
-def test_thing_is_created_once_whatever_is_lost(lost, last, two_retries):
-    server = Server(*[LOST] * lost, last)
+def test_thing_is_created_once_whatever_is_lost(calls, two_retries):
+    server = Server(*calls)
     assert find_or_create(server.find, server.create) is server.things[0]
     assert len(server.things) == 1
     assert server.calls == []
@@ -226,10 +209,10 @@ def test_existing_thing_is_not_created():
 @pytest.mark.parametrize(
     ("uri", "error", "tries"),
     [
-        ("http://mlflow.example", TEMPORARILY_UNAVAILABLE, 3),
-        ("sqlite:///mlflow.db", TEMPORARILY_UNAVAILABLE, 1),
-        ("http://mlflow.example", PERMISSION_DENIED, 1),
-        ("http://mlflow.example", INVALID_PARAMETER_VALUE, 1),
+        ("http://mlflow.example", codes.TEMPORARILY_UNAVAILABLE, 3),
+        ("sqlite:///mlflow.db", codes.TEMPORARILY_UNAVAILABLE, 1),
+        ("http://mlflow.example", codes.PERMISSION_DENIED, 1),
+        ("http://mlflow.example", codes.INVALID_PARAMETER_VALUE, 1),
     ],
 )
 def test_only_a_servers_temporary_error_is_retried(uri, error, tries, two_retries, monkeypatch):
@@ -241,10 +224,10 @@ def test_only_a_servers_temporary_error_is_retried(uri, error, tries, two_retrie
 
 
 def test_http_limits_end_with_the_block(monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
+    retries, timeout = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"
+    monkeypatch.setenv(retries, "3")
+    monkeypatch.delenv(timeout, raising=False)
     with http_limits(retries=0, timeout=9):
-        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
-        assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "9"
-    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "3"
-    assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ
+        assert (os.environ[retries], os.environ[timeout]) == ("0", "9")
+    assert os.environ[retries] == "3"
+    assert timeout not in os.environ

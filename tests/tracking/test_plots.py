@@ -37,15 +37,14 @@ def write_tables(entry):
     return lines
 
 
-@pytest.mark.parametrize("name", ENTRIES)
-def test_spec_has_title_axis_names_and_every_line(name):
-    entry = ENTRIES[name]
+@pytest.mark.parametrize(("name", "entry"), ENTRIES.items(), ids=ENTRIES)
+def test_spec_has_title_axis_names_and_every_line(name, entry):
     lines = write_tables(entry)
     spec = vega_lite_spec(name, entry)
     assert spec["title"]["text"] == entry["title"]
     encoding = spec.get("spec", spec)["encoding"]
-    assert encoding["x"]["title"] == entry["x_label"]
-    assert encoding["y"]["title"] == entry["y_label"]
+    titles = (encoding["x"]["title"], encoding["y"]["title"])
+    assert titles == (entry["x_label"], entry["y_label"])
     points = spec["data"]["values"]
     assert len(points) == 3 * lines
     assert len({point["rev"] for point in points}) == lines
@@ -59,12 +58,9 @@ def test_each_line_has_its_own_numbers_and_colour():
     scale = spec["encoding"]["color"]["scale"]
     assert scale["domain"] == ["roc", "roc_baseline"]
     assert len(set(scale["range"])) == 2
-    points = spec["data"]["values"]
-    assert [(point["rev"], point["x"], point["y"]) for point in points] == [
-        ("roc", "0", "0.5"),
-        ("roc", "0.25", "1"),
-        ("roc_baseline", "0.1", "0.2"),
-    ]
+    points = [(point["rev"], point["x"], point["y"]) for point in spec["data"]["values"]]
+    assert points[:2] == [("roc", "0", "0.5"), ("roc", "0.25", "1")]
+    assert points[2:] == [("roc_baseline", "0.1", "0.2")]
 
 
 def test_confusion_matrix_shows_its_counts():

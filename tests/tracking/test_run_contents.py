@@ -6,13 +6,8 @@ import pandas as pd
 import pytest
 
 from pipeline.core.git import run_git
-from pipeline.tracking.run_contents import (
-    RunInputs,
-    collect_run_contents,
-    git_commit,
-    metric_name,
-    run_description,
-)
+from pipeline.tracking import run_contents
+from pipeline.tracking.run_contents import RunInputs, collect_run_contents
 from tests.harness.evaluated_project import FIGURES
 
 ROWS = [("a", "ham", "val", False), ("b", "spam", "test", False), ("c", "ham", "test", True)]
@@ -51,12 +46,8 @@ def test_contents_come_from_the_inputs(inputs):
 
 
 def test_run_key_depends_on_model_params_evaluation_and_experiment(inputs, monkeypatch):
-    changes = (
-        {},
-        {"model_hash": "9876543210"},
-        {"params": {"train": {"model": "lstm"}}},
-        {"evaluation": {**EVALUATION, "verdict": "f1 0.901"}},
-    )
+    params, evaluation = {"train": {"model": "lstm"}}, {**EVALUATION, "verdict": "f1 0.901"}
+    changes = ({}, {"model_hash": "98765432"}, {"params": params}, {"evaluation": evaluation})
     keys = [collect_run_contents(replace(inputs, **each), "met").run_key for each in changes]
     monkeypatch.setenv("DVC_EXP_NAME", "wide-1")
     experiment = collect_run_contents(inputs, "met")
@@ -66,27 +57,23 @@ def test_run_key_depends_on_model_params_evaluation_and_experiment(inputs, monke
 
 
 def test_metric_name_has_its_group_before_the_slash():
-    names = [metric_name(figure) for figure in ("f1", "baseline.f1", "slices.long.recall")]
+    figures = ("f1", "baseline.f1", "slices.long.recall")
+    names = [run_contents.metric_name(figure) for figure in figures]
     assert names == ["test/f1", "baseline/f1", "slices/long.recall"]
 
 
 def test_description_is_the_verdict_and_a_table():
     undefined = {name: {"value": None, "n": 0} for name in ("newest.f1", "baseline.newest.f1")}
-    assert run_description("met", {**EVALUATION, "figures": FIGURES | undefined}).split("\n") == [
-        "**met**",
-        "",
-        "f1 0.900",
-        "",
-        "| test | ours | 95 % | linear baseline |",
-        "|---|---|---|---|",
-        "| f1 | 0.9 | 0.8500 to 0.9500 | 0.8 |",
-    ]
+    evaluation = {**EVALUATION, "figures": FIGURES | undefined}
+    head = "| test | ours | 95 % | linear baseline |\n|---|---|---|---|"
+    table = f"{head}\n| f1 | 0.9 | 0.8500 to 0.9500 | 0.8 |"
+    assert run_contents.run_description("met", evaluation) == f"**met**\n\nf1 0.900\n\n{table}"
 
 
 def test_git_commit_is_empty_outside_a_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert git_commit() == ""
+    assert run_contents.git_commit() == ""
     run_git("init", "--quiet")
     author = ("-c", "user.name=A", "-c", "user.email=a@example.com")
     run_git(*author, "commit", "--quiet", "--allow-empty", "--message", "First")
-    assert git_commit() == run_git("rev-parse", "HEAD").strip()
+    assert run_contents.git_commit() == run_git("rev-parse", "HEAD").strip()

@@ -21,10 +21,8 @@ def test_workspace_is_the_folder(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_runs_are_found_by_tags_and_status_newest_first(store):
-    first, second, other = (
-        runs.create_run(store, name, {"study": study})
-        for name, study in (("first", "a"), ("second", "a"), ("other", "b"))
-    )
+    named = {"first": "a", "second": "a", "other": "b"}
+    first, second, other = (runs.create_run(store, x, {"study": named[x]}) for x in named)
     store.set_terminated(first.info.run_id, "FINISHED")
     names = [run.info.run_name for run in runs.find_runs(store, study="a")]
     assert names == ["second", "first"]
@@ -33,13 +31,3 @@ def test_runs_are_found_by_tags_and_status_newest_first(store):
     runs.close_killed_runs(store, keep=second)
     assert [run.info.run_id for run in runs.open_runs(store)] == [second.info.run_id]
     assert store.get_run(other.info.run_id).info.status == "KILLED"
-
-
-@pytest.mark.slow
-def test_logged_epoch_can_be_read_back(store):
-    run = runs.create_run(store, "a", {})
-    runs.log_params(store, run, {"train.units": 8})
-    runs.log_epoch(store, run, {"epoch": 2, "loss": 0.5})
-    assert runs.logged_losses(store, run) == {2: 0.5}
-    data = store.get_run(run.info.run_id).data
-    assert (data.params, data.metrics) == ({"train.units": "8"}, {"train/loss": 0.5})
