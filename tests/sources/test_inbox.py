@@ -8,20 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy
 
-from pipeline.core.errors import PipelineError
 from pipeline.core.hashing import file_sha256
-from pipeline.sources import inbox as inbox_module
-from pipeline.sources.inbox import (
-    CHANGED_REMEDY,
-    DATABASE_REMEDY,
-    RESTORE_REMEDY,
-    FeedbackDeclaration,
-    SqlDeclaration,
-    check_files,
-    save_extract,
-    save_feedback,
-)
+from pipeline.sources import inbox as saved
 from tests.harness import servers
+from tests.harness.errors import error_of
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ALL = "SELECT body AS text, verdict AS label, received_at FROM tickets ORDER BY id"
@@ -39,9 +29,9 @@ def extract(inbox):
     times = (NOON + timedelta(seconds=n) for n in range(99))
 
     def extract(url, query, pinned=None, update=False):
-        declared = SqlDeclaration(url=url, query=query)
+        declared = saved.SqlDeclaration(url=url, query=query)
         clock = times.__next__
-        return save_extract("tickets", declared, inbox, pinned or {}, update, clock)
+        return saved.save_extract("tickets", declared, inbox, pinned or {}, update, clock)
 
     return extract
 
@@ -51,9 +41,7 @@ def sqlite(tmp_path):
     """The address of a database with two tickets."""
     path = tmp_path / "tickets.db"
     with sqlite3.connect(path) as database:
-        database.execute(
-            "CREATE TABLE tickets (id INTEGER, body TEXT, verdict TEXT, received_at TEXT)"
-        )
+        database.execute("CREATE TABLE tickets (id INTEGER, body, verdict, received_at)")
     add(path, (1, "hello", "ok", "2026-11-01 10:00:00"), (2, "WIN", "junk", None))
     return f"sqlite:///{path}"
 
@@ -65,16 +53,8 @@ def add(path, *rows):
 
 
 def rows(inbox, files):
-    return [
-        tuple(row.values()) for path in files for row in pq.read_table(inbox / path).to_pylist()
-    ]
-
-
-def refusal(call, *arguments, **keywords):
-    with pytest.raises(PipelineError) as refused:
-        call(*arguments, **keywords)
-    assert "\n" not in str(refused.value)
-    return str(refused.value)
+    tables = [pq.read_table(inbox / path).to_pylist() for path in files]
+    return [tuple(row.values()) for table in tables for row in table]
 
 
 def saved_in(inbox):
@@ -120,84 +100,72 @@ def test_saved_extract_needs_no_database(inbox, sqlite, extract):
     assert extract("sqlite:////nowhere/x", ALL, files) == files
     [path] = [inbox / path for path in files]
     path.write_bytes(b"other")
-    line = refusal(extract, sqlite, ALL, files)
-    assert line == f"{path}: changed since it was saved; {RESTORE_REMEDY}"
+    changed = f"{path}: changed since it was saved; {saved.RESTORE_REMEDY}"
+    assert error_of(extract, sqlite, ALL, files) == changed
     path.unlink()
-    line = refusal(extract, sqlite, ALL, files)
-    assert line == f"{path}: missing; {RESTORE_REMEDY}"
+    missing = f"{path}: missing; {saved.RESTORE_REMEDY}"
+    assert error_of(extract, sqlite, ALL, files) == missing
 
 
 def test_values_of_any_type_become_text(inbox, monkeypatch, extract):
-    monkeypatch.setattr(inbox_module, "EXTRACT_ROWS", 2)
+    monkeypatch.setattr(saved, "EXTRACT_ROWS", 2)
     query = (
         "SELECT NULL AS text, NULL AS label UNION ALL SELECT NULL, 1 UNION ALL SELECT x'ff41', 0 "
         "UNION ALL SELECT 7, 'ok' UNION ALL SELECT 1.5, NULL"
     )
-    files = extract("sqlite://", query)
-    assert [row[:2] for row in rows(inbox, files)] == [
-        (None, None),
-        (None, "1"),
-        ("\ufffdA", "0"),
-        ("7", "ok"),
-        ("1.5", None),
-    ]
+    texts, labels, _ = zip(*rows(inbox, extract("sqlite://", query)), strict=True)
+    assert texts == (None, None, "\ufffdA", "7", "1.5")
+    assert labels == (None, "1", "0", "ok", None)
+
+
+NO_URL = "Could not parse SQLAlchemy URL from given URL string"
+NO_PLUGIN = "Can't load plugin: sqlalchemy.dialects:dbase"
+NO_ONE = "the query returns {}, not one {!r}; name it with AS"
+NO_ROWS = "SELECT 1 AS text, 1 AS label WHERE 0"
+NO_TIME = "SELECT 1 AS text, 1 AS label, 'noon' AS received_at"
+TEXTS = "SELECT 1 AS text, 1 AS text, 1 AS label"
 
 
 @pytest.mark.parametrize(
-    ("url", "query", "line"),
+    ("url", "query", "problem"),
     [
-        (
-            "sqlite:////nowhere/x.db",
-            ALL,
-            f"tickets: unable to open database file; {DATABASE_REMEDY}",
-        ),
-        ("sqlite://", "SELEKT 1", f'tickets: near "SELEKT": syntax error; {DATABASE_REMEDY}'),
-        ("sqlite://", ALL, f"tickets: no such table: tickets; {DATABASE_REMEDY}"),
-        (
-            "sqlite",
-            ALL,
-            f"tickets: Could not parse SQLAlchemy URL from given URL string; {DATABASE_REMEDY}",
-        ),
-        (
-            "dbase://x",
-            ALL,
-            f"tickets: Can't load plugin: sqlalchemy.dialects:dbase; {DATABASE_REMEDY}",
-        ),
-        ("mysql://x", ALL, "tickets: the database's driver MySQLdb is missing; install it"),
-        (
-            "sqlite://",
-            "SELECT 1 AS text",
-            "tickets: the query returns text, not one 'label'; name it with AS",
-        ),
-        (
-            "sqlite://",
-            "SELECT 1 AS text, 1 AS text, 1 AS label",
-            "tickets: the query returns text, text, label, not one 'text'; name it with AS",
-        ),
-        (
-            "sqlite://",
-            "SELECT 1 AS text, 1 AS label WHERE 0",
-            "tickets: the query returns no rows; correct it",
-        ),
-        (
-            "sqlite://",
-            "SELECT 1 AS text, 1 AS label, 'noon' AS received_at",
-            "tickets: received_at is not a time; cast it in the query",
-        ),
-        ("$NOT_SET", ALL, "tickets.url: $NOT_SET is not set in the environment; set it"),
+        ("sqlite:////nowhere/x", ALL, f"unable to open database file; {saved.DATABASE_REMEDY}"),
+        ("sqlite://", "SELEKT 1", f'near "SELEKT": syntax error; {saved.DATABASE_REMEDY}'),
+        ("sqlite://", ALL, f"no such table: tickets; {saved.DATABASE_REMEDY}"),
+        ("sqlite", ALL, f"{NO_URL}; {saved.DATABASE_REMEDY}"),
+        ("dbase://x", ALL, f"{NO_PLUGIN}; {saved.DATABASE_REMEDY}"),
+        ("mysql://x", ALL, "the database's driver MySQLdb is missing; install it"),
+        ("sqlite://", "SELECT 1 AS text", NO_ONE.format("text", "label")),
+        ("sqlite://", TEXTS, NO_ONE.format("text, text, label", "text")),
+        ("sqlite://", NO_ROWS, "the query returns no rows; correct it"),
+        ("sqlite://", NO_TIME, "received_at is not a time; cast it in the query"),
     ],
 )
-def test_failing_query_is_one_line_and_saves_nothing(inbox, url, query, line, extract):
-    assert refusal(extract, url, query).startswith(line)
+def test_failing_query_is_one_line_and_saves_nothing(inbox, extract, url, query, problem):
+    line = error_of(extract, url, query)
+    assert line.startswith(f"tickets: {problem}")
+    assert "\n" not in line
     assert saved_in(inbox) == []
 
 
+def test_variable_of_the_address_must_be_set(extract):
+    line = "tickets.url: $NOT_SET is not set in the environment; set it"
+    assert error_of(extract, "$NOT_SET", ALL) == line
+
+
 def test_broken_extract_leaves_the_saved_files(inbox, sqlite, monkeypatch, extract):
-    monkeypatch.setattr(inbox_module, "EXTRACT_ROWS", 1)
+    monkeypatch.setattr(saved, "EXTRACT_ROWS", 1)
     files = extract(sqlite, ALL)
     add(sqlite, (3, "new", "ok", "no time"))
-    refusal(extract, sqlite, ALL, files, update=True)
+    error_of(extract, sqlite, ALL, files, update=True)
     assert saved_in(inbox) == list(files)
+
+
+TICKETS = """
+CREATE TABLE tickets AS SELECT n AS id, 'message ' || n AS body, (n % 2)::numeric AS verdict,
+timestamptz '2026-11-01 00:00+02' + n * interval '1 hour' AS received_at
+FROM generate_series(1, 10) AS n
+"""
 
 
 @pytest.fixture(scope="module")
@@ -210,21 +178,14 @@ def postgres():
 
 @pytest.mark.server
 def test_postgresql_is_read_with_its_own_types(inbox, postgres, monkeypatch, extract):
-    monkeypatch.setattr(inbox_module, "EXTRACT_ROWS", 3)
+    monkeypatch.setattr(saved, "EXTRACT_ROWS", 3)
     address = postgres.address("postgres")
     with sqlalchemy.create_engine(address).begin() as connection:
-        connection.execute(
-            sqlalchemy.text(
-                "CREATE TABLE tickets AS SELECT n AS id, 'message ' || n AS body, "
-                "(n % 2)::numeric AS verdict, "
-                "timestamptz '2026-11-01 00:00+02' + n * interval '1 hour' AS received_at "
-                "FROM generate_series(1, 10) AS n"
-            )
-        )
+        connection.execute(sqlalchemy.text(TICKETS))
     files = extract(address, NEWS)
-    saved = rows(inbox, files)
-    assert len(saved) == 10
-    assert saved[0] == ("message 1", str(Decimal(1)), datetime(2026, 10, 31, 23, tzinfo=UTC))
+    table = rows(inbox, files)
+    assert len(table) == 10
+    assert table[0] == ("message 1", str(Decimal(1)), datetime(2026, 10, 31, 23, tzinfo=UTC))
     assert extract(address, NEWS, files, update=True) == files
     with sqlalchemy.create_engine(address).begin() as connection:
         connection.execute(sqlalchemy.text("INSERT INTO tickets VALUES (11, 'late', 1, now())"))
@@ -235,7 +196,7 @@ def test_postgresql_is_read_with_its_own_types(inbox, postgres, monkeypatch, ext
 @pytest.mark.server
 def test_wrong_password_is_one_line_without_it(postgres, extract):
     wrong = postgres.address("postgres").replace(postgres.password, "secret")
-    line = refusal(extract, wrong, ALL)
+    line = error_of(extract, wrong, ALL)
     assert "password authentication failed" in line
     assert "secret" not in line
 
@@ -260,19 +221,16 @@ def fetch_feedback(inbox):
     """Saves the feedback of `analysts`."""
 
     def fetch_feedback(url, pinned=None, update=False):
-        declared = FeedbackDeclaration(url=str(url))
-        return save_feedback("analysts", declared, inbox, pinned or {}, update)
+        declared = saved.FeedbackDeclaration(url=str(url))
+        return saved.save_feedback("analysts", declared, inbox, pinned or {}, update)
 
     return fetch_feedback
 
 
 def test_feedback_keeps_its_file_names(inbox, remote, fetch_feedback):
     files = fetch_feedback(remote)
-    assert (
-        list(files)
-        == [f"{FOLDER}/2026-11-20.csv", f"{FOLDER}/deep/2026-11-21.csv"]
-        == saved_in(inbox)
-    )
+    assert list(files) == [f"{FOLDER}/2026-11-20.csv", f"{FOLDER}/deep/2026-11-21.csv"]
+    assert saved_in(inbox) == list(files)
     assert files == {path: file_sha256(inbox / path) for path in files}
 
 
@@ -289,9 +247,12 @@ def test_only_update_adds_files_and_none_is_removed(inbox, remote, fetch_feedbac
 def test_file_that_changes_at_its_source_is_refused(inbox, remote, fetch_feedback):
     old = fetch_feedback(remote)
     (remote / "2026-11-20.csv").write_text("text,label\nhi,spam\n")
-    line = refusal(fetch_feedback, remote, old, update=True)
-    assert line == f"analysts: {FOLDER}/2026-11-20.csv has changed at its source; {CHANGED_REMEDY}"
-    assert check_files(inbox, old) == old
+    line = error_of(fetch_feedback, remote, old, update=True)
+    assert (
+        line
+        == f"analysts: {FOLDER}/2026-11-20.csv has changed at its source; {saved.CHANGED_REMEDY}"
+    )
+    assert saved.check_files(inbox, old) == old
 
 
 def test_missing_file_is_fetched_again(inbox, remote, fetch_feedback):
@@ -301,8 +262,11 @@ def test_missing_file_is_fetched_again(inbox, remote, fetch_feedback):
     assert fetch_feedback(remote, files) == files
     assert saved_in(inbox) == list(files)
     (inbox / FOLDER / "2026-11-20.csv").write_text("edited")
-    line = refusal(fetch_feedback, remote, files)
-    assert line == f"{inbox / FOLDER}/2026-11-20.csv: changed since it was saved; {RESTORE_REMEDY}"
+    line = error_of(fetch_feedback, remote, files)
+    assert (
+        line
+        == f"{inbox / FOLDER}/2026-11-20.csv: changed since it was saved; {saved.RESTORE_REMEDY}"
+    )
 
 
 def test_feedback_is_fetched_from_s3(inbox, bucket, fetch_feedback):
@@ -310,16 +274,12 @@ def test_feedback_is_fetched_from_s3(inbox, bucket, fetch_feedback):
         bucket.put_object(Bucket="spam", Key=name, Body=name.encode())
     files = fetch_feedback("s3://spam/corrections")
     assert list(files) == [f"{FOLDER}/2026-11-20.csv", f"{FOLDER}/users/2026-11-21.jsonl"]
-    assert (
-        inbox / FOLDER / "users/2026-11-21.jsonl"
-    ).read_text() == "corrections/users/2026-11-21.jsonl"
-    declared = FeedbackDeclaration(url="s3://spam/corrections/*.csv")
-    only = save_feedback("analysts", declared, inbox / "b", {}, False)
-    assert list(only) == [f"{FOLDER}/2026-11-20.csv"]
+    content = (inbox / FOLDER / "users/2026-11-21.jsonl").read_text()
+    assert content == "corrections/users/2026-11-21.jsonl"
 
 
 def test_name_that_leads_out_of_the_folder_is_refused(inbox, bucket, fetch_feedback):
     bucket.put_object(Bucket="spam", Key="in/../../x.csv", Body=b"x")
-    line = refusal(fetch_feedback, "s3://spam/in")
+    line = error_of(fetch_feedback, "s3://spam/in")
     assert line == "s3://spam/in: '../../x.csv' leads out of the folder; rename it"
     assert saved_in(inbox) == []
