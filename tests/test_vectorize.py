@@ -110,7 +110,7 @@ def test_report_and_profile_count_the_rows_of_each_split(run, caplog):
     assert 0 < report["newest.spam_share"] < 1
     assert caplog.messages[-1] == (
         f"vectorize: train {rows['train']}, val {rows['val']}, test {rows['test']}, "
-        f"newest {rows['newest']}; left out: {near_copies} like a row of a higher split, "
+        f"newest {rows['newest']}; left out: {near_copies} near-copies of other splits, "
         f"{retired} retired"
     )
     assert read_json(Path("profile.json"))["figures"]["newest.rows"]["value"] == rows["newest"]

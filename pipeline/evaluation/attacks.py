@@ -1,4 +1,4 @@
-"""Edits that a spammer makes to get past the filter, and that hardly trouble a reader."""
+"""Edits with which spammers evade a filter, and what they do to a model's labels."""
 
 import re
 import string
@@ -13,10 +13,11 @@ from pipeline.core.reports import Figure
 from pipeline.evaluation.metrics import Labels, Scorer, is_spam
 from pipeline.preprocessing import normalize
 
-Edit = Callable[[str, int, Random], str]  # (message, strength, random) to the edited message
+Edit = Callable[[str, int, Random], str]  # (message, strength, random) to the edited message;
+# the strength is a percentage of the message's characters, unless the edit says otherwise
 
 EDITED_PERCENTS = (5, 15, 30)  # of a message's characters
-QUERIES_PER_MESSAGE = 50  # of the adaptive attack
+QUERIES_PER_MESSAGE = 50  # scores that the adaptive attack may ask the model for
 
 
 @dataclass(frozen=True)
@@ -45,21 +46,21 @@ LEET_CHARACTERS = {
 
 
 def leet_speak(message: str, percent: int, random: Random) -> str:
-    """Replaces letters by digits and signs that look like them: fr33."""
+    """Replaces letters by digits and signs that look similar, as in fr33."""
     return _replace(
         message, percent, random, lambda letter: LEET_CHARACTERS.get(letter.lower(), "")
     )
 
 
-LOOKALIKES: dict[str, str] = {}  # a letter to all characters that look like it
+LOOKALIKES: dict[str, str] = {}  # letter or digit: all characters that look like it
 for _confusable, _letter in normalize.CONFUSABLES.items():
     LOOKALIKES[_letter] = LOOKALIKES.get(_letter, "") + _confusable
 
 
 def homoglyphs(message: str, percent: int, random: Random) -> str:
-    """Replaces letters by those of other scripts that look the same.
+    """Replaces letters by letters of other scripts that look the same.
 
-    Source: Unicode Technical Standard 39, confusables.
+    Source: Unicode Technical Standard 39, confusables.txt.
     """
     return _replace(message, percent, random, lambda letter: LOOKALIKES.get(letter, ""))
 
@@ -68,7 +69,7 @@ ZERO_WIDTH_CHARACTERS = "\u200b\u200c\u200d\u2060\u00ad"
 
 
 def zero_width(message: str, percent: int, random: Random) -> str:
-    """Inserts invisible characters between the letters."""
+    """Inserts invisible characters at random positions."""
     positions = _sample_positions(range(1, len(message)), message, percent, random)
     for position in sorted(positions, reverse=True):
         invisible = random.choice(ZERO_WIDTH_CHARACTERS)
@@ -80,7 +81,7 @@ _LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 def spaced_letters(message: str, percent: int, random: Random) -> str:
-    """Spells words out, as in p r i z e, until that many letters stand alone."""
+    """Puts spaces between the letters of random words, as in p r i z e."""
     words = list(_LONG_WORD.finditer(message))
     random.shuffle(words)
     letters_left = _character_count(message, percent)
@@ -105,7 +106,7 @@ NEIGHBOUR_KEYS = {  # keys beside each key, in its own and the adjacent rows
 
 
 def typos(message: str, percent: int, random: Random) -> str:
-    """Doubles, drops or swaps letters, or hits the key beside them."""
+    """Doubles, drops or swaps letters, or replaces them by a neighbouring key."""
     letters = [i for i, letter in enumerate(message) if letter.lower() in NEIGHBOUR_KEYS]
     positions = _sample_positions(letters, message, percent, random)
     for position in sorted(positions, reverse=True):
@@ -117,7 +118,7 @@ def typos(message: str, percent: int, random: Random) -> str:
     return message
 
 
-# Words between friends. Training sees none of them: models/augmentation.py has other words.
+# Words that friends use. Training does not see them: models/augmentation.py has other words.
 FRIENDLY_WORDS = """
 lol dad dinner breakfast shower homework library rain train bus sister cousin birthday cake
 tea pizza bored sorry thanks goodnight yesterday
@@ -125,7 +126,7 @@ tea pizza bored sorry thanks goodnight yesterday
 
 
 def good_words(message: str, words: int, random: Random) -> str:
-    """Appends friendly words. Source: Lowd and Meek 2005."""
+    """Appends `words` of FRIENDLY_WORDS, at random. Source: Lowd and Meek 2005."""
     return " ".join([message, *random.sample(FRIENDLY_WORDS, words)])
 
 
@@ -135,7 +136,7 @@ KEPT_LINK_PARTS = {"http", "https", "www", "com", "co", "uk", "net", "org", "inf
 
 
 def link_shuffling(message: str, percent: int, random: Random) -> str:
-    """Replaces that share of links and long numbers by random ones of the same shape."""
+    """Replaces `percent` of the links and long numbers by random ones of the same shape."""
 
     def replacement(match: re.Match[str]) -> str:
         return _same_shape(match[0], random) if random.random() < percent / 100 else match[0]
@@ -161,17 +162,18 @@ ATTACK_STRENGTHS = [
 
 
 def attack_messages(messages: Sequence[str], attack: Attack, strength: int, seed: int) -> list[str]:
-    """Each message, edited. An edit depends on (seed, message) alone."""
+    """The n messages, each edited. The edit of a message depends on it and the seed alone."""
     return [attack.edit(message, strength, Random(f"{seed}:{message}")) for message in messages]
 
 
 def adaptive_attack(
     messages: Sequence[str], score: Scorer, threshold: float, seed: int
 ) -> list[str]:
-    """Each message after a greedy attack that may query the model QUERIES_PER_MESSAGE times.
+    """The n messages, each after a greedy search for edits that lower its score.
 
-    Each query tries one more small edit, and keeps it if the score falls. A message whose score is
-    below the threshold is left alone.
+    At most QUERIES_PER_MESSAGE scores per message: the first is that of the message itself, each
+    other one tries one more small edit, which is kept if the score falls. The search stops when the
+    score is below the threshold.
     """
     best = list(messages)
     lowest = np.asarray(score(messages))
@@ -196,11 +198,13 @@ def attack_figures(
     seed: int,
     strengths: Sequence[tuple[str, int]] = ATTACK_STRENGTHS,
 ) -> dict[str, Figure]:
-    """Per cent of spam caught and of ham blocked when each test message is edited.
+    """Percentages of spam caught and of ham blocked after each attack on the test messages.
 
-    `NAME_STRENGTH.spam_caught_percent` and so on, then `adaptive.spam_caught_percent`.
+    The figures are `ATTACK_STRENGTH.spam_caught_percent`, `ATTACK_STRENGTH.ham_blocked_percent` and
+    `adaptive.spam_caught_percent`. n is the number of spam, or of ham.
 
     Args:
+        probabilities: the model, with calibrated scores.
         test: columns text and label.
         strengths: (name in ATTACKS, strength).
     """
@@ -229,7 +233,7 @@ def _small_edit(message: str, attack: Attack, random: Random) -> str:
 
 
 def _character_count(message: str, percent: int) -> int:
-    """That share of the message's characters, at least 1."""
+    """`percent` of the number of the message's characters, at least 1."""
     return max(1, round(len(message) * percent / 100))
 
 
@@ -240,7 +244,7 @@ def _sample_positions(
 
 
 def _replace(message: str, percent: int, random: Random, replacements: Callable[[str], str]) -> str:
-    """Replaces that share of the characters, each by one of its replacements."""
+    """Replaces `percent` of the characters, each by one of its replacements."""
     characters = list(message)
     eligible = [i for i, character in enumerate(characters) if replacements(character)]
     for position in _sample_positions(eligible, message, percent, random):

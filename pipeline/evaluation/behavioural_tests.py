@@ -1,4 +1,4 @@
-"""What any spam filter should do, whatever data it was trained on.
+"""Tests of behaviour that every spam filter should have, whatever its training data.
 
 Source: Ribeiro et al. 2020, Beyond Accuracy: Behavioral Testing of NLP Models with CheckList.
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.core.reports import Figure
 from pipeline.evaluation.metrics import Scorer
 
-Passed = NDArray[np.bool_]  # (cases,)
+Passed = NDArray[np.bool_]  # (cases,), whether the model behaves as it should in each case
 BehaviouralTest = Callable[[Scorer, float, Sequence[str]], Passed]  # (model, threshold, messages)
 
 PERSON_NAMES = ("Anna", "Mohammed", "Wei", "Chidi", "Siobhan")
@@ -38,26 +38,26 @@ _AMOUNT = re.compile(r"£\s?\d(?:[\d,.]*\d)?")
 
 
 def label_ignores_names(score: Scorer, threshold: float, messages: Sequence[str]) -> Passed:
-    """The name in a greeting does not change the label."""
+    """The name in a greeting does not change the label. A case is a message."""
     variants = [[f"Hi {name}, {message}" for message in messages] for name in PERSON_NAMES]
     return _labels_equal(score, threshold, variants)
 
 
 def label_ignores_greetings(score: Scorer, threshold: float, messages: Sequence[str]) -> Passed:
-    """Neither a greeting nor its wording changes the label."""
+    """A greeting does not change the label. A case is a message."""
     greeted = [[f"{greeting}, {message}" for message in messages] for greeting in GREETINGS]
     return _labels_equal(score, threshold, [list(messages), *greeted])
 
 
 def label_ignores_amounts(score: Scorer, threshold: float, messages: Sequence[str]) -> Passed:
-    """Another amount of money does not change the label."""
+    """Another amount of money does not change the label. A case is a message with an amount."""
     with_amount = [message for message in messages if _AMOUNT.search(message)]
     others = [[_AMOUNT.sub(amount, message) for message in with_amount] for amount in AMOUNTS]
     return _labels_equal(score, threshold, [with_amount, *others])
 
 
 def premium_number_raises_score(score: Scorer, threshold: float, messages: Sequence[str]) -> Passed:
-    """A premium number at the end of a message that passes raises its score."""
+    """A premium-rate number raises the score. A case is a message labelled ham."""
     before = score(messages)
     passing = [message for message, s in zip(messages, before, strict=True) if s < threshold]
     after = score([f"{message} {PREMIUM_NUMBER}" for message in passing])
@@ -65,7 +65,7 @@ def premium_number_raises_score(score: Scorer, threshold: float, messages: Seque
 
 
 def undisputed_cases_are_right(score: Scorer, threshold: float, messages: Sequence[str]) -> Passed:
-    """The labels of UNDISPUTED_CASES are correct; `messages` is not used."""
+    """The labels of UNDISPUTED_CASES are correct. `messages` is not used."""
     y_true = np.array(list(UNDISPUTED_CASES.values()))
     return (score(list(UNDISPUTED_CASES)) >= threshold) == y_true
 
@@ -80,10 +80,11 @@ BEHAVIOURAL_TESTS: dict[str, BehaviouralTest] = {
 
 
 def pass_rates(score: Scorer, threshold: float, messages: Sequence[str]) -> dict[str, Figure]:
-    """Per cent of the cases that pass each of BEHAVIOURAL_TESTS, as `NAME.holds_percent`.
+    """Percentage of cases that pass each of BEHAVIOURAL_TESTS, as `TEST.holds_percent`.
 
     Args:
         score: calibrated probabilities of spam.
+        threshold: probability from which a message is labelled spam.
     """
     figures = {}
     for name, test in BEHAVIOURAL_TESTS.items():

@@ -1,7 +1,7 @@
 """Bootstrap intervals of metrics and of paired differences.
 
-Written by hand for speed: one pass over the resamples serves every metric of both models, where
-`scipy.stats.bootstrap` draws and sorts anew for each metric and has no stratified resampling.
+Not `scipy.stats.bootstrap`, which has no stratified resampling and would draw and sort again for
+each metric. Here every metric of both models is computed on the same resamples.
 """
 
 import math
@@ -17,7 +17,7 @@ INTERVAL_PERCENTILES = (2.5, 97.5)  # a 95 % interval
 
 
 def measure(predictions: Predictions, *, resamples: int, seed: int) -> dict[str, Figure]:
-    """Every metric with its 95 % bootstrap interval; an undefined metric has no value."""
+    """Each of METRICS with its 95 % bootstrap interval. An undefined metric has the value None."""
 
     def values(index: Index) -> NDArray[np.float64]:
         return _metric_values(predictions.take(index))
@@ -28,9 +28,9 @@ def measure(predictions: Predictions, *, resamples: int, seed: int) -> dict[str,
 def measure_difference(
     ours: Predictions, theirs: Predictions, *, resamples: int, seed: int
 ) -> dict[str, Figure]:
-    """Ours minus theirs in every metric, with a paired interval: both on the same resamples.
+    """Each of METRICS, ours minus theirs, with a paired 95 % interval: both on the same resamples.
 
-    Raises: ValueError if the two are not of the same rows.
+    Raises: ValueError if the true labels differ, so that the rows are not the same.
     """
     if not np.array_equal(ours.y_true, theirs.y_true):
         raise ValueError("the two models were not scored on the same rows")
@@ -52,7 +52,10 @@ def resampled_differences(
 
 
 def resampled_rows(y_true: Labels, resamples: int, seed: int) -> Iterator[Index]:
-    """(n,) row numbers per resample, drawn within ham and within spam, whose counts stay."""
+    """For each resample (n,) row numbers, drawn within ham and within spam.
+
+    Each resample has as much ham and as much spam as the rows.
+    """
     rng = np.random.default_rng(seed)
     classes = np.flatnonzero(~y_true), np.flatnonzero(y_true)
     for _ in range(resamples):
@@ -61,7 +64,7 @@ def resampled_rows(y_true: Labels, resamples: int, seed: int) -> Iterator[Index]
 
 
 def proportion_upper(k: int, n: int, confidence: float = 0.95) -> float:
-    """One-sided exact upper bound of a proportion of which k in n were seen; 1 without rows.
+    """One-sided exact upper bound of a proportion, of which k in n were observed; 1 if n is 0.
 
     The closed form of `scipy.stats.binomtest(k, n, "less").proportion_ci()`, whose root finder
     stops 1e-13 away from it.

@@ -15,7 +15,7 @@ from pipeline.preprocessing.time_windows import Mask
 
 
 class PromotionRule(ParamsSection):
-    """What the challenger must show."""
+    """When the challenger replaces the champion."""
 
     criterion: str = Field(description="name of a metric in evaluation/metrics.py")
     margin: float = Field(
@@ -53,15 +53,15 @@ class Outcome:
 
 
 def unseen_rows(rows: pd.DataFrame, present: pd.DataFrame, seen: pd.DataFrame) -> Mask:
-    """(n,): the rows of which a model has seen neither the campaign nor a near-copy.
+    """(n,): the rows of which the model has seen neither the campaign nor a near-copy.
 
-    Seen rows that are no longer in the data are recognised by their campaign alone.
+    For seen rows that are no longer in the data only the campaign is known.
 
     Args:
         rows: columns campaign_key and text of the n rows to compare on.
         present: columns message_id and text of all rows of the data.
-        seen: columns message_id and campaign_key of what the model was trained, stopped or
-            calibrated on.
+        seen: columns message_id and campaign_key of the rows that the model was trained, stopped
+            early or calibrated on.
     """
     seen_texts = present["text"][present["message_id"].isin(seen["message_id"])]
     wordings, number = number_wordings([*rows["text"], *seen_texts])
@@ -84,9 +84,10 @@ def unseen_rows(rows: pd.DataFrame, present: pd.DataFrame, seen: pd.DataFrame) -
 def decide_promotion(
     challenger: Predictions, champion: Predictions, newest: Mask, test: Mask, rule: PromotionRule
 ) -> Outcome:
-    """The outcome on the newest messages if they are enough, else on test.
+    """The outcome on the newest messages if there are enough of them, else on test.
 
-    A challenger that wins on the newest messages is kept out if it surely loses on test.
+    A challenger that wins on the newest messages is not promoted if it is significantly worse on
+    test.
 
     Args:
         challenger, champion: both on the same n rows.
@@ -98,7 +99,7 @@ def decide_promotion(
     if min(spam, ham) < rule.newest_rows:
         return on_test
     on_newest = compare_models(challenger.take(newest), champion.take(newest), rule)
-    sentence = f"of the newest days {on_newest.sentence}"
+    sentence = f"newest messages: {on_newest.sentence}"
     figures = on_test.figures | {
         f"duel.newest.{name.removeprefix('duel.')}": figure
         for name, figure in on_newest.figures.items()
@@ -111,11 +112,11 @@ def decide_promotion(
 def compare_models(challenger: Predictions, champion: Predictions, rule: PromotionRule) -> Outcome:
     """The outcome on these rows alone, by a paired bootstrap of the criterion.
 
-    McNemar's counts and p-value are reported beside it.
+    The figures also have the counts and the p-value of McNemar's test, which do not decide.
     """
     n = len(challenger.y_true)
     if not challenger.spam or not challenger.ham:
-        return Outcome("tie", f"{n} unseen messages, not of both labels", {})
+        return Outcome("tie", f"the {n} unseen messages lack ham or spam", {})
     metric = METRICS[rule.criterion]
     own, theirs = metric.function(challenger), metric.function(champion)
     draws = bootstrap.resampled_differences(
@@ -133,7 +134,7 @@ def compare_models(challenger: Predictions, champion: Predictions, rule: Promoti
     sentence = (
         f"{rule.criterion} {own - theirs:+.4f} [{low:+.4f}, {high:+.4f}] against the champion's "
         f"{theirs:.4f} on {n} messages that neither has seen; "
-        f"{alone_right} right that it got wrong, {alone_wrong} the other way"
+        f"only the challenger is right on {alone_right}, only the champion on {alone_wrong}"
     )
     p_value = mcnemar_p_value(alone_right, alone_wrong)
     figures = {
@@ -155,7 +156,7 @@ def _verdict(better_share: float, worse_share: float, rule: PromotionRule) -> st
 
 
 def mcnemar_p_value(alone_right: int, alone_wrong: int) -> float:
-    """The exact two-sided p-value for the hypothesis that both models err equally often.
+    """The exact two-sided p-value, in [0, 1], of the hypothesis that both models err equally often.
 
     Args:
         alone_right, alone_wrong: messages that only one model labels correctly.

@@ -18,7 +18,7 @@ MAX_CURVE_POINTS = 200  # finer than the pixels of a plot
 
 
 def precision_recall_curve(predictions: Predictions) -> CurvePoints:
-    """(recall, precision, threshold), at most MAX_CURVE_POINTS; empty without spam."""
+    """(recall, precision, threshold) of at most MAX_CURVE_POINTS points; empty without spam."""
     if not predictions.spam:
         return []
     precision, recall, threshold = sklearn.metrics.precision_recall_curve(
@@ -28,9 +28,9 @@ def precision_recall_curve(predictions: Predictions) -> CurvePoints:
 
 
 def roc_curve(predictions: Predictions) -> CurvePoints:
-    """(share of ham lost, share of spam caught, threshold), at most MAX_CURVE_POINTS.
+    """(share of ham lost, share of spam caught, threshold) of at most MAX_CURVE_POINTS points.
 
-    It begins at (0, 0, infinity). Empty with one class only.
+    The first point is (0, 0, infinity). Empty if one class is missing.
     """
     if not predictions.ham or not predictions.spam:
         return []
@@ -54,7 +54,7 @@ def _thinned(x: NDArray[np.float64], y: NDArray[np.float64], threshold: Scores) 
 
 
 def score_histogram(predictions: Predictions, bins: int = 20) -> list[tuple[float, int, int]]:
-    """(centre, ham, spam) of each bin of equal width in [0, 1]."""
+    """(centre, ham rows, spam rows) of each of `bins` bins of equal width in [0, 1]."""
     ham, edges = np.histogram(predictions.y_score[~predictions.y_true], bins, (0, 1))
     spam, _ = np.histogram(predictions.y_score[predictions.y_true], bins, (0, 1))
     centres = (edges[:-1] + edges[1:]) / 2
@@ -62,7 +62,7 @@ def score_histogram(predictions: Predictions, bins: int = 20) -> list[tuple[floa
 
 
 def confusion_pairs(predictions: Predictions) -> list[tuple[str, str]]:
-    """(predicted label, true label) of each message."""
+    """(predicted label, true label) of each message, `ham` or `spam`."""
     predicted = np.where(predictions.y_pred, "spam", "ham")
     actual = np.where(predictions.y_true, "spam", "ham")
     return list(zip(predicted.tolist(), actual.tolist(), strict=True))
@@ -79,7 +79,7 @@ PLOTS: dict[str, tuple[pa.Schema, Callable[[Predictions], list[Any]]]] = {
 
 
 def plot_tables(predictions: Predictions, suffix: str = "") -> dict[str, PlotTable]:
-    """The table of each of PLOTS, by its name with the suffix."""
+    """The table of each of PLOTS; its key is the plot's name with the suffix."""
     return {
         f"{name}{suffix}": (schema.names, rows(predictions))
         for name, (schema, rows) in PLOTS.items()

@@ -126,7 +126,7 @@ def ham_blocked_percent(predictions: Predictions) -> float:
 def lam_percent(predictions: Predictions) -> float:
     """Logistic average misclassification: 100 logit^-1((logit hm + logit sm) / 2), in (0, 100).
 
-    hm and sm are the misclassified shares of ham and of spam; nan with one class only. Half an
+    hm and sm are the misclassified shares of ham and of spam; nan if a class is missing. Half an
     error and one row are added to each, so that shares of 0 and 1 stay finite. (CEAS 2007 added
     half a row, which is infinite at a share of 1.)
     Source: Cormack and Lynam, TREC 2005 spam track overview, which defines it without smoothing.
@@ -143,7 +143,7 @@ def lam_percent(predictions: Predictions) -> float:
 
 
 def roc_auc(predictions: Predictions) -> float:
-    """Area under the ROC curve: P(spam outscores ham), ties half; nan with one class only."""
+    """Area under the ROC curve: P(spam outscores ham), ties half; nan if a class is missing."""
     if not predictions.ham or not predictions.spam:
         return math.nan
     _, spam, ham = predictions.counts_by_threshold
@@ -153,7 +153,7 @@ def roc_auc(predictions: Predictions) -> float:
 
 
 def one_minus_roc_auc_percent(predictions: Predictions) -> float:
-    """100 (1 - roc_auc), (1-ROCA)% in TREC; nan with one class only."""
+    """100 (1 - roc_auc), (1-ROCA)% in TREC; nan if a class is missing."""
     return 100 * (1 - roc_auc(predictions))
 
 

@@ -19,7 +19,7 @@ MISTAKES_KEPT = 50
 def comparison_figures(
     ours: Predictions, baseline: Predictions, *, resamples: int, seed: int
 ) -> Figures:
-    """Every metric on test: ours as `METRIC`, then `baseline.METRIC` and `difference.METRIC`."""
+    """Each of METRICS as `METRIC` (ours), `baseline.METRIC` and `difference.METRIC`."""
     difference = measure_difference(ours, baseline, resamples=resamples, seed=seed)
     return (
         measure(ours, resamples=resamples, seed=seed)
@@ -31,10 +31,10 @@ def comparison_figures(
 def slice_figures(
     predictions: Predictions, messages: pd.DataFrame, *, resamples: int, seed: int
 ) -> Figures:
-    """`slices.NAME.METRIC` of SLICE_METRICS, on the rows of each slice.
+    """SLICE_METRICS on the rows of each slice, as `slices.SLICE.METRIC`.
 
     Args:
-        messages: columns text and source of the same rows.
+        messages: columns text and source, in the rows of the predictions.
     """
     figures: Figures = {}
     for name, mask in slice_masks(messages):
@@ -47,9 +47,10 @@ def slice_figures(
 def newest_figures(
     ours: Predictions, baseline: Predictions, *, resamples: int, seed: int
 ) -> Figures:
-    """NEWEST_METRICS on the newest messages: `newest.METRIC`, `baseline.newest.METRIC` and so on.
+    """NEWEST_METRICS on the newest messages, of both models and their difference.
 
-    An undefined metric has no value. Without spam that includes F1, which would be 0 for any model.
+    The figures are `newest.METRIC`, `baseline.newest.METRIC` and `difference.newest.METRIC`. An
+    undefined metric has the value None, and so has F1 without spam, as it would be 0 for any model.
     """
     measured = {
         "newest": measure(ours, resamples=resamples, seed=seed),

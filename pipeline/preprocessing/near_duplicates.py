@@ -13,14 +13,16 @@ Pairs = NDArray[np.int64]  # (pairs, 2), row numbers, the smaller first, sorted
 
 SHINGLE = 5  # characters, for the Jaccard similarity that defines a near-copy
 NEAR_COPY_SIMILARITY = 0.8  # Jaccard similarity from which two texts are near-copies
-CROWD_SIZE = 64  # texts in one band; larger groups are taken for one campaign
+CROWD_SIZE = 64  # texts with one band in common; a larger group is taken for one campaign
 # Share of equal min-hashes below which a pair is not checked: 8 standard deviations below 0.8.
 MIN_EQUAL_HASHES = 0.5
 # Bands of locality-sensitive hashing: they find a pair at 0.8 with 1 - (1 - 0.8**5)**25 > 0.9999.
 BANDS = 25
 ROWS_PER_BAND = 5
-KEY_SHINGLE = 8  # characters; longer ones separate more near-copies, shorter ones join strangers
-TEXTS_PER_CHUNK = 10_000  # hashed at once
+# Characters of the shingles behind a campaign key. With longer ones more near-copies have different
+# keys, with shorter ones more unrelated texts have the same key.
+KEY_SHINGLE = 8
+TEXTS_PER_CHUNK = 10_000  # texts, or pairs of texts, in memory at once
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,14 @@ class NearCopies:
     """Which of n texts are near-copies of each other, by row number."""
 
     pairs: Pairs  # confirmed by their Jaccard similarity
-    crowds: list[NDArray[np.int64]]  # groups taken for near-copies of each other, unconfirmed
+    crowds: list[NDArray[np.int64]]  # row numbers of each group that is taken for one campaign
 
 
 # ---- similarity
 
 
 def shingles(masked: str, size: int = SHINGLE) -> set[str]:
-    """All substrings of `size` characters; a shorter text is its own only shingle."""
+    """All substrings of `size` characters. A shorter text has one shingle, itself."""
     return {masked[i : i + size] for i in range(max(1, len(masked) - size + 1))}
 
 
@@ -87,7 +89,7 @@ def _shingle_hashes(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def number_wordings(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
-    """The distinct masked texts (the wordings), and (n,) the number of each text's wording."""
+    """The distinct masked texts (the wordings), and (n,): the position of each text's wording."""
     masked = [mask(text) for text in texts]
     number = {wording: i for i, wording in enumerate(dict.fromkeys(masked))}
     return list(number), np.array([number[wording] for wording in masked], np.int64)
@@ -96,10 +98,13 @@ def number_wordings(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]
 def find_near_copies(wordings: Sequence[str]) -> NearCopies:
     """All pairs of masked texts with a Jaccard similarity of at least NEAR_COPY_SIMILARITY.
 
-    Candidates share a band of their min-hash signatures; each candidate is confirmed exactly.
-    More than CROWD_SIZE texts in one band are one campaign and not compared in pairs, so that time
-    and memory grow linearly. Pass distinct texts: n equal ones would be n ** 2 pairs.
+    Candidates are pairs with an equal band in their min-hash signatures; the exact similarity of
+    each candidate is then computed. A group of more than CROWD_SIZE texts with an equal band is
+    taken for one campaign without comparing pairs, so that time and memory grow linearly.
     Source: Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, chapter 3.
+
+    Args:
+        wordings: distinct masked texts; n equal ones would be n ** 2 pairs.
     """
     signatures = _signatures(wordings)
     candidates, crowds = _candidates(signatures)
@@ -124,7 +129,7 @@ def _signatures(wordings: Sequence[str]) -> NDArray[np.uint32]:
 
 
 def _candidates(signatures: NDArray[np.uint32]) -> tuple[Pairs, list[NDArray[np.int64]]]:
-    """The distinct pairs that share a band, sorted, and the groups that are too large for pairs."""
+    """The sorted distinct pairs with an equal band, and the groups of over CROWD_SIZE texts."""
     texts = len(signatures)
     pair_codes = [np.zeros(0, np.int64)]  # first * texts + second
     crowds: list[NDArray[np.int64]] = []

@@ -70,7 +70,7 @@ _DIGITS = re.compile(r"\d+")
 
 
 def canonicalise(text: str) -> str:
-    """The text in NFKC, without invisible characters and disguises, with look-alikes as ASCII.
+    """The text in Unicode form NFKC, without invisible characters, look-alikes and disguises.
 
     The tokenizer's normaliser does the same, except that it also removes a combining mark that
     follows a look-alike.
@@ -82,13 +82,13 @@ def canonicalise(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """The text with case and white space folded."""
+    """The case-folded text, with one space for each run of white space and none at the ends."""
     return " ".join(text.casefold().split())
 
 
 def mask(text: str) -> str:
     """The canonical, folded text with `0` for each run of digits and `@` for each link.
 
-    Texts of one campaign that differ only in these have the same mask.
+    Texts that differ only in numbers, links, case or white space have the same mask.
     """
     return fold(_DIGITS.sub("0", _LINK.sub("@", canonicalise(text).casefold())))

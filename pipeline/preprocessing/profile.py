@@ -27,23 +27,27 @@ TERMS_PER_CLASS = 20
 
 @dataclass(frozen=True)
 class Words:
-    """The distinct words of each message; w counts (message, word) occurrences."""
+    """The distinct words of each message, as w pairs of a message and a word."""
 
     vocabulary: list[str]
-    word: NDArray[np.int32]  # (w,), number in the vocabulary
-    message: NDArray[np.int32]  # (w,), number of the message
+    word: NDArray[np.int32]  # (w,), position of the word in the vocabulary
+    message: NDArray[np.int32]  # (w,), row number of the message
 
     def messages_with(self, among: Mask) -> NDArray[np.int64]:
-        """(vocabulary,): how many of the messages in `among` contain each word."""
+        """(vocabulary,): number of messages with each word.
+
+        Args:
+            among: (n,), the messages to count.
+        """
         return np.bincount(self.word[among[self.message]], minlength=len(self.vocabulary))
 
 
 @dataclass(frozen=True)
 class DescribedSets:
-    """Sets of messages, one after the other; the first is the reference for the others."""
+    """The n messages of several sets, one set after the other. The first set is the reference."""
 
     names: list[str]
-    part: NDArray[np.intp]  # (n,), number of the set
+    part: NDArray[np.intp]  # (n,), position of the message's set in `names`
     texts: list[str]
     spam: Mask
     labelled: Mask  # ham or spam
@@ -58,7 +62,7 @@ class DescribedSets:
 
 
 def describe_sets(sets: Mapping[str, pd.DataFrame]) -> DescribedSets:
-    """The sets, described in one pass over their texts; a null text is the empty text.
+    """The sets with their words, lengths and scripts. A null text counts as the empty text.
 
     Args:
         sets: by name, tables with the columns text and label; both may be null.
@@ -98,7 +102,11 @@ def words_of(texts: Sequence[str]) -> Words:
 def unknown_word_shares(words: Words, reference: Mask) -> NDArray[np.float64]:
     """(n,): the share of each message's words that no other reference message has; 0 if no words.
 
-    A reference message itself does not count, so that old and new messages are comparable.
+    A reference message is compared with the other reference messages only, so that its share is
+    comparable to that of a new message.
+
+    Args:
+        reference: (n,), the messages of the reference.
     """
     others = words.messages_with(reference)[words.word] - reference[words.message]
     per_message = np.bincount(words.message, minlength=len(reference))
@@ -109,8 +117,11 @@ def unknown_word_shares(words: Words, reference: Mask) -> NDArray[np.float64]:
 def log_odds(words: Words, ham: Mask, spam: Mask) -> list[tuple[str, float, int, int]]:
     """(word, log odds of spam against ham, spam messages, ham messages), highest odds first.
 
-    Only words in MIN_MESSAGES_PER_TERM or more messages. Half a message is added to each count, so
-    that the odds of a word in one class only are finite.
+    Only for words in MIN_MESSAGES_PER_TERM or more messages. Half a message is added to each count,
+    so that the odds are finite if only one class has the word.
+
+    Args:
+        ham, spam: (n,), the messages of each class.
     """
     with_word = np.stack([words.messages_with(spam), words.messages_with(ham)])  # (2, vocabulary)
     without_word = np.array([[spam.sum()], [ham.sum()]]) - with_word
@@ -129,10 +140,14 @@ def log_odds(words: Words, ham: Mask, spam: Mask) -> list[tuple[str, float, int,
 def profile_figures(
     sets: DescribedSets, token_counts: Mapping[str, Sequence[int]] | None = None
 ) -> dict[str, Figure]:
-    """`NAME.rows` and so on of each set: shares in [0, 1], lengths in characters and tokens.
+    """Figures of each set.
+
+    `SET.rows`, `SET.length.*` (characters) and `SET.tokens.*` with the percentiles p5, median and
+    p95, and shares in [0, 1]: `SET.spam_share`, `SET.unknown_words` (mean over the messages) and
+    `SET.script.*`. A figure that is undefined in an empty set has the value None.
 
     Args:
-        token_counts: tokens of each message, of the sets that were tokenized.
+        token_counts: by set, the tokens of each message; sets without it have no `tokens`.
     """
     unknown = unknown_word_shares(sets.words, sets.part == 0)
     figures: dict[str, Figure] = {}
@@ -153,7 +168,11 @@ def profile_figures(
 
 
 def script_shares(sets: DescribedSets, rows: Mask) -> dict[str, float]:
-    """Each script's share of all letters in these rows, in [0, 1]."""
+    """Each script's share of all letters in these rows, in [0, 1], by the script's name.
+
+    Args:
+        rows: (n,), the messages to count.
+    """
     letters = sets.letters[rows].sum(axis=0)
     return dict(zip(sets.scripts, (letters / max(letters.sum(), 1)).tolist(), strict=True))
 
@@ -161,9 +180,12 @@ def script_shares(sets: DescribedSets, rows: Mask) -> dict[str, float]:
 def profile_tables(
     sets: DescribedSets, token_counts: Mapping[str, Sequence[int]]
 ) -> dict[str, ProfileTable]:
-    """Tables for plots: `lengths_SET` and `scripts_SET`, `terms_ham` and `terms_spam`.
+    """Tables for plots: `lengths_SET`, `scripts_SET`, `terms_ham` and `terms_spam`.
 
-    Their columns are those of LENGTHS, SCRIPTS and TERMS; the terms are those of the first set.
+    Their columns are those of LENGTHS, SCRIPTS and TERMS. The terms are those of the first set.
+
+    Args:
+        token_counts: by set, the tokens of each message.
     """
     tables: dict[str, ProfileTable] = {}
     for name in sets.names:

@@ -24,7 +24,7 @@ def script_of(character: str) -> str | None:
 
 
 def letters_by_script(texts: Sequence[str]) -> tuple[list[str], LetterCounts]:
-    """The scripts of the texts, sorted, and (n, scripts): the letters of each script per text."""
+    """The sorted names of the scripts in n texts, and (n, scripts): letters of each script."""
     characters = set[str]().union(*texts)
     script_of_character = {character: script_of(character) for character in characters}
     scripts = sorted({script for script in script_of_character.values() if script})

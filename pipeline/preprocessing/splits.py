@@ -20,7 +20,8 @@ from pipeline.preprocessing.time_windows import NEWEST, Mask, newest_and_old, sa
 
 Ranks = NDArray[np.int64]  # (wordings,), the highest rank of the rows with that wording
 
-SPLIT_RANK = {"train": 1, "val": 2, "test": 3, NEWEST: 0}  # a near-copy stays in the highest rank
+# Of two near-copies in different splits, the one in the split with the higher rank is used.
+SPLIT_RANK = {"train": 1, "val": 2, "test": 3, NEWEST: 0}
 RETIRED_RANK = -1  # no row is left out because of a retired row
 MAX_DAYS = 36_500  # about a century
 
@@ -63,8 +64,8 @@ class SplitParams(ParamsSection):
 def assign_splits(messages: pd.DataFrame, params: SplitParams) -> tuple[pd.DataFrame, NearCopies]:
     """The messages with their splits, and the near-copies among their wordings.
 
-    Adds the columns campaign_key, wording (number of the masked text), split, retired and left_out.
-    Rows of one wording share a campaign key, but may be received at different times.
+    Adds the columns campaign_key (16 hexadecimal digits), wording (number of the masked text),
+    split (a name in SPLIT_RANK), retired and left_out (both bool).
 
     Args:
         messages: columns message_id, text and received_at.
@@ -96,9 +97,9 @@ def split_of_campaign(salt: str, campaign_key: str, shares: SplitShares) -> str:
 
 
 def apply_time_windows(rows: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
-    """The rows with NEWEST in place of train and val among the newest, and the column `retired`.
+    """The rows with NEWEST as the split of new rows of train and val, and the column `retired`.
 
-    Rows of test stay in test forever. NEWEST rows become train or val once they are older. Rows of
+    Rows of test stay in test forever. NEWEST rows become train or val when they are older. Rows of
     train and val retire when they are older than the window and not in the reservoir.
 
     Args:
@@ -121,7 +122,12 @@ def _wording_ranks(rows: pd.DataFrame, wordings: int) -> Ranks:
 
 
 def left_out_wordings(ranks: Ranks, near_copies: NearCopies) -> Mask:
-    """(wordings,): the wordings that have a near-copy with a higher rank."""
+    """(wordings,): the wordings that have a near-copy with a higher rank.
+
+    Args:
+        ranks: (wordings,), the highest rank of the rows with each wording.
+        near_copies: of the wordings.
+    """
     first, second = near_copies.pairs.T
     left_out = np.zeros(len(ranks), np.bool_)
     left_out[first[ranks[first] < ranks[second]]] = True
@@ -138,7 +144,8 @@ def leaking_wordings(rows: pd.DataFrame, near_copies: NearCopies) -> Mask:
     """(wordings,): the wordings that are used in two splits, themselves or by a near-copy.
 
     Args:
-        rows: columns wording, split and left_out, as from `assign_splits`.
+        rows: columns wording, split and left_out, as `assign_splits` returns them.
+        near_copies: of the wordings.
     """
     used = rows[~rows["left_out"]]
     split_bits = np.zeros(rows["wording"].max() + 1, np.int64)  # one bit per split
@@ -160,13 +167,16 @@ def _several_bits(bits: NDArray[Any]) -> Mask:
 def random_split_leak(
     rows: pd.DataFrame, near_copies: NearCopies, train_share: float, among: "pd.Series[bool]"
 ) -> float:
-    """The expected share of test rows, in [0, 1], with a copy in train under a random split.
+    """The expected share of test messages, in [0, 1], with a copy in train under a random split.
 
-    The expectation is over all random splits of the rows before deduplication. A row in test leaks
-    unless all its other copies and near-copies are outside train: (1 - train_share) ** others.
+    The expectation is over all random splits of the messages before deduplication. No copy of a
+    test message is in train with a probability of (1 - train_share) ** others, where others is the
+    number of its other copies and near-copies.
 
     Args:
-        rows: columns wording and copies.
+        rows: columns wording and copies (messages with the same text).
+        near_copies: of the wordings.
+        train_share: share of messages in train, in [0, 1].
         among: (n,), the rows to average over.
     """
     copies = np.bincount(rows["wording"], rows["copies"])
@@ -186,13 +196,17 @@ def random_split_leak(
 def split_figures(
     rows: pd.DataFrame, near_copies: NearCopies, train_share: float
 ) -> dict[str, Figure]:
-    """Rows, spam share, left-out and retired rows per split, and the leak of a random split.
+    """Figures of each split, and of leakage between them.
 
-    `leak` counts the rows that are used in two splits, and must be 0. `crowded` counts the wordings
-    in groups too large to be compared in pairs.
+    `SPLIT.rows` (used), `SPLIT.spam_share` in [0, 1], `SPLIT.left_out` (near-copies) and, of train
+    and val, `SPLIT.retired`; `leak`, the rows that are used in two splits, which must be 0;
+    `crowded`, the wordings in groups too large to be compared in pairs;
+    `random_split_leak.messages` and `random_split_leak.spam`, in [0, 1].
 
     Args:
-        rows: as from `assign_splits`, with the columns label and copies.
+        rows: as `assign_splits` returns them, with the columns label and copies.
+        near_copies: of the wordings.
+        train_share: share of messages in train, in [0, 1].
     """
     figures: dict[str, Figure] = {}
     for name in SPLIT_RANK:
@@ -228,4 +242,4 @@ def split_summary(rows: pd.DataFrame) -> str:
     counts = ", ".join(f"{name} {(used == name).sum():,}" for name in SPLIT_RANK)
     retired = int(rows["retired"].sum())
     near_copies = int(rows["left_out"].sum()) - retired
-    return f"{counts}; left out: {near_copies:,} like a row of a higher split, {retired:,} retired"
+    return f"{counts}; left out: {near_copies:,} near-copies of other splits, {retired:,} retired"

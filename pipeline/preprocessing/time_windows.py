@@ -16,7 +16,7 @@ LAST_DATE_QUANTILE = 0.999  # one date in a thousand may be wrong and in the fut
 
 
 def last_date(received_at: "pd.Series[Any]") -> Any:
-    """The last date of the data, robust to a few wrong dates. NaT without dates."""
+    """The 99.9th percentile of the dates, as a few may be wrong. NaT without dates."""
     return received_at.quantile(LAST_DATE_QUANTILE, interpolation="lower")
 
 
@@ -38,8 +38,8 @@ def newest_and_old(
 def sample_reservoir(old: pd.DataFrame, size: int) -> list[int]:
     """Positions of at most `size` rows: those whose campaigns have the smallest hashes.
 
-    A bottom-k sample. While rows are only added, a row stays until rows with a smaller hash
-    displace it, and a displaced row does not return. Campaigns stay whole, except the last one.
+    A bottom-k sample: new rows with a smaller hash displace rows from it, and a displaced row does
+    not return. It has all rows of each of its campaigns, except for the last campaign.
 
     Args:
         old: columns message_id and campaign_key.

@@ -28,12 +28,13 @@ START_TOKEN = "[START]"  # id 1; every message begins with it, so that none is e
 
 
 def fit_tokenizer(texts: Iterable[str], *, vocabulary_size: int, sequence_length: int) -> Tokenizer:
-    """A byte-level BPE tokenizer, which knows every text and makes none empty.
+    """A byte-level BPE tokenizer: no token is unknown, and every text has at least one.
 
-    Its normaliser equals `normalize.canonicalise`, so its JSON file alone canonicalises as we do.
+    Its normaliser equals `normalize.canonicalise`, so that its JSON file is all that serving needs.
     Source: Sennrich, Haddow, Birch 2016; Radford et al. 2019 for bytes.
 
     Args:
+        texts: the messages of train.
         vocabulary_size: sub-words, including the 256 bytes.
         sequence_length: tokens; longer texts are cut.
     """
@@ -96,17 +97,17 @@ def tokenizer_json(tokenizer: Tokenizer) -> str:
 
 
 def encode_texts(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:
-    """The token ids of each text: 1 to sequence_length ids, without padding."""
+    """The token ids of each of n texts: 1 to sequence_length ids, without padding."""
     return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
 
 
 def count_tokens(texts: "pd.Series[str]", tokenizer: Tokenizer) -> list[int]:
-    """(n,): the tokens of each text."""
+    """(n,): the number of tokens of each text."""
     return [len(ids) for ids in encode_texts(texts.tolist(), tokenizer)]
 
 
 def shard_tables(rows: pd.DataFrame, tokenizer: Tokenizer, shard_rows: int) -> Iterator[pa.Table]:
-    """The rows as SHARD tables of `shard_rows` rows, in the order given; one empty table if none.
+    """The rows as SHARD tables of `shard_rows` rows each, in order; one empty table if none.
 
     Args:
         rows: columns message_id, campaign_key, text and label.

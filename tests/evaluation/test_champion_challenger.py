@@ -106,7 +106,7 @@ def test_figures_and_sentence_of_a_comparison():
     assert won.sentence.startswith("f1 +0.1865 [+0.")
     assert won.sentence.endswith(
         "] against the champion's 0.7879 on 200 messages that neither has seen; "
-        "12 right that it got wrong, 0 the other way"
+        "only the challenger is right on 12, only the champion on 0"
     )
 
 
@@ -131,7 +131,7 @@ def test_rows_without_both_labels_are_a_tie(spam, ham):
     model = predictions(spam=spam, ham=ham)
     outcome = compare_models(model, model, RULE)
     assert (outcome.verdict, outcome.figures) == ("tie", {})
-    assert outcome.sentence == f"{spam + ham} unseen messages, not of both labels"
+    assert outcome.sentence == f"the {spam + ham} unseen messages lack ham or spam"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_the_newest_messages_decide_if_they_are_enough():
     champion, challenger = predictions(missed=8), predictions(missed=8, right=EVEN)
     outcome = decide_promotion(challenger, champion, EVEN, ALL, RULE)
     assert outcome.verdict == "promote"
-    assert outcome.sentence.startswith("of the newest days f1 +0.")
+    assert outcome.sentence.startswith("newest messages: f1 +0.")
     assert "on 100 messages" in outcome.sentence
     assert outcome.figures["duel.newest.difference.f1"].n == 100
     assert outcome.figures["duel.difference.f1"].n == 200
