@@ -21,20 +21,13 @@ from pipeline.preprocessing.near_duplicates import campaign_keys
 from pipeline.preprocessing.splits import SPLIT_RANK, split_of_campaign
 from tests.harness.errors import error_of
 from tests.harness.small_project import ROOT, stage_arguments
-from tests.harness.split_oracle import (
-    PARAMS,
-    assigned,
-    brute_force_split,
-    campaign_texts,
-    message_table,
-)
+from tests.harness.split_oracle import PARAMS, brute_force_split, campaign_texts, message_table
 
 SECTION = PARAMS.model_dump() | {"vocabulary_size": 400, "sequence_length": 30, "shard_rows": 20}
 FILES = "messages.parquet tokenizer.json splits.parquet train val report.json profile.json profile"
 ARGUMENTS = stage_arguments("vectorize", *FILES.split())
 TEXTS = campaign_texts(300, seed=31)
 DAYS = [40 * i // 300 for i in range(300)]  # so that every time window has rows
-KEYS = [f"{key:016x}" for key in campaign_keys(TEXTS)]
 
 
 @pytest.fixture
@@ -50,6 +43,15 @@ def run(tmp_path, monkeypatch):
     return run
 
 
+def keys_of(texts):
+    return [f"{key:016x}" for key in campaign_keys(texts)]
+
+
+def splits_of(texts):
+    """Their splits, without time windows."""
+    return [split_of_campaign(PARAMS.salt, key, PARAMS.split) for key in keys_of(texts)]
+
+
 def outputs():
     """The bytes of all files that the stage wrote, by path."""
     inputs = ("messages.parquet", "params.yaml")
@@ -58,9 +60,8 @@ def outputs():
 
 
 def figures():
-    return {
-        name: figure["value"] for name, figure in read_json(Path("report.json"))["figures"].items()
-    }
+    figures = read_json(Path("report.json"))["figures"]
+    return {name: figure["value"] for name, figure in figures.items()}
 
 
 def tokens_of(word):
@@ -75,7 +76,7 @@ def test_splits_and_shards_are_the_contract(run):
     expected = brute_force_split(TEXTS, PARAMS, DAYS)
     rows = {
         message_id(text): {"text": text, "campaign_key": key, "label": int(i % 3 == 0)}
-        for i, (text, key) in enumerate(zip(TEXTS, KEYS, strict=True))
+        for i, (text, key) in enumerate(zip(TEXTS, keys_of(TEXTS), strict=True))
     }
     splits = read_parquet(Path("splits.parquet"))
     assert splits.schema.equals(SPLITS)
@@ -157,9 +158,8 @@ def test_tokenizer_never_sees_val_or_test(run):
     words = {"train": "trainonlyword", "val": "valonlyword", "test": "testonlyword"}
     cycle = itertools.cycle(words.values())
     worded = [f"{next(cycle)} {text}" for text in TEXTS]
-    keys = [f"{key:016x}" for key in campaign_keys(worded)]
-    splits = [split_of_campaign(PARAMS.salt, key, PARAMS.split) for key in keys]
-    texts = [text for text, split in zip(worded, splits, strict=True) if words[split] in text]
+    pairs = zip(worded, splits_of(worded), strict=True)
+    texts = [text for text, split in pairs if words[split] in text]
     assert min(sum(word in text for text in texts) for word in words.values()) > 5
     run(message_table(texts), vocabulary_size=5000)  # enough for every word that is seen twice
     assert tokens_of(words["train"]) == 1
@@ -184,9 +184,8 @@ def test_tokenizer_sees_neither_newest_nor_retired_rows(run):
 @pytest.mark.parametrize("splits", ["train, val, test", "val, test", "test"])
 @pytest.mark.parametrize("kept", [["ham"], []], ids=["no spam", "no rows"])
 def test_a_split_without_both_labels_is_refused_unwritten(run, splits, kept):
-    rows = message_table(TEXTS)
-    split = rows["text"].map({text: split for text, (split, _) in assigned(TEXTS).items()})
-    error = error_of(run, rows[rows["label"].isin(kept) | ~split.isin(splits.split(", "))])
+    rows = message_table(TEXTS).assign(split=splits_of(TEXTS))
+    error = error_of(run, rows[rows["label"].isin(kept) | ~rows["split"].isin(splits.split(", "))])
     assert error == f"messages.parquet: no ham or no spam in {splits}; bring more messages"
     assert outputs() == {}
 
