@@ -60,9 +60,9 @@ def read(tmp_path, monkeypatch):
     return read
 
 
-@pytest.mark.parametrize("content", [GOOD.encode(), b"\xef\xbb\xbf" + GOOD.encode()])
-def test_section_becomes_its_class(read, content):
-    params = read(content)
+@pytest.mark.parametrize("byte_order_mark", ["", "\ufeff"])
+def test_section_becomes_its_class(read, byte_order_mark):
+    params = read(byte_order_mark + GOOD)
     assert isinstance(params.bounds, Bounds)
     bounds = {"low": 0.5, "high": 1.0}
     values = (3, "2026", bounds, ["sms", "files"], (1992, 2100), {"text": 0.25})

@@ -64,7 +64,7 @@ def test_each_line_has_its_own_numbers_and_colour():
 
 
 def test_confusion_matrix_shows_its_counts():
-    write("reports/plots/confusion.csv", ("actual", "predicted"), [("ham", "spam")] * 3)
+    write_tables(ENTRIES["confusion"])
     spec = vega_lite_spec("confusion", ENTRIES["confusion"])
     assert [parameter["value"] for parameter in spec["params"]] == [True]
 

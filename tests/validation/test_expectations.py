@@ -62,9 +62,6 @@ ROWS = [  # changes to a row, and the one expectation that they break
 ]
 
 
-# ---- each expectation
-
-
 def test_a_good_table_breaks_nothing():
     findings = run_suite(good(), STRICT)
     assert not findings.broken
@@ -79,8 +76,7 @@ def test_every_expectation_has_a_bad_table_or_row():
 
 @pytest.mark.parametrize("name", BAD_TABLES)
 def test_a_bad_table_breaks_its_expectation_and_no_other(name):
-    no_spam_is_allowed = strict(spam_share=(0.0, 0.5))
-    params = no_spam_is_allowed if name == "both_labels_are_present" else STRICT
+    params = strict(spam_share=(0.0, 0.5)) if name == "both_labels_are_present" else STRICT
     assert set(run_suite(BAD_TABLES[name], params).broken) == {name}
 
 
@@ -93,9 +89,6 @@ def test_a_bad_row_breaks_its_expectation_and_no_other():
     findings = run_suite(good(**changes), params, reviewed=REVIEWED)
     assert not findings.broken
     assert findings.reasons.tolist() == [name for _, name in ROWS] + [""] * (40 - len(ROWS))
-
-
-# ---- a new expectation is one function and one entry
 
 
 def not_loud(params):
@@ -119,9 +112,6 @@ def test_a_new_expectation_is_one_function_and_one_entry(entry, monkeypatch):
     findings = run_suite(good(text={7: "win now!!!"}), STRICT)
     assert list(findings.broken) == [findings.reasons[6]] == ["text_is_not_loud"]
     assert "    - text is not loud; otherwise the row goes to quarantine" in explain(STRICT)
-
-
-# ---- params
 
 
 def test_a_budget_in_params_replaces_the_default():

@@ -22,9 +22,6 @@ def _folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-# ---- --explain
-
-
 def test_every_expectation_is_a_sentence():
     params = strict(warnings=["text_decodes"], budgets=STRICT.budgets | {"label_is_known": 0.25})
     training, _, scoring = review.explain(params).partition("\nscoring:\n")
@@ -39,25 +36,17 @@ def test_every_expectation_is_a_sentence():
         "spam share is within bounds, 0.1 to 0.5; otherwise the run stops.",
     }
     assert sentences <= {line.removeprefix("    - ") for line in training.splitlines()}
-    assert scoring.splitlines()[:4] == [
-        "  Each text is readable:",
-        "    - text is not null; otherwise the message gets no label.",
-        "    - text is not blank; otherwise the message gets no label.",
-        "    - text decodes; otherwise there is a warning.",
-    ]
+    head, null, _, decodes, *_ = scoring.splitlines()
+    assert head == "  Each text is readable:"
+    assert null == "    - text is not null; otherwise the message gets no label."
+    assert decodes == "    - text decodes; otherwise there is a warning."
 
 
-def test_the_command_explains_params_and_has_an_example(capsys):
+def test_the_command_explains_the_params(capsys):
     shutil.copyfile(ROOT / "params.yaml", "params.yaml")
     review.main(["--explain"])
     line = "row count is within bounds, 2,000 to 1,000,000; otherwise the run stops."
     assert line in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        review.main(["--help"])
-    assert "example: python -m pipeline review --propose" in capsys.readouterr().out
-
-
-# ---- the rows in quarantine
 
 
 def test_quarantined_rows_are_listed_rarest_reason_first(capsys):
@@ -79,9 +68,6 @@ def test_quarantined_rows_are_listed_rarest_reason_first(capsys):
     ]
 
 
-# ---- --propose
-
-
 def pasted(text):
     """The printed section as params."""
     return parse_params(Params, ruamel.yaml.YAML(typ="safe").load(text)["validate"], "validate")
@@ -94,8 +80,8 @@ DATES = dict.fromkeys(range(1, 30), pd.Timestamp(0, tz="UTC"))
 
 @pytest.mark.parametrize(
     "messages",
-    [good(400, text=ONE_TEXT, label={1: "?", 2: None}), good(text=TEXTS), good(received_at=DATES)],
-    ids=["copies", "texts", "times"],
+    [good(400, text=ONE_TEXT, label={1: "?", 2: None}), good(text=TEXTS, received_at=DATES)],
+    ids=["copies", "texts and times"],
 )
 def test_the_proposed_section_lets_its_data_pass(messages):
     params = pasted(review.propose_params(messages, Path("x")))
