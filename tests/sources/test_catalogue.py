@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.core.errors import PipelineError
 from pipeline.core.hashing import file_sha256
 from pipeline.core.schemas import MESSAGES
 from pipeline.sources.catalogue import Params, Places, day_in_path, read_sources
+from tests.harness.errors import error_of
 from tests.harness.small_project import ROOT
 from tests.sources.test_readers import inbox_params
 
@@ -43,12 +43,6 @@ def add(folder, *names, content="body,kind\nhi,1\n"):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
-
-
-def error_of(read, *sources, **changes):
-    with pytest.raises(PipelineError) as error:
-        read(*sources, **changes)
-    return str(error.value)
 
 
 # ---- files
@@ -107,28 +101,29 @@ def test_unknown_source_is_refused_with_the_choices(inbox, read):
 # ---- the day in a path
 
 
-@pytest.mark.parametrize(
-    ("path", "day"),
-    [
-        ("2026-11-20.csv", "2026-11-20"),
-        ("mail/2026/11/20/a.csv", "2026-11-20"),
-        ("2026/11/20.csv", "2026-11-20"),
-        ("export_20261120T1200.csv", "2026-11-20"),
-        ("date=2026-11-20/part-0.parquet", "2026-11-20"),
-        ("2024-02-29/2026-11-20.csv", "2026-11-20"),  # the last one
-        ("2024-02-29/2026-02-29.csv", "2024-02-29"),  # the last valid one
-        ("2026-02-29.csv", None),
-        ("2026-13-01.csv", None),
-        ("2026-11/a.csv", None),
-        ("2026-1120.csv", None),
-        ("120261120.csv", None),
-        ("20261120120000.csv", None),
-        ("30261120.csv", None),  # a number of eight digits
-        ("a.csv", None),
-    ],
-)
-def test_day_in_a_path_has_a_few_forms(path, day):
-    expected = datetime.fromisoformat(day).replace(tzinfo=UTC) if day else None
+DAYS = """
+2026-11-20.csv              2026-11-20
+mail/2026/11/20/a.csv       2026-11-20
+2026/11/20.csv              2026-11-20
+export_20261120T1200.csv    2026-11-20
+date=2026-11-20/part-0.csv  2026-11-20
+2024-02-29/2026-11-20.csv   2026-11-20
+2024-02-29/2026-02-29.csv   2024-02-29
+2026-02-29.csv              none
+2026-13-01.csv              none
+2026-11/a.csv               none
+2026-1120.csv               none
+120261120.csv               none
+20261120120000.csv          none
+30261120.csv                none
+a.csv                       none
+"""  # the last valid one, and no other numbers
+
+
+@pytest.mark.parametrize("line", DAYS.strip().splitlines())
+def test_day_in_a_path_has_a_few_forms(line):
+    path, day = line.split()
+    expected = None if day == "none" else datetime.fromisoformat(f"{day}T00:00Z")
     assert day_in_path(path) == expected
 
 
@@ -137,9 +132,8 @@ def test_row_without_a_time_gets_the_day_in_its_path(inbox, read):
     content = "body,kind,sent\nmine,0,2026-11-19T23:00:00-02:00\nnone,1,\n"
     add(inbox, "2026-11-21.csv", content=content)
     table = read("files", "feedback", glob="**/*")
-    assert list(
-        zip(table["source"].to_pylist(), table["received_at"].to_pylist(), strict=True)
-    ) == [
+    rows = table.select(["source", "received_at"]).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
         ("files/2026/11/20/a.csv", datetime(2026, 11, 20, tzinfo=UTC)),
         ("files/2026-11-21.csv", datetime(2026, 11, 20, 1, tzinfo=UTC)),
         ("files/2026-11-21.csv", datetime(2026, 11, 21, tzinfo=UTC)),
@@ -203,9 +197,8 @@ def read_download(tmp_path, inbox, read, lock):
 
 def test_download_is_read_as_its_declaration_says(read_download):
     table = read_download(b"junk\thello\n", header=["label", "text"], format="tsv")
-    assert table.select(["text", "label", "source", "row"]).to_pylist() == [
-        {"text": "hello", "label": "spam", "source": "mine", "row": 1}
-    ]
+    [row] = table.select(["text", "label", "source", "row"]).to_pylist()
+    assert row == {"text": "hello", "label": "spam", "source": "mine", "row": 1}
 
 
 def test_unreadable_download_points_to_its_declaration(read_download, tmp_path):
@@ -228,10 +221,8 @@ def test_exactly_the_pinned_files_are_read(inbox, read, lock):
         pq.write_table(pa.table({"text": [text], "label": ["spam"]}), folder / name)
     pin = {"files": {"tickets/2.parquet": file_sha256(folder / "2.parquet")}}
     path = lock(pin, kind="sql", url="sqlite://", query="SELECT 1")
-    table = read("mine", lock=path)
-    assert table.select(["text", "source"]).to_pylist() == [
-        {"text": "new", "source": "tickets/2.parquet"}
-    ]
+    [row] = read("mine", lock=path).select(["text", "source"]).to_pylist()
+    assert row == {"text": "new", "source": "tickets/2.parquet"}
     (folder / "2.parquet").write_bytes(b"tampered with")
     line = error_of(read, "mine", lock=path)
     assert line.startswith("data/inbox/tickets/2.parquet: changed since it was saved; ")

@@ -5,9 +5,9 @@ import gzip
 import pytest
 import tenacity
 
-from pipeline.core.errors import PipelineError
 from pipeline.sources import download
 from tests.harness import servers
+from tests.harness.errors import error_of
 from tests.harness.http_server import redirects, sends, sends_status
 
 CHECK = "check the network, the address and the credentials in the environment"
@@ -26,13 +26,6 @@ def fetched(url, tmp_path, name=None):
     return to.read_bytes()
 
 
-def refusal(call, *arguments):
-    with pytest.raises(PipelineError) as refused:
-        call(*arguments)
-    assert "\n" not in str(refused.value)
-    return str(refused.value)
-
-
 # ---- http
 
 
@@ -44,13 +37,13 @@ def test_http_download_has_the_bytes_of_the_file(server, tmp_path):
 
 def test_version_is_the_etag_or_else_the_date(server):
     date = "Tue, 24 Nov 2026 03:00:00 GMT"
-    assert (
-        download.remote_file(server.on("/a", sends(BODY, ETag='"7"', Last_Modified=date))).version
-        == '"7"'
-    )
-    assert download.remote_file(server.on("/b", sends(BODY, Last_Modified=date))).version == date
-    assert download.remote_file(server.on("/c", sends(BODY))).version is None
-    assert download.remote_file(server.on("/c", sends(BODY))).size == len(BODY)
+    for headers, version in (
+        ({"ETag": '"7"', "Last_Modified": date}, '"7"'),
+        ({"Last_Modified": date}, date),
+        ({}, None),
+    ):
+        remote = download.remote_file(server.on("/a", sends(BODY, **headers)))
+        assert (remote.version, remote.size) == (version, len(BODY))
 
 
 @pytest.mark.parametrize(
@@ -73,63 +66,55 @@ def test_passing_error_is_tried_again(server, tmp_path, failure):
 
 def test_stalled_download_is_tried_again(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "READ_TIMEOUT", 0.2)
-    assert fetched(
-        server.on("/a", server.stalls, sends(b"8 bytes."), head=sends(b"8 bytes.")), tmp_path
-    )
+    url = server.on("/a", server.stalls, sends(b"8 bytes."))
+    assert fetched(url, tmp_path) == b"8 bytes."
 
 
 def test_redirect_is_followed_and_a_loop_is_refused(server, tmp_path):
     server.on("/b", sends(BODY))
     assert fetched(server.on("/a", redirects("/b")), tmp_path) == BODY
     loop = server.on("/loop", redirects("/loop"))
-    assert (
-        refusal(download.download, loop, tmp_path / "x")
-        == f"{loop}: too many redirects; correct the address"
-    )
+    line = f"{loop}: too many redirects; correct the address"
+    assert error_of(download.download, loop, tmp_path / "x") == line
+
+
+AGAIN = "try again later, or correct the address"
 
 
 @pytest.mark.parametrize(
     ("answer", "problem", "tries"),
     [
         (sends_status(404), "no such file; correct the address", 1),
-        (
-            sends_status(403),
-            "the server answers 403 Forbidden; try again later, or correct the address",
-            1,
-        ),
-        (
-            sends_status(500),
-            "the server answers 500 Internal Server Error; try again later, or correct the address",
-            4,
-        ),
-        (
-            sends(BODY[:9], length=9),
-            f"received 9 bytes of {len(BODY):,}; {CHECK}",
-            4,
-        ),
+        (sends_status(403), f"the server answers 403 Forbidden; {AGAIN}", 1),
+        (sends_status(500), f"the server answers 500 Internal Server Error; {AGAIN}", 4),
+        (sends(BODY[:9], length=9), f"received 9 bytes of {len(BODY):,}; {CHECK}", 4),
     ],
     ids=["404", "403", "500", "short"],
 )
 def test_lasting_error_is_one_line(server, tmp_path, answer, problem, tries):
     url = server.on("/a", answer, head=sends(BODY))
-    assert refusal(download.download, url, tmp_path / "x") == f"{url}: {problem}"
+    assert error_of(download.download, url, tmp_path / "x") == f"{url}: {problem}"
     assert server.requests.count("GET /a") == tries
 
 
 def test_cut_and_stalled_downloads_are_one_line(server, tmp_path, monkeypatch):
     url = server.on("/a", sends(BODY[:9], length=len(BODY)), head=sends(BODY))
-    line = refusal(download.download, url, tmp_path / "x")
+    line = error_of(download.download, url, tmp_path / "x")
     assert line.startswith(f"{url}: ")
     assert line.endswith(f"; {CHECK}")
     monkeypatch.setattr(download, "READ_TIMEOUT", 0.1)
     monkeypatch.setattr(download, "ATTEMPTS", 2)
     url = server.on("/b", server.stalls, head=sends(b"8 bytes."))
-    assert refusal(download.download, url, tmp_path / "x") == f"{url}: timed out; check the network"
+    assert (
+        error_of(download.download, url, tmp_path / "x") == f"{url}: timed out; check the network"
+    )
 
 
-def test_missing_server_is_one_line(tmp_path):
-    url = f"http://127.0.0.1:{servers.free_port()}/a"
-    assert refusal(download.remote_file, url).endswith(f"; {CHECK}")
+def test_missing_server_is_one_line_without_the_password():
+    line = error_of(download.remote_file, f"http://user:secret@127.0.0.1:{servers.free_port()}/a")
+    assert line.endswith(f"; {CHECK}")
+    assert "\n" not in line
+    assert "secret" not in line
 
 
 @pytest.mark.parametrize(
@@ -141,18 +126,12 @@ def test_missing_server_is_one_line(tmp_path):
     ],
 )
 def test_invalid_address_is_one_line(url, line):
-    assert refusal(download.remote_file, url) == line
+    assert error_of(download.remote_file, url) == line
 
 
 def test_missing_file_system_says_what_to_install():
-    assert refusal(download.remote_file, "gs://bucket/file").endswith(
-        "Please install gcsfs to access Google Storage"
-    )
-
-
-def test_error_has_no_password(tmp_path):
-    url = f"http://user:secret@127.0.0.1:{servers.free_port()}/a"
-    assert "secret" not in refusal(download.remote_file, url)
+    line = error_of(download.remote_file, "gs://bucket/file")
+    assert line.endswith("Please install gcsfs to access Google Storage")
 
 
 # ---- S3
@@ -162,9 +141,8 @@ def test_s3_download_has_its_etag_as_version(bucket, tmp_path):
     bucket.put_object(Bucket="spam", Key="in/a.csv", Body=BODY)
     etag = bucket.head_object(Bucket="spam", Key="in/a.csv")["ETag"]
     assert fetched("s3://spam/in/a.csv", tmp_path) == BODY
-    assert download.remote_file("s3://spam/in/a.csv") == download.RemoteFile(
-        "spam/in/a.csv", len(BODY), etag
-    )
+    remote = download.RemoteFile("spam/in/a.csv", len(BODY), etag)
+    assert download.remote_file("s3://spam/in/a.csv") == remote
 
 
 def test_s3_folder_is_listed_by_names_below_it(bucket, tmp_path):
@@ -178,14 +156,10 @@ def test_s3_folder_is_listed_by_names_below_it(bucket, tmp_path):
 
 
 def test_missing_s3_object_is_one_line(bucket):
-    assert (
-        refusal(download.remote_file, "s3://spam/none.csv")
-        == "s3://spam/none.csv: no such file; correct the address"
-    )
-    assert (
-        refusal(download.list_files, "s3://spam/none")
-        == "s3://spam/none: no such folder; correct the address"
-    )
+    line = "s3://spam/none.csv: no such file; correct the address"
+    assert error_of(download.remote_file, "s3://spam/none.csv") == line
+    line = "s3://spam/none: no such folder; correct the address"
+    assert error_of(download.list_files, "s3://spam/none") == line
     assert download.list_files("s3://spam/none/*.csv") == {}
 
 
@@ -195,43 +169,41 @@ def test_missing_credentials_are_one_line(bucket, monkeypatch):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    assert "credentials" in refusal(download.list_files, "s3://spam/in").lower()
+    assert "credentials" in error_of(download.list_files, "s3://spam/in").lower()
 
 
 # ---- local paths and the environment
 
 
 def test_local_path_is_an_address(tmp_path):
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.csv").write_bytes(BODY)
-    assert fetched(str(tmp_path / "in" / "a.csv"), tmp_path) == BODY
-    assert list(download.list_files(str(tmp_path / "in"))) == ["a.csv"]
-    assert list(download.list_files(f"file://{tmp_path}/in/*.csv")) == ["a.csv"]
-    before = download.remote_file(str(tmp_path / "in" / "a.csv")).version
-    (tmp_path / "in" / "a.csv").write_bytes(BODY * 2)
-    assert download.remote_file(str(tmp_path / "in" / "a.csv")).version != before
-    assert refusal(download.download, str(tmp_path / "in"), tmp_path / "x").startswith(
-        f"{tmp_path}/in: "
-    )
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = folder / "a.csv"
+    path.write_bytes(BODY)
+    assert fetched(str(path), tmp_path) == BODY
+    assert list(download.list_files(str(folder))) == ["a.csv"]
+    assert list(download.list_files(f"file://{folder}/*.csv")) == ["a.csv"]
+    before = download.remote_file(str(path)).version
+    path.write_bytes(BODY * 2)
+    assert download.remote_file(str(path)).version != before
+    assert error_of(download.download, str(folder), tmp_path / "x").startswith(f"{folder}: ")
 
 
-def test_forbidden_file_is_one_line(monkeypatch):
+def test_forbidden_file_is_one_line():
     def refuse():
         raise PermissionError(13, "Permission denied")
 
-    line = refusal(download.with_retries, "/a", refuse)
+    line = error_of(download.with_retries, "/a", refuse)
     assert line == "/a: access denied; check the credentials in the environment"
 
 
 def test_variables_come_from_the_environment(monkeypatch):
+    url = "pg://me:${WORD}@$HOST/x"
     monkeypatch.setenv("HOST", "db.example.org")
     monkeypatch.setenv("WORD", "a$b")
-    assert (
-        download.expand_variables("pg://me:${WORD}@$HOST/x", "tickets.url")
-        == "pg://me:a$b@db.example.org/x"
-    )
+    assert download.expand_variables(url, "tickets.url") == "pg://me:a$b@db.example.org/x"
     monkeypatch.delenv("WORD")
-    line = refusal(download.expand_variables, "pg://me:${WORD}@$HOST/x", "tickets.url")
+    line = error_of(download.expand_variables, url, "tickets.url")
     assert line == "tickets.url: $WORD is not set in the environment; set it"
 
 
