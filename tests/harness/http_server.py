@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
-def sends(body: bytes, length: int | None = None, **headers: str) -> Answer:
+def sends(body: bytes, length: int | None = None, status: int = 200, **headers: str) -> Answer:
     """Sends the body with a Content-Length, which may be wrong."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(200)
+        request.send_response(status)
         request.send_header("Content-Length", str(len(body) if length is None else length))
         for name, value in headers.items():
             request.send_header(name.replace("_", "-"), value)
@@ -27,25 +27,12 @@ def sends(body: bytes, length: int | None = None, **headers: str) -> Answer:
 
 def sends_status(status: int) -> Answer:
     """Sends a status without a body."""
-
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(status)
-        request.send_header("Content-Length", "0")
-        request.end_headers()
-
-    return answer
+    return sends(b"", status=status)
 
 
 def redirects(to: str) -> Answer:
     """Redirects to another path, or to the same one."""
-
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(302)
-        request.send_header("Location", to)
-        request.send_header("Content-Length", "0")
-        request.end_headers()
-
-    return answer
+    return sends(b"", status=302, Location=to)
 
 
 class Server:
@@ -90,7 +77,7 @@ class Server:
 def server() -> Iterator[Server]:
     """Runs the server while the block runs."""
     running = Server()
-    thread = threading.Thread(target=running.http.serve_forever, daemon=True)
+    thread = threading.Thread(target=running.http.serve_forever, args=[0.01], daemon=True)
     thread.start()
     try:
         yield running

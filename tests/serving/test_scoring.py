@@ -33,11 +33,10 @@ def test_refused_row_has_reasons_and_keeps_its_place(model, params):
     texts = ["a", "", "Win", "caf\ufffd", "x" * 2001, "b"]
     table = pd.DataFrame({"text": texts})
     (answers,) = scoring.add_answers([table], "text", model, "3", params)
-    assert answers["text"].tolist() == texts
-    labels = answers["label"].astype(object).where(answers["label"].notna(), None)
-    assert labels.tolist() == ["ham", None, "spam", None, None, "ham"]
-    reasons = answers["refused"].astype(object).where(answers["refused"].notna(), None)
-    assert reasons.tolist() == [REFUSED.get(text) for text in texts]
+    columns = answers[["text", "label", "refused"]].astype(object)
+    labels = ["ham", None, "spam", None, None, "ham"]
+    expected = zip(texts, labels, map(REFUSED.get, texts), strict=True)
+    assert list(columns.where(columns.notna(), None).itertuples(index=False)) == list(expected)
     assert model.texts == ["a", "Win", "b"]
 
 

@@ -30,12 +30,8 @@ def spark():
     """Skips, with the reason, where there is none."""
     if importlib.util.find_spec("pyspark") is None:
         pytest.skip("pyspark is not installed; pip install pyspark==4.3.0")
-    java = (
-        os.path.join(os.environ["JAVA_HOME"], "bin", "java")
-        if "JAVA_HOME" in os.environ
-        else "java"
-    )
-    if shutil.which(java) is None:
+    home = os.environ.get("JAVA_HOME")
+    if shutil.which(f"{home}/bin/java" if home else "java") is None:
         pytest.skip("Java is not installed; Spark 4 needs 17 or later")
 
 
@@ -51,9 +47,7 @@ def messages(tmp_path):
 @pytest.mark.slow
 @pytest.mark.spark
 def test_spark_labels_100_000_rows_as_score_does(spark, messages, request, tmp_path):
-    folder, run = request.getfixturevalue(
-        "project"
-    )  # asked for here, so that it is not made for a skip
+    folder, run = request.getfixturevalue("project")  # which a skip need not make
     run("python", "-m", "pipeline", "score", str(messages), str(tmp_path / "ours.parquet"))
     ours = pq.read_table(tmp_path / "ours.parquet").to_pandas()
     environment = {
@@ -62,9 +56,8 @@ def test_spark_labels_100_000_rows_as_score_does(spark, messages, request, tmp_p
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }
     job = [sys.executable, "-c", JOB, messages, tmp_path / "theirs"]
-    done = subprocess.run(
-        job, cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True
-    )
+    environment = os.environ | environment
+    done = subprocess.run(job, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-10_000:]
 
     theirs = pq.read_table(tmp_path / "theirs").to_pandas().sort_values("n", ignore_index=True)
@@ -73,7 +66,5 @@ def test_spark_labels_100_000_rows_as_score_does(spark, messages, request, tmp_p
     assert set(ours["label"]) == {"ham", "spam"}
     assert np.abs(ours["probability"] - theirs["probability"]).max() <= 1e-6
     assert (ours["threshold"] == theirs["threshold"]).all()
-    near = (
-        np.abs(ours["probability"] - ours["threshold"]) <= 1e-6
-    )  # where rounding may turn the label
+    near = np.abs(ours["probability"] - ours["threshold"]) <= 1e-6  # rounding may turn the label
     assert (near | (ours["label"] == theirs["label"])).all()
