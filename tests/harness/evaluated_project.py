@@ -81,6 +81,14 @@ def score_in_process(model, texts):
     return parity.checked_answer(answer, len(texts))
 
 
+def register_arguments():
+    """The arguments of register for a Project in the working directory."""
+    model = ("tokenizer.json", "model.keras", "decision.json")
+    reports = ("curves.csv", "reports/evaluate.json", "docs", "register.json")
+    tables = ("messages.parquet", "splits.parquet")
+    return stage_arguments("register", "dvc.yaml", *tables, *model, *reports)
+
+
 class Project:
     """The files of an evaluated model in a folder, which is the working directory."""
 
@@ -110,10 +118,7 @@ class Project:
 
     def register(self, *flags):
         """Runs the stage and returns the bytes of its report."""
-        model = ("tokenizer.json", "model.keras", "decision.json")
-        reports = ("curves.csv", "reports/evaluate.json", "docs", "register.json")
-        paths = ["dvc.yaml", "messages.parquet", "splits.parquet", *model, *reports]
-        register.main([*stage_arguments("register", *paths), *flags])
+        register.main([*register_arguments(), *flags])
         return (self.folder / "register.json").read_bytes()
 
     def register_thresholds(self, *thresholds):
