@@ -7,7 +7,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 unexport REASON TEXT # make would expand $(...) in them; recipes get the text as it is
 .DEFAULT_GOAL := help
-.PHONY: help repro retrain pull follow remote current test test-all predict serve ui plots \
+.PHONY: help repro retrain pull follow remote current test test-slow test-all predict serve ui plots \
   screenshots lint docs mutants rehearse clean lock
 
 help: ## list the targets
@@ -61,11 +61,16 @@ plots: $(STAMP) ## draw the plots of dvc.yaml on a page that works offline
 screenshots: $(STAMP) ## take the pictures in docs/screenshots after `make repro`; needs Chromium
 	python -m benchmarks.screenshots
 
-test: $(STAMP) ## every test that needs nothing but the lock
-	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not network and not server and not browser"
+PYTEST := python -m pytest -n 2 --dist loadfile
+SPECIAL := slow or network or server or browser
 
-test-all: $(STAMP) ## also those that need the SMS messages, PostgreSQL or Chromium, skipped with the reason where missing
-	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -rs
+test: $(STAMP) ## the fast tests: two minutes
+	$(PYTEST) -m "not ($(SPECIAL))"
+
+test-slow: $(STAMP) ## all other tests; those that need PostgreSQL, Chromium or the network may skip
+	$(PYTEST) -m "$(SPECIAL)" -rs
+
+test-all: test test-slow ## all tests
 
 lint: $(STAMP) ## check style, formatting, types and the direction of imports
 	ruff check .
@@ -80,7 +85,7 @@ docs: $(STAMP) ## write docs/reference from the code and build docs/_build/html
 rehearse: $(STAMP) ## play seven weeks of scheduled retraining in a temporary folder
 	python -m tests.harness.retraining_rehearsal
 
-mutants: $(STAMP) ## delete each check, find the test that fails; half an hour; ONLY=ingest for one
+mutants: $(STAMP) ## delete each check, find the test that fails; an hour or more; ONLY=core/files for one
 	python -m tests.harness.mutants $(if $(ONLY),--only $(ONLY))
 
 lock: ## write requirements.lock from pyproject.toml; needs uv

@@ -13,8 +13,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
-from tests.harness.small_project import ROOT, Run, new_project
+from tests.harness.small_project import ROOT, Run, new_project, runner
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DVC_NO_ANALYTICS"] = "true"
@@ -74,14 +75,19 @@ def sms_messages(sms_places: Any) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
-    """A small project after one `dvc repro`, and its runner. Read only."""
-    folder = tmp_path_factory.mktemp("project")
-    run = new_project(folder)
-    run("dvc", "repro")
-    run("git", "add", "--all")
-    run("git", "commit", "--quiet", "--message", "The first run")
-    return folder, run
+def project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Path, Run]:
+    """A small project after one `dvc repro`, and its runner. Read only: all workers share it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "project"
+    ready = folder.with_suffix(".ready")
+    with FileLock(folder.with_suffix(".lock")):
+        if not ready.exists():
+            run = new_project(folder)
+            run("dvc", "repro")
+            run("git", "add", "--all")
+            run("git", "commit", "--quiet", "--message", "The first run")
+            ready.touch()
+    return folder, runner(folder)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,11 @@ from tqdm import tqdm
 from tests.harness.small_project import ROOT, runner
 
 PIPELINE = ROOT / "pipeline"
-REGISTRIES = {"EXPECTATIONS", "DISK_ERRORS"}  # dicts whose entries are checks
+REGISTRIES = {
+    "EXPECTATIONS",
+    "DISK_FULL_REMEDIES",
+    "OS_ERROR_REMEDIES",
+}  # dicts whose entries are checks
 TIMEOUT = 900  # seconds; tests that hang count as failed
 WORKERS = 2
 PYTEST = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]

@@ -7,7 +7,7 @@ import pytest
 from tests.harness.mutants import Mutant, mutants_of
 
 SOURCE = """\
-DISK_ERRORS = {**OTHERS, "é": "free space", 2: (  # in two
+OS_ERROR_REMEDIES = {**OTHERS, "é": "free space", 2: (  # in two
     "lines")}
 OTHER = {1: 2}
 EXPECTATIONS: dict[str, int] = {"only": 1}
@@ -27,8 +27,8 @@ def read(path):
 """
 EXCEPT = "(OSError, ValueError,\n            KeyError)"
 EDITS = {  # check: (line, what is replaced, its replacement)
-    "DISK_ERRORS['é']": (1, '"é": "free space", ', ""),
-    "DISK_ERRORS[2]": (1, '2: (  # in two\n    "lines")', ""),
+    "OS_ERROR_REMEDIES['é']": (1, '"é": "free space", ', ""),
+    "OS_ERROR_REMEDIES[2]": (1, '2: (  # in two\n    "lines")', ""),
     "EXPECTATIONS['only']": (4, '"only": 1', ""),
     "PipelineError(f'{path}: é; rename it')": (
         8,
