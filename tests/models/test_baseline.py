@@ -1,16 +1,12 @@
 """The linear baseline learns words and parts of words, and keeps the order of the rows."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipeline.models.baseline import baseline_scorer, out_of_fold_scores
-from tests.harness.small_project import MESSAGES
+from tests.harness.labelled_messages import SPAM, TEXTS
 
-ROWS = pd.read_csv(MESSAGES)
-TEXTS = ROWS["body"].tolist()
-SPAM = (ROWS["kind"] == 1).to_numpy()
 TRAIN = np.arange(90) % 3 > 0
 
 

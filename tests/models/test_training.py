@@ -29,23 +29,20 @@ def new_network(params):
     return build_network([str(i) for i in range(toy_problem.VOCABULARY_SIZE)], params)
 
 
-def run_toy(params, rows, stop, report=len):
+def run_toy(params, rows, stop):
     """The network, its curves, and its weights after each epoch."""
     model = new_network(params)
     weights = []
 
-    def keep_weights(curves):
+    def report(curves):
         weights.append(model.get_weights())
-        report(curves)
+        assert [epoch.epoch for epoch in curves] == list(range(1, len(weights) + 1))
 
-    return model, run_epochs(rows, stop, model, params, keep_weights), weights
+    return model, run_epochs(rows, stop, model, params, report), weights
 
 
 def equal_arrays(some, others):
     return all(np.array_equal(a, b) for a, b in zip(some, others, strict=True))
-
-
-# ---- epochs
 
 
 def test_curves_equal_the_figures_of_the_scores():
@@ -61,10 +58,9 @@ def test_curves_equal_the_figures_of_the_scores():
 
 
 def test_training_equals_keras_on_the_same_batches():
-    rows, params, reports = toy_rows(61, seed=1), toy_params(epochs=2), []
-    stop = toy_rows(16, seed=2)
-    _, curves, weights = run_toy(params, rows, stop, lambda curves: reports.append([*curves]))
-    assert reports == [curves[:1], curves]
+    rows, params = toy_rows(61, seed=1), toy_params(epochs=2)
+    _, _, weights = run_toy(params, rows, toy_rows(16, seed=2))
+    assert len(weights) == 2
     oracle = new_network(params)
     steps = math.ceil(61 / params.batch_size)
     decay = keras.optimizers.schedules.CosineDecay(params.learning_rate, 2 * steps)
@@ -83,8 +79,6 @@ def test_weights_of_the_best_epoch_stay():
     assert 1 < best.epoch < len(curves) == 9
     assert equal_arrays(model.get_weights(), weights[best.epoch - 1])
     assert not equal_arrays(model.get_weights(), weights[-1])
-    precision = average_precision_score(stop.labels, scores_of(model, stop))
-    assert precision == pytest.approx(best.stop_average_precision, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -116,13 +110,6 @@ def test_dropout_differs_between_epochs():
         assert abs(next_epoch.loss - epoch.loss) > 1e-5
 
 
-# ---- resume
-
-
-class KilledError(Exception):
-    """Stands for a kill right after an epoch was saved."""
-
-
 @pytest.mark.parametrize("model", ["dense", pytest.param("bilstm", marks=pytest.mark.slow)])
 def test_interrupted_training_ends_with_the_same_bits(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -133,10 +120,10 @@ def test_interrupted_training_ends_with_the_same_bits(model, tmp_path, monkeypat
 
     def kill_after_two(so_far):
         if len(so_far) == 2:
-            raise KilledError
+            raise KeyboardInterrupt
 
     checkpoint = Checkpoint("key")
-    with pytest.raises(KilledError):
+    with pytest.raises(KeyboardInterrupt):
         run_epochs(rows, stop, new_network(params), params, kill_after_two, checkpoint)
     reported = []
     for already_done in (2, len(curves)):  # the second time, the whole training is finished
@@ -149,9 +136,6 @@ def test_interrupted_training_ends_with_the_same_bits(model, tmp_path, monkeypat
         assert reported == [*range(already_done, len(curves) + 1)]
         assert equal_arrays(again.get_weights(), whole.get_weights())
         checkpoint.finish()
-
-
-# ---- the two paths
 
 
 def train_both(**changes):
@@ -191,9 +175,6 @@ def test_wide_path_is_fitted_on_rows_and_copies(corruptions, copies, times, monk
     assert sizes == [24] * times
 
 
-# ---- architectures
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_learns_the_toy_problem(name):
@@ -204,15 +185,11 @@ def test_every_network_learns_the_toy_problem(name):
     assert curves[-1].loss < curves[0].loss / 5
 
 
-# ---- params and rows
-
-
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
         ("model", "gru", "unknown 'gru'; choose from bilstm_article, bilstm, lstm, rnn, dense"),
         ("corruptions", ["l33t"], "unknown 'l33t'; choose from leet, slips, separated, ham_words"),
-        ("units", 0, "input should be greater than or equal to 1, not 0"),
         ("dropout", 1.0, "input should be less than 1, not 1.0"),
     ],
 )

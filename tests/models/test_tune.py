@@ -4,7 +4,6 @@ import shutil
 import subprocess
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 import ruamel.yaml
@@ -19,7 +18,8 @@ from pipeline.models import checkpoints, training, tune
 from pipeline.models.batches import rows_from_table
 from pipeline.preprocessing.tokenizer import fit_tokenizer, shard_tables
 from tests.harness.errors import error_of
-from tests.harness.small_project import MESSAGES, ROOT, set_params
+from tests.harness.labelled_messages import TABLE, TEXTS
+from tests.harness.small_project import ROOT, set_params
 
 SMALL = {"model": "dense", "epochs": 1, "patience": 1, "stop_share": 0.3, "learning_rate": 0.0006}
 
@@ -30,15 +30,11 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(ROOT / "params.yaml", "params.yaml")
     set_params(tmp_path, {"train": SMALL})
-    rows = pd.read_csv(MESSAGES).rename(columns={"body": "text"})
-    ids = [f"{i:016x}" for i in rows.index]
-    labels = rows["kind"].map({0: "ham", 1: "spam"})
-    rows = rows.assign(message_id=ids, campaign_key=ids, label=labels)
-    tokenizer = fit_tokenizer(rows["text"], vocabulary_size=300, sequence_length=50)
+    tokenizer = fit_tokenizer(TEXTS, vocabulary_size=300, sequence_length=50)
     tune.TOKENIZER.parent.mkdir()
     tokenizer.save(str(tune.TOKENIZER))
-    in_val = rows.index % 3 == 0
-    for folder, part in ((tune.TRAIN, rows[~in_val]), (tune.VAL, rows[in_val])):
+    in_val = TABLE.index % 3 == 0
+    for folder, part in ((tune.TRAIN, TABLE[~in_val]), (tune.VAL, TABLE[in_val])):
         write_shards(folder, shard_tables(part, tokenizer, 90))
     return tmp_path
 
@@ -87,9 +83,6 @@ def fake(monkeypatch):
     return fake
 
 
-# ---- the search space
-
-
 def test_each_search_range_lies_within_its_params_range():
     space = tune.search_space()
     assert len(space) == 9
@@ -97,9 +90,6 @@ def test_each_search_range_lies_within_its_params_range():
     for name, distribution in space.items():
         for value in (distribution.low, distribution.high):
             assert getattr(training.Params(**defaults | {name: value}), name) == value
-
-
-# ---- the search
 
 
 def test_first_trial_is_params_yaml_and_others_are_in_the_space(project, fake):
@@ -162,9 +152,6 @@ def test_trials_that_mlflow_missed_are_logged_later(project, fake, caplog):
         assert set(logged.figures) == {"average_precision", "log_loss"}
 
 
-# ---- the proposal
-
-
 def test_proposal_changes_values_and_keeps_comments_and_layout():
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     changes = {"units": 48, "learning_rate": 0.00123, "dropout": 0.0, "seed": 7}
@@ -209,9 +196,6 @@ def test_improvement_has_an_interval_and_says_whether_it_is_significant(monkeypa
     assert better.startswith("+0.7500 [+0.75")
     assert better.endswith("against params.yaml; not corrected for the number of trials")
     assert tune.improvement(perfect, perfect, labels).endswith("; not significant")
-
-
-# ---- errors
 
 
 def test_too_few_trials_are_refused():

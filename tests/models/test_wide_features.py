@@ -69,12 +69,6 @@ def test_only_the_end_of_a_very_long_word_is_read():
     assert one == other
 
 
-def test_case_makes_no_difference():
-    assert hashes_of([[1, 2, 3, 4]]).tolist() == hashes_of([[1, 10, 11, 12]]).tolist()
-    assert hashes_of([[1, 2, 3, 5]]).tolist() != hashes_of([[1, 10, 11, 12]]).tolist()
-    assert word_hashes_of([[1, toy.WORD_BC]]) == word_hashes_of([[1, toy.WORD_BC_UPPER]])
-
-
 def test_hashes_spread_over_the_buckets_like_random_numbers():
     layer = layer_of(Ngrams, [f"token {i}" for i in range(600)])
     token_ids = np.random.default_rng(1).integers(2, 600, (400, 50))
