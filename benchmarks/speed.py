@@ -9,13 +9,13 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from benchmarks import peers
 from pipeline.core.cli import argument_parser, run_stage
-from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_json
 from pipeline.core.tables import read_parquet
 from pipeline.models import keras_files
@@ -35,12 +35,6 @@ def train_ours() -> None:
     peers.network(peers.OURS, rows[(rows["split"] == "train") & ~rows["left_out"]])
 
 
-def run_python(*arguments: object) -> None:
-    """Runs Python with these arguments; its output is discarded."""
-    command = [sys.executable, *map(str, arguments)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
 def speed_table(seconds: dict[str, list[float]], messages: int) -> str:
     """Markdown: the median of each measurement, and the ratio of ours to the other."""
     median = {name: statistics.median(values) for name, values in seconds.items()}
@@ -58,17 +52,17 @@ def main(argv: list[str] | None = None) -> None:
     parser = argument_parser(__doc__, EXAMPLE)
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default: 5)")
     rounds = parser.parse_args(argv).rounds
-    if rounds < 1:
-        raise PipelineError(f"--rounds: {rounds} is too small; choose 1 or more")
     messages = read_parquet(MESSAGES).to_pandas()
     texts = messages["text"].tolist()
     network = keras_files.load(MODELS / "model.keras")
     ours = network_scorer(read_json(MODELS / "tokenizer.json"), network)
     svm = peers.linear_svm(messages)
     ours(texts)  # compiles
+    run_python = partial(subprocess.run, check=True, stdout=subprocess.DEVNULL)
+    ours_command = [sys.executable, "-c", "from benchmarks import speed; speed.train_ours()"]
     calls = {
-        "ours trains": lambda: run_python("-c", "from benchmarks import speed; speed.train_ours()"),
-        "article trains": lambda: run_python(ARTICLE, MESSAGES, SPLITS),
+        "ours trains": lambda: run_python(ours_command),
+        "article trains": lambda: run_python([sys.executable, ARTICLE, MESSAGES, SPLITS]),
         "ours scores": lambda: ours(texts),
         "svm scores": lambda: svm(texts),
     }

@@ -82,8 +82,8 @@ def test_an_email_is_its_first_plain_text():
 
 
 def test_a_row_of_the_table_has_the_exact_interval():
-    draws = [["terms"], ["terms", "length"], [], []]
-    row = "| mail | 4 | 2 | 50.0% (6.8% to 93.2%) | terms 2, length 1 |"
+    draws = [["terms"], ["terms", "terms", "length"], [], []]
+    row = "| mail | 4 | 2 | 50% (7% to 93%) | terms 2, length 1 |"
     assert benchmark.table_row("mail", draws) == row
     quiet = "| clean | 200 | 0 | 0.0% (0.0% to 1.8%) | none |"
     assert benchmark.table_row("clean", [[]] * 200) == quiet

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.poisoning import SOURCES, alarms_by_setting, flip_labels, table_row
+from benchmarks.poisoning import SOURCES, alarms_by_setting, flip_labels
 from pipeline.core.params import read_params
 from pipeline.core.tables import write_csv
 from pipeline.monitoring import poisoning
@@ -33,8 +33,7 @@ def messages(rows, seed):
     return pd.DataFrame({"text": texts, "label": labels, "source": source, "row": range(rows)})
 
 
-REFERENCE = messages(400, seed=1)
-NEW = messages(400, seed=2)
+REFERENCE, NEW = messages(400, seed=1), messages(400, seed=2)
 TAMPERED = flip_labels(0.15)(NEW, np.random.default_rng(1))
 
 
@@ -108,11 +107,6 @@ def test_too_few_labels_are_one_line(run, new, counts):
 
 
 # ---- the benchmark
-
-
-def test_a_row_of_the_table_counts_a_check_once_per_draw():
-    row = "| flipped | 2 | 1 | 50% (1% to 99%) | labels 1 |"
-    assert table_row("flipped", [["labels", "labels"], []]) == row
 
 
 @pytest.mark.slow
