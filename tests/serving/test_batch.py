@@ -395,18 +395,6 @@ def test_bad_input_leaves_nothing_to_resume(tmp_path, run, monkeypatch):
     assert files(tmp_path) == ["in.csv"]
 
 
-def test_second_run_on_one_output_is_refused(run, monkeypatch, model):
-    answer, lines = model.predict, []
-
-    def answer_amid_a_second_run(table):
-        lines.append(error_of(run, "in.csv", "out.csv"))
-        return answer(table)
-
-    monkeypatch.setattr(model, "predict", answer_amid_a_second_run)
-    assert run("in.csv", "out.csv", content="text\na\n").count("\n") == 2
-    assert lines == ["out.csv: another run is writing it; wait for it, or name another output"]
-
-
 # ---- interruptions
 
 SEVEN = [{"id": str(n), "text": f"Win {n}" if n % 2 else f"{n}", "n": n} for n in range(7)]

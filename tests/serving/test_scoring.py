@@ -25,19 +25,20 @@ def params():
 REFUSED = {
     "": "text_is_not_blank, text_length_is_within_bounds",
     "caf\ufffd": "text_decodes",
+    "see\0you": "text_has_no_control_characters",
     "x" * 2001: "text_length_is_within_bounds",
 }
 
 
 def test_refused_row_has_reasons_and_keeps_its_place(model, params):
-    texts = ["a", "", "Win", "caf\ufffd", "x" * 2001, "b"]
+    texts = ["a", "", "Win", "caf\ufffd", "see\0you", "x" * 2001, "🦊💰"]
     table = pd.DataFrame({"text": texts})
     (answers,) = scoring.add_answers([table], "text", model, "3", params)
     columns = answers[["text", "label", "refused"]].astype(object)
-    labels = ["ham", None, "spam", None, None, "ham"]
+    labels = ["ham", None, "spam", None, None, None, "ham"]
     expected = zip(texts, labels, map(REFUSED.get, texts), strict=True)
     assert list(columns.where(columns.notna(), None).itertuples(index=False)) == list(expected)
-    assert model.texts == ["a", "Win", "b"]
+    assert model.texts == ["a", "Win", "🦊💰"]
 
 
 def test_warning_refuses_no_row(model, params):

@@ -269,15 +269,6 @@ def test_missing_file_is_fetched_again(inbox, remote, fetch_feedback):
     )
 
 
-def test_feedback_is_fetched_from_s3(inbox, bucket, fetch_feedback):
-    for name in ("corrections/2026-11-20.csv", "corrections/users/2026-11-21.jsonl", "other/x.csv"):
-        bucket.put_object(Bucket="spam", Key=name, Body=name.encode())
-    files = fetch_feedback("s3://spam/corrections")
-    assert list(files) == [f"{FOLDER}/2026-11-20.csv", f"{FOLDER}/users/2026-11-21.jsonl"]
-    content = (inbox / FOLDER / "users/2026-11-21.jsonl").read_text()
-    assert content == "corrections/users/2026-11-21.jsonl"
-
-
 def test_name_that_leads_out_of_the_folder_is_refused(inbox, bucket, fetch_feedback):
     bucket.put_object(Bucket="spam", Key="in/../../x.csv", Body=b"x")
     line = error_of(fetch_feedback, "s3://spam/in")
