@@ -13,17 +13,13 @@ ORDERLESS = {"dense"}  # takes the mean of the tokens
 MESSAGES = [[1, 7, 30, 4, 4, 9, 12], [1], [1, 5, 2], [1, 8, 29, 3]]  # token ids
 
 
-def new_network(name):
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(1)
-    sizes = {"embedding_dim": 6, "units": 5, "dropout": 0.4, "token_dropout": 0.1}
-    return build_network(TOKENS, NetworkParams(model=name, wide_share=0.6, **sizes))
-
-
 @pytest.fixture(scope="module", params=MODELS)
 def model(request):
     """Each network in turn. Read only."""
-    model = new_network(request.param)
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(1)
+    sizes = {"embedding_dim": 6, "units": 5, "dropout": 0.4, "token_dropout": 0.1}
+    model = build_network(TOKENS, NetworkParams(model=request.param, wide_share=0.6, **sizes))
     assert model.name == request.param
     return model
 
@@ -75,8 +71,9 @@ def test_recurrent_layers_are_eligible_for_fused_kernels(model):
         assert not config["unroll"]
 
 
-def test_article_network_is_exactly_the_articles():
-    _, embedding, both_ways, *head = new_network("bilstm_article").layers
+@pytest.mark.parametrize("model", ["bilstm_article"], indirect=True)
+def test_article_network_is_exactly_the_articles(model):
+    _, embedding, both_ways, *head = model.layers
     assert (embedding.input_dim, embedding.output_dim, embedding.mask_zero) == (31, 6, True)
     assert isinstance(both_ways, layers.Bidirectional)
     assert isinstance(both_ways.forward_layer, layers.LSTM)

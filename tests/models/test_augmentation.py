@@ -23,7 +23,7 @@ def edit(name, share=0.3, seed=1, message=MESSAGE):
 @settings(derandomize=True, deadline=None, max_examples=25)
 def test_an_edit_of_any_message_depends_on_the_random_numbers(name, message, share):
     assert edit(name, share, message=message) == edit(name, share, message=message)
-    assert len({edit(name, seed=seed) for seed in range(20)}) > 5
+    assert len({edit(name, seed=seed) for seed in range(8)}) > 5
 
 
 @pytest.mark.parametrize("name", ["leet", "slips", "separated"])
