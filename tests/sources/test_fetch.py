@@ -106,6 +106,7 @@ def test_folder_in_place_of_the_download_is_one_line(tmp_path, pinned):
     assert error_of(pinned) == f"{path}: Is a directory; delete it and run again"
 
 
+@pytest.mark.slow
 def test_package_that_pip_does_not_find_is_one_line(tmp_path, no_network, pinned):
     assert error_of(pinned) == (
         "tiny-data==1.0: pip could not download it "
@@ -115,6 +116,7 @@ def test_package_that_pip_does_not_find_is_one_line(tmp_path, no_network, pinned
     assert list((tmp_path / "downloads").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_missing_pip_is_one_line(tmp_path, monkeypatch, pinned):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     python = str(tmp_path / "bare" / "bin" / "python")
