@@ -40,7 +40,7 @@ current: $(STAMP) ## fail if dvc.lock is not up to date with code and params
 	  ! echo "$$stages" | grep "^Running stage" | grep -v "'register'"
 
 predict: export MESSAGE := $(value TEXT)
-predict: $(STAMP) ## label one message with the champion: make predict TEXT='WIN a prize now'
+predict: $(STAMP) ## label one message with the champion: make predict TEXT='a message'
 	@printf '%s\n' "$$MESSAGE" | python -m pipeline score - -
 
 serve: $(STAMP) ## serve the champion on http://127.0.0.1:5001/invocations; PORT=... for another

@@ -1,1 +1,1 @@
-"""Programs that print the README's figures."""
+"""Programs that print the figures of docs/results.md."""

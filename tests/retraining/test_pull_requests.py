@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.core import dvc_cache
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_text
 from pipeline.core.reports import Figure, write_report
@@ -166,18 +165,6 @@ def test_messages_are_committed_only_to_a_git_with_messages(retrained, has_messa
     pull_requests.main([])
     assert committed_data(retrained) == ([str(new)] if has_messages else [])
     assert new.exists()
-
-
-@pytest.mark.slow
-def test_diff_tables_compare_with_a_commit(retrained, monkeypatch):
-    monkeypatch.setattr(proposal_text, "run_dvc", dvc_cache.run_dvc)
-    retrained("dvc", "init", "--quiet")
-    before = retrained("git", "rev-parse", "HEAD").stdout.strip()
-    assert proposal_text.diff_table("params", "HEAD") == ""
-    set_params(pull_requests.Path("."), {"train": {"units": 7}})
-    head, _, row = proposal_text.diff_table("params", before).splitlines()
-    assert [cell.strip() for cell in head.split("|")] == ["", "Param", "before", "now", ""]
-    assert [cell.strip() for cell in row.split("|")] == ["", "train.units", "32", "7", ""]
 
 
 # ---- pull requests

@@ -167,25 +167,6 @@ def test_invalid_lock_is_refused(tmp_path, content, line):
     assert error_of(fetch.read_pins, lock).startswith(f"{lock}: {line.replace('LOCK', str(lock))}")
 
 
-KINDS = "choose from package, url, sql, feedback"
-DOC = {"kind": "url", "url": "x", "read": {"format": "doc"}}
-
-
-@pytest.mark.parametrize(
-    ("declared", "line"),
-    [
-        ("hello", f"mine: not a mapping with a kind; {KINDS}"),
-        ({}, f"mine.kind: unknown 'None'; {KINDS}"),
-        ({"kind": "ftp"}, f"mine.kind: unknown 'ftp'; {KINDS}"),
-        ({"kind": "url"}, "mine.url: missing"),
-        (DOC, "mine.read.format: unknown 'doc'; choose from csv"),
-        ({"kind": "sql", "url": "x", "qwery": "y"}, "mine.query: missing"),
-    ],
-)
-def test_invalid_declaration_is_refused(declared, line):
-    assert error_of(kinds.parse_declaration, "mine", declared, "x").startswith(f"x: {line}")
-
-
 # ---- the command
 
 
