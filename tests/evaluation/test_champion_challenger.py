@@ -116,7 +116,7 @@ def test_figures_and_sentence_of_a_comparison():
         (5, 5, 0, "tie"),
         (4, 5, 0, "tie"),  # chance explains the lead
         (2, 14, 0.1, "promote"),
-        (2, 14, 0.25, "tie"),
+        (2, 14, 0.4, "tie"),
         (6, 5, -0.1, "promote"),  # may be worse by 0.1
         (24, 5, -0.1, "keep"),
     ],

@@ -44,6 +44,10 @@ def test_canonicalise_and_fold_are_idempotent(written):
     assert fold(fold(written)) == fold(written)
 
 
+def test_fold_folds_case_and_white_space():
+    assert fold("  Call\tNOW \n straße") == "call now strasse"
+
+
 @pytest.mark.parametrize(
     ("text", "masked"),
     [
@@ -51,7 +55,6 @@ def test_canonicalise_and_fold_are_idempotent(written):
         ("see https://a.example/x?y=1 or WWW.b.example!", "see @ or @"),
         ("ｗｗｗ.c.example", "@"),
         ("call  0800\u200b123\n456", "call 0 0"),
-        ("  Call\tNOW \n straße", "call now strasse"),
         (" \u200b ", ""),
     ],
 )
