@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import average_precision_score, log_loss
 
 from pipeline.core.params import parse_params
-from pipeline.models import training
+from pipeline.models import keras_files, training
 from pipeline.models.architectures import MODELS, build_network
 from pipeline.models.augmentation import row_corrupter
 from pipeline.models.batches import held_out_mask, shuffled_batches
@@ -228,3 +228,24 @@ def test_one_class_on_a_side_of_stop_share_is_refused(held_out, place, way_out):
     problem = f"no ham or no spam {place} it; {way_out} it or bring more messages"
     message = error_of(training.split_rows, table, toy_problem.PARAMS)
     assert message == f"params.yaml: train.stop_share: {problem}"
+
+
+# ---- a new architecture
+
+
+def max_pooled(tokens, params):
+    """A new architecture."""
+    token_ids = keras.layers.Input((None,), dtype="int32")
+    embedded = keras.layers.Embedding(len(tokens), params.embedding_dim)(token_ids)
+    pooled = keras.layers.GlobalMaxPooling1D()(embedded)
+    return keras.Model(token_ids, keras.layers.Dense(1, activation="sigmoid")(pooled))
+
+
+def test_a_new_architecture_is_one_function_and_one_entry(monkeypatch, tmp_path):
+    monkeypatch.setitem(MODELS, "max_pooled", max_pooled)
+    rows = toy_rows(32)
+    model, curves, _ = run_toy(toy_params(model="max_pooled", epochs=1), rows, toy_rows(16, seed=1))
+    keras_files.save(model, tmp_path / "model.keras")
+    loaded = keras_files.load(tmp_path / "model.keras")
+    assert len(curves) == 1
+    assert scores_of(loaded, rows).tolist() == scores_of(model, rows).tolist()
