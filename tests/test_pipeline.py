@@ -118,8 +118,8 @@ def test_version_names_its_commit_threshold_and_verdict(project):
 
 
 @pytest.mark.slow
-def test_second_repro_runs_only_register_and_changes_nothing(project):
-    folder, run = project
+def test_second_repro_runs_only_register_and_changes_nothing(copied):
+    folder, run = copied
     assert stages_run(run("dvc", "repro")) == ["register"]
     assert run("git", "status", "--porcelain").stdout == ""
     assert list(registry_flaws(client_of(folder), [2])) == []
