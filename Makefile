@@ -67,8 +67,8 @@ SPECIAL := slow or network or server or browser
 test: $(STAMP) ## the fast tests: two minutes
 	$(PYTEST) -m "not ($(SPECIAL))"
 
-test-slow: $(STAMP) ## all other tests; those that need PostgreSQL, Chromium or the network may skip
-	$(PYTEST) -m "$(SPECIAL)" -rs
+test-slow: $(STAMP) ## all other tests, or those of TESTS; without PostgreSQL or Chromium some skip
+	$(PYTEST) -m "$(SPECIAL)" -rs $(TESTS)
 
 test-all: test test-slow ## all tests
 

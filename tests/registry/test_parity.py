@@ -169,8 +169,9 @@ def served(tmp_path_factory, empty_database):
     """A registry with one model twice; the second was tampered with after it was logged."""
     with pytest.MonkeyPatch.context() as patch:
         registry = small_models.SmallRegistry(tmp_path_factory.mktemp("registry"), empty_database)
-        patch.chdir(registry.folder)
-        patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")  # relative, as a user may
+        patch.chdir(registry.folder.parent)
+        # Relative, as a user may write it; a path of its own, as MLflow keeps stores by their URI.
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{registry.folder.name}/mlflow.db")
         good, tampered = registry.add(), registry.add()
         decision = tampered.artifacts / "decision.json"
         changed = json.loads(decision.read_text()) | {"intercept": 0.5}
