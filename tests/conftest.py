@@ -101,18 +101,16 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def store(empty_database: Path, tmp_path: Path) -> Iterator[Any]:
     """A client of an MLflow of the test's own in `tmp_path`, the working folder of the test."""
-    import mlflow
+    from mlflow import MlflowClient
+
+    from tests.harness.mlflow_store import store_at
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     shutil.copyfile(empty_database, tmp_path / "mlflow.db")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setenv("MLFLOW_REGISTRY_URI", uri)
-    yield mlflow.MlflowClient(uri, uri)
-    mlflow.set_tracking_uri(None)  # MLflow keeps both for the whole process
-    mlflow.set_registry_uri(None)
+    with store_at(uri, tmp_path):
+        yield MlflowClient(uri, uri)
 
 
 # ---- real servers

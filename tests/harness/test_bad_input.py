@@ -2,13 +2,13 @@
 
 import subprocess
 
-import mlflow
 import pytest
 from filelock import FileLock
 
 from pipeline.core.cli import STAGE_LOCK
 from tests.harness import bad_input, sandbox
 from tests.harness.bad_input import CASES, DVC_CASES, FOLDER, FULL_DISKS, INBOX, Case
+from tests.harness.mlflow_store import store_at
 from tests.harness.small_project import environment, runner
 
 pytestmark = pytest.mark.slow
@@ -17,9 +17,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def try_case(project, tmp_path):
     """Tries a case in a copy of the project. Returns what differs from the case."""
-    yield lambda case: bad_input.flaws(case, project[0], tmp_path / FOLDER)
-    mlflow.set_tracking_uri(None)  # MLflow keeps both for the process
-    mlflow.set_registry_uri(None)
+    with store_at("", tmp_path):
+        yield lambda case: bad_input.flaws(case, project[0], tmp_path / FOLDER)
 
 
 @pytest.mark.parametrize("case", [*CASES, *DVC_CASES], ids=str)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from urllib.parse import quote
 
-import mlflow
 import pandas as pd
 import pytest
 import ruamel.yaml
@@ -21,6 +20,7 @@ from pipeline.registry import parity, versions
 from pipeline.registry.recovery import FILE_NAMES
 from tests.harness.evaluated_project import Project, register_arguments, score_in_process
 from tests.harness.fault_proxy import answers, calls, drops, loses_the_answer, slows
+from tests.harness.mlflow_store import store_at
 from tests.harness.servers import USER, bucket, free_port
 from tests.harness.small_project import ROOT, registry_flaws, runner, set_params
 
@@ -50,16 +50,11 @@ class ServerProject:
 
     def call(self, function, *arguments, **environment):
         """Calls a function of the pipeline in this process, in the project's folder."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(self.folder)
+        with store_at(self.address, self.folder) as patch:
             patch.setattr(parity, "score_in_child", score_in_process)
-            for name, value in {"MLFLOW_TRACKING_URI": self.address, **environment}.items():
+            for name, value in environment.items():
                 patch.setenv(name, value)
-            try:
-                return function(*arguments)
-            finally:
-                mlflow.set_tracking_uri(None)  # MLflow keeps both for the process
-                mlflow.set_registry_uri(None)
+            return function(*arguments)
 
     def register(self, **environment):
         self.call(*REGISTER_CALL, **environment)

@@ -5,13 +5,13 @@ import logging
 import os
 import re
 
-import mlflow
 import pandas as pd
 import pytest
 
 from pipeline.registry import parity, parity_client
 from pipeline.registry.parity import HOSTILE_TEXTS, ScoringError
 from tests.harness import small_models
+from tests.harness.mlflow_store import store_at
 
 TEXTS = small_models.TEXTS
 INTERFACES = ["DataFrame", "Series", "batch file", "HTTP"]
@@ -167,18 +167,15 @@ def test_only_the_named_interfaces_are_compared(tmp_path):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, empty_database):
     """A registry with one model twice; the second was tampered with after it was logged."""
-    with pytest.MonkeyPatch.context() as patch:
-        registry = small_models.SmallRegistry(tmp_path_factory.mktemp("registry"), empty_database)
-        patch.chdir(registry.folder.parent)
-        # Relative, as a user may write it; a path of its own, as MLflow keeps stores by their URI.
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{registry.folder.name}/mlflow.db")
+    registry = small_models.SmallRegistry(tmp_path_factory.mktemp("registry"), empty_database)
+    # Relative, as a user may write it; a path of its own, as MLflow keeps stores by their URI.
+    address = f"sqlite:///{registry.folder.name}/mlflow.db"
+    with store_at(address, registry.folder.parent):
         good, tampered = registry.add(), registry.add()
         decision = tampered.artifacts / "decision.json"
         changed = json.loads(decision.read_text()) | {"intercept": 0.5}
         decision.write_text(json.dumps(changed))
         yield good, tampered
-        mlflow.set_tracking_uri(None)  # MLflow keeps both for the process
-        mlflow.set_registry_uri(None)
 
 
 def test_interfaces_are_those_of_mlflow():

@@ -15,6 +15,7 @@ from pipeline.registry.ledger import LEDGER, read_entries
 from pipeline.registry.registration import PROPOSE_VARIABLE
 from tests.harness.evaluated_project import Project, score_in_process
 from tests.harness.ledger_entries import BACK, FIRST, SECOND
+from tests.harness.mlflow_store import store_at
 from tests.harness.small_project import runner
 
 TEXTS = ["WIN a prize now! Text CLAIM", "see you at lunch", "Free entry 87121"]
@@ -82,11 +83,10 @@ def lost_files(tmp_path_factory, empty_database):
     run("git", "init", "--quiet")
     run("dvc", "init", "--quiet")
     shutil.copyfile(empty_database, folder / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+    address = f"sqlite:///{folder}/mlflow.db"
+    with store_at(address, folder) as patch:
         patch.setattr(parity, "score_in_child", score_in_process)
-        project = Project(folder, mlflow.MlflowClient(*[f"sqlite:///{folder}/mlflow.db"] * 2))
+        project = Project(folder, mlflow.MlflowClient(address, address))
         for threshold in (2.0, 3.0, 0.0):
             project.set_threshold(threshold)
             run("dvc", "add", "--quiet", *recovery.FILE_NAMES.values())

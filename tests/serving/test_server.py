@@ -15,6 +15,7 @@ from pipeline.registry import parity, subprocesses, versions
 from pipeline.serving.server import MAX_BODY_BYTES, main
 from tests.harness import small_models
 from tests.harness.errors import error_of
+from tests.harness.mlflow_store import store_at
 from tests.harness.small_project import ROOT
 
 JSON, CSV = "application/json", "text/csv"
@@ -24,10 +25,8 @@ GOOD = b'{"dataframe_records": [{"text": "WIN a prize now"}]}'
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, empty_database):
     """A server of a small champion, and the model."""
-    with pytest.MonkeyPatch.context() as patch:
-        project = small_models.SmallRegistry(tmp_path_factory.mktemp("registry"), empty_database)
-        patch.chdir(project.folder)
-        patch.setenv("MLFLOW_TRACKING_URI", project.address)
+    project = small_models.SmallRegistry(tmp_path_factory.mktemp("registry"), empty_database)
+    with store_at(project.address, project.folder):
         model = project.add()
         store = mlflow.MlflowClient(project.address, project.address)
         store.set_registered_model_alias("spam-detector", versions.CHAMPION, "1")
@@ -35,8 +34,6 @@ def served(tmp_path_factory, empty_database):
         with subprocesses.running_server(command, {"PYTHONPATH": str(ROOT)}) as server:
             assert server.wait_until_up(300), subprocesses.last_output_line(server.folder)
             yield server, model
-        mlflow.set_tracking_uri(None)  # MLflow keeps both for the process
-        mlflow.set_registry_uri(None)
 
 
 @pytest.fixture

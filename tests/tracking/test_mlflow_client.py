@@ -16,6 +16,7 @@ from pipeline.tracking.live_runs import live_run
 from pipeline.tracking.mlflow_client import connect, find_or_create, http_limits, tracking_uri
 from tests.harness import http_server
 from tests.harness.errors import error_of
+from tests.harness.mlflow_store import store_at
 
 CHECK_SERVER = "check that MLFLOW_TRACKING_URI is right and that its server is up"
 LOG_IN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
@@ -23,15 +24,10 @@ REPEAT = "run it again: it continues where it stopped"
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(tmp_path):
     """A project's folder without a database."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "DVC_ROOT"):
-        monkeypatch.setenv(name, "")  # so that monkeypatch removes what MLflow sets
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    mlflow.set_tracking_uri(None)
-    mlflow.set_registry_uri(None)
+    with store_at("", tmp_path):
+        yield tmp_path
 
 
 def test_uri_is_the_environments_else_in_the_root(project, monkeypatch):
