@@ -230,7 +230,8 @@ def follow_ledger() -> str:
     if champion == last.version and is_registered:
         ledger.finish_promotion()
         return f"version {champion} is the champion"
-    if current and current.time > last.time:  # its line is on a branch that is not merged yet
+    is_merged = current in entries  # else its line is on a branch that is not merged yet
+    if current and current.time >= last.time and not is_merged:
         ledger.finish_promotion()
         return f"version {champion} is the champion; it was promoted after the last merged line"
     followed = {last.previous, *(entry.version for entry in entries)}
