@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from datetime import datetime
 from types import SimpleNamespace
 
 import mlflow
@@ -270,8 +271,10 @@ def test_first_version_can_be_proposed(evaluated, monkeypatch):
 @pytest.mark.slow
 def test_rollback_without_a_merged_line_is_not_undone(proposed, monkeypatch):
     """Also if it was in the same second as the promotion."""
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(int(ledger.utc_now().timestamp())))
-    ledger.append_entry(ledger.proposed_entry())
+    promotion = ledger.proposed_entry()
+    epoch = int(datetime.fromisoformat(promotion.time).timestamp())
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(epoch))
+    ledger.append_entry(promotion)
     merge_ledger(proposed.folder)
     recovery.follow_ledger()
     before = LEDGER.read_text()
