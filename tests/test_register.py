@@ -25,31 +25,16 @@ def test_second_register_changes_nothing(project):
         "verdict": "first: it meets the criteria, and there is no champion",
     }
     (run,) = project.runs()
-    tags = project.tags("1")
+    version = project.store.get_model_version("spam-detector", "1")
+    assert version.run_id == run.info.run_id
+    assert version.tags["model_hash"] == run.data.tags["model_hash"]
+    assert version.description == run.data.tags["mlflow.note.content"]
+    assert run.data.metrics["train/loss"] == 0.25
     assert project.register() == report
     (run_again,) = project.runs()
     assert run_again.data.to_dictionary() == run.data.to_dictionary()
     assert project.versions() == ["1"] == [versions.champion_number()]
-    assert project.tags("1") == tags
-
-
-@pytest.mark.slow
-def test_run_and_version_show_what_the_files_say(project):
-    project.register()
-    (run,) = project.runs()
-    assert run.info.run_name.startswith("bilstm f1 0.900 ")
-    assert run.data.params["register.criteria.f1.min"] == "0.5"
-    assert run.data.metrics["test/f1"] == 0.9
-    assert run.data.metrics["train/loss"] == 0.25
-    assert "test/roc_auc" not in run.data.metrics  # undefined
-    datasets = [inputs.dataset for inputs in run.inputs.dataset_inputs]
-    rows = {dataset.name: json.loads(dataset.profile)["num_rows"] for dataset in datasets}
-    assert rows == {"train": 35, "val": 23, "test": 23}
-    version = project.store.get_model_version("spam-detector", "1")
-    assert version.run_id == run.info.run_id
-    assert version.tags["threshold"] == "0.5"
-    assert version.tags["model_hash"] == run.data.tags["model_hash"]
-    assert version.description == run.data.tags["mlflow.note.content"]
+    assert project.tags("1") == version.tags
 
 
 @pytest.mark.parametrize(
@@ -71,26 +56,17 @@ def test_experiment_is_recorded_and_not_registered(least, verdict, project, monk
     assert project.versions() == []
 
 
-def test_unreachable_registry_leaves_no_report(project, monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(PipelineError, match=r"^MLflow at http://127.0.0.1:9: Connection refused; "):
-        project.register()
-    assert not Path("register.json").exists()
-
-
 def test_decision_without_a_threshold_is_refused(project):
     Path("decision.json").write_text('{"slope": 1.0, "intercept": 0.0}')
     with pytest.raises(PipelineError, match=r"^decision.json: no threshold; "):
         project.register()
+    assert not Path("register.json").exists()
 
 
 # ---- arguments
 
 
-@pytest.mark.parametrize(
-    "flags", [["--force"], ["--reason", "because"], ["--force", "--reason", " "]]
-)
+@pytest.mark.parametrize("flags", [["--reason", "because"], ["--force", "--reason", " "]])
 def test_force_and_reason_go_together(flags):
     with pytest.raises(PipelineError, match=r'^register: --force and --reason "..." go together$'):
         register.main(flags)

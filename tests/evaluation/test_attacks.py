@@ -2,19 +2,15 @@
 
 import re
 import unicodedata
-from random import Random
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline.core.reports import Figure
 from pipeline.evaluation import attacks
 from pipeline.evaluation.attacks import ATTACKS, EDITED_PERCENTS, adaptive_attack
 from pipeline.models import augmentation
-from pipeline.preprocessing.normalize import canonicalise
 
 SPAM = "URGENT! You have won a £2000 prize. Call 09066364589 now, or www.claim-it.com/x9z to claim"
 
@@ -35,48 +31,34 @@ def test_an_edit_depends_on_the_seed_alone(name, strength):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-@given(message=st.text(max_size=40), strength=st.integers(1, len(attacks.FRIENDLY_WORDS)))
-@settings(derandomize=True, deadline=None, max_examples=10)
-def test_any_message_can_be_edited(name, message, strength):
-    assert isinstance(edited(name, strength, message), str)
+def test_a_message_without_letters_can_be_edited(name):
+    assert {type(edited(name, 15, message)) for message in ("", "?", "12 £!")} == {str}
 
 
 @pytest.mark.parametrize("percent", EDITED_PERCENTS)
-@pytest.mark.parametrize("name", ["leet", "homoglyphs"])
-def test_that_share_of_the_characters_is_replaced(name, percent):
-    changes = [(a, b) for a, b in zip(SPAM, edited(name, percent), strict=True) if a != b]
-    assert len(changes) == characters(percent)
-    for before, after in changes:
-        leet = attacks.LEET_CHARACTERS.get(before.lower(), "")
-        assert after in (leet if name == "leet" else attacks.LOOKALIKES[before])
-
-
-@pytest.mark.parametrize("name", ["homoglyphs", "zero_width", "spaced_letters"])
-def test_canonicalise_undoes_what_a_reader_does_not_see(name):
-    plain = re.sub(r"\W", "", canonicalise(edited(name, 15)))
-    assert plain == re.sub(r"\W", "", canonicalise(SPAM))
+def test_that_share_of_the_characters_is_replaced(percent):
+    for name in ("leet", "homoglyphs"):
+        changes = [(a, b) for a, b in zip(SPAM, edited(name, percent), strict=True) if a != b]
+        assert len(changes) == characters(percent)
+        for before, after in changes:
+            leet = attacks.LEET_CHARACTERS.get(before.lower(), "")
+            assert after in (leet if name == "leet" else attacks.LOOKALIKES[before])
 
 
 @pytest.mark.parametrize("percent", EDITED_PERCENTS)
-def test_zero_width_inserts_invisible_characters(percent):
+def test_that_share_is_inserted_spaced_or_mistyped(percent):
     message = edited("zero_width", percent)
     assert len(message) - len(SPAM) == characters(percent)
     invisible = attacks.ZERO_WIDTH_CHARACTERS
     assert "".join(sign for sign in message if sign not in invisible) == SPAM
     assert {unicodedata.category(sign) for sign in invisible} == {"Cf"}
 
-
-@pytest.mark.parametrize("percent", EDITED_PERCENTS)
-def test_spaced_letters_spell_words_until_the_share(percent):
     message = edited("spaced_letters", percent)
     runs = re.findall(r"\b(?:[A-Za-z] ){2,}[A-Za-z]\b", message)
     spelt = sum(len(run.replace(" ", "")) for run in runs)
     assert characters(percent) - 1 <= spelt <= characters(percent) + 8
     assert message.replace(" ", "") == SPAM.replace(" ", "")
 
-
-@pytest.mark.parametrize("percent", EDITED_PERCENTS)
-def test_typos_change_about_that_many_letters(percent):
     message = edited("typos", percent)
     assert abs(len(message) - len(SPAM)) <= characters(percent)
     assert re.sub(r"[^\d£!]", "", message) == re.sub(r"[^\d£!]", "", SPAM)
@@ -125,19 +107,10 @@ def test_adaptive_attack_finds_the_deciding_word():
     assert score_by_prize([message])[0] < 0.5
     assert rest == others
     assert len(queried) <= attacks.QUERIES_PER_MESSAGE + len(others)
+    assert adaptive_attack([SPAM], score_by_prize, 0.5, seed=1) == [message]
+    assert adaptive_attack([SPAM], score_by_prize, 0.5, seed=2) != [message]
     shortened = adaptive_attack([SPAM], lambda texts: np.array([*map(len, texts)]), 0.5, seed=1)
     assert len(shortened[0]) <= len(SPAM)  # the score never rises
-
-
-def test_adaptive_attack_depends_on_the_seed_alone():
-    results = [adaptive_attack([SPAM] * 3, score_by_prize, 0.5, seed) for seed in (1, 1, 2)]
-    assert results[0] == results[1] != results[2]
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_a_step_of_the_adaptive_attack_is_small(name):
-    message = ATTACKS[name].edit(SPAM, ATTACKS[name].smallest_strength, Random(1))
-    assert abs(len(message) - len(SPAM)) <= 12
 
 
 # ---- figures

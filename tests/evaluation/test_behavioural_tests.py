@@ -6,7 +6,6 @@ import pytest
 from pipeline.core.reports import Figure
 from pipeline.evaluation import behavioural_tests
 from pipeline.evaluation.behavioural_tests import BEHAVIOURAL_TESTS, UNDISPUTED_CASES, pass_rates
-from pipeline.models import baseline
 
 MESSAGES = ["Claim £2,000.50 now", "see you at 8", "lunch was £5. Thanks", "prize inside"]
 
@@ -14,6 +13,11 @@ MESSAGES = ["Claim £2,000.50 now", "see you at 8", "lunch was £5. Thanks", "pr
 def spam_if(is_spam):
     """A confident model, from a rule for one message."""
     return lambda texts: np.array([0.9 if is_spam(text) else 0.1 for text in texts])
+
+
+def by_length(texts):
+    """A model whose score changes with each character, and whose label does not."""
+    return np.array([len(text) / 1000 for text in texts])
 
 
 BY_PRIZE = spam_if(lambda text: "prize" in text)
@@ -25,7 +29,7 @@ FAILING = {  # per test: a model, and which of its cases pass
     "plain_cases": (BY_PRIZE, [not s or "prize" in text for text, s in UNDISPUTED_CASES.items()]),
 }
 PASSING = {
-    "names": BY_PRIZE,
+    "names": by_length,
     "greetings": BY_PRIZE,
     "amounts": spam_if(lambda text: "£" in text),
     "premium_number": spam_if(lambda text: "0906" in text or "prize" in text),
@@ -41,13 +45,6 @@ def test_behavioural_test_fails_and_passes(name):
     assert all_passed.tolist() == [True] * len(passed)
 
 
-def test_only_the_label_must_stay_not_the_score():
-    passed = behavioural_tests.label_ignores_names(
-        lambda texts: np.array([len(text) / 1000 for text in texts]), 0.5, MESSAGES
-    )
-    assert passed.all()
-
-
 def test_an_amount_is_replaced_whole():
     queried = []
     behavioural_tests.label_ignores_amounts(
@@ -57,21 +54,9 @@ def test_an_amount_is_replaced_whole():
     assert queried[1] == ["Claim £7 now", "lunch was £7. Thanks"]
 
 
-def test_a_premium_number_must_raise_the_score():
-    score = spam_if(lambda text: False)
-    assert not behavioural_tests.premium_number_raises_score(score, 0.5, MESSAGES).any()
-
-
 def test_pass_rates_are_shares_of_the_cases():
     figures = pass_rates(FAILING["plain_cases"][0], 0.5, ["see you"])
     assert list(figures) == [f"{name}.holds_percent" for name in BEHAVIOURAL_TESTS]
     passed = sum(FAILING["plain_cases"][1])
     assert figures["plain_cases.holds_percent"] == Figure(100 * passed / 12, n=12)
     assert figures["amounts.holds_percent"] == Figure(None, n=0)
-
-
-def test_the_baseline_scores_no_messages_too():
-    score = baseline.baseline_scorer([*UNDISPUTED_CASES], np.array([*UNDISPUTED_CASES.values()]))
-    figures = pass_rates(score, 0.0, ["see you at 8", "you win $500"])  # no amount, none passes
-    assert figures["amounts.holds_percent"] == Figure(None, n=0)
-    assert figures["premium_number.holds_percent"] == Figure(None, n=0)

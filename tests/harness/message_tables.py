@@ -1,5 +1,6 @@
 """Tables as ingest writes them: a good one, changes to it, and the validate stage on them."""
 
+import random
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +36,10 @@ STRICT = Params(
 )
 COPIES = {1: "Call me  now", 2: "call ME now"}  # in `good`, rows 1 to 3 are ham, row 4 is spam
 TWO_LABELS = {7: "Call me  now", 8: "call ME now"}  # row 7 is ham, row 8 is spam
+WORDS = {
+    "ham": "lunch home later see you love walk dog rain bus work tea soon kids mum",
+    "spam": "prize win claim cash txt free call urgent offer award code reply mobile",
+}
 
 
 def message_table(texts: list, labels: list, **columns: list) -> pd.DataFrame:
@@ -49,6 +54,14 @@ def message_table(texts: list, labels: list, **columns: list) -> pd.DataFrame:
         "received_at": [datetime(2024, 2, 29, tzinfo=UTC)] * (rows - 3) + [None] * 3,
     }
     return pa.table(defaults | columns, schema=MESSAGES).to_pandas()
+
+
+def worded_messages(rows: int, seed: int) -> pd.DataFrame:
+    """Messages whose words depend on the label; every fifth is spam."""
+    rng = random.Random(seed)
+    labels = ["ham" if i % 5 else "spam" for i in range(rows)]
+    texts = [" ".join(rng.choices(WORDS[label].split(), k=7)) for label in labels]
+    return message_table(texts, labels)
 
 
 def good(rows: int = 40, **changes: dict) -> pd.DataFrame:

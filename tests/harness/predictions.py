@@ -1,9 +1,7 @@
-"""Predictions with known or drawn errors, and messages to go with them."""
+"""Predictions with known or drawn errors."""
 
 import numpy as np
-import pandas as pd
 
-from pipeline.core.hashing import message_id
 from pipeline.evaluation.metrics import Predictions
 
 
@@ -21,17 +19,3 @@ def noisy_predictions(seed, *, n=301, ham_share=0.8, decimals=1):
     noisy = 0.3 + 0.4 * y_true + 0.3 * rng.normal(size=n)
     y_score = np.clip(np.round(noisy, decimals), 0, 1)
     return Predictions(y_true=y_true, y_score=y_score, y_pred=y_score >= 0.5)
-
-
-def message_rows(texts, labels, source="sms"):
-    """Messages without dates, with the columns of MESSAGES that evaluation reads."""
-    return pd.DataFrame(
-        {
-            "message_id": [message_id(text) for text in texts],
-            "text": texts,
-            "label": labels,
-            "source": source,
-            "row": np.arange(len(texts)),
-            "received_at": pd.Series([pd.NaT] * len(texts), dtype="datetime64[us, UTC]"),
-        }
-    )

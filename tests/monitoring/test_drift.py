@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 
-import numpy as np
 import pytest
 
 from benchmarks import drift as benchmark
@@ -38,9 +37,7 @@ def test_the_command_writes_both_reports(folder, caplog):
         assert "400 new messages against 1,200: alarm: terms (p " in output
         assert "parcel in 5.0% of the messages against 0.0%" in output
         assert "Not checked, as there are too few labels, words or campaigns: label" in output
-    share = (REFERENCE["label"] == "spam").mean()
     assert "<td>rows</td><td>1,200</td><td>400</td>" in page
-    assert f"<td>spam_share</td><td>{share:.3g}</td><td></td>" in page
     words = r"p, corrected for all words</th></tr>\s+<tr><td>parcel</td><td>0</td><td>0.05</td>"
     assert re.search(words, page)
 
@@ -50,28 +47,20 @@ def test_equal_files_give_equal_reports(folder):
         drift.main(["reference.csv", "reference.csv", "--output", output])
     for name in ("drift.json", "drift.html"):
         assert (folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes()
+    assert json.loads((folder / "one" / "drift.json").read_text())["alarm"] is False
     page = (folder / "one" / "drift.html").read_text()
     assert "no alarm from 6 checks" in page
     assert "Not checked" not in page
 
 
-@pytest.mark.parametrize("files", [("few.csv", "new.csv"), ("reference.csv", "few.csv")])
-def test_too_few_messages_are_one_line(folder, files):
+def test_too_few_messages_are_one_line(folder):
     REFERENCE[:99].to_csv("few.csv", index=False)
     line = "few.csv: 99 messages, but drift.fewest_rows is 100; add messages"
-    assert error_of(drift.main, [*files, "--output", "out"]) == line
+    assert error_of(drift.main, ["reference.csv", "few.csv", "--output", "out"]) == line
     assert not (folder / "out").exists()
 
 
 # ---- the benchmark
-
-
-def test_a_campaign_varies_numbers_and_words():
-    rng = np.random.default_rng(0)
-    texts = {benchmark.fill_template("Your (depot/hub) holds *: pay *", rng) for _ in range(40)}
-    assert len(texts) == 40
-    assert all(re.fullmatch(r"Your (depot|hub) holds \d{2,5}: pay \d{2,5}", one) for one in texts)
-    assert {one.split()[1] for one in texts} == {"depot", "hub"}
 
 
 def test_an_email_is_its_first_plain_text():
@@ -81,14 +70,6 @@ def test_an_email_is_its_first_plain_text():
     assert benchmark.plain_text("Content-Type: text/html\n\n<b>see</b>") == ""
 
 
-def test_a_row_of_the_table_has_the_exact_interval():
-    draws = [["terms"], ["terms", "terms", "length"], [], []]
-    row = "| mail | 4 | 2 | 50% (7% to 93%) | terms 2, length 1 |"
-    assert benchmark.table_row("mail", draws) == row
-    quiet = "| clean | 200 | 0 | 0.0% (0.0% to 1.8%) | none |"
-    assert benchmark.table_row("clean", [[]] * 200) == quiet
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "expected"),
@@ -96,7 +77,6 @@ def test_a_row_of_the_table_has_the_exact_interval():
         ("nothing changed", set()),
         ("spam share doubled", {"label_share"}),
         ("a new campaign, 5 %", {"terms"}),
-        ("a new campaign, 5 %, no labels", {"terms"}),
         ("e-mail, 20 %", {"length", "domain_classifier"}),
     ],
 )

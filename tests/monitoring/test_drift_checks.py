@@ -1,7 +1,5 @@
 """Each drift check raises an alarm for the change that it is made for, and for nothing else."""
 
-import re
-
 import pandas as pd
 import pytest
 
@@ -9,7 +7,7 @@ from pipeline.core.params import parse_params, read_params
 from pipeline.monitoring import drift_checks
 from pipeline.monitoring.drift_checks import DRIFT_CHECKS, Params
 from pipeline.preprocessing.profile import describe_sets
-from tests.harness.drift_messages import CHANGES, NEW, RARE_WORDS, REFERENCE, draw, with_word
+from tests.harness.drift_messages import CHANGES, NEW, REFERENCE, draw, with_word
 from tests.harness.errors import error_of
 from tests.harness.small_project import ROOT
 
@@ -65,32 +63,15 @@ NO_WORDS = REFERENCE.assign(text="1")
 @pytest.mark.parametrize(
     ("name", "reference", "new"),
     [
-        ("label_share", REFERENCE, NEW.assign(label=None)),
         ("label_share", REFERENCE, NEW.assign(label=[*NEW["label"][:99], *[None] * 301])),
-        ("terms", NO_WORDS, NEW.assign(text="2")),
         ("terms", NO_WORDS, with_word(NEW.assign(text="1"), "parcel", 9)),
         ("domain_classifier", REFERENCE.assign(text=""), NEW.assign(text="")),
         ("domain_classifier", REFERENCE.assign(text=""), NEW.assign(text="one campaign alone")),
     ],
-    ids=["no labels", "99 labels", "no words", "9 words", "no text", "one campaign"],
+    ids=["99 labels", "9 words", "no text", "one campaign"],
 )
 def test_too_little_data_is_not_compared(name, reference, new):
     assert DRIFT_CHECKS[name](sets_of(reference, new), PARAMS) is None
-
-
-def test_one_letter_of_another_script_is_enough():
-    disguised = ["pаrcel " + text if i < 12 else text for i, text in enumerate(NEW["text"])]
-    check = drift_checks.script(sets_of(REFERENCE, NEW.assign(text=disguised)), PARAMS)
-    assert check.sentence == "cyrillic in 3.0% of the messages against 0.0%"
-    assert check.p_value < 1e-6
-
-
-def test_reference_messages_have_unknown_words_too():
-    sets = sets_of(draw(1, 1200, words=RARE_WORDS), draw(2, 400, words=RARE_WORDS))
-    check = drift_checks.unknown_words(sets, PARAMS)
-    new, old = map(float, re.findall(r"([\d.]+)%", check.sentence))
-    assert new == pytest.approx(old, abs=2)
-    assert old > 15
 
 
 def test_the_most_significant_term_is_named_and_others_counted():
@@ -142,16 +123,8 @@ def test_the_domain_classifier_takes_a_sample_of_large_sets():
     assert check == drift_checks.domain_classifier(sets, params)
 
 
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"alpha": 0.0}, "alpha: input should be greater than 0"),
-        ({"fewest_rows": 9}, "fewest_rows: input should be greater than or equal to 10"),
-        ({"smallest_effects": {"length": 0.1}}, "smallest_effects: must name label_share, length"),
-        ({"smallest_effects": dict.fromkeys([*DRIFT_CHECKS, "x"], 0.1)}, "smallest_effects: must"),
-    ],
-    ids=["alpha", "rows", "missing", "unknown"],
-)
-def test_impossible_params_are_one_line(changes, problem):
-    line = error_of(parse_params, Params, PARAMS.model_dump() | changes, "params.yaml: drift")
-    assert line.startswith(f"params.yaml: drift.{problem}")
+@pytest.mark.parametrize("names", [["length"], [*DRIFT_CHECKS, "x"]])
+def test_smallest_effects_are_of_all_checks_and_no_others(names):
+    values = PARAMS.model_dump() | {"smallest_effects": dict.fromkeys(names, 0.1)}
+    line = error_of(parse_params, Params, values, "drift")
+    assert line.startswith("drift.smallest_effects: must name label_share, length, script, ")

@@ -1,21 +1,14 @@
 """Labels that a model disputes are listed, the most disputed first, and only those of train."""
 
-import random
-
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.core.hashing import message_id
 from pipeline.core.schemas import DISPUTED_LABELS
 from pipeline.monitoring import label_noise
-from pipeline.preprocessing import near_duplicates
 from tests.harness.errors import error_of
-from tests.harness.message_tables import message_table
-
-HAM_WORDS = ["lunch", "home", "later", "see", "you", "love", "walk", "dog", "tired"]
-SPAM_WORDS = ["prize", "win", "claim", "cash", "txt", "free", "call"]
+from tests.harness.message_tables import message_table, worded_messages
 
 
 def test_disputed_labels_are_listed_the_most_disputed_first():
@@ -29,16 +22,12 @@ def test_disputed_labels_are_listed_the_most_disputed_first():
 
 def train_messages(flipped=()):
     """200 messages in train and their splits; the rows `flipped` have the other label."""
-    rng = random.Random(5)
-    labels = ["ham", "ham", "spam", "ham"] * 50
-    words = [SPAM_WORDS if label == "spam" else HAM_WORDS for label in labels]
-    texts = [f"{' '.join(rng.choices(some, k=6))} {rng.random()}" for some in words]
+    rows = worded_messages(200, seed=5)
     for row in flipped:
-        labels[row] = {"spam": "ham", "ham": "spam"}[labels[row]]
-    keys = [f"{key:016x}" for key in near_duplicates.campaign_keys(texts)]
-    ids = [message_id(text) for text in texts]
-    splits = pd.DataFrame({"message_id": ids, "split": "train", "campaign_key": keys})
-    return message_table(texts, labels), splits.assign(left_out=False)
+        rows.loc[row, "label"] = {"spam": "ham", "ham": "spam"}[rows["label"][row]]
+    ids = rows["message_id"]
+    splits = pd.DataFrame({"message_id": ids, "split": "train", "campaign_key": ids})
+    return rows, splits.assign(left_out=False)
 
 
 def run(folder, rows, splits):

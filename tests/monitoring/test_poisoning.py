@@ -1,7 +1,6 @@
 """The poisoning command finds tampered labels with a model, and writes both reports."""
 
 import json
-import random
 import shutil
 
 import numpy as np
@@ -9,44 +8,16 @@ import pandas as pd
 import pytest
 
 from benchmarks.poisoning import SOURCES, alarms_by_setting, flip_labels
-from pipeline.core.params import read_params
 from pipeline.core.tables import write_csv
 from pipeline.monitoring import poisoning
-from pipeline.monitoring.poisoning_checks import Params, check_labels
 from pipeline.registry import versions
 from tests.harness.errors import error_of
+from tests.harness.message_tables import worded_messages
 from tests.harness.small_project import ROOT
 
-PARAMS = read_params(Params, "poisoning", ROOT / "params.yaml")
-WORDS = {
-    "ham": "lunch home later see you love walk dog rain bus work tea soon kids mum",
-    "spam": "prize win claim cash txt free call urgent offer award code reply mobile",
-}
-
-
-def messages(rows, seed):
-    """Messages of two sources whose words depend on the label; a fifth is spam."""
-    rng = random.Random(seed)
-    labels = ["spam" if i % 5 == 0 else "ham" for i in range(rows)]
-    texts = [" ".join(rng.choices(WORDS[label].split(), k=7)) for label in labels]
-    source = np.repeat(SOURCES, rows // 2)
-    return pd.DataFrame({"text": texts, "label": labels, "source": source, "row": range(rows)})
-
-
-REFERENCE, NEW = messages(400, seed=1), messages(400, seed=2)
+REFERENCE = worded_messages(400, seed=1)
+NEW = worded_messages(400, seed=2).assign(source=np.repeat(SOURCES, 200))
 TAMPERED = flip_labels(0.15)(NEW, np.random.default_rng(1))
-
-
-@pytest.mark.parametrize(
-    ("new", "names"),
-    [(NEW, set()), (TAMPERED, {f"sources.{SOURCES[1]}", "labels.spam"})],
-    ids=["honest", "tampered"],
-)
-def test_a_model_of_the_reference_finds_flipped_labels(new, names):
-    checks = check_labels(poisoning.dispute_by_reference(REFERENCE, new), PARAMS)
-    alarms = {check.name for check in checks if check.alarm}
-    assert names <= alarms
-    assert names or not alarms
 
 
 def test_the_champion_disputes_labels_with_its_error_on_test(tmp_path, monkeypatch):
@@ -74,9 +45,9 @@ def run(tmp_path, monkeypatch):
     shutil.copyfile(ROOT / "params.yaml", "params.yaml")
 
     def run(new):
-        REFERENCE.to_csv("reference.csv", index=False)
-        new.to_csv("new.csv", index=False)
-        poisoning.main(["reference.csv", "new.csv", "--output", "out"])
+        REFERENCE.to_parquet("reference.parquet")
+        new.to_parquet("new.parquet")
+        poisoning.main(["reference.parquet", "new.parquet", "--output", "out"])
         report = json.loads((tmp_path / "out" / "poisoning.json").read_text())
         return report, (tmp_path / "out" / "poisoning.html").read_text()
 
@@ -85,9 +56,11 @@ def run(tmp_path, monkeypatch):
 
 def test_the_reports_name_the_alarm_and_only_the_page_has_messages(run, caplog):
     caplog.set_level("INFO")
+    honest, _ = run(NEW)
+    assert honest["alarm"] is False
     report, page = run(TAMPERED)
     assert report["alarm"] is True
-    assert "labels.spam" in report["alarms"]
+    assert {f"sources.{SOURCES[1]}", "labels.spam"} <= report["alarms"].keys()
     assert report["rows"] == 400
     assert caplog.messages[-1].startswith("poisoning: 400 new messages: alarm: ")
     assert [text for text in TAMPERED["text"] if text in page]
@@ -103,7 +76,7 @@ def test_the_reports_name_the_alarm_and_only_the_page_has_messages(run, caplog):
 )
 def test_too_few_labels_are_one_line(run, new, counts):
     needed = "but 100 (poisoning.fewest_rows) and 5 of each label are needed; add messages"
-    assert error_of(run, new) == f"new.csv: {counts}, {needed}"
+    assert error_of(run, new) == f"new.parquet: {counts}, {needed}"
 
 
 # ---- the benchmark

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.monitoring import poisoning_checks
 from pipeline.monitoring.poisoning_checks import LabelledMessages, Params, check_labels
+from tests.harness.message_tables import worded_messages
 
 PARAMS = Params(
     alpha=0.01, campaign_share=0.05, fewest_rows=100, fewest_messages=5, smallest_excess=0.02
@@ -43,13 +44,9 @@ def test_an_excess_of_disputed_labels_alarms_for_its_label():
     half = first(250, of=500)
     assert alarms(labelled(first(25, of=500), spam=half, known_wrong=10)) == ["labels.spam"]
     assert alarms(labelled(~first(475, of=500), spam=half, known_wrong=10)) == ["labels.ham"]
-
-
-def test_a_small_excess_raises_no_alarm():
-    messages = labelled(first(15, of=3000), spam=np.ones(3000, bool), known_rows=5000)
-    [check] = [one for one in check_labels(messages, PARAMS) if one.name == "labels.spam"]
-    assert check.corrected < 0.01
-    assert not check.alarm
+    small = labelled(first(15, of=3000), spam=np.ones(3000, bool), known_rows=5000)
+    [check] = [one for one in check_labels(small, PARAMS) if one.name == "labels.spam"]
+    assert (check.corrected < 0.01, check.alarm) == (True, False)
 
 
 def test_a_source_alarms_if_its_labels_are_disputed_more():
@@ -91,8 +88,7 @@ def test_a_word_with_a_known_error_raises_no_alarm():
 
 def test_a_large_campaign_alarms_even_if_its_words_vary():
     rng = random.Random(1)
-    words = "lunch home later see you love walk dog rain bus work tea soon kids mum"
-    others = [" ".join(rng.choices(words.split(), k=8)) for _ in range(450)]
+    others = worded_messages(450, seed=1)["text"].tolist()
     start = [f"Hi {rng.choice(['Anna', 'Ben', 'Dora'])}, your parcel {i}" for i in range(50)]
     campaign = [f"{text} waits at the shop in the High Street" for text in start]
     messages = labelled(np.zeros(500, bool), texts=others + campaign)
@@ -101,9 +97,3 @@ def test_a_large_campaign_alarms_even_if_its_words_vary():
     [check] = poisoning_checks.largest_campaign(messages, PARAMS)
     assert check.effect == 0.1
     assert check.sentence == "one campaign has 10.0% of the new messages; 5.0% are allowed"
-
-
-@pytest.mark.parametrize("field", ["alpha", "campaign_share", "smallest_excess"])
-def test_a_share_in_params_is_below_1(field):
-    with pytest.raises(ValueError, match=f"{field}\n.*should be less than 1"):
-        Params(**PARAMS.model_dump() | {field: 1.0})

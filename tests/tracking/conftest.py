@@ -1,14 +1,16 @@
-"""What the tests of runs share: a training, and the contents of its evaluated model's run."""
+"""What the tests of runs share: a training, and what register has read of its model."""
 
 import pandas as pd
 import pytest
 
 from pipeline.tracking.live_runs import live_run
 from pipeline.tracking.mlflow_client import MODEL_NAME
-from pipeline.tracking.run_contents import RunContents
+from pipeline.tracking.run_contents import RunInputs, collect_run_contents
+from tests.harness.evaluated_project import FIGURES
 
 CURVES = [{"epoch": epoch, "loss": 1 / epoch, "accuracy": epoch / 10} for epoch in (1, 2, 3)]
-TRAIN_PARAMS = {"train": {"units": 8, "dropout": 0}}
+TRAIN_PARAMS = {"train": {"model": "bilstm", "units": 8}}
+ROWS = [("a", "ham", "val", False), ("b", "spam", "test", False), ("c", "ham", "test", True)]
 
 
 class Tracked:
@@ -19,7 +21,7 @@ class Tracked:
 
     def runs(self):
         experiment = self.store.get_experiment_by_name(MODEL_NAME)
-        return self.store.search_runs([experiment.experiment_id]) if experiment else []
+        return self.store.search_runs([experiment.experiment_id])
 
     def only_run(self):
         (run,) = self.runs()
@@ -35,16 +37,16 @@ class Tracked:
     def epochs(self, run_id):
         return [step for step, _ in self.losses(run_id)]
 
-    def train(self, params=TRAIN_PARAMS, network_hash="network", training_key="training"):
+    def train(self, params=TRAIN_PARAMS, network_hash="network"):
         """A training that ends well. Returns the id of its newest run."""
-        with live_run("bilstm", params, training_key) as live:
+        with live_run("bilstm", params, "training") as live:
             live.log_curves(CURVES)
             live.finish(network_hash)
         return self.runs()[0].info.run_id
 
-    def kill_training(self, epochs, params=TRAIN_PARAMS, training_key="training"):
+    def kill_training(self, epochs, training_key="training"):
         """A training that a SIGKILL ends: its run stays open while the result is referenced."""
-        context = live_run("bilstm", params, training_key)
+        context = live_run("bilstm", TRAIN_PARAMS, training_key)
         context.__enter__().log_curves(CURVES[:epochs])
         return context
 
@@ -55,21 +57,25 @@ def tracked(store):
 
 
 @pytest.fixture
-def contents(tmp_path):
-    """The contents of the run of an evaluated model."""
+def inputs(tmp_path, monkeypatch):
+    """What register has read of an evaluated model."""
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
     docs = tmp_path / "docs"
     docs.mkdir()
     (docs / "index.html").write_text("docs")
-    return RunContents(
-        run_key="key",
-        network_hash="network",
-        name="bilstm f1 0.900",
-        description="**criteria met**",
-        params={"train.units": 8, "train.dropout": 0, "evaluate.seed": 1},
-        metrics={"test/f1": 0.9, "threshold": 0.5},
-        curves=CURVES,
-        tags={"model_hash": "model", "verdict": "criteria met"},
-        datasets={"val": pd.DataFrame({"message_id": ["a", "b"], "label": ["ham", "spam"]})},
+    return RunInputs(
+        params=TRAIN_PARAMS | {"validate": {"row_count": [20, 40], "budgets": {}}},
+        evaluation={"verdict": "f1 0.900", "figures": FIGURES},
+        curves={name: [str(epoch[name]) for epoch in CURVES] for name in CURVES[0]},
+        rows=pd.DataFrame(ROWS, columns=["message_id", "label", "split", "left_out"]),
         plots={"roc": b"\x89PNG"},
         folders={"data_docs": docs},
+        model_hash="0123456789",
+        network_hash="network",
+        data_hash="data",
     )
+
+
+@pytest.fixture
+def contents(inputs):
+    return collect_run_contents(inputs, "criteria met")

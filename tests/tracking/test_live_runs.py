@@ -12,20 +12,6 @@ from tests.tracking.conftest import CURVES, TRAIN_PARAMS
 pytestmark = pytest.mark.slow  # each test writes to an MLflow database
 
 
-def test_epochs_appear_during_the_training(tracked):
-    with live_run("bilstm", TRAIN_PARAMS, "training") as live:
-        live.log_curves(CURVES[:1])
-        live.log_curves(CURVES[:2])
-        run = tracked.only_run()
-        assert (run.info.status, run.info.run_name) == ("RUNNING", "bilstm in training")
-        assert run.data.params == {"train.units": "8", "train.dropout": "0"}
-        assert tracked.losses(run.info.run_id) == [(1, 1.0), (2, 0.5)]
-        assert "train/epoch" not in run.data.metrics
-        live.finish("network")
-    run = tracked.only_run()
-    assert (run.info.status, run.data.tags["network_hash"]) == ("FINISHED", "network")
-
-
 @pytest.mark.parametrize(
     ("error", "status"), [(ZeroDivisionError, "FAILED"), (KeyboardInterrupt, "KILLED")]
 )
@@ -43,25 +29,19 @@ def test_failed_training_keeps_its_curves(tracked, error, status):
     assert "network_hash" not in run.data.tags
 
 
-def test_resumed_training_continues_its_run(tracked):
-    killed = tracked.kill_training(epochs=2)
-    run_id = tracked.only_run().info.run_id
+def test_resumed_training_continues_its_run_and_closes_that_of_another(tracked):
+    killed = [tracked.kill_training(epochs=1, training_key="another")]
+    killed += [tracked.kill_training(epochs=2)]
+    run_id = tracked.runs()[0].info.run_id
     assert tracked.train() == run_id
-    assert tracked.only_run().info.status == "FINISHED"
     assert tracked.epochs(run_id) == [1, 2, 3]
-    del killed
-
-
-def test_next_training_closes_the_run_of_a_killed_one(tracked):
-    killed = tracked.kill_training(epochs=1, training_key="another")
-    tracked.train()
     statuses = {run.data.tags["training_key"]: run.info.status for run in tracked.runs()}
     assert statuses == {"another": "KILLED", "training": "FINISHED"}
     del killed
 
 
 @pytest.mark.parametrize("takes_effect", [False, True])
-def test_training_survives_a_failing_server(takes_effect, tracked, monkeypatch, caplog):
+def test_epochs_appear_in_time_or_after_a_failure(takes_effect, tracked, monkeypatch, caplog):
     log_epoch = runs.log_epoch
 
     def lose_response(*arguments):
@@ -71,6 +51,11 @@ def test_training_survives_a_failing_server(takes_effect, tracked, monkeypatch, 
 
     with live_run("bilstm", TRAIN_PARAMS, "training") as live:
         live.log_curves(CURVES[:1])
+        run = tracked.only_run()
+        assert (run.info.status, run.info.run_name) == ("RUNNING", "bilstm in training")
+        assert run.data.params == {"train.model": "bilstm", "train.units": "8"}
+        assert set(run.data.metrics) == {"train/loss", "train/accuracy"}
+        assert tracked.losses(run.info.run_id) == [(1, 1.0)]
         with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
             patch.setattr(runs, "log_epoch", lose_response)
             live.log_curves(CURVES[:2])
@@ -79,4 +64,6 @@ def test_training_survives_a_failing_server(takes_effect, tracked, monkeypatch, 
         assert line.endswith("; the training continues and logs its curves later")
         live.log_curves(CURVES)
         live.finish("network")
-    assert tracked.epochs(tracked.only_run().info.run_id) == [1, 2, 3]
+    run = tracked.only_run()
+    assert (run.info.status, run.data.tags["network_hash"]) == ("FINISHED", "network")
+    assert tracked.epochs(run.info.run_id) == [1, 2, 3]

@@ -5,20 +5,6 @@ import pytest
 from pipeline.tracking import runs
 
 
-def test_params_are_flattened_to_dotted_keys():
-    nested = {"a": {"b": {"c": 1}, "d": [1, {"e": 2}]}, "f": None, "g": {}}
-    assert runs.flatten_params(nested) == {"a.b.c": 1, "a.d": [1, {"e": 2}], "f": None}
-
-
-def test_workspace_is_the_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    first = runs.workspace()
-    assert runs.workspace() == first
-    (tmp_path / "another").mkdir()
-    monkeypatch.chdir(tmp_path / "another")
-    assert runs.workspace() != first
-
-
 @pytest.mark.slow
 def test_runs_are_found_by_tags_and_status_newest_first(store):
     named = {"first": "a", "second": "a", "other": "b"}
