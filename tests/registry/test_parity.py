@@ -2,13 +2,12 @@
 
 import json
 import logging
-import os
 import re
 
 import pandas as pd
 import pytest
 
-from pipeline.registry import parity, parity_client
+from pipeline.registry import parity
 from pipeline.registry.parity import HOSTILE_TEXTS, ScoringError
 from tests.harness import small_models
 from tests.harness.mlflow_store import store_at
@@ -25,11 +24,8 @@ def test_texts_are_a_spread_sample_and_the_hostile_ones():
     assert parity.parity_texts(texts) == [*texts[::10], *HOSTILE_TEXTS]
     assert parity.parity_texts(texts[:3]) == [*texts[:3], *HOSTILE_TEXTS]
     assert parity.parity_texts([]) == HOSTILE_TEXTS
-
-
-@pytest.mark.parametrize("text", ["", "NA", "null", "nan", "None", "#N/A"])
-def test_texts_that_csv_reads_as_null_are_left_out(text):
-    assert parity.parity_texts(["before", text, "after"]) == ["before", "after", *HOSTILE_TEXTS]
+    read_as_null = ["", "NA", "null", "nan", "None", "#N/A"]
+    assert parity.parity_texts(["a", *read_as_null, "b"]) == ["a", "b", *HOSTILE_TEXTS]
 
 
 # ---- answers
@@ -40,25 +36,12 @@ def test_texts_that_csv_reads_as_null_are_left_out(text):
     [
         ("TypeError at served_model.py:7", "TypeError at served_model.py:7"),
         (TABLE[:2], "2 answers to 3 messages"),
-        (
-            TABLE.assign(probability=[0.25, float("nan"), 0.5]),
-            "1 of 3 probabilities do not lie in [0, 1]",
-        ),
         (TABLE.assign(probability=[0.25, None, 0.5]), "1 of 3 probabilities do not lie in [0, 1]"),
-        (TABLE.assign(probability=[0.25, 0.5, 1.5]), "1 of 3 probabilities do not lie in [0, 1]"),
-        (TABLE.assign(probability=[-0.25, 0.5, 0.5]), "1 of 3 probabilities do not lie in [0, 1]"),
-        (TABLE.assign(label=["ham", "spam", "Ham"]), "1 of 3 labels are neither ham nor spam"),
-        (TABLE.assign(label=["ham", None, "ham"]), "1 of 3 labels are neither ham nor spam"),
+        (TABLE.assign(probability=[-0.25, 1, 1.5]), "2 of 3 probabilities do not lie in [0, 1]"),
+        (TABLE.assign(label=["Ham", None, "ham"]), "2 of 3 labels are neither ham nor spam"),
+        (TABLE.assign(label=[["ham"]] * 3), "3 of 3 labels are neither ham nor spam"),
         (TABLE.drop(columns="label"), "no column 'label'"),
-        (
-            TABLE.assign(label=[["ham"], ["spam"], ["ham"]]),
-            "3 of 3 labels are neither ham nor spam",
-        ),
-        (
-            TABLE.assign(probability=["low", "high", "low"]),
-            "labels or probabilities of another type",
-        ),
-        ({"label": ["ham"], "probability": [0.5, 0.5]}, "labels or probabilities of another type"),
+        ({"label": ["ham"], "probability": ["low"]}, "labels or probabilities of another type"),
     ],
 )
 def test_unusable_answer_is_one_line(answer, line):
@@ -74,25 +57,11 @@ def test_usable_answer_has_label_and_probability():
     assert parity.checked_answer(whole, 1)["probability"].dtype == "float64"
 
 
-def test_answers_within_the_tolerance_agree():
+def test_difference_over_the_tolerance_is_counted_and_measured():
     near = TABLE.assign(probability=TABLE["probability"] + 0.9e-6).set_index(pd.Index([5, 6, 7]))
     assert parity.describe_difference(near, TABLE) is None
-
-
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
-        (
-            TABLE.assign(probability=[0.25, 0.5, 0.125 + 2e-6]),
-            "2 of 3 answers differ, by up to 0.25 in probability, 0 in label",
-        ),
-        (
-            TABLE.assign(label=["spam", "spam", "ham"]),
-            "1 of 3 answers differ, by up to 0 in probability, 1 in label",
-        ),
-    ],
-)
-def test_difference_is_counted_and_measured(answer, sentence):
+    answer = TABLE.assign(label=["spam", "spam", "ham"], probability=[0.25, 0.5, 0.125 + 2e-6])
+    sentence = "3 of 3 answers differ, by up to 0.25 in probability, 1 in label"
     assert parity.describe_difference(answer, TABLE) == sentence
 
 
@@ -111,7 +80,7 @@ def score(folder, **statements):
 @pytest.mark.parametrize(
     ("predict", "line"),
     [
-        (ANSWER % 'float("nan")', "3 of 3 probabilities do not lie in [0, 1]"),
+        (ANSWER % "2", "3 of 3 probabilities do not lie in [0, 1]"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV"),
         ("os._exit(0)", "it ended without an answer"),
     ],
@@ -127,24 +96,6 @@ def test_model_that_answers_too_late_is_a_scoring_error(tmp_path, monkeypatch):
     monkeypatch.setattr(parity, "ANSWER_SECONDS", 0.5)
     with pytest.raises(ScoringError, match=r"^no answer in 0\.5 seconds$"):
         score(tmp_path, load="time.sleep(60)")
-
-
-@pytest.mark.slow
-def test_child_cannot_import_our_code(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.getcwd())
-    with pytest.raises(ScoringError, match=r"^ModuleNotFoundError: No module named 'pipeline'$"):
-        score(tmp_path, load="import pipeline")
-
-
-@pytest.mark.slow
-def test_loading_error_is_one_line_without_folders(tmp_path):
-    small_models.save_hand_written(tmp_path)
-    (tmp_path / "model" / "MLmodel").unlink()
-    with pytest.raises(ScoringError) as refused:
-        parity.score_in_child(str(tmp_path / "model"), ["one"])
-    assert "MLmodel" in str(refused.value)
-    assert "/" not in str(refused.value)
-    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.slow
@@ -178,31 +129,18 @@ def served(tmp_path_factory, empty_database):
         yield good, tampered
 
 
-def test_interfaces_are_those_of_mlflow():
-    assert list(parity.INTERFACES) == INTERFACES
-    assert list(parity_client.PYTHON_INTERFACES) == INTERFACES[:3]
-
-
 @pytest.mark.slow
-def test_registered_model_agrees_through_every_interface(served, caplog):
+def test_every_interface_agrees_until_the_model_is_tampered_with(served, caplog):
     caplog.set_level(logging.INFO, "pipeline")
-    good, _ = served
+    good, tampered = served
     texts = parity.parity_texts(TEXTS)
     expected = good.answers(texts)
     assert set(expected["label"]) == {"ham", "spam"}
     assert parity.find_disagreements(good.uri, texts, expected, INTERFACES, 60_000) == []
     assert re.fullmatch(r"one message takes \d+ ms over HTTP", caplog.messages[-1])
-
-
-@pytest.mark.slow
-def test_tampered_and_slow_model_is_reported(served):
-    _, tampered = served
-    texts = parity.parity_texts(TEXTS)
-    expected = tampered.answers(texts)
     *problems, slow = parity.find_disagreements(tampered.uri, texts, expected, INTERFACES, 0)
     assert [line.partition(":")[0] for line in problems] == INTERFACES
     (difference,) = {line.partition(": ")[2] for line in problems}
-    assert difference.startswith(
-        f"{len(texts)} of {len(texts)} answers differ, by up to 0.12 in probability"
-    )
+    count = f"{len(texts)} of {len(texts)}"
+    assert difference.startswith(f"{count} answers differ, by up to 0.12 in probability")
     assert re.fullmatch(r"one message takes \d+ ms over HTTP, the budget is 0", slow)

@@ -12,40 +12,18 @@ from tests.harness.small_project import ROOT
 from tests.serving.test_batch import Model
 
 
-@pytest.fixture
-def model():
-    return Model()
-
-
-@pytest.fixture(scope="module")
-def params():
-    return read_params(expectations.Params, "validate", ROOT / "params.yaml")
-
-
-REFUSED = {
-    "": "text_is_not_blank, text_length_is_within_bounds",
-    "caf\ufffd": "text_decodes",
-    "see\0you": "text_has_no_control_characters",
-    "x" * 2001: "text_length_is_within_bounds",
-}
-
-
-def test_refused_row_has_reasons_and_keeps_its_place(model, params):
-    texts = ["a", "", "Win", "caf\ufffd", "see\0you", "x" * 2001, "🦊💰"]
-    table = pd.DataFrame({"text": texts})
-    (answers,) = scoring.add_answers([table], "text", model, "3", params)
-    columns = answers[["text", "label", "refused"]].astype(object)
-    labels = ["ham", None, "spam", None, None, None, "ham"]
-    expected = zip(texts, labels, map(REFUSED.get, texts), strict=True)
-    assert list(columns.where(columns.notna(), None).itertuples(index=False)) == list(expected)
-    assert model.texts == ["a", "Win", "🦊💰"]
-
-
-def test_warning_refuses_no_row(model, params):
+def test_refused_row_has_reasons_and_keeps_its_place():
+    model = Model()
+    params = read_params(expectations.Params, "validate", ROOT / "params.yaml")
     params = params.model_copy(update={"warnings": ["text_decodes"]})
-    table = pd.DataFrame({"text": ["caf\ufffd"]})
+    table = pd.DataFrame({"text": ["a", "", "Win", "see\0you", "caf\ufffd 💰"]})
     (answers,) = scoring.add_answers([table], "text", model, "3", params)
-    assert answers["label"].tolist() == ["ham"]
+    assert answers["text"].tolist() == table["text"].tolist()
+    assert answers["label"].fillna("none").tolist() == ["ham", "none", "spam", "none", "ham"]
+    blank = "text_is_not_blank, text_length_is_within_bounds"
+    control = "text_has_no_control_characters"
+    assert answers["refused"].fillna("none").tolist() == ["none", blank, "none", control, "none"]
+    assert model.texts == ["a", "Win", "caf\ufffd 💰"]
 
 
 def test_scoring_time_is_now_in_utc_and_whole_seconds():

@@ -40,11 +40,11 @@ def served(tmp_path_factory, empty_database):
 def request_answer(served):
     """The response of the server."""
 
-    def request_answer(body, content_type=JSON, method="POST", path="/invocations"):
+    def request_answer(body, content_type=JSON):
         headers = {"Content-Type": content_type} if content_type else {}
-        url = f"{served[0].address}{path}"
+        url = f"{served[0].address}/invocations"
         with subprocesses.local_session() as session:
-            return session.request(method, url, data=body, headers=headers, timeout=60)
+            return session.post(url, data=body, headers=headers, timeout=60)
 
     return request_answer
 
@@ -63,12 +63,8 @@ def test_answers_equal_those_of_the_model(request_answer, served):
         answers = request_answer(json.dumps(body)).json()["predictions"]
         assert parity.describe_difference(pd.DataFrame(answers), expected) is None
         assert len({row["threshold"] for row in answers}) == 1
-
-
-@pytest.mark.slow
-def test_no_messages_get_no_predictions(request_answer):
-    response = request_answer(b'{"dataframe_split": {"columns": ["text"], "data": []}}')
-    assert (response.status_code, response.json()) == (200, {"predictions": []})
+    none = request_answer(b'{"dataframe_split": {"columns": ["text"], "data": []}}')
+    assert (none.status_code, none.json()) == (200, {"predictions": []})
 
 
 def records(*texts):
@@ -79,38 +75,27 @@ def records(*texts):
 @pytest.mark.parametrize(
     ("status", "body", "content_type"),
     [
-        (400, b"", JSON),
         (400, b"hello", JSON),
-        (400, b"5", JSON),
         (400, b'["hello"]', JSON),
-        (400, b"{}", JSON),
         (400, b'{"texts": ["hello"]}', JSON),
         (400, b'{"messages": [{"role": "user", "content": "hello"}]}', JSON),
         (400, b'{"dataframe_records": [{"body": "hello"}]}', JSON),
         (400, b'{"dataframe_records": []}', JSON),
         (400, b'{"dataframe_records": [null]}', JSON),
         (400, b'{"dataframe_split": {"columns": ["text"], "data": [["hello", "twice"]]}}', JSON),
-        (400, records(None), JSON),
         (400, records("hello", None), JSON),
-        (400, records(True), JSON),
-        (400, records(float("nan")), JSON),
-        (400, records(["two", "texts"]), JSON),
-        (400, records({"text": "hello"}), JSON),
+        (400, records(5), JSON),
         (400, b'{"dataframe_records": [{"text": "\xff"}]}', JSON),
         (400, b'{"dataframe_records": [{"text": "\\udc80"}]}', JSON),
         (400, b"[" * 100_000, JSON),
         (400, b'{"inputs": ' + b"1" * 5_000 + b"}", JSON),
         (413, records("x" * MAX_BODY_BYTES), JSON),
-        (400, b"", CSV),
-        (400, b"body\nhello\n", CSV),
         (400, b"text\nhello\nNA\n", CSV),
-        (400, b'text\n"hello\n', CSV),
         (400, b"text\n\xff\n", CSV),
         (400, b"no Parquet", "application/vnd.apache.parquet"),
         (415, GOOD, None),
         (415, GOOD, "text/plain"),
         (415, GOOD, "application/json; charset=latin-1"),
-        (415, b"text=hello", "application/x-www-form-urlencoded"),
     ],
 )
 def test_bad_body_gets_a_4xx_without_a_stack_trace(request_answer, status, body, content_type):
@@ -121,54 +106,30 @@ def test_bad_body_gets_a_4xx_without_a_stack_trace(request_answer, status, body,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("status", "method", "path"),
-    [(405, "GET", "/invocations"), (404, "GET", "/nothing"), (404, "POST", "/../params.yaml")],
-)
-def test_unknown_path_or_method_gets_a_4xx(request_answer, status, method, path):
-    assert request_answer(GOOD, method=method, path=path).status_code == status
-
-
-@pytest.mark.slow
 def test_body_without_a_length_is_refused(request_answer):
     response = request_answer(iter([GOOD]))  # which requests sends in chunks
     assert (response.status_code, response.json()["message"]) == (411, "no Content-Length")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("texts", "row"), [([5], 0), (["hello", 5], 1)])
-def test_value_that_is_not_a_text_is_named(request_answer, texts, row):
-    response = request_answer(records(*texts))
-    assert response.status_code == 400
-    assert response.json()["message"].endswith(f"text of row {row} is a int, not a string")
+def test_value_that_is_not_a_text_is_named(request_answer):
+    response = request_answer(records("hello", 5))
+    assert response.json()["message"].endswith("text of row 1 is a int, not a string")
 
 
 @pytest.mark.slow
 def test_server_listens_on_loopback_only(served):
-    port = int(served[0].address.rpartition(":")[2])
-    listening = {
-        connection.laddr.ip
-        for connection in psutil.Process(served[0].process.pid).net_connections()
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
-    }
+    sockets = psutil.Process(served[0].process.pid).net_connections()
+    listening = {one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN}
     assert listening == {"127.0.0.1"}
 
 
-def test_used_port_is_one_line():
+def test_unusable_port_is_one_line():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         line = error_of(main, ["--port", str(port)])
     way_out = "choose another port, as in: make serve PORT=5002"
     assert line == f"127.0.0.1:{port}: {os.strerror(errno.EADDRINUSE)}; {way_out}"
-
-
-def test_invalid_port_is_one_line():
     line = error_of(main, ["--port", "70000"])
     assert line.startswith("127.0.0.1:70000: ")
     assert "65535" in line
-
-
-@pytest.mark.slow
-def test_missing_champion_is_one_line(store):
-    line = error_of(main, ["--port", "0"])
-    assert line.startswith("models:/spam-detector@champion: no champion yet")

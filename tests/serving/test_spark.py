@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from tests.harness.small_project import MESSAGES
+from tests.harness.small_project import MESSAGES, runner
 
 ROWS = 100_000
 JOB = """
@@ -23,42 +22,30 @@ labelled = mlflow.pyfunc.spark_udf(spark, "models:/spam-detector@champion", env_
 rows = spark.read.parquet(sys.argv[1])
 rows.withColumn("answer", labelled("text")).select("n", "answer.*").write.parquet(sys.argv[2])
 """
-
-
-@pytest.fixture(scope="module")
-def spark():
-    """Skips, with the reason, where there is none."""
-    if importlib.util.find_spec("pyspark") is None:
-        pytest.skip("pyspark is not installed; pip install pyspark==4.3.0")
-    home = os.environ.get("JAVA_HOME")
-    if shutil.which(f"{home}/bin/java" if home else "java") is None:
-        pytest.skip("Java is not installed; Spark 4 needs 17 or later")
-
-
-@pytest.fixture
-def messages(tmp_path):
-    """The hand-written messages over and over, each time with another number in them."""
-    bodies = pd.read_csv(MESSAGES)["body"].tolist()
-    texts = [f"{bodies[n % len(bodies)]} {n}" for n in range(ROWS)]
-    pd.DataFrame({"n": range(ROWS), "text": texts}).to_parquet(tmp_path / "in.parquet", index=False)
-    return tmp_path / "in.parquet"
+JAVA = f"{os.environ['JAVA_HOME']}/bin/java" if os.environ.get("JAVA_HOME") else "java"
+NO_SPARK = "pyspark is not installed; pip install pyspark==4.3.0"
+NO_JAVA = "Java is not installed; Spark 4 needs 17 or later"
 
 
 @pytest.mark.slow
 @pytest.mark.spark
-def test_spark_labels_100_000_rows_as_score_does(spark, messages, request, tmp_path):
-    folder, run = request.getfixturevalue("project")  # which a skip need not make
+@pytest.mark.skipif(importlib.util.find_spec("pyspark") is None, reason=NO_SPARK)
+@pytest.mark.skipif(shutil.which(JAVA) is None, reason=NO_JAVA)
+def test_spark_labels_100_000_rows_as_score_does(project, tmp_path):
+    folder, run = project
+    bodies = pd.read_csv(MESSAGES)["body"].tolist()
+    texts = [f"{bodies[n % len(bodies)]} {n}" for n in range(ROWS)]  # no two are equal
+    messages = tmp_path / "in.parquet"
+    pd.DataFrame({"n": range(ROWS), "text": texts}).to_parquet(messages, index=False)
     run("python", "-m", "pipeline", "score", str(messages), str(tmp_path / "ours.parquet"))
     ours = pq.read_table(tmp_path / "ours.parquet").to_pandas()
-    environment = {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_DRIVER_PYTHON": sys.executable,
-    }
-    job = [sys.executable, "-c", JOB, messages, tmp_path / "theirs"]
-    environment = os.environ | environment
-    done = subprocess.run(job, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-10_000:]
+    job = [sys.executable, "-c", JOB, str(messages), str(tmp_path / "theirs")]
+    runner(tmp_path)(
+        *job,
+        MLFLOW_TRACKING_URI=f"sqlite:///{folder}/mlflow.db",
+        PYSPARK_PYTHON=sys.executable,
+        PYSPARK_DRIVER_PYTHON=sys.executable,
+    )
 
     theirs = pq.read_table(tmp_path / "theirs").to_pandas().sort_values("n", ignore_index=True)
     assert ours["refused"].isna().all()
