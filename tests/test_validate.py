@@ -66,13 +66,6 @@ def test_a_stop_removes_the_validated_table_of_an_earlier_run():
     assert read_json(Path(FILES["report"]))["verdict"] == "stopped: label_is_known"
 
 
-def test_equal_rows_in_another_order_give_equal_bytes():
-    run_validate(good())
-    before = Path(FILES["validated"]).read_bytes()
-    run_validate(good().sample(frac=1, random_state=3))
-    assert Path(FILES["validated"]).read_bytes() == before
-
-
 def test_a_warning_is_logged_and_stops_nothing(caplog, capfd):
     caplog.set_level("INFO")
     warnings = ["text_decodes", "row_count_is_within_bounds"]

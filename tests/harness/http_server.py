@@ -9,15 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
-def sends(
-    body: bytes = b"", length: int | None = None, status: int = 200, **headers: str
-) -> Answer:
-    """Sends the body with a Content-Length, which may be wrong."""
+def sends(body: bytes = b"", status: int = 200, **headers: str) -> Answer:
+    """Sends the body. Its Content_Length in `headers` may be wrong."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(status)
-        request.send_header("Content-Length", str(len(body) if length is None else length))
-        for name, value in headers.items():
+        for name, value in ({"Content_Length": str(len(body))} | headers).items():
             request.send_header(name.replace("_", "-"), value)
         request.end_headers()
         if request.command == "GET":
@@ -28,7 +25,7 @@ def sends(
 
 def stalls(request: BaseHTTPRequestHandler) -> None:
     """Sends half a body, and then nothing until the client closes the connection."""
-    sends(b"half", length=8)(request)
+    sends(b"half", Content_Length="8")(request)
     request.rfile.read()
 
 

@@ -130,13 +130,9 @@ def test_row_without_a_time_gets_the_day_in_its_path():
 
 def test_feedback_is_ordered_by_file_name_the_latest_last():
     assert read("feedback").num_rows == 0
-    names = ("2026-11-21.csv", "b/2026-11-19.csv", "a/2026-11-20.csv")
-    add(*(f"feedback/{name}" for name in names))
-    assert read("feedback")["source"].to_pylist() == [
-        "feedback/b/2026-11-19.csv",
-        "feedback/a/2026-11-20.csv",
-        "feedback/2026-11-21.csv",
-    ]
+    add("feedback/2026-11-21.csv", "feedback/b/2026-11-19.csv", "feedback/a/2026-11-20.csv")
+    sources = read("feedback")["source"].to_pylist()
+    assert [source[-6:-4] for source in sources] == ["19", "20", "21"]
 
 
 # ---- pinned sources
@@ -148,8 +144,8 @@ def read_download(content, **declared):
     path = Path(".downloads", sha256)
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-    pin = {"sha256": sha256}
-    return read("mine", lock=write_lock(pin, kind="url", url="/nowhere", **declared))
+    lock = write_lock({"sha256": sha256}, kind="url", url="/nowhere", **declared)
+    return read("mine", lock=lock)
 
 
 def test_download_is_read_as_its_declaration_says():
