@@ -9,6 +9,7 @@ import sqlalchemy
 
 from pipeline.core.hashing import file_sha256
 from pipeline.sources import inbox as saved
+from tests.harness import servers
 from tests.harness.errors import error_of
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -86,9 +87,8 @@ def test_saved_extract_needs_no_database(inbox, sqlite):
     assert extract(inbox, "sqlite:////nowhere/x", ALL, files) == files
     [path] = [inbox / path for path in files]
     path.unlink()
-    assert (
-        error_of(extract, inbox, sqlite, ALL, files) == f"{path}: missing; {saved.RESTORE_REMEDY}"
-    )
+    missing = f"{path}: missing; {saved.RESTORE_REMEDY}"
+    assert error_of(extract, inbox, sqlite, ALL, files) == missing
 
 
 def test_values_of_any_type_become_text(inbox, monkeypatch):
@@ -137,21 +137,23 @@ FROM generate_series(1, 10) AS n
 """
 
 
-def test_postgresql_is_read_with_its_own_types(inbox, mlflow_server, monkeypatch):
+@pytest.mark.server
+@pytest.mark.skipif(bool(servers.missing()), reason=str(servers.missing()))
+def test_postgresql_is_read_with_its_own_types(inbox, monkeypatch):
     monkeypatch.setattr(saved, "EXTRACT_ROWS", 3)
-    address = mlflow_server.database.address("postgres")
-    with sqlalchemy.create_engine(address).begin() as connection:
-        connection.execute(sqlalchemy.text(TICKETS))
-    files = extract(inbox, address, NEWS)
-    table = rows(inbox, files)
-    assert len(table) == 10
+    with servers.postgres() as database:
+        address = database.address("postgres")
+        with sqlalchemy.create_engine(address).begin() as connection:
+            connection.execute(sqlalchemy.text(TICKETS))
+        files = extract(inbox, address, NEWS)
+        assert extract(inbox, address, NEWS, files, update=True) == files
+        with sqlalchemy.create_engine(address).begin() as connection:
+            connection.execute(sqlalchemy.text("INSERT INTO tickets VALUES (11, 'late', 1, now())"))
+        more = extract(inbox, address, NEWS, files, update=True)
+        line = error_of(extract, inbox, address.replace(database.password, "secret"), ALL)
+    table = rows(inbox, more)
+    assert (len(table), table[-1][0]) == (11, "late")
     assert table[0] == ("message 1", "1", datetime(2026, 10, 31, 23, tzinfo=UTC))
-    assert extract(inbox, address, NEWS, files, update=True) == files
-    with sqlalchemy.create_engine(address).begin() as connection:
-        connection.execute(sqlalchemy.text("INSERT INTO tickets VALUES (11, 'late', 1, now())"))
-    more = extract(inbox, address, NEWS, files, update=True)
-    assert [row[0] for row in rows(inbox, list(more)[1:])] == ["late"]
-    line = error_of(extract, inbox, address.replace(mlflow_server.database.password, "secret"), ALL)
     assert "password authentication failed" in line
     assert "secret" not in line
 
