@@ -83,8 +83,10 @@ def test_package_that_pip_does_not_find_is_one_line(package):
 
 def test_missing_pip_is_one_line(monkeypatch):
     monkeypatch.setattr(sys, "executable", shutil.which("false"))  # which fails without a word
-    line = "tiny-data==2.0: pip could not download it (no file was downloaded); check the network"
-    assert error_of(pinned_download).startswith(line)
+    assert error_of(pinned_download) == (
+        "tiny-data==2.0: pip could not download it (no file was downloaded); check the network "
+        f"and `pip config list`, or put the file at downloads/{'0' * 64}"
+    )
 
 
 def test_source_of_the_inbox_is_not_a_download():
