@@ -9,45 +9,38 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
-def sends(body: bytes, length: int | None = None, status: int = 200, **headers: str) -> Answer:
-    """Sends the body with a Content-Length, which may be wrong."""
+def sends(body: bytes = b"", status: int = 200, **headers: str) -> Answer:
+    """Sends the body. Its Content_Length in `headers` may be wrong."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(status)
-        request.send_header("Content-Length", str(len(body) if length is None else length))
-        for name, value in headers.items():
+        for name, value in ({"Content_Length": str(len(body))} | headers).items():
             request.send_header(name.replace("_", "-"), value)
         request.end_headers()
         if request.command == "GET":
             request.wfile.write(body)
-        request.close_connection = True
 
     return answer
 
 
-def sends_status(status: int) -> Answer:
-    """Sends a status without a body."""
-    return sends(b"", status=status)
-
-
-def redirects(to: str) -> Answer:
-    """Redirects to another path, or to the same one."""
-    return sends(b"", status=302, Location=to)
+def stalls(request: BaseHTTPRequestHandler) -> None:
+    """Sends half a body, and then nothing until the client closes the connection."""
+    sends(b"half", Content_Length="8")(request)
+    request.rfile.read()
 
 
 class Server:
     """Gives one answer to each GET of a path, and the last one to all later ones."""
 
     def __init__(self) -> None:
-        self.answers = defaultdict[tuple[str, str], list[Answer]](list)
+        self.answers = defaultdict[tuple[str, str], list[Answer]](lambda: [sends(status=404)])
         self.requests = list[str]()  # such as `GET /file`
-        self.stopping = threading.Event()  # ends stalled answers
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 server.requests.append(f"{self.command} {self.path}")
-                answers = server.answers[self.command, self.path] or [sends_status(404)]
+                answers = server.answers[self.command, self.path]
                 (answers.pop(0) if len(answers) > 1 else answers[0])(self)
 
             do_HEAD = do_GET  # noqa: N815
@@ -63,25 +56,14 @@ class Server:
         self.answers["HEAD", path] = [head or answers[-1]]
         return f"http://127.0.0.1:{self.http.server_port}{path}"
 
-    def stalls(self, request: BaseHTTPRequestHandler) -> None:
-        """Sends headers and half a body, and then nothing."""
-        request.send_response(200)
-        request.send_header("Content-Length", "8")
-        request.end_headers()
-        request.wfile.write(b"half")
-        request.wfile.flush()
-        self.stopping.wait(60)
-
 
 @contextmanager
 def server() -> Iterator[Server]:
     """Runs the server while the block runs."""
     running = Server()
-    thread = threading.Thread(target=running.http.serve_forever, args=[0.01], daemon=True)
-    thread.start()
-    try:
-        yield running
-    finally:
-        running.stopping.set()
-        running.http.shutdown()
-        running.http.server_close()
+    with running.http:
+        threading.Thread(target=running.http.serve_forever, args=[0.01], daemon=True).start()
+        try:
+            yield running
+        finally:
+            running.http.shutdown()

@@ -1,6 +1,5 @@
 """Servers that the tests of the sources share."""
 
-import boto3
 import pytest
 
 from tests.harness import http_server, servers
@@ -21,17 +20,10 @@ def s3():
 
 @pytest.fixture
 def bucket(s3, monkeypatch):
-    """An empty bucket of an S3 server, which s3fs reaches through the environment."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
+    """The empty bucket `mlflow` of an S3 server, which s3fs reaches through the environment."""
+    region = {"AWS_ENDPOINT_URL": s3, "AWS_DEFAULT_REGION": servers.REGION}
+    for name, value in (servers.AWS_KEYS | region).items():
         monkeypatch.setenv(name, value)
-    client = boto3.client("s3", endpoint_url=s3)
-    client.create_bucket(Bucket="spam")
-    yield client
-    for entry in client.list_objects_v2(Bucket="spam").get("Contents", []):
-        client.delete_object(Bucket="spam", Key=entry["Key"])
-    client.delete_bucket(Bucket="spam")
+    bucket = servers.bucket(s3)
+    yield bucket
+    bucket.objects.delete()

@@ -1,6 +1,7 @@
 """Files come from any address, with retries; errors are one line without a password."""
 
 import gzip
+from fnmatch import fnmatch
 
 import pytest
 import tenacity
@@ -8,7 +9,7 @@ import tenacity
 from pipeline.sources import download
 from tests.harness import servers
 from tests.harness.errors import error_of
-from tests.harness.http_server import redirects, sends, sends_status
+from tests.harness.http_server import sends, stalls
 
 CHECK = "check the network, the address and the credentials in the environment"
 BODY = b"label,text\nham,hello\n" * 50
@@ -46,19 +47,9 @@ def test_version_is_the_etag_or_else_the_date(server):
         assert (remote.version, remote.size) == (version, len(BODY))
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        sends_status(500),
-        sends_status(503),
-        sends_status(429),
-        sends_status(408),
-        sends(BODY[:9], length=len(BODY)),  # the connection drops, or the length is a lie
-        sends(BODY[:9], length=9),  # less than HEAD promised
-    ],
-    ids=["500", "503", "429", "408", "dropped", "short"],
-)
-def test_passing_error_is_tried_again(server, tmp_path, failure):
+@pytest.mark.parametrize("status", [408, 429, 500])
+def test_passing_error_is_tried_again(server, tmp_path, status):
+    failure = sends(status=status)
     url = server.on("/a", failure, failure, sends(BODY), head=sends(BODY))
     assert fetched(url, tmp_path) == BODY
     assert server.requests.count("GET /a") == 3
@@ -66,14 +57,18 @@ def test_passing_error_is_tried_again(server, tmp_path, failure):
 
 def test_stalled_download_is_tried_again(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "READ_TIMEOUT", 0.2)
-    url = server.on("/a", server.stalls, sends(b"8 bytes."))
+    monkeypatch.setattr(download, "ATTEMPTS", 2)
+    url = server.on("/a", stalls, sends(b"8 bytes."))
     assert fetched(url, tmp_path) == b"8 bytes."
+    url = server.on("/b", stalls, head=sends(b"8 bytes."))
+    line = f"{url}: timed out; check the network"
+    assert error_of(download.download, url, tmp_path / "x") == line
 
 
 def test_redirect_is_followed_and_a_loop_is_refused(server, tmp_path):
     server.on("/b", sends(BODY))
-    assert fetched(server.on("/a", redirects("/b")), tmp_path) == BODY
-    loop = server.on("/loop", redirects("/loop"))
+    assert fetched(server.on("/a", sends(status=302, Location="/b")), tmp_path) == BODY
+    loop = server.on("/loop", sends(status=302, Location="/loop"))
     line = f"{loop}: too many redirects; correct the address"
     assert error_of(download.download, loop, tmp_path / "x") == line
 
@@ -84,30 +79,18 @@ AGAIN = "try again later, or correct the address"
 @pytest.mark.parametrize(
     ("answer", "problem", "tries"),
     [
-        (sends_status(404), "no such file; correct the address", 1),
-        (sends_status(403), f"the server answers 403 Forbidden; {AGAIN}", 1),
-        (sends_status(500), f"the server answers 500 Internal Server Error; {AGAIN}", 4),
-        (sends(BODY[:9], length=9), f"received 9 bytes of {len(BODY):,}; {CHECK}", 4),
+        (sends(status=404), "no such file; correct the address", 1),
+        (sends(status=403), f"the server answers 403 Forbidden; {AGAIN}", 1),
+        (sends(status=500), f"the server answers 500 Internal Server Error; {AGAIN}", 4),
+        (sends(BODY[:9], Content_Length=str(len(BODY))), f"*; {CHECK}", 4),  # the connection drops
+        (sends(BODY[:9]), f"received 9 bytes of {len(BODY):,}; {CHECK}", 4),
     ],
-    ids=["404", "403", "500", "short"],
+    ids=["404", "403", "500", "dropped", "short"],
 )
 def test_lasting_error_is_one_line(server, tmp_path, answer, problem, tries):
     url = server.on("/a", answer, head=sends(BODY))
-    assert error_of(download.download, url, tmp_path / "x") == f"{url}: {problem}"
+    assert fnmatch(error_of(download.download, url, tmp_path / "x"), f"{url}: {problem}")
     assert server.requests.count("GET /a") == tries
-
-
-def test_cut_and_stalled_downloads_are_one_line(server, tmp_path, monkeypatch):
-    url = server.on("/a", sends(BODY[:9], length=len(BODY)), head=sends(BODY))
-    line = error_of(download.download, url, tmp_path / "x")
-    assert line.startswith(f"{url}: ")
-    assert line.endswith(f"; {CHECK}")
-    monkeypatch.setattr(download, "READ_TIMEOUT", 0.1)
-    monkeypatch.setattr(download, "ATTEMPTS", 2)
-    url = server.on("/b", server.stalls, head=sends(b"8 bytes."))
-    assert (
-        error_of(download.download, url, tmp_path / "x") == f"{url}: timed out; check the network"
-    )
 
 
 def test_missing_server_is_one_line_without_the_password():
@@ -122,71 +105,61 @@ def test_missing_server_is_one_line_without_the_password():
     [
         ("htp://x/y", "htp://x/y: Protocol not known: htp; correct the address"),
         ("http://", "http://: not a valid address; correct it"),
-        ("memory://a/b", "memory://a/b: no such file; correct the address"),
+        ("gs://a/b", "gs://a/b: Please install gcsfs to access Google Storage"),
     ],
 )
 def test_invalid_address_is_one_line(url, line):
     assert error_of(download.remote_file, url) == line
 
 
-def test_missing_file_system_says_what_to_install():
-    line = error_of(download.remote_file, "gs://bucket/file")
-    assert line.endswith("Please install gcsfs to access Google Storage")
-
-
 # ---- S3
 
 
-def test_s3_download_has_its_etag_as_version(bucket, tmp_path):
-    bucket.put_object(Bucket="spam", Key="in/a.csv", Body=BODY)
-    etag = bucket.head_object(Bucket="spam", Key="in/a.csv")["ETag"]
-    assert fetched("s3://spam/in/a.csv", tmp_path) == BODY
-    remote = download.RemoteFile("spam/in/a.csv", len(BODY), etag)
-    assert download.remote_file("s3://spam/in/a.csv") == remote
-
-
-def test_s3_folder_is_listed_by_names_below_it(bucket, tmp_path):
+def test_s3_files_are_listed_by_their_names_in_the_folder(bucket, tmp_path):
     for name in ("in/2.csv", "in/deep/1.csv", "in/.hidden", "other/3.csv"):
-        bucket.put_object(Bucket="spam", Key=name, Body=name.encode())
-    assert list(download.list_files("s3://spam/in")) == ["2.csv", "deep/1.csv"]
-    assert list(download.list_files("s3://spam/in/")) == ["2.csv", "deep/1.csv"]
-    assert list(download.list_files("s3://spam/in/*.csv")) == ["2.csv"]
-    listed = download.list_files("s3://spam/in/**")
-    assert fetched("s3://spam/in", tmp_path, listed["deep/1.csv"].path) == b"in/deep/1.csv"
+        bucket.put_object(Key=name, Body=name.encode())
+    for folder in ("in", "in/", "in/**"):
+        files = download.list_files(f"s3://mlflow/{folder}")
+        assert list(files) == ["2.csv", "deep/1.csv"]
+    assert list(download.list_files("s3://mlflow/in/*.csv")) == ["2.csv"]
+    assert fetched("s3://mlflow/in", tmp_path, files["deep/1.csv"].path) == b"in/deep/1.csv"
+    remote = download.RemoteFile("mlflow/in/2.csv", 8, bucket.Object("in/2.csv").e_tag)
+    assert download.remote_file("s3://mlflow/in/2.csv") == files["2.csv"] == remote
+    assert fetched("s3://mlflow/in/2.csv", tmp_path) == b"in/2.csv"
 
 
 def test_missing_s3_object_is_one_line(bucket):
-    line = "s3://spam/none.csv: no such file; correct the address"
-    assert error_of(download.remote_file, "s3://spam/none.csv") == line
-    line = "s3://spam/none: no such folder; correct the address"
-    assert error_of(download.list_files, "s3://spam/none") == line
-    assert download.list_files("s3://spam/none/*.csv") == {}
+    line = "s3://mlflow/none.csv: no such file; correct the address"
+    assert error_of(download.remote_file, "s3://mlflow/none.csv") == line
+    line = "s3://mlflow/none: no such folder; correct the address"
+    assert error_of(download.list_files, "s3://mlflow/none") == line
+    assert download.list_files("s3://mlflow/none/*.csv") == {}
 
 
 def test_missing_credentials_are_one_line(bucket, monkeypatch):
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+    for name in servers.AWS_KEYS:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    assert "credentials" in error_of(download.list_files, "s3://spam/in").lower()
+    assert "credentials" in error_of(download.list_files, "s3://mlflow/in").lower()
 
 
 # ---- local paths and the environment
 
 
 def test_local_path_is_an_address(tmp_path):
-    folder = tmp_path / "in"
-    folder.mkdir()
-    path = folder / "a.csv"
+    path = tmp_path / "in" / "a.csv"
+    path.parent.mkdir()
     path.write_bytes(BODY)
     assert fetched(str(path), tmp_path) == BODY
-    assert list(download.list_files(str(folder))) == ["a.csv"]
-    assert list(download.list_files(f"file://{folder}/*.csv")) == ["a.csv"]
+    for folder in (path.parent, f"file://{path.parent}/*.csv"):
+        assert list(download.list_files(str(folder))) == ["a.csv"]
     before = download.remote_file(str(path)).version
     path.write_bytes(BODY * 2)
     assert download.remote_file(str(path)).version != before
-    assert error_of(download.download, str(folder), tmp_path / "x").startswith(f"{folder}: ")
+    line = f"{path.parent}: a folder; name a file in it"
+    assert error_of(download.download, str(path.parent), tmp_path / "x") == line
 
 
 def test_forbidden_file_is_one_line():

@@ -3,8 +3,7 @@
 import pandas as pd
 import pytest
 
-from pipeline.sources.file_formats import FORMATS, ReadOptions, format_of, json_lines, read_batches
-from tests.harness.errors import error_of
+from pipeline.sources.file_formats import FORMATS, ReadOptions, format_of, read_batches
 
 ROWS = pd.DataFrame({"text": ["a", "b", "c"], "n": ["1", "2", "3"]}, dtype="str")
 
@@ -19,13 +18,3 @@ def test_parts_are_joined_in_order_and_read_in_batches(tmp_path, suffix):
     form.join(whole, parts)
     batches = list(read_batches(form, whole, ReadOptions(), 2, "whole"))
     assert [batch.values("text") for batch in batches] == [["a", "b"], ["c"]]
-
-
-def test_unknown_format_is_refused_with_the_choices():
-    line = "a.doc: format: unknown '.doc'; choose from .csv, .tsv, .jsonl, .parquet"
-    assert error_of(format_of, "a.doc") == line
-
-
-def test_json_lines_have_null_for_missing_numbers():
-    table = pd.DataFrame({"text": ["é"], "share": [float("nan")]})
-    assert [line.strip() for line in json_lines(table)] == ['{"text": "é", "share": null}']

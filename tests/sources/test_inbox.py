@@ -1,9 +1,8 @@
 """Extracts and feedback are saved in the inbox as files that never change."""
 
-import sqlite3
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy
@@ -23,33 +22,24 @@ def inbox(tmp_path):
     return tmp_path / "inbox"
 
 
-@pytest.fixture
-def extract(inbox):
-    """Saves an extract of `tickets`, each a second later."""
-    times = (NOON + timedelta(seconds=n) for n in range(99))
-
-    def extract(url, query, pinned=None, update=False):
-        declared = saved.SqlDeclaration(url=url, query=query)
-        clock = times.__next__
-        return saved.save_extract("tickets", declared, inbox, pinned or {}, update, clock)
-
-    return extract
+def extract(inbox, url, query, pinned=None, update=False):
+    """Saves an extract of `tickets`, later than the extracts before it."""
+    declared = saved.SqlDeclaration(url=url, query=query)
+    now = NOON + timedelta(seconds=len(saved_in(inbox)))
+    return saved.save_extract("tickets", declared, inbox, pinned or {}, update, lambda: now)
 
 
 @pytest.fixture
 def sqlite(tmp_path):
     """The address of a database with two tickets."""
-    path = tmp_path / "tickets.db"
-    with sqlite3.connect(path) as database:
-        database.execute("CREATE TABLE tickets (id INTEGER, body, verdict, received_at)")
-    add(path, (1, "hello", "ok", "2026-11-01 10:00:00"), (2, "WIN", "junk", None))
-    return f"sqlite:///{path}"
+    url = f"sqlite:///{tmp_path}/tickets.db"
+    add(url, (1, "hello", "ok", "2026-11-01 10:00:00"), (2, "WIN", "junk", None))
+    return url
 
 
-def add(path, *rows):
-    with sqlite3.connect(str(path).removeprefix("sqlite:///")) as database:
-        database.executemany("INSERT INTO tickets VALUES (?, ?, ?, ?)", rows)
-    database.close()
+def add(url, *rows):
+    tickets = pd.DataFrame(rows, columns=["id", "body", "verdict", "received_at"])
+    tickets.to_sql("tickets", url, if_exists="append", index=False)
 
 
 def rows(inbox, files):
@@ -64,101 +54,80 @@ def saved_in(inbox):
 # ---- databases
 
 
-def test_extract_is_a_parquet_named_by_its_time(inbox, sqlite, extract):
-    files = extract(sqlite, ALL)
-    assert list(files) == ["tickets/2026-11-20T120000Z.parquet"] == saved_in(inbox)
-    assert files == {path: file_sha256(inbox / path) for path in files}
-    assert rows(inbox, files) == [
-        ("hello", "ok", datetime(2026, 11, 1, 10, tzinfo=UTC)),
-        ("WIN", "junk", None),
-    ]
-
-
-def test_full_extract_replaces_the_last_one(inbox, sqlite, extract):
-    old = extract(sqlite, ALL)
-    assert extract(sqlite, ALL, old, update=True) == old
+def test_full_extract_replaces_the_last_one(inbox, sqlite, monkeypatch):
+    monkeypatch.setattr(saved, "EXTRACT_ROWS", 1)
+    old = extract(inbox, sqlite, ALL)
+    assert list(old) == ["tickets/2026-11-20T120000Z.parquet"] == saved_in(inbox)
+    assert old == {path: file_sha256(inbox / path) for path in old}
+    two = [("hello", "ok", datetime(2026, 11, 1, 10, tzinfo=UTC)), ("WIN", "junk", None)]
+    assert rows(inbox, old) == two
+    assert extract(inbox, sqlite, ALL, old, update=True) == old
     assert saved_in(inbox) == list(old)  # equal rows are no news
     add(sqlite, (3, "new", "ok", None))
-    new = extract(sqlite, ALL, old, update=True)
-    assert [text for text, _, _ in rows(inbox, new)] == ["hello", "WIN", "new"]
+    new = extract(inbox, sqlite, ALL, old, update=True)
+    assert rows(inbox, new) == [*two, ("new", "ok", None)]
+    add(sqlite, (4, "broken", "ok", "no time"))
+    error_of(extract, inbox, sqlite, ALL, new, update=True)
     assert saved_in(inbox) == [*old, *new]
 
 
-def test_incremental_extract_adds_newer_rows(inbox, sqlite, extract):
-    first = extract(sqlite, NEWS)
+def test_incremental_extract_adds_newer_rows(inbox, sqlite):
+    first = extract(inbox, sqlite, NEWS)
     assert [text for text, _, _ in rows(inbox, first)] == ["hello"]
-    assert extract(sqlite, NEWS, first, update=True) == first
+    assert extract(inbox, sqlite, NEWS, first, update=True) == first
     assert saved_in(inbox) == list(first)
     add(sqlite, (3, "new", "ok", "2026-11-02 00:00:00"), (4, "old", "ok", "2026-10-01 00:00:00"))
-    second = extract(sqlite, NEWS, first, update=True)
+    second = extract(inbox, sqlite, NEWS, first, update=True)
     assert list(second)[: len(first)] == list(first)
     assert [text for text, _, _ in rows(inbox, second)] == ["hello", "new"]
 
 
-def test_saved_extract_needs_no_database(inbox, sqlite, extract):
-    files = extract(sqlite, ALL)
-    assert extract("sqlite:////nowhere/x", ALL, files) == files
+def test_saved_extract_needs_no_database(inbox, sqlite):
+    files = extract(inbox, sqlite, ALL)
+    assert extract(inbox, "sqlite:////nowhere/x", ALL, files) == files
     [path] = [inbox / path for path in files]
-    path.write_bytes(b"other")
-    changed = f"{path}: changed since it was saved; {saved.RESTORE_REMEDY}"
-    assert error_of(extract, sqlite, ALL, files) == changed
     path.unlink()
     missing = f"{path}: missing; {saved.RESTORE_REMEDY}"
-    assert error_of(extract, sqlite, ALL, files) == missing
+    assert error_of(extract, inbox, sqlite, ALL, files) == missing
 
 
-def test_values_of_any_type_become_text(inbox, monkeypatch, extract):
+def test_values_of_any_type_become_text(inbox, monkeypatch):
     monkeypatch.setattr(saved, "EXTRACT_ROWS", 2)
     query = (
         "SELECT NULL AS text, NULL AS label UNION ALL SELECT NULL, 1 UNION ALL SELECT x'ff41', 0 "
         "UNION ALL SELECT 7, 'ok' UNION ALL SELECT 1.5, NULL"
     )
-    texts, labels, _ = zip(*rows(inbox, extract("sqlite://", query)), strict=True)
+    texts, labels, _ = zip(*rows(inbox, extract(inbox, "sqlite://", query)), strict=True)
     assert texts == (None, None, "\ufffdA", "7", "1.5")
     assert labels == (None, "1", "0", "ok", None)
 
 
-NO_URL = "Could not parse SQLAlchemy URL from given URL string"
-NO_PLUGIN = "Can't load plugin: sqlalchemy.dialects:dbase"
-NO_ONE = "the query returns {}, not one {!r}; name it with AS"
+REMEDY = saved.DATABASE_REMEDY
+NO_LABEL = "SELECT 1 AS text"
+TWO_TEXTS = "SELECT 1 AS text, 1 AS text, 1 AS label"
 NO_ROWS = "SELECT 1 AS text, 1 AS label WHERE 0"
 NO_TIME = "SELECT 1 AS text, 1 AS label, 'noon' AS received_at"
-TEXTS = "SELECT 1 AS text, 1 AS text, 1 AS label"
 
 
 @pytest.mark.parametrize(
-    ("url", "query", "problem"),
+    ("url", "query", "line"),
     [
-        ("sqlite:////nowhere/x", ALL, f"unable to open database file; {saved.DATABASE_REMEDY}"),
-        ("sqlite://", "SELEKT 1", f'near "SELEKT": syntax error; {saved.DATABASE_REMEDY}'),
-        ("sqlite://", ALL, f"no such table: tickets; {saved.DATABASE_REMEDY}"),
-        ("sqlite", ALL, f"{NO_URL}; {saved.DATABASE_REMEDY}"),
-        ("dbase://x", ALL, f"{NO_PLUGIN}; {saved.DATABASE_REMEDY}"),
-        ("mysql://x", ALL, "the database's driver MySQLdb is missing; install it"),
-        ("sqlite://", "SELECT 1 AS text", NO_ONE.format("text", "label")),
-        ("sqlite://", TEXTS, NO_ONE.format("text, text, label", "text")),
-        ("sqlite://", NO_ROWS, "the query returns no rows; correct it"),
-        ("sqlite://", NO_TIME, "received_at is not a time; cast it in the query"),
+        ("$NOT_SET", ALL, "tickets.url: $NOT_SET is not set in the environment; set it"),
+        ("sqlite:////nowhere/x", ALL, f"tickets: unable to open database file; {REMEDY}"),
+        ("sqlite://", ALL, f"tickets: no such table: tickets; {REMEDY}"),
+        ("sqlite", ALL, "tickets: Could not parse SQLAlchemy URL from given URL string; check"),
+        ("mysql://x", ALL, "tickets: the database's driver MySQLdb is missing; install it"),
+        ("sqlite://", NO_LABEL, "tickets: the query returns text, not one 'label'; name it with"),
+        ("sqlite://", TWO_TEXTS, "tickets: the query returns text, text, label, not one 'text'; "),
+        ("sqlite://", NO_ROWS, "tickets: the query returns no rows; correct it"),
+        ("sqlite://", NO_TIME, "tickets: received_at is not a time; cast it in the query"),
     ],
 )
-def test_failing_query_is_one_line_and_saves_nothing(inbox, extract, url, query, problem):
-    line = error_of(extract, url, query)
-    assert line.startswith(f"tickets: {problem}")
-    assert "\n" not in line
+def test_failing_query_is_one_line_and_saves_nothing(inbox, url, query, line):
+    error = error_of(extract, inbox, url, query)
+    assert error.startswith(line)
+    assert "\n" not in error
     assert saved_in(inbox) == []
-
-
-def test_variable_of_the_address_must_be_set(extract):
-    line = "tickets.url: $NOT_SET is not set in the environment; set it"
-    assert error_of(extract, "$NOT_SET", ALL) == line
-
-
-def test_broken_extract_leaves_the_saved_files(inbox, sqlite, monkeypatch, extract):
-    monkeypatch.setattr(saved, "EXTRACT_ROWS", 1)
-    files = extract(sqlite, ALL)
-    add(sqlite, (3, "new", "ok", "no time"))
-    error_of(extract, sqlite, ALL, files, update=True)
-    assert saved_in(inbox) == list(files)
 
 
 TICKETS = """
@@ -168,35 +137,23 @@ FROM generate_series(1, 10) AS n
 """
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    if reason := servers.missing():
-        pytest.skip(reason)
-    with servers.postgres() as database:
-        yield database
-
-
 @pytest.mark.server
-def test_postgresql_is_read_with_its_own_types(inbox, postgres, monkeypatch, extract):
+@pytest.mark.skipif(bool(servers.missing()), reason=str(servers.missing()))
+def test_postgresql_is_read_with_its_own_types(inbox, monkeypatch):
     monkeypatch.setattr(saved, "EXTRACT_ROWS", 3)
-    address = postgres.address("postgres")
-    with sqlalchemy.create_engine(address).begin() as connection:
-        connection.execute(sqlalchemy.text(TICKETS))
-    files = extract(address, NEWS)
-    table = rows(inbox, files)
-    assert len(table) == 10
-    assert table[0] == ("message 1", str(Decimal(1)), datetime(2026, 10, 31, 23, tzinfo=UTC))
-    assert extract(address, NEWS, files, update=True) == files
-    with sqlalchemy.create_engine(address).begin() as connection:
-        connection.execute(sqlalchemy.text("INSERT INTO tickets VALUES (11, 'late', 1, now())"))
-    more = extract(address, NEWS, files, update=True)
-    assert [row[0] for row in rows(inbox, list(more)[1:])] == ["late"]
-
-
-@pytest.mark.server
-def test_wrong_password_is_one_line_without_it(postgres, extract):
-    wrong = postgres.address("postgres").replace(postgres.password, "secret")
-    line = error_of(extract, wrong, ALL)
+    with servers.postgres() as database:
+        address = database.address("postgres")
+        with sqlalchemy.create_engine(address).begin() as connection:
+            connection.execute(sqlalchemy.text(TICKETS))
+        files = extract(inbox, address, NEWS)
+        assert extract(inbox, address, NEWS, files, update=True) == files
+        with sqlalchemy.create_engine(address).begin() as connection:
+            connection.execute(sqlalchemy.text("INSERT INTO tickets VALUES (11, 'late', 1, now())"))
+        more = extract(inbox, address, NEWS, files, update=True)
+        line = error_of(extract, inbox, address.replace(database.password, "secret"), ALL)
+    table = rows(inbox, more)
+    assert (len(table), table[-1][0]) == (11, "late")
+    assert table[0] == ("message 1", "1", datetime(2026, 10, 31, 23, tzinfo=UTC))
     assert "password authentication failed" in line
     assert "secret" not in line
 
@@ -216,61 +173,42 @@ def remote(tmp_path):
 FOLDER = "feedback/analysts"
 
 
-@pytest.fixture
-def fetch_feedback(inbox):
+def fetch_feedback(inbox, url, pinned=None, update=False):
     """Saves the feedback of `analysts`."""
-
-    def fetch_feedback(url, pinned=None, update=False):
-        declared = saved.FeedbackDeclaration(url=str(url))
-        return saved.save_feedback("analysts", declared, inbox, pinned or {}, update)
-
-    return fetch_feedback
+    declared = saved.FeedbackDeclaration(url=str(url))
+    return saved.save_feedback("analysts", declared, inbox, pinned or {}, update)
 
 
-def test_feedback_keeps_its_file_names(inbox, remote, fetch_feedback):
-    files = fetch_feedback(remote)
-    assert list(files) == [f"{FOLDER}/2026-11-20.csv", f"{FOLDER}/deep/2026-11-21.csv"]
-    assert saved_in(inbox) == list(files)
-    assert files == {path: file_sha256(inbox / path) for path in files}
-
-
-def test_only_update_adds_files_and_none_is_removed(inbox, remote, fetch_feedback):
-    old = fetch_feedback(remote)
+def test_only_update_adds_files_and_none_may_change(inbox, remote):
+    old = fetch_feedback(inbox, remote)
+    assert list(old) == [f"{FOLDER}/2026-11-20.csv", f"{FOLDER}/deep/2026-11-21.csv"]
+    assert old == {path: file_sha256(inbox / path) for path in saved_in(inbox)}
     (remote / "2026-11-20.csv").unlink()
     (remote / "2026-11-22.csv").write_text("text,label\nyo,ham\n")
-    assert fetch_feedback(remote, old) == old
-    new = fetch_feedback(remote, old, update=True)
+    assert fetch_feedback(inbox, remote, old) == old
+    new = fetch_feedback(inbox, remote, old, update=True)
     assert {**old, f"{FOLDER}/2026-11-22.csv": new[f"{FOLDER}/2026-11-22.csv"]} == new
     assert saved_in(inbox) == list(new)
+    (remote / "2026-11-22.csv").write_text("text,label\nyo,spam\n")
+    problem = f"{FOLDER}/2026-11-22.csv has changed at its source; {saved.CHANGED_REMEDY}"
+    assert error_of(fetch_feedback, inbox, remote, new, update=True) == f"analysts: {problem}"
+    assert saved.check_files(inbox, new) == new
 
 
-def test_file_that_changes_at_its_source_is_refused(inbox, remote, fetch_feedback):
-    old = fetch_feedback(remote)
-    (remote / "2026-11-20.csv").write_text("text,label\nhi,spam\n")
-    line = error_of(fetch_feedback, remote, old, update=True)
-    assert (
-        line
-        == f"analysts: {FOLDER}/2026-11-20.csv has changed at its source; {saved.CHANGED_REMEDY}"
-    )
-    assert saved.check_files(inbox, old) == old
-
-
-def test_missing_file_is_fetched_again(inbox, remote, fetch_feedback):
-    files = fetch_feedback(remote)
-    (inbox / FOLDER / "2026-11-20.csv").unlink()
+def test_missing_file_is_fetched_again(inbox, remote):
+    files = fetch_feedback(inbox, remote)
+    path = inbox / FOLDER / "2026-11-20.csv"
+    path.unlink()
     (remote / "2026-11-22.csv").write_text("text,label\nyo,ham\n")
-    assert fetch_feedback(remote, files) == files
+    assert fetch_feedback(inbox, remote, files) == files
     assert saved_in(inbox) == list(files)
-    (inbox / FOLDER / "2026-11-20.csv").write_text("edited")
-    line = error_of(fetch_feedback, remote, files)
-    assert (
-        line
-        == f"{inbox / FOLDER}/2026-11-20.csv: changed since it was saved; {saved.RESTORE_REMEDY}"
-    )
+    path.write_text("edited")
+    line = f"{path}: changed since it was saved; {saved.RESTORE_REMEDY}"
+    assert error_of(fetch_feedback, inbox, remote, files) == line
 
 
-def test_name_that_leads_out_of_the_folder_is_refused(inbox, bucket, fetch_feedback):
-    bucket.put_object(Bucket="spam", Key="in/../../x.csv", Body=b"x")
-    line = error_of(fetch_feedback, "s3://spam/in")
-    assert line == "s3://spam/in: '../../x.csv' leads out of the folder; rename it"
+def test_name_that_leads_out_of_the_folder_is_refused(inbox, bucket):
+    bucket.put_object(Key="in/../../x.csv", Body=b"x")
+    line = "s3://mlflow/in: '../../x.csv' leads out of the folder; rename it"
+    assert error_of(fetch_feedback, inbox, "s3://mlflow/in") == line
     assert saved_in(inbox) == []

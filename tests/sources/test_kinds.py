@@ -9,22 +9,13 @@ KINDS = "choose from package, url, sql, feedback"
 DOC = {"kind": "url", "url": "x", "read": {"format": "doc"}}
 
 
-def test_declaration_is_parsed_by_its_kind():
-    declared = {"kind": "url", "url": "https://host/a.csv"}
-    kind, declaration = kinds.parse_declaration("mine", declared, "x")
-    assert kind is kinds.SOURCE_KINDS["url"]
-    assert (declaration.url, declaration.member) == ("https://host/a.csv", None)
-
-
 @pytest.mark.parametrize(
     ("declared", "line"),
     [
         ("hello", f"mine: not a mapping with a kind; {KINDS}"),
-        ({}, f"mine.kind: unknown 'None'; {KINDS}"),
         ({"kind": "ftp"}, f"mine.kind: unknown 'ftp'; {KINDS}"),
         ({"kind": "url"}, "mine.url: missing"),
         (DOC, "mine.read.format: unknown 'doc'; choose from csv"),
-        ({"kind": "sql", "url": "x", "qwery": "y"}, "mine.query: missing"),
     ],
 )
 def test_invalid_declaration_is_refused(declared, line):

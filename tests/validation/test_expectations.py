@@ -40,15 +40,10 @@ BAD_TABLES = {  # each breaks the expectation of its name, and no other
 ROWS = [  # changes to a row, and the one expectation that they break
     ({"text": "tab\tand\r\nline"}, ""),
     ({"text": "São Paulo NÃO é €5"}, ""),
-    ({"text": "🦊 ÄÖÜ"}, ""),
-    ({"text": "$100 <b>now</b> {x}"}, ""),
     ({"text": ":)"}, ""),
     ({"text": None}, "text_is_not_null"),
     ({"text": " \u200b\u00a0"}, "text_is_not_blank"),
-    ({"text": "\t\n"}, "text_is_not_blank"),
-    ({"text": "\u2003\u2003"}, "text_is_not_blank"),
     ({"text": "\ufeff\u00ad"}, "text_is_not_blank"),
-    ({"text": "\u200e\u200f"}, "text_is_not_blank"),
     ({"text": "caf\ufffd au lait"}, "text_decodes"),
     ({"text": "cafÃ© au lait"}, "text_is_not_mojibake"),
     ({"text": "no\x00thing"}, "text_has_no_control_characters"),
@@ -60,14 +55,6 @@ ROWS = [  # changes to a row, and the one expectation that they break
     ({"received_at": pd.Timestamp(2101, 1, 1, tz="UTC")}, "received_at_is_plausible"),
     ({"text": BANNED}, "message_is_not_banned"),
 ]
-
-
-def test_a_good_table_breaks_nothing():
-    findings = run_suite(good(), STRICT)
-    assert not findings.broken
-    breaches = {name: figure.value for name, figure in findings.breaches.items()}
-    assert breaches == dict.fromkeys(expectations.row_level_names(), 0)
-    assert len(findings.kept) == 40
 
 
 def test_every_expectation_has_a_bad_table_or_row():
@@ -116,9 +103,7 @@ def test_a_new_expectation_is_one_function_and_one_entry(entry, monkeypatch):
 
 def test_a_budget_in_params_replaces_the_default():
     params = strict(budgets={"label_is_known": 0.25})
-    assert params.budget("label_is_known") == 0.25
-    assert params.budget("text_has_one_label") == 0.001
-    assert params.budget("row_count_is_within_bounds") is None
+    assert (params.budget("label_is_known"), params.budget("text_has_one_label")) == (0.25, 0.001)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +113,6 @@ def test_a_budget_in_params_replaces_the_default():
         ("budgets", {"text_decodes": 1.5}, ".text_decodes: input should be less than or equal"),
         ("text_length", (9, 8), ": the minimum, 9, is above the maximum, 8"),
         ("received_years", (0, 2100), ".0: input should be greater than or "),
-        ("spam_share", (0.1, 1.1), ".1: input should be less than or equal to 1"),
     ],
 )
 def test_impossible_params_are_one_line(key, value, problem):

@@ -25,15 +25,8 @@ def test_quarantine_has_more_rows_than_great_expectations_lists():
 
 def test_rows_with_equal_texts_are_kept_or_refused():
     """The first copy stays, unless it is refused; of a text with two labels none stays."""
-    texts = {
-        **COPIES,
-        5: "CALL me now",
-        9: "first",
-        10: "First",
-        15: "last",
-        16: "LAST",
-        17: "last",
-    }
+    texts = COPIES | {5: "CALL me now", 9: "first", 10: "First"}
+    texts |= {15: "last", 16: "LAST", 17: "last"}
     texts |= {18: "again", 19: "Again"}  # invalid feedback does not overrule
     feedback = {19: "feedback/2026-11-20.csv"}
     messages = good(text=texts, label={9: None, 19: "junk"}, source=feedback)

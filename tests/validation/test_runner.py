@@ -10,7 +10,7 @@ from pipeline.validation.builders import not_null
 from pipeline.validation.expectations import EXPECTATIONS, SUITES, Expectation
 from pipeline.validation.reviewed import Reviewed
 from pipeline.validation.runner import run_suite
-from tests.harness.message_tables import STRICT, budgets, good, strict
+from tests.harness.message_tables import STRICT, budgets, good
 
 
 def test_a_breach_of_exactly_its_budget_passes():
@@ -28,16 +28,6 @@ def test_an_expectation_that_cannot_be_computed_is_a_bug(monkeypatch):
     with pytest.raises(RuntimeError, match=problem) as error:
         run_suite(good(text={7: "cafÃ© secret"}), STRICT)
     assert "secret" not in str(error.value)
-
-
-def test_a_warning_is_counted_and_keeps_its_rows():
-    names = ["text_decodes", "median_length_is_within_bounds"]
-    params = strict(warnings=names, median_length=(1, 2))
-    findings = run_suite(good(text={7: "caf\ufffd"}), params)
-    assert not findings.broken
-    assert set(findings.warned) == set(names)
-    assert findings.breaches["text_decodes"] == Figure(1, n=40)
-    assert len(findings.kept) == 40
 
 
 def test_a_released_text_passes_and_is_not_counted():
