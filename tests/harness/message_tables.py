@@ -42,10 +42,10 @@ WORDS = {
 }
 
 
-def message_table(texts: list, labels: list, **columns: list) -> pd.DataFrame:
-    """Rows as ingest writes them; `columns` replaces columns."""
+def message_table(texts: list, labels: list) -> pd.DataFrame:
+    """Rows as ingest writes them."""
     rows = len(texts)
-    defaults = {
+    columns = {
         "message_id": [hashing.message_id(text) for text in texts],
         "text": texts,
         "label": labels,
@@ -53,7 +53,7 @@ def message_table(texts: list, labels: list, **columns: list) -> pd.DataFrame:
         "row": range(1, rows + 1),
         "received_at": [datetime(2024, 2, 29, tzinfo=UTC)] * (rows - 3) + [None] * 3,
     }
-    return pa.table(defaults | columns, schema=MESSAGES).to_pandas()
+    return pa.table(columns, schema=MESSAGES).to_pandas()
 
 
 def worded_messages(rows: int, seed: int) -> pd.DataFrame:
@@ -91,10 +91,7 @@ def budgets(**shares: float) -> Params:
 def run_validate(
     messages: pd.DataFrame, params: Params = STRICT, reviewed: dict | None = None
 ) -> str:
-    """Runs the stage in the current folder. Returns its error message, or "".
-
-    `reviewed`: verdicts by message_id.
-    """
+    """The error message of the stage in the current folder, or ""; `reviewed`: id -> verdict."""
     Path("params.yaml").write_text(f'{{"validate": {params.model_dump_json()}}}')  # JSON is YAML
     Path(FILES["messages"]).parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pandas(messages, preserve_index=False), FILES["messages"])

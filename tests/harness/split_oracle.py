@@ -19,11 +19,6 @@ PARAMS = SplitParams(
 CAMPAIGN = (
     "URGENT! You have won a 2000 pound prize, call 09061701461 now to claim before the end of today"
 )
-DISTANT_PAST = -10_000
-
-
-def with_params(**changes):
-    return PARAMS.model_copy(update=changes)
 
 
 def received_at(days):
@@ -60,9 +55,13 @@ def campaign_texts(count, seed):
     return sorted(texts)
 
 
-def assigned(texts, params=PARAMS, days=None):
+def keys_of(texts):
+    return [f"{key:016x}" for key in near_duplicates.campaign_keys(texts)]
+
+
+def assigned(texts, days=None):
     """text -> (split, left out), by `assign_splits`."""
-    rows, _ = assign_splits(message_table(list(texts), days), params)
+    rows, _ = assign_splits(message_table(texts, days), PARAMS)
     return {row.text: (row.split, row.left_out) for row in rows.itertuples()}
 
 
@@ -73,21 +72,21 @@ def near_copy_pairs(texts):
     return [(a, b) for a, b in pairs if near_duplicates.jaccard(sets[a], sets[b]) >= 0.8]
 
 
-def brute_force_split(texts, params, days=None):
+def brute_force_split(texts, days=None):
     """text -> (split, left out), from all pairs of distinct texts.
 
     Args:
         days: day on which each text was received, or None.
     """
-    keys = {text: f"{near_duplicates.campaign_keys([text])[0]:016x}" for text in texts}
-    split = {text: _split_of_key(keys[text], params) for text in texts}
+    keys = dict(zip(texts, keys_of(texts), strict=True))
+    split = {text: _split_of_key(keys[text]) for text in texts}
     dated = {t: day for t, day in zip(texts, days or [], strict=bool(days)) if day is not None}
-    last_day = sorted(dated.values())[int(0.999 * (len(dated) - 1))] if dated else DISTANT_PAST
+    last_day = sorted(dated.values())[int(0.999 * (len(dated) - 1))] if dated else 0
     movable = {text: day for text, day in dated.items() if split[text] != "test"}
-    newest_start = last_day - params.newest_days
-    old = [text for text, day in movable.items() if day <= newest_start - params.window_days]
+    newest_start = last_day - PARAMS.newest_days
+    old = [text for text, day in movable.items() if day <= newest_start - PARAMS.window_days]
     old.sort(key=lambda text: (unit_hash("reservoir", keys[text]), message_id(text)))
-    retired = set(old[params.reservoir_rows :])
+    retired = set(old[PARAMS.reservoir_rows :])
     split |= {text: "newest" for text, day in movable.items() if day > newest_start}
 
     left_out = {text: text in retired for text in texts}
@@ -100,8 +99,8 @@ def brute_force_split(texts, params, days=None):
     return {text: (split[text], left_out[text]) for text in texts}
 
 
-def _split_of_key(key, params):
-    position = unit_hash(params.salt, key)
-    if position < params.split.train:
+def _split_of_key(key):
+    position = unit_hash(PARAMS.salt, key)
+    if position < PARAMS.split.train:
         return "train"
-    return "val" if position < params.split.train + params.split.val else "test"
+    return "val" if position < PARAMS.split.train + PARAMS.split.val else "test"

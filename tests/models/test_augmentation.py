@@ -14,27 +14,24 @@ MESSAGE = "URGENT! You have won a £2000 prize. Call 09066364589 now to claim it
 WORDS = ["see", "you", "later"]
 
 
-def edit(name, share=0.3, seed=1, message=MESSAGE):
-    return CORRUPTIONS[name](message, share, Random(seed), WORDS)
+def edit(name, share=0.3, seed=1):
+    return CORRUPTIONS[name](MESSAGE, share, Random(seed), WORDS)
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
-@given(message=st.text(max_size=40), share=st.floats(0, augmentation.MAX_SHARE))
-@settings(derandomize=True, deadline=None, max_examples=25)
-def test_an_edit_of_any_message_depends_on_the_random_numbers(name, message, share):
-    assert edit(name, share, message=message) == edit(name, share, message=message)
-    assert len({edit(name, seed=seed) for seed in range(8)}) > 5
+@given(message=st.text(max_size=40), seed=st.integers(0, 99))
+@settings(derandomize=True, deadline=None, max_examples=50)
+def test_edits_of_any_message_depend_on_the_random_numbers(message, seed):
+    one, other = (corrupted(message, [*CORRUPTIONS], Random(seed), WORDS) for _ in range(2))
+    assert one == other
 
 
 @pytest.mark.parametrize("name", ["leet", "slips", "separated"])
 def test_a_larger_share_edits_more(name):
+    words = set(MESSAGE.split())
+    edits = ([edit(name, share, seed) for seed in range(50)] for share in (0.3, 0.1))
+    many, few = (sum(len(words - set(text.split())) for text in texts) for texts in edits)
+    assert many > few > 0
     assert edit(name, share=0.0) == MESSAGE
-
-    def kept_words(share):
-        edited = [set(edit(name, share, seed).split()) for seed in range(50)]
-        return sum(len(words & set(MESSAGE.split())) for words in edited)
-
-    assert kept_words(0.3) < kept_words(0.1) < kept_words(0.0)
 
 
 def test_leet_draws_one_table_for_each_message():
@@ -82,21 +79,18 @@ def test_a_share_of_the_rows_is_edited_and_encoded_again():
     for share, low, high in ((0.0, 0, 0), (0.5, 4, 20), (1.0, 24, 24)):
         edited = corrupt((1, 1), share)
         assert edited.labels is TEXT_ROWS.labels
-        longer = 0
-        for ids, before in zip(edited.token_ids, TEXT_ROWS.token_ids, strict=True):
-            longer += len(ids) > len(before)
+        pairs = [*zip(edited.token_ids, TEXT_ROWS.token_ids, strict=True)]
+        assert low <= sum(len(ids) > len(before) for ids, before in pairs) <= high
+        for ids, before in pairs:
             if len(ids) < 60:  # not cut
                 assert text_of(before) in text_of(ids)
                 assert set(text_of(ids).split()) - set(text_of(before).split()) <= ham
-        assert low <= longer <= high
 
 
 def test_edited_rows_depend_on_seed_and_epoch():
     corrupt = row_corrupter(TEXT_ROWS, TEXT_TOKENIZER, list(CORRUPTIONS))
-
-    def edited(seed):
-        return [ids.tolist() for ids in corrupt(seed, 0.7).token_ids]
-
-    assert edited((1, 1)) == edited((1, 1))
-    assert edited((1, 1)) != edited((1, 2))
-    assert edited((1, 1)) != edited((2, 1))
+    seeds = ((1, 1), (1, 1), (1, 2), (2, 1))
+    edited = ([ids.tolist() for ids in corrupt(seed, 0.7).token_ids] for seed in seeds)
+    first, again, *others = edited
+    assert first == again
+    assert first not in others

@@ -1,39 +1,28 @@
 """The linear baseline learns words and parts of words, and keeps the order of the rows."""
 
 import numpy as np
-import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipeline.models.baseline import baseline_scorer, out_of_fold_scores
-from tests.harness.labelled_messages import SPAM, TEXTS
+from tests.harness.labelled_messages import SPAM, TABLE
 
 TRAIN = np.arange(90) % 3 > 0
 
 
-def chosen(mask):
-    return [text for text, row in zip(TEXTS, mask, strict=True) if row]
-
-
-@pytest.mark.parametrize(
-    ("words", "asked"),
-    [
-        (("lunch", "prize"), ("lunch at one", "a prize for you")),
-        (("lunchtime", "prizewinner"), ("lunches", "prizes")),  # parts of words
-    ],
-)
-def test_baseline_learns_what_makes_spam(words, asked):
-    texts = [f"{word} {i} of many" for i in range(20) for word in words]
-    ham, spam = baseline_scorer(texts, np.array([False, True] * 20))(asked)
+def test_baseline_learns_parts_of_words():
+    texts = [f"{word} {i} of many" for i in range(20) for word in ("lunchtime", "prizewinner")]
+    ham, spam = baseline_scorer(texts, np.array([False, True] * 20))(["lunches", "prizes"])
     assert ham < spam
 
 
 def test_baseline_scores_unseen_messages_in_their_order():
-    score = baseline_scorer(chosen(TRAIN), SPAM[TRAIN])
-    scores = score(chosen(~TRAIN))
+    score = baseline_scorer(TABLE["text"][TRAIN].tolist(), SPAM[TRAIN])
+    unseen = TABLE["text"][~TRAIN].tolist()
+    scores = score(unseen)
     assert scores.shape == (30,)
     assert ((scores > 0) & (scores < 1)).all()
     assert roc_auc_score(SPAM[~TRAIN], scores) > 0.8
-    assert score(chosen(~TRAIN)[::-1]).tolist() == scores[::-1].tolist()
+    assert score(unseen[::-1]).tolist() == scores[::-1].tolist()
     assert score([]).shape == (0,)
 
 
@@ -45,9 +34,3 @@ def test_out_of_fold_models_never_see_the_group_of_a_text():
     grouped = out_of_fold_scores(texts, labels, np.arange(120) // 2)
     ungrouped = out_of_fold_scores(texts, labels, np.arange(120))
     assert np.mean((grouped > 0.5) == labels) < 0.7 < np.mean((ungrouped > 0.5) == labels)
-
-
-def test_out_of_fold_scores_are_reproducible_and_in_order():
-    scores = out_of_fold_scores(TEXTS, SPAM, np.arange(90))
-    assert roc_auc_score(SPAM, scores) > 0.8
-    assert scores.tolist() == out_of_fold_scores(TEXTS, SPAM, np.arange(90)).tolist()

@@ -14,6 +14,11 @@ from pipeline.models import calibration
 from pipeline.models.calibration import Decision, calibrate, fit_decision, label
 from tests.harness.errors import error_of
 
+BUDGET = "params.yaml: evaluate.lost_ham_budget"
+NOT_FINITE = "evaluate: the network's scores are not finite; lower train.learning_rate"
+COUNTS = {"lost_ham_budget": 0.01, "ham": 100, "ham_lost": 0, "lost_ham_upper": 0.03}
+DECISION = Decision(slope=1.25, intercept=-0.5, threshold=0.75, **COUNTS)
+
 
 def sigmoid(z):
     return 1 / (1 + np.exp(-z))
@@ -25,12 +30,6 @@ def random_val(seed, ham=431, spam=67, decimals=7):
     y_true = random.permutation(np.repeat([False, True], [ham, spam]))
     z = np.where(y_true, 2.5, -3) + 2 * random.normal(size=ham + spam)
     return y_true, np.round(sigmoid(2 * z), decimals).astype(np.float32)
-
-
-def decision_with(**changes):
-    values = {"slope": 1.0, "intercept": 0.0, "threshold": 0.5, "lost_ham_budget": 0.01}
-    counts = {"ham": 100, "ham_lost": 0, "lost_ham_upper": 0.03}
-    return Decision(**values | counts | changes)
 
 
 def test_calibration_equals_firth_by_scipy():
@@ -51,12 +50,13 @@ def test_calibration_equals_firth_by_scipy():
     assert [decision.slope, decision.intercept] == pytest.approx(expected, rel=1e-5)
 
 
-def test_probability_is_the_documented_formula():
-    decision = decision_with(slope=1.25, intercept=-0.5)
+def test_probability_and_label_are_the_documented_formulas():
     score = np.array([0.0, 1e-8, 0.25, 0.5, 1.0], dtype=np.float32)
     s = np.clip(score.astype(np.float64), 1e-7, 1 - 1e-7)
     expected = sigmoid(1.25 * np.log(s / (1 - s)) - 0.5)
-    assert calibrate(score, decision).tolist() == expected.tolist()
+    assert calibrate(score, DECISION).tolist() == expected.tolist()
+    probability = np.array([0.75, np.nextafter(0.75, 0), 1.0])
+    assert label(probability, DECISION).tolist() == [True, False, True]
 
 
 def test_scores_that_separate_val_get_finite_probabilities():
@@ -68,20 +68,13 @@ def test_scores_that_separate_val_get_finite_probabilities():
     assert label(probability, decision).tolist() == y_true.tolist()
 
 
-def test_scores_that_rank_val_backwards_keep_their_order():
+def test_scores_that_do_not_rank_val_keep_their_order():
     y_true, score = random_val(seed=3)
-    decision = fit_decision(y_true, 1 - score, 0.01)
-    assert decision.slope == calibration.MIN_SLOPE
-    assert (np.diff(calibrate(np.sort(1 - score), decision)) >= 0).all()
-    assert calibrate(1 - score, decision).mean() == pytest.approx(67 / 498, abs=0.01)
-
-
-def test_equal_scores_get_the_share_of_spam_and_are_ham():
-    y_true, _ = random_val(seed=4)
-    score = np.full(498, 0.3, dtype=np.float32)
-    decision = fit_decision(y_true, score, 0.01)
-    assert calibrate(score, decision) == pytest.approx(67 / 498, abs=0.005)
-    assert not label(calibrate(score, decision), decision).any()
+    for useless in (1 - score, np.full(498, 0.3, dtype=np.float32)):
+        decision = fit_decision(y_true, useless, 0.01)
+        assert decision.slope == calibration.MIN_SLOPE
+        assert (np.diff(calibrate(np.sort(useless), decision)) >= 0).all()
+        assert calibrate(useless, decision).mean() == pytest.approx(67 / 498, abs=0.005)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -105,60 +98,42 @@ def test_threshold_is_the_lowest_for_any_rows_with_ties(ham, spam, budget):
     assert decision.lost_ham_upper == pytest.approx(upper)
 
 
-@pytest.mark.parametrize(
-    ("ham", "budget", "lost"), [(99, 0.01, 0), (199, 0.01, 1), (198, 0.01, 0), (99, 0.07, 6)]
-)
-def test_ham_lost_is_exact_where_the_budget_is_just_met(ham, budget, lost):
-    y_true, _ = random_val(seed=6, ham=ham, spam=20)
-    distinct = np.linspace(0.1, 0.9, ham + 20)
-    score = np.random.default_rng(6).permutation(distinct).astype(np.float32)
-    assert fit_decision(y_true, score, budget).ham_lost == lost
+def test_ham_lost_is_exact_where_the_budget_is_just_met():
+    y_true, _ = random_val(seed=6, ham=99, spam=20)
+    score = np.linspace(0.1, 0.9, 119, dtype=np.float32)
+    assert fit_decision(y_true, score, 0.29).ham_lost == 28  # 0.29 * 100 is 28.999999999999996
 
 
-def test_message_at_the_threshold_is_spam():
-    probability = np.array([0.75, np.nextafter(0.75, 0), 1.0])
-    assert label(probability, decision_with(threshold=0.75)).tolist() == [True, False, True]
-
-
-def test_largest_f1_threshold_beats_every_other():
+def test_largest_f1_threshold_is_the_highest_of_the_best():
     y_true, score = random_val(seed=9, ham=80, spam=30, decimals=1)  # with ties
     probability = score.astype(np.float64)
     f1 = {float(t): f1_score(y_true, probability >= t) for t in np.unique(probability)}
     best = calibration.largest_f1_threshold(y_true, probability)
     assert f1[best] == pytest.approx(max(f1.values()), abs=1e-12)
-
-
-def test_largest_f1_threshold_is_the_highest_of_equals():
     y_true = np.array([True, False, False, True])  # F1 is 2/3 at 0.9 and at 0.2
     assert calibration.largest_f1_threshold(y_true, np.array([0.9, 0.6, 0.4, 0.2])) == 0.9
 
 
-@pytest.mark.parametrize(("budget", "needed"), [(0.002, 499), (0.008, 124)])
-def test_too_little_ham_for_the_budget_is_refused(budget, needed):
-    assert error_of(fit_decision, *random_val(seed=8, ham=needed - 1), budget) == (
-        f"params.yaml: evaluate.lost_ham_budget: {budget} needs {needed} ham in val, "
-        f"there are {needed - 1}; raise the budget or bring more ham"
+def test_too_little_ham_for_the_budget_is_refused():
+    assert error_of(fit_decision, *random_val(seed=8, ham=498), 0.002) == (
+        f"{BUDGET}: 0.002 needs 499 ham in val, there are 498; raise the budget or bring more ham"
     )
-    assert fit_decision(*random_val(seed=8, ham=needed), budget).ham_lost == 0
-
-
-@pytest.mark.parametrize("budget", [0.0, -0.1, 1.0])
-def test_budget_that_is_not_a_share_is_refused(budget):
-    message = f"evaluate.lost_ham_budget: {budget} is not between 0 and 1; 0.002 is one in 500"
-    assert error_of(fit_decision, *random_val(seed=8), budget) == f"params.yaml: {message}"
+    assert fit_decision(*random_val(seed=8, ham=499), 0.002).ham_lost == 0
 
 
 @pytest.mark.parametrize(
-    ("changes", "factor", "problem"),
+    ("changes", "factor", "budget", "line"),
     [
-        ({"ham": 0}, 1, "val has no ham; bring more labelled messages"),
-        ({"spam": 0}, 1, "val has no spam; bring more labelled messages"),
-        ({}, np.nan, "the network's scores are not finite; lower train.learning_rate"),
+        ({"ham": 0}, 1, 0.01, "evaluate: val has no ham; bring more labelled messages"),
+        ({"spam": 0}, 1, 0.01, "evaluate: val has no spam; bring more labelled messages"),
+        ({}, np.nan, 0.01, NOT_FINITE),
+        ({}, 1, 0.0, f"{BUDGET}: 0.0 is not between 0 and 1; 0.002 is one in 500"),
+        ({}, 1, 1.0, f"{BUDGET}: 1.0 is not between 0 and 1; 0.002 is one in 500"),
     ],
 )
-def test_val_without_ham_spam_or_finite_scores_is_refused(changes, factor, problem):
+def test_val_or_budget_without_a_decision_is_refused(changes, factor, budget, line):
     y_true, score = random_val(seed=8, **changes)
-    assert error_of(fit_decision, y_true, score * factor, 0.01) == f"evaluate: {problem}"
+    assert error_of(fit_decision, y_true, score * factor, budget) == line
 
 
 def test_labels_as_numbers_are_refused():

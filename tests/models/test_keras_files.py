@@ -61,52 +61,32 @@ def test_our_layers_load_wherever_their_code_lies(tmp_path, monkeypatch):
     assert keras_files.load(tmp_path / "model.keras").name == "bilstm"
 
 
-@pytest.fixture(scope="module")
-def good_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("good") / "model.keras"
-    keras_files.save(new_network("dense"), path)
-    return path.read_bytes()
-
-
-def rewrite(change):
-    return lambda path: path.write_bytes(change(path.read_bytes()))
-
-
-def replace_part(name, content):
-    """Replaces one file of the zip file, or removes it."""
-
-    def replace(path):
-        with zipfile.ZipFile(path) as good:
-            parts = {part: good.read(part) for part in good.namelist()} | {name: content}
-        with zipfile.ZipFile(path, "w") as bad:
-            for part in filter(parts.get, parts):
-                bad.writestr(part, parts[part])
-
-    return replace
-
-
 @pytest.mark.parametrize(
-    ("damage", "problem"),
+    ("part", "content", "problem"),
     [
-        (rewrite(lambda content: content.replace(b"HDF", b"HDX")), "Bad CRC-32 for file 'model."),
-        (rewrite(lambda content: content[:5000]), "it is no zip file"),
-        (replace_part("config.json", None), "\"There is no item named 'config.json'"),
-        (replace_part("config.json", b"{"), "Expecting property name enclosed in double quotes"),
-        (replace_part("config.json", b'{"class_name": "X", "config": {}}'), "Could not locate"),
-        (replace_part("model.weights.h5", b"no weights"), "Unable to "),
+        ("config.json", None, "\"There is no item named 'config.json'"),
+        ("config.json", b"{", "Expecting property name enclosed in double quotes"),
+        ("config.json", b'{"class_name": "X", "config": {}}', "Could not locate"),
+        ("model.weights.h5", b"no weights", "Unable to "),
     ],
-    ids=["byte", "cut", "no config", "no JSON", "no class", "no weights"],
 )
-def test_damaged_file_is_refused_in_one_line(damage, problem, good_file, tmp_path):
+def test_damaged_file_is_refused_in_one_line(part, content, problem, tmp_path):
     path = tmp_path / "model.keras"
-    path.write_bytes(good_file)
-    damage(path)
+    keras_files.save(new_network("dense"), path)
+    with zipfile.ZipFile(path) as good:
+        parts = {name: good.read(name) for name in good.namelist()} | {part: content}
+    with zipfile.ZipFile(path, "w") as bad:
+        for name in filter(parts.get, parts):
+            bad.writestr(name, parts[name])
     message = error_of(keras_files.load, path)
     assert message.startswith(f"{path}: not a Keras network ({problem}")
     assert message.endswith(f"); {REBUILD_HINT}")
     assert "\n" not in message
 
 
-def test_missing_file_names_the_way_out(tmp_path):
+def test_file_that_is_missing_or_cut_names_the_way_out(tmp_path):
     path = tmp_path / "model.keras"
     assert error_of(keras_files.load, path) == f"{path}: missing; {REBUILD_HINT}"
+    path.write_bytes(b"PK, the start of a zip file")
+    problem = "not a Keras network (it is no zip file)"
+    assert error_of(keras_files.load, path) == f"{path}: {problem}; {REBUILD_HINT}"

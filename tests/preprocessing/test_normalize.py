@@ -16,19 +16,13 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
     [
         ("ＷＩＮ ①", "WIN 1"),
         ("fr\u200be\u2060e\u00ad", "free"),
-        ("\ufeffhi\ufe0f", "hi"),
-        ("e\u0301", "é"),
         ("e\u200b\u0301", "é"),
-        ("ﬁne…", "fine..."),
-        ("", ""),
-        ("\u200b", ""),
         ("Kept As It IS\n", "Kept As It IS\n"),
         ("frее рrіzе", "free prize"),  # Cyrillic е, р and і
         ("ＷΟΝ", "WON"),  # fullwidth, and Greek capitals
         ("f r e e, p-r-i-z-e, w.o.n now", "free, prize, won now"),
-        ("I am 4 u", "I am 4 u"),
         ("pr1ze b00ks fr33 v1@gra", "prize books fr33 v1@gra"),
-        ("4pm gr8 call 0800 1234 W1234X", "4pm gr8 call 0800 1234 W1234X"),
+        ("4pm I am 4 u gr8 0800 W1234X", "4pm I am 4 u gr8 0800 W1234X"),
     ],
 )
 def test_canonicalise_undoes_disguises(written, canonical):
@@ -44,18 +38,12 @@ def test_canonicalise_and_fold_are_idempotent(written):
     assert fold(fold(written)) == fold(written)
 
 
-def test_fold_folds_case_and_white_space():
-    assert fold("  Call\tNOW \n straße") == "call now strasse"
-
-
 @pytest.mark.parametrize(
     ("text", "masked"),
     [
         ("WIN £1,000 now", "win £0,0 now"),
-        ("see https://a.example/x?y=1 or WWW.b.example!", "see @ or @"),
-        ("ｗｗｗ.c.example", "@"),
-        ("call  0800\u200b123\n456", "call 0 0"),
-        (" \u200b ", ""),
+        ("see https://a.example/x?y=1 or ＷWW.b.example!", "see @ or @"),
+        (" Straße\t 0800\u200b123\n456", "strasse 0 0"),
     ],
 )
 def test_mask_hides_digits_links_case_and_spacing(text, masked):

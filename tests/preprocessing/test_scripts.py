@@ -8,29 +8,12 @@ from pipeline.preprocessing import scripts
 from pipeline.preprocessing.scripts import letters_by_script, script_of
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), max_size=9)
+SCRIPTS = {"aÉｗ𝐖ª": "latin", "жа": "cyrillic", "λ": "greek", "你": "cjk", "1 £😀\u0301": None}
 
 
-@pytest.mark.parametrize(
-    ("characters", "script"),
-    [
-        ("aÉｗ𝐖ª", "latin"),
-        ("жа", "cyrillic"),
-        ("λ", "greek"),
-        ("你", "cjk"),
-        ("ひ", "hiragana"),
-        ("1 £😀\u0301\u200b", None),
-    ],
-)
-def test_script_of_a_character(characters, script):
-    assert {script_of(character) for character in characters} == {script}
-
-
-def test_letters_are_counted_by_script():
-    names, letters = letters_by_script(["ab ж 1", "", "你好a", "123"])
-    assert names == ["cjk", "cyrillic", "latin"]
-    assert letters.tolist() == [[0, 1, 2], [0, 0, 0], [2, 0, 1], [0, 0, 0]]
-    assert letters_by_script(["12", ""])[1].shape == (2, 0)
-    assert letters_by_script([])[1].shape == (0, 0)
+def test_script_of_a_character():
+    for characters, script in SCRIPTS.items():
+        assert {script_of(character) for character in characters} == {script}
 
 
 @given(TEXTS, st.integers(1, 10))
@@ -39,6 +22,8 @@ def test_every_letter_is_counted_once(texts, chunk):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scripts, "TEXTS_AT_ONCE", chunk)
         names, letters = letters_by_script(texts)
+    assert names == sorted({script_of(character) for character in "".join(texts)} - {None})
+    assert letters.shape == (len(texts), len(names))
     for text, counts in zip(texts, letters.tolist(), strict=True):
         of_text = [script_of(character) for character in text]
         assert counts == [of_text.count(name) for name in names]
