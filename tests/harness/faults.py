@@ -156,8 +156,7 @@ def kill_everywhere(rounds: int) -> Iterator[str]:
 def main() -> None:
     parser = argument_parser(__doc__, EXAMPLE)
     parser.add_argument("--rounds", type=int, default=5, help="moments in each stage, for each way")
-    problems = list(kill_everywhere(parser.parse_args().rounds))
-    sys.exit("\n".join(problems) or None)
+    sys.exit("\n".join(kill_everywhere(parser.parse_args().rounds)) or None)
 
 
 if __name__ == "__main__":
