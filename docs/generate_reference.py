@@ -207,8 +207,8 @@ def errors_page() -> str:
     from tests.harness.bad_input import CASES, DVC_CASES, FULL_DISKS  # not for other pages
 
     parts = head("Errors", (REFERENCE / "errors_head.txt").read_text("utf-8"))
-    cases = [(re.sub(r"'/.*/dvc'", "dvc", c.runs), c) for c in CASES + FULL_DISKS + DVC_CASES]
-    tried = [[f"{runs}: {case.name}", code(case.line)] for runs, case in cases]
+    cases = CASES + FULL_DISKS + DVC_CASES
+    tried = [[f"{case.runs}: {case.name}", code(case.line)] for case in cases]
     parts += ["## What was tried", table(["tried", "what the user sees"], tried)]
     parts += ["## All messages", "`{name}` stands for a value, `…` for other text."]
     for path in sorted((ROOT / "pipeline").rglob("*.py")):

@@ -10,9 +10,7 @@ to delete checks only, and would need days of test time where this takes about a
 
 import argparse
 import ast
-import itertools
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,22 +22,26 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tests.harness.small_project import ROOT, runner
+from tests.harness.small_project import ROOT, copy_tree, runner
 
 PIPELINE = ROOT / "pipeline"
-REGISTRIES = {
-    "EXPECTATIONS",
-    "DISK_FULL_REMEDIES",
-    "OS_ERROR_REMEDIES",
-}  # dicts whose entries are checks
+REGISTRIES = {"EXPECTATIONS", "DISK_FULL_REMEDIES", "OS_ERROR_REMEDIES"}  # dicts of checks
 TIMEOUT = 900  # seconds; tests that hang count as failed
 WORKERS = 2
 PYTEST = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
 MARKERS = "not network and not server and not browser"
 SHARED_TESTS = ["tests/harness/test_bad_input.py", "tests/test_pipeline.py"]  # tried after its own
 
-Node = ast.expr | ast.stmt
-Edit = tuple[int, int, str, str]  # first byte, byte after the last, the check, its replacement
+
+@dataclass(frozen=True)
+class Check:
+    """What is deleted: the nodes at a place in one or two lists of a syntax tree."""
+
+    line: int
+    text: str
+    lists: list[list]
+    place: int
+    replacement: list[ast.stmt]
 
 
 @dataclass(frozen=True)
@@ -60,65 +62,38 @@ class Mutant:
 # ---- mutants
 
 
-class Source:
-    """A module's text, its syntax tree and the byte offsets of its nodes."""
-
-    def __init__(self, text: str) -> None:
-        self.encoded = text.encode()
-        self.tree = ast.parse(text)
-        lengths = [len(line) for line in self.encoded.splitlines(keepends=True)]
-        self.line_starts = [0, *itertools.accumulate(lengths)]
-
-    def start(self, node: Node) -> int:
-        return self.line_starts[node.lineno - 1] + node.col_offset
-
-    def end(self, node: Node) -> int:
-        return self.line_starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
+def mutants_of(module: str, text: str) -> Iterator[Mutant]:
+    """The module without each of its checks."""
+    tree = ast.parse(text)
+    for check in checks_of(tree):
+        before = [list(nodes) for nodes in check.lists]
+        for nodes in check.lists:
+            nodes[check.place : check.place + 1] = check.replacement
+        yield Mutant(module=module, line=check.line, check=check.text, source=ast.unparse(tree))
+        for nodes, old in zip(check.lists, before, strict=True):
+            nodes[:] = old
 
 
-def mutants_of(module: str, text: str) -> list[Mutant]:
-    """The module without each of its checks, in the order of lines."""
-    source = Source(text)
-    edits = [*_raises(source, source.tree), *_exceptions(source), *_entries(source)]
-    mutants = []
-    for start, end, check, replacement in sorted(edits):
-        changed = source.encoded[:start] + replacement.encode() + source.encoded[end:]
-        line = source.encoded.count(b"\n", 0, start) + 1
-        mutants.append(Mutant(module=module, line=line, check=check, source=changed.decode()))
-    return mutants
-
-
-def _raises(source: Source, node: ast.AST, in_except: bool = False) -> Iterator[Edit]:
-    """Each `raise` of a new error; inside an `except`, the caught error goes on instead."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Raise) and isinstance(child.exc, ast.Call):
-            replacement = "raise" if in_except else "pass"
-            yield source.start(child), source.end(child), ast.unparse(child.exc), replacement
-        is_function = isinstance(child, ast.FunctionDef)
-        inside = isinstance(child, ast.ExceptHandler) or (in_except and not is_function)
-        yield from _raises(source, child, inside)
-
-
-def _exceptions(source: Source) -> Iterator[Edit]:
-    """Each of several exception types of an `except`."""
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.ExceptHandler) and isinstance(node.type, ast.Tuple):
-            start, end = source.start(node.type), source.end(node.type)
-            for removed in node.type.elts:
-                kept = [ast.unparse(kind) for kind in node.type.elts if kind is not removed]
-                yield start, end, f"except {ast.unparse(removed)}", f"({', '.join(kept)},)"
-
-
-def _entries(source: Source) -> Iterator[Edit]:
-    """Each entry of the REGISTRIES."""
-    for node in ast.walk(source.tree):
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Dict):
-            continue
+def checks_of(node: ast.AST, in_except: bool = False) -> Iterator[Check]:
+    """The checks in a part of a syntax tree."""
+    is_function = isinstance(node, ast.FunctionDef)
+    in_except = isinstance(node, ast.ExceptHandler) or (in_except and not is_function)
+    for nodes in (value for _, value in ast.iter_fields(node) if isinstance(value, list)):
+        for place, part in enumerate(nodes):
+            if isinstance(part, ast.Raise) and isinstance(part.exc, ast.Call):
+                replacement = [ast.Raise() if in_except else ast.Pass()]  # the caught error goes on
+                yield Check(part.lineno, ast.unparse(part.exc), [nodes], place, replacement)
+    if isinstance(node, ast.ExceptHandler) and isinstance(node.type, ast.Tuple):
+        for place, kind in enumerate(node.type.elts):
+            yield Check(kind.lineno, f"except {ast.unparse(kind)}", [node.type.elts], place, [])
+    if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict):
         name = ast.unparse(node.target if isinstance(node, ast.AnnAssign) else node.targets[0])
-        keys = [key for key in node.value.keys if key and name in REGISTRIES]
-        ends = [*(source.start(key) for key in keys[1:]), source.end(node.value) - 1]
-        for key, end in zip(keys, ends, strict=False):
-            yield source.start(key), end, f"{name}[{ast.unparse(key)}]", ""
+        lists = [node.value.keys, node.value.values]
+        for place, key in enumerate(node.value.keys if name in REGISTRIES else []):
+            if key:
+                yield Check(key.lineno, f"{name}[{ast.unparse(key)}]", lists, place, [])
+    for child in ast.iter_child_nodes(node):
+        yield from checks_of(child, in_except)
 
 
 # ---- tests
@@ -127,21 +102,12 @@ def _entries(source: Source) -> Iterator[Edit]:
 def failing_test(mutant: Mutant) -> str | None:
     """The first test that fails with the mutant: of its module's tests, then of SHARED_TESTS."""
     with tempfile.TemporaryDirectory() as folder:
-        tree = copy_tree(Path(folder))
+        tree = Path(folder)
+        copy_tree(tree)
+        runner(tree)("git", "init", "--quiet")
         (tree / "pipeline" / f"{mutant.module}.py").write_text(mutant.source, encoding="utf-8")
         failures = (first_failure(tree, tests) for tests in (mutant.own_tests, *SHARED_TESTS))
         return next(filter(None, failures), None)
-
-
-def copy_tree(folder: Path) -> Path:
-    """Copies this tree as it is now into the folder, as a Git repository. Returns the folder."""
-    listing = runner(ROOT)("git", "ls-files", "--cached", "--others", "--exclude-standard").stdout
-    for name in listing.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
-    runner(folder)("git", "init", "--quiet")
-    return folder
 
 
 def first_failure(tree: Path, tests: str) -> str | None:

@@ -70,10 +70,8 @@ class SmallRegistry:
         keras_files.export(network, folder / "network")
         detector = SpamDetector().load(folder / "tokenizer.json", folder / "network")
         median = float(np.median(detector.scores(TEXTS)))  # so that both labels occur
-        self.set_decision(slope=1.0, intercept=0.0, threshold=median)
-
-    def set_decision(self, **decision: float) -> None:
-        (self.folder / "decision.json").write_text(json.dumps(decision))
+        decision = {"slope": 1.0, "intercept": 0.0, "threshold": median}
+        (folder / "decision.json").write_text(json.dumps(decision))
 
     def add(self) -> RegisteredModel:
         """Registers the model as it is. MLFLOW_TRACKING_URI must be the address."""

@@ -12,6 +12,9 @@ from typing import Any
 import ruamel.yaml
 
 ROOT = Path(__file__).parents[2]
+DVC_FILE = ruamel.yaml.YAML(typ="safe").load(ROOT / "dvc.yaml")
+STAGES = {name: stage["cmd"] for name, stage in DVC_FILE["stages"].items()}
+MODEL = "spam-detector"  # its experiment and its name in the registry
 MESSAGES = ROOT / "tests" / "messages.csv"  # 60 ham (0) and 30 spam (1)
 WINS = {  # the duel of a project in which every challenger wins
     "criterion": "f1",
@@ -63,8 +66,7 @@ def runner(folder: Path) -> Run:
 
 def stage_arguments(stage: str, *paths: object) -> list[str]:
     """The command line of a stage with other paths, in the order of `dvc.yaml`."""
-    command = ruamel.yaml.YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"][stage]["cmd"]
-    options = [word for word in command.split() if word.startswith("--")]
+    options = [word for word in STAGES[stage].split() if word.startswith("--")]
     pairs = zip(options, map(str, paths), strict=True)
     return [word for pair in pairs for word in pair]
 
@@ -96,13 +98,18 @@ def init_repository(folder: Path) -> Run:
     return run
 
 
-def new_project(folder: Path) -> Run:
-    """Copies this tree into a Git repository of its own, with small params and 90 messages."""
+def copy_tree(folder: Path) -> None:
+    """Copies this tree as it is now into a folder, without what Git ignores."""
     listed = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
     for name in runner(ROOT)(*listed).stdout.splitlines():
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
+
+
+def new_project(folder: Path) -> Run:
+    """Copies this tree into a Git repository of its own, with small params and 90 messages."""
+    copy_tree(folder)
     outputs = [folder / "dvc.lock", folder / "ledger.jsonl", *(folder / "reports").rglob("*.*")]
     for path in outputs:
         path.unlink(missing_ok=True)
@@ -143,29 +150,26 @@ def registry_flaws(client: Any, epochs: Sequence[int]) -> Iterator[str]:
     Args:
         epochs: the number of epochs of each model, in the order of registration.
     """
-    experiment = client.get_experiment_by_name("spam-detector").experiment_id
+    experiment = client.get_experiment_by_name(MODEL).experiment_id
     runs = client.search_runs([experiment], order_by=["attributes.start_time ASC"])
-    if (statuses := [run.info.status for run in runs]) != ["FINISHED"] * len(epochs):
-        yield f"runs are {', '.join(statuses)}"
-    if (keys := len({run.data.tags.get("run_key") for run in runs})) != len(epochs):
-        yield f"{keys} evaluated models"
     curves = [client.get_metric_history(run.info.run_id, "train/loss") for run in runs]
-    if (steps := [[point.step for point in curve] for curve in curves]) != [
-        [*range(1, n + 1)] for n in epochs
-    ]:
-        yield f"the curves have the epochs {steps}"
-    versions = client.search_model_versions(
-        "name = 'spam-detector'", order_by=["version_number ASC"]
-    )
-    if [version.run_id for version in versions] != [run.info.run_id for run in runs]:
-        yield f"{len(versions)} versions, or not those of the runs"
-    if (hashes := len({version.tags["model_hash"] for version in versions})) != len(epochs):
-        yield f"versions of {hashes} models"
-    if (models := len(client.search_logged_models([experiment]))) != len(epochs):
-        yield f"{models} logged models"
-    aliases = client.get_registered_model("spam-detector").aliases
-    wanted = {"champion": len(epochs), "previous": len(epochs) - 1}
-    if {name: int(version) for name, version in aliases.items()} != {
-        n: v for n, v in wanted.items() if v
-    }:
-        yield f"aliases are {aliases}"
+    versions = client.search_model_versions(f"name = '{MODEL}'", order_by=["version_number ASC"])
+    models = client.search_logged_models([experiment])
+    aliases = client.get_registered_model(MODEL).aliases
+    count = len(epochs)
+    wanted = {"champion": count, "previous": count - 1}
+    for name, found, expected in (
+        ("states of runs", [run.info.status for run in runs], ["FINISHED"] * count),
+        ("evaluated models", len({run.data.tags.get("run_key") for run in runs}), count),
+        ("epochs", [[p.step for p in c] for c in curves], [[*range(1, n + 1)] for n in epochs]),
+        ("versions", [v.run_id for v in versions], [run.info.run_id for run in runs]),
+        ("models", len({version.tags["model_hash"] for version in versions}), count),
+        ("logged models", len(models), count),
+        (
+            "aliases",
+            {n: int(v) for n, v in aliases.items()},
+            {n: v for n, v in wanted.items() if v},
+        ),
+    ):
+        if found != expected:
+            yield f"{name}: {found}, not {expected}"
