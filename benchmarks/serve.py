@@ -22,9 +22,8 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.tables import read_parquet
 from pipeline.registry import subprocesses
 
-EXAMPLE = "python -m benchmarks.serve --rounds 5"
+EXAMPLE = "python -m benchmarks.serve --rounds 5 --requests 1024"
 CLIENTS = (1, 8, 64)
-REQUESTS = 1024  # in a round, for each number of clients
 START_SECONDS = 600  # until a server that does not answer is given up
 
 
@@ -69,11 +68,18 @@ def main() -> None:
     """Runs the benchmark. Raises: PipelineError if the server does not start."""
     parser = argument_parser(__doc__, EXAMPLE)
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
-    count = parser.parse_args().rounds
-    if count < 1:
-        raise PipelineError(f"--rounds: {count} is not at least 1")
+    parser.add_argument(
+        "--requests",
+        type=int,
+        default=1024,
+        help="in a round, for each number of clients; default: 1024",
+    )
+    options = parser.parse_args()
+    for name, number in vars(options).items():
+        if number < 1:
+            raise PipelineError(f"--{name}: {number} is not at least 1")
     messages = read_parquet(quality.MESSAGES, ["text"]).to_pandas()["text"].tolist()
-    texts = (messages * (REQUESTS // len(messages) + 1))[:REQUESTS]
+    texts = (messages * (options.requests // len(messages) + 1))[: options.requests]
     rounds: dict[int, list[tuple[float, float, float]]] = {clients: [] for clients in CLIENTS}
     environment = {"PYTHONPATH": str(Path.cwd()), "DVC_ROOT": str(project_root().resolve())}
     command = [sys.executable, "-m", "pipeline", "serve"]
@@ -82,7 +88,7 @@ def main() -> None:
             line = subprocesses.last_output_line(server.folder)
             raise PipelineError(line.removeprefix("error: "))
         asyncio.run(send_requests(server.address, texts, max(CLIENTS)))  # compiles
-        for _ in tqdm(range(count), "rounds", disable=None):
+        for _ in tqdm(range(options.rounds), "rounds", disable=None):
             for clients, figures in rounds.items():
                 taken = asyncio.run(send_requests(server.address, texts, clients))
                 figures.append(latency_figures(*taken))

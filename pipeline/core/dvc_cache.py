@@ -1,6 +1,5 @@
 """Files from DVC's cache or remote, by the MD5 of their bytes."""
 
-import hashlib
 import subprocess
 import sys
 import tempfile
@@ -9,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import read_bytes, write_json
+from pipeline.core.files import write_json
 
 
 class NotCachedError(PipelineError):
@@ -19,11 +18,6 @@ class NotCachedError(PipelineError):
 def run_dvc(*command: str) -> "subprocess.CompletedProcess[str]":
     """Runs a DVC command and captures its output."""
     return subprocess.run([sys.executable, "-m", "dvc", *command], capture_output=True, text=True)
-
-
-def file_md5(path: Path) -> str:
-    """The MD5 of a file, which is its name in DVC's cache. Raises: PipelineError."""
-    return hashlib.md5(read_bytes(path), usedforsecurity=False).hexdigest()
 
 
 def cached_md5s(md5s: Iterable[str]) -> set[str]:

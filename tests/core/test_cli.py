@@ -7,7 +7,7 @@ import sys
 import pytest
 from filelock import FileLock
 
-from pipeline.core.cli import RESTORE_HINT, argument_parser, parse_paths, project_root
+from pipeline.core.cli import RESTORE_HINT, STAGE_LOCK, parse_paths
 from tests.harness.small_project import ROOT
 
 PROGRAM = """\
@@ -33,15 +33,10 @@ def start(tmp_path):
     return start
 
 
-@pytest.fixture
-def run(start):
-    """Exit code, standard output and standard error of such a stage."""
-
-    def run(body, **environment):
-        process = start(body, **environment)
-        return process.wait(), *process.communicate()
-
-    return run
+def outcome(process):
+    """Exit code, standard output and standard error."""
+    output = process.communicate()
+    return process.returncode, *output
 
 
 def test_paths_are_required_named_options(capsys):
@@ -50,19 +45,6 @@ def test_paths_are_required_named_options(capsys):
     with pytest.raises(SystemExit):
         parse_paths(["--messages", "a"], "A stage.", "messages", "report")
     assert "the following arguments are required: --report" in capsys.readouterr().err
-
-
-def test_help_is_the_docstring_and_an_example():
-    text = argument_parser("Does it.\n\nIn two lines.", "python -m pipeline it").format_help()
-    assert "Does it.\n\nIn two lines.\n" in text
-    assert text.endswith("example: python -m pipeline it\n")
-
-
-def test_project_root_is_dvcs_inside_dvc(monkeypatch):
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    assert str(project_root()) == "."
-    monkeypatch.setenv("DVC_ROOT", "/somewhere")
-    assert str(project_root()) == "/somewhere"
 
 
 @pytest.mark.parametrize(
@@ -76,39 +58,39 @@ def test_project_root_is_dvcs_inside_dvc(monkeypatch):
         ("raise KeyboardInterrupt", "interrupted"),
     ],
 )
-def test_user_error_is_one_line_and_exit_code_1(run, body, line):
-    assert run(body, DVC_STAGE="ingest") == (1, "", f"{line}\n")
+def test_user_error_is_one_line_and_exit_code_1(start, body, line):
+    assert outcome(start(body, DVC_STAGE="ingest")) == (1, "", f"{line}\n")
 
 
-def test_bug_has_its_traceback_without_passwords(run):
-    code, _, stderr = run("{}['http://me:secret@host/x and sqlite:///mlflow.db']")
+def test_bug_has_its_traceback_without_passwords(start):
+    code, _, stderr = outcome(start("{}['http://me:secret@host/x and sqlite:///mlflow.db']"))
     assert code == 1
     assert stderr.startswith("Traceback (most recent call last):")
     assert stderr.endswith("KeyError: 'http://***@host/x and sqlite:///mlflow.db'\n")
     assert "secret" not in stderr
 
 
-def test_log_lines_are_plain_and_without_passwords(run):
+def test_log_lines_are_plain_and_without_passwords(start):
     body = "log.info('12 rows'); logging.getLogger('a').warning('http://%s@host', 'me:secret')"
-    code, stdout, stderr = run(body)
+    code, stdout, stderr = outcome(start(body))
     first, second, seconds = stderr.splitlines()
     assert (code, stdout, first, second) == (0, "", "12 rows", "http://***@host")
     assert seconds.endswith(" s")
 
 
-def test_under_dvc_an_error_after_a_run_says_how_to_restore(run, tmp_path):
+def test_under_dvc_an_error_after_a_run_says_how_to_restore(start, tmp_path):
     (tmp_path / "dvc.lock").touch()
-    assert run("{}[0]")[2].endswith("KeyError: 0\n")
-    assert run("{}[0]", DVC_STAGE="ingest")[2].endswith(f"KeyError: 0\n{RESTORE_HINT}\n")
+    assert outcome(start("{}[0]"))[2].endswith("KeyError: 0\n")
+    stderr = outcome(start("{}[0]", DVC_STAGE="ingest"))[2]
+    assert stderr.endswith(f"KeyError: 0\n{RESTORE_HINT}\n")
 
 
 def test_stage_waits_for_another_one_in_its_folder(start, tmp_path):
-    with FileLock(tmp_path / ".checkpoints" / "lock"):
+    with FileLock(tmp_path / STAGE_LOCK):
         waiting = start("print('alone')")
         assert waiting.stderr.readline().startswith("another stage still runs in this folder")
         assert waiting.poll() is None
-    assert waiting.communicate()[0] == "alone\n"
-    assert waiting.returncode == 0
+    assert outcome(waiting)[:2] == (0, "alone\n")
 
 
 def test_closed_output_is_no_traceback(start):

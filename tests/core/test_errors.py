@@ -1,10 +1,20 @@
 """pipeline/core/errors.py"""
 
 import errno
+import os
 
 import pytest
 
 from pipeline.core.errors import PipelineError, convert_os_errors, join_column_names
+
+REMEDIES = {
+    "free space": [errno.ENOSPC, errno.EDQUOT],
+    "give permission": [errno.EROFS, errno.EACCES, errno.EPERM],
+    "move it out of the way": [errno.EISDIR, errno.EEXIST],
+    "move what is in the way": [errno.ENOTDIR],
+    "raise `ulimit -n`": [errno.EMFILE],
+    "check the disk": [errno.EIO],
+}
 
 
 def converted(error):
@@ -19,27 +29,14 @@ def test_column_names_hide_what_may_be_a_message():
     assert join_column_names(names) == "text, sent_at, größe-2, …, …, …, …, 7"
 
 
-@pytest.mark.parametrize(
-    ("number", "problem"),
-    [
-        (errno.ENOSPC, "No space left on device; free space"),
-        (errno.EDQUOT, "Disk quota exceeded; free space"),
-        (errno.EROFS, "Read-only file system; give permission"),
-        (errno.EACCES, "Permission denied; give permission"),
-        (errno.EPERM, "Operation not permitted; give permission"),
-        (errno.EISDIR, "Is a directory; move it out of the way"),
-        (errno.ENOTDIR, "Not a directory; move what is in the way"),
-        (errno.EEXIST, "File exists; move it out of the way"),
-        (errno.EMFILE, "Too many open files; raise `ulimit -n`"),
-        (errno.EIO, "Input/output error; check the disk"),
-    ],
-)
-def test_os_error_names_place_problem_and_remedy(number, problem):
-    end = f"{problem}, then run it again"
-    assert converted(OSError(number, "text")) == f"models: {end}"
-    temporary = OSError(number, "text", "models/.model.keras.77.tmp/a")
-    assert converted(temporary) == f"models/model.keras/a: {end}"
-    assert converted(OSError(number, "text", "from", None, "to")) == f"to: {end}"
+@pytest.mark.parametrize(("remedy", "numbers"), REMEDIES.items())
+def test_os_error_names_place_problem_and_remedy(remedy, numbers):
+    for number in numbers:
+        end = f"{os.strerror(number)}; {remedy}, then run it again"
+        assert converted(OSError(number, "text")) == f"models: {end}"
+        temporary = OSError(number, "text", "models/.model.keras.77.tmp/a")
+        assert converted(temporary) == f"models/model.keras/a: {end}"
+        assert converted(OSError(number, "text", "from", None, "to")) == f"to: {end}"
 
 
 def test_full_disk_is_recognized_in_other_error_types():

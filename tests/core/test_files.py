@@ -22,17 +22,11 @@ def write_output(path, *, folder, content="new", fail=False):
             raise RuntimeError
 
 
-def test_text_is_utf8_and_folders_are_made(tmp_path):
-    path = tmp_path / "deep" / "er" / "file"
-    write_text(path, "old\n")
-    write_text(path, "new é\n")
-    assert [file.name for file in path.parent.iterdir()] == ["file"]
-    assert path.read_bytes() == "new é\n".encode()
-
-
 def test_json_is_canonical_and_refuses_nan(tmp_path):
-    path = tmp_path / "a.json"
+    path = tmp_path / "deep" / "er" / "a.json"
+    write_json(path, "old")
     write_json(path, {"b": "é", "a": [1]})
+    assert list(path.parent.iterdir()) == [path]
     assert path.read_bytes() == '{\n  "b": "é",\n  "a": [\n    1\n  ]\n}\n'.encode()
     assert read_json(path) == {"b": "é", "a": [1]}
     with pytest.raises(ValueError, match="JSON"):
@@ -50,14 +44,6 @@ def test_failed_write_leaves_the_old_output(tmp_path, folder):
         write_output(path, folder=folder, fail=True)
     assert list(tmp_path.iterdir()) == [path]
     assert (path / "inside" if folder else path).read_text() == "old"
-
-
-def test_folder_is_replaced_as_a_whole(tmp_path):
-    for name in ("one", "two"):
-        with atomic_path(tmp_path / "docs") as temporary:
-            temporary.mkdir()
-            (temporary / name).touch()
-    assert [path.name for path in tmp_path.rglob("*")] == ["docs", "two"]
 
 
 def test_folder_in_place_of_a_file_is_kept_and_vice_versa(tmp_path):
@@ -92,19 +78,10 @@ def test_only_orphans_of_dead_processes_are_removed(tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"out", *kept}
 
 
-def test_missing_file_and_folder_are_one_line(tmp_path):
-    assert error_of(read_bytes, tmp_path / "none") == f"{tmp_path}/none: missing; {REMEDY}"
-    assert error_of(read_json, tmp_path, "remove it") == f"{tmp_path}: Is a directory; remove it"
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"neither", "Expecting value: line 1 column 1 (char 0)"),
-        (b'"\xff"', "'utf-8' codec can't decode byte 0xff in position 1: invalid start byte"),
-    ],
-)
-def test_file_that_is_not_json_is_one_line(tmp_path, content, problem):
+def test_unreadable_file_is_one_line(tmp_path):
     path = tmp_path / "file"
-    path.write_bytes(content)
+    assert error_of(read_bytes, path) == f"{path}: missing; {REMEDY}"
+    assert error_of(read_json, tmp_path, "remove it") == f"{tmp_path}: Is a directory; remove it"
+    path.write_bytes(b'"\xff"')
+    problem = "'utf-8' codec can't decode byte 0xff in position 1: invalid start byte"
     assert error_of(read_json, path) == f"{path}: not JSON: {problem}; {REMEDY}"

@@ -1,24 +1,14 @@
 """pipeline/core/git.py"""
 
-import pytest
-
 from pipeline.core.git import run_git, try_git
 from tests.harness.errors import error_of
 
 
-@pytest.fixture(autouse=True)
-def repository(tmp_path, monkeypatch):
+def test_command_returns_its_output_or_fails(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_git("init", "--quiet")
-
-
-def test_output_of_a_command_is_returned():
-    assert run_git("rev-parse", "--is-inside-work-tree") == "true\n"
-    assert try_git("rev-parse", "--is-inside-work-tree") == "true\n"
     assert run_git("var", "GIT_EDITOR", GIT_EDITOR="ed") == "ed\n"
-
-
-def test_failed_command_is_an_error_or_none():
+    assert try_git("rev-parse", "--is-inside-work-tree") == "true\n"
     command = ("rev-parse", "--verify", "HEAD")
     assert error_of(run_git, *command).startswith("git rev-parse: fatal: ")
     assert try_git(*command) is None

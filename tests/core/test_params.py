@@ -1,11 +1,9 @@
 """pipeline/core/params.py"""
 
-from dataclasses import dataclass
-
 import pydantic
 import pytest
 
-from pipeline.core.params import PARAMS_FILE, ParamsSection, choose, parse_params, read_params
+from pipeline.core.params import PARAMS_FILE, ParamsSection, choose, read_params
 from tests.harness.errors import error_of
 
 
@@ -40,11 +38,10 @@ clean:
 """
 UNKNOWN = "unknown key; remove it or correct its spelling"
 INTEGER = "input should be a valid integer"
-NUMBER = "input should be a valid number"
+TEXT = "input should be a valid string"
 KEYS = "keys must be str, int, float, bool or None"
-NO_SECTIONS = "has no sections; restore it with `git checkout params.yaml`"
-END = "'<stream end>'"
 TWICE = 'found duplicate key "a" with value "4" (original value: "3")'
+CONTROL = 'unacceptable character #x0007: special characters are not allowed in "<unicode string>"'
 NOT_UTF_8 = "'utf-8' codec can't decode byte 0xff in position 7: invalid start byte"
 
 
@@ -60,9 +57,8 @@ def read(tmp_path, monkeypatch):
     return read
 
 
-@pytest.mark.parametrize("byte_order_mark", ["", "\ufeff"])
-def test_section_becomes_its_class(read, byte_order_mark):
-    params = read(byte_order_mark + GOOD)
+def test_section_becomes_its_class(read):
+    params = read(f"\ufeff{GOOD}")  # a byte order mark, as some editors write it
     assert isinstance(params.bounds, Bounds)
     bounds = {"low": 0.5, "high": 1.0}
     values = (3, "2026", bounds, ["sms", "files"], (1992, 2100), {"text": 0.25})
@@ -72,22 +68,10 @@ def test_section_becomes_its_class(read, byte_order_mark):
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
-        ("  rows: 3\n", "", "clean.rows: missing"),
-        ("rows: 3", "rows: 3\n  row: 4", f"clean.row: {UNKNOWN}"),
-        ("rows: 3", "rows: three", f"clean.rows: {INTEGER}, not 'three'"),
-        ("rows: 3", "rows: 3.5", f"clean.rows: {INTEGER}, not 3.5"),
-        ("rows: 3", "rows:", f"clean.rows: {INTEGER}, not None"),
         ("rows: 3", f"rows: {'x' * 99}", f"clean.rows: {INTEGER}, not '{'x' * 79}"),
-        ('"2026"', "2026", "clean.name: input should be a valid string, not 2026"),
+        ('"2026"', "2026", f"clean.name: {TEXT}, not 2026"),
         ("low: 0.5", "low: 2", "clean.bounds: low must be below high"),
-        (
-            "low: 0.5",
-            "low: -1",
-            "clean.bounds.low: input should be greater than or equal to 0, not -1",
-        ),
-        ("{low: 0.5, high: 1}", "7", "clean.bounds: input should be an object, not 7"),
-        ("[sms, files]", "[sms, 1]", "clean.sources.1: input should be a valid string, not 1"),
-        ("[1992, 2100]", "[1992]", "clean.years.1: missing"),
+        ("[sms, files]", "[sms, 1]", f"clean.sources.1: {TEXT}, not 1"),
         ("0.25", ".nan", "clean.budgets.text: input should be a finite number, not nan"),
         ("rows: 3", "2026-01-02: 3", f"clean: {KEYS}, not datetime.date; remove it"),
         ("[sms, files]", "&a [*a]", "clean: Circular reference detected; remove it"),
@@ -99,10 +83,9 @@ def test_wrong_key_is_named_in_full(read, old, new, line):
 
 
 def test_each_wrong_key_has_its_own_line(read):
-    wrong = GOOD.replace("rows: 3", "rows: x").replace("high: 1", "high: y")
-    assert error_of(read, wrong.replace("years", "yeers")).splitlines() == [
-        f"params.yaml: clean.rows: {INTEGER}, not 'x'",
-        f"error: params.yaml: clean.bounds.high: {NUMBER}, not 'y'",
+    wrong = GOOD.replace("rows: 3", "rows: 3.5").replace("years", "yeers")
+    assert error_of(read, wrong).splitlines() == [
+        f"params.yaml: clean.rows: {INTEGER}, not 3.5",
         "error: params.yaml: clean.years: missing",
         f"error: params.yaml: clean.yeers: {UNKNOWN}",
     ]
@@ -113,12 +96,10 @@ def test_each_wrong_key_has_its_own_line(read):
     [
         ("a: 1\n2: 3\n", "clean: missing; choose from a, 2"),
         ("clean:\n", "clean: input should be an object, not None"),
-        ("clean: 2026-13-01\n", "not YAML: month must be in 1..12; correct the file"),
-        ("", NO_SECTIONS),
-        ("[clean]", NO_SECTIONS),
-        ("a: [1\n", f"line 2: not YAML: expected ',' or ']', but got {END}; correct the line"),
+        ("", "has no sections; restore it with `git checkout params.yaml`"),
         ("a: 3\na: 4\n", f"line 2: not YAML: {TWICE}; correct the line"),
         (b"clean: \xff\n", f"not YAML: {NOT_UTF_8}; correct the file"),
+        ("clean: \x07\n", f"not YAML: {CONTROL}, position 7; correct the file"),
     ],
 )
 def test_file_without_the_section_is_one_line(read, content, line):
@@ -133,19 +114,6 @@ def test_missing_params_file_says_where_to_run(tmp_path, monkeypatch):
 
 def test_date_for_a_text_field_is_its_text(read):
     assert read(GOOD.replace('"2026"', "2026-02-03")).name == "2026-02-03"
-
-
-def test_dataclass_is_checked_like_a_section():
-    @dataclass(frozen=True)
-    class Pin:
-        sha256: str
-        url: str = ""
-
-    assert vars(parse_params(Pin, {"sha256": "ab"}, "lock: sms")) == {"sha256": "ab", "url": ""}
-    assert error_of(parse_params, Pin, {"sha": "ab"}, "lock: sms").splitlines() == [
-        "lock: sms.sha256: missing",
-        f"error: lock: sms.sha: {UNKNOWN}",
-    ]
 
 
 def test_choose_lists_the_choices():

@@ -26,20 +26,16 @@ def table():
     return pa.table({"text": texts, "n": numbers, "ids": ids})
 
 
-def cut(table, sizes):
-    """The table as batches of these sizes in turn, each with its own buffers."""
-    start = turn = 0
-    while start < table.num_rows:
-        part = table.slice(start, sizes[turn % len(sizes)])
-        yield from part.combine_chunks().to_batches()
-        start += part.num_rows
-        turn += 1
+def cut(table, size):
+    """The table as batches of this size, each with its own buffers."""
+    for start in range(0, table.num_rows, size):
+        yield from table.slice(start, size).combine_chunks().to_batches()
 
 
-@pytest.mark.parametrize("sizes", [(777,), (65_536,), (1_000, 60_000, 3), (70_001, 1)])
-def test_equal_rows_give_equal_bytes(tmp_path, table, sizes):
+@pytest.mark.parametrize("size", [777, 65_536, 70_001])
+def test_equal_rows_give_equal_bytes(tmp_path, table, size):
     assert write_parquet(tmp_path / "whole", table.to_batches(), table.schema) == 140_000
-    assert write_parquet(tmp_path / "cut", cut(table, sizes), table.schema) == 140_000
+    assert write_parquet(tmp_path / "cut", cut(table, size), table.schema) == 140_000
     assert (tmp_path / "cut").read_bytes() == (tmp_path / "whole").read_bytes()
     assert pq.read_table(tmp_path / "cut").equals(table)
     metadata = pq.read_metadata(tmp_path / "cut")
@@ -69,34 +65,27 @@ def test_csv_is_rounded_like_reports_and_read_back(tmp_path):
     write_csv(path, ["x", "the y"], [[1, 0.12345678], ["a,b", float("inf")], ["", None]])
     assert path.read_bytes() == b'x,the y\n1,0.123457\n"a,b",\n,\n'
     assert read_csv(path) == {"x": ["1", "a,b", ""], "the y": ["0.123457", "", ""]}
-    write_csv(path, ["x", "y"], [])
-    assert read_csv(path) == {"x": [], "y": []}
-
-
-@pytest.mark.parametrize(
-    ("read", "problem"),
-    [(read_parquet, "a folder without Parquet"), (read_csv, "Is a directory")],
-)
-def test_missing_file_and_folder_are_one_line(tmp_path, read, problem):
-    assert error_of(read, tmp_path / "none") == f"{tmp_path}/none: missing; {REMEDY}"
-    assert error_of(read, tmp_path) == f"{tmp_path}: {problem}; {REMEDY}"
 
 
 @pytest.mark.parametrize(
     ("read", "content", "problem"),
     [
         (read_parquet, b"neither header nor footer", NOT_PARQUET),
-        (read_csv, b"", "not CSV: not enough values to unpack (expected at least 1, got 0)"),
         (read_csv, b"a,b\n1,2\n1\n", "not CSV: row 2: 1 columns, not 2"),
-        (read_csv, b"a,b\n1,2,3\n", "not CSV: row 1: 3 columns, not 2"),
         (read_csv, b'a,b\n\n1,"2\n', f"not CSV: row 1: {QUOTE} (unexpected end of data)"),
         (read_csv, b"a,b\n\xff,2\n", f"not CSV: {NOT_UTF_8} in position 4: invalid start byte"),
     ],
 )
-def test_file_of_another_kind_is_one_line(tmp_path, read, content, problem):
+def test_unreadable_file_is_one_line(tmp_path, read, content, problem):
     path = tmp_path / "file"
+    assert error_of(read, path) == f"{path}: missing; {REMEDY}"
     path.write_bytes(content)
     assert error_of(read, path) == f"{path}: {problem.replace('PATH', str(path))}; {REMEDY}"
+
+
+def test_folder_without_parquet_is_one_line(tmp_path):
+    line = f"{tmp_path}: a folder without Parquet; {REMEDY}"
+    assert error_of(read_parquet, tmp_path) == line
 
 
 def test_damaged_parquet_page_is_one_line(tmp_path):
@@ -107,10 +96,3 @@ def test_damaged_parquet_page_is_one_line(tmp_path):
     path.write_bytes(content[:200] + 60 * b"\xff" + content[260:])  # header and footer stay
     problem = "not readable as Parquet: ZSTD decompression failed: Data corruption detected"
     assert error_of(read_parquet, path) == f"{path}: {problem}; {REMEDY}"
-
-
-def test_missing_parquet_column_is_one_line(tmp_path):
-    pq.write_table(pa.table({"text": ["hello"], "n": [1]}), tmp_path / "file")
-    problem = "not readable as Parquet: No match for FieldRef.Name(label) in text: string"
-    line = f"{tmp_path}/file: {problem}; {REMEDY}"
-    assert error_of(read_parquet, tmp_path / "file", ["text", "label"]) == line

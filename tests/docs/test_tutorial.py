@@ -8,35 +8,20 @@ import pytest
 from tests.docs import console
 from tests.harness.small_project import ROOT, new_project
 
-pytestmark = pytest.mark.slow
 
-
-@pytest.fixture(scope="module")
-def followed(tmp_path_factory):
-    """A clone in which the tutorial was followed, and the commands that printed something else."""
-    folder = tmp_path_factory.mktemp("tutorial") / "clone"
-    folder.mkdir()
-    run = new_project(folder)
-    shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
-    (folder / "data" / "inbox" / "messages.csv").unlink()
+@pytest.mark.slow
+def test_tutorial_and_quick_start_print_what_they_show(tmp_path):
+    """In a clone; `make repro` of README finds the tutorial's messages, not the default data."""
+    clone = tmp_path / "clone"  # the tutorial makes its remote beside it
+    run = new_project(clone)
+    shutil.copyfile(ROOT / "params.yaml", clone / "params.yaml")
+    (clone / "data" / "inbox" / "messages.csv").unlink()
     run("git", "commit", "--quiet", "--all", "--message", "As in a new clone")
-    return folder, console.follow(ROOT / "docs" / "tutorial.md", folder)
-
-
-def test_tutorial_prints_what_it_shows(followed):
-    assert followed[1] == []
-
-
-def test_tutorial_ends_with_a_champion_in_git(followed):
-    folder, _ = followed
-    assert console.run("git status --porcelain", folder).split() == ["M", ".dvc/config"]
-    (line,) = (folder / "ledger.jsonl").read_text().splitlines()
+    assert console.follow(ROOT / "docs" / "tutorial.md", clone) == []
+    assert run("git", "status", "--porcelain").stdout == " M .dvc/config\n"
+    (line,) = (clone / "ledger.jsonl").read_text().splitlines()
     assert json.loads(line)["verdict"] == "first"
-
-
-def test_quick_start_of_readme_prints_what_it_shows(followed):
-    """`make repro` finds the tutorial's messages, in place of the default data."""
-    assert console.follow(ROOT / "README.md", followed[0]) == []
+    assert console.follow(ROOT / "README.md", clone) == []
 
 
 def test_difference_sees_another_label():
