@@ -30,7 +30,7 @@ TIMEOUT = 900  # seconds; tests that hang count as failed
 WORKERS = 2
 PYTEST = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
 MARKERS = "not network and not server and not browser"
-SHARED_TESTS = ["tests/harness/test_bad_input.py", "tests/test_pipeline.py"]  # tried after its own
+SHARED_TESTS = ["tests/harness/test_bad_input.py", "tests"]  # tried after its own
 
 
 @dataclass(frozen=True)
@@ -100,18 +100,20 @@ def checks_of(node: ast.AST, in_except: bool = False) -> Iterator[Check]:
 
 
 def failing_test(mutant: Mutant) -> str | None:
-    """The first test that fails with the mutant: of its module's tests, then of SHARED_TESTS."""
+    """The first test that fails with the mutant: of its module's tests, its package's, all."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
         copy_tree(tree)
         runner(tree)("git", "init", "--quiet")
         (tree / "pipeline" / f"{mutant.module}.py").write_text(mutant.source, encoding="utf-8")
-        failures = (first_failure(tree, tests) for tests in (mutant.own_tests, *SHARED_TESTS))
+        package = mutant.own_tests.rpartition("/")[0]  # "tests" for a stage file
+        places = dict.fromkeys([mutant.own_tests, package, *SHARED_TESTS])
+        failures = (first_failure(tree, tests) for tests in places)
         return next(filter(None, failures), None)
 
 
 def first_failure(tree: Path, tests: str) -> str | None:
-    """The name of the first test of a file that fails; None when all pass or there are none."""
+    """The name of the first test there that fails; None when all pass or there are none."""
     if not (tree / tests).exists():
         return None
     command = [*PYTEST, "-m", MARKERS, tests]
