@@ -23,6 +23,11 @@ from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness.small_networks import small_network
 from tests.harness.small_project import MESSAGES, ROOT, set_params, stage_arguments
 
+REGISTER_ARGUMENTS = stage_arguments(  # of a Project in the working directory
+    *("register", "dvc.yaml", "messages.parquet", "splits.parquet"),
+    *("tokenizer.json", "model.keras", "decision.json"),
+    *("curves.csv", "reports/evaluate.json", "docs", "register.json"),
+)
 FIGURES = {
     "f1": {"value": 0.9, "low": 0.85, "high": 0.95, "n": 40},
     "ham_blocked_percent": {"value": 1.5, "n": 30},
@@ -81,14 +86,6 @@ def score_in_process(model, texts):
     return parity.checked_answer(answer, len(texts))
 
 
-def register_arguments():
-    """The arguments of register for a Project in the working directory."""
-    model = ("tokenizer.json", "model.keras", "decision.json")
-    reports = ("curves.csv", "reports/evaluate.json", "docs", "register.json")
-    tables = ("messages.parquet", "splits.parquet")
-    return stage_arguments("register", "dvc.yaml", *tables, *model, *reports)
-
-
 class Project:
     """The files of an evaluated model in a folder, which is the working directory."""
 
@@ -96,17 +93,6 @@ class Project:
         self.folder, self.store = folder, store
         shutil.copytree(_template().name, folder, dirs_exist_ok=True)
         self.set_threshold(0.5)
-
-    def set_newest(self, is_late):
-        """Rows whose number `is_late` are received last; all of them but test become newest."""
-        splits = pd.read_parquet(self.folder / "splits.parquet")
-        messages = pd.read_parquet(self.folder / "messages.parquet")
-        late = is_late(splits.index)
-        splits["split"] = splits["split"].mask(late & (splits["split"] != "test"), "newest")
-        days = pd.to_timedelta(late * 20, "D")
-        messages["received_at"] = pd.Timestamp("2026-11-01", tz="UTC") + days
-        splits.to_parquet(self.folder / "splits.parquet")
-        messages.to_parquet(self.folder / "messages.parquet")
 
     def set_criteria(self, **criteria):
         set_params(self.folder, {"register": {"criteria": criteria}})
@@ -118,7 +104,7 @@ class Project:
 
     def register(self, *flags):
         """Runs the stage and returns the bytes of its report."""
-        register.main([*register_arguments(), *flags])
+        register.main([*REGISTER_ARGUMENTS, *flags])
         return (self.folder / "register.json").read_bytes()
 
     def register_thresholds(self, *thresholds):

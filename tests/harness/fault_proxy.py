@@ -1,73 +1,48 @@
 """A proxy before a server, which fails as a test tells it."""
 
-import http.client
 import re
-import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import urlsplit
 
-from tests.harness.servers import free_port
+import urllib3
+from werkzeug import Request, Response
+from werkzeug.serving import WSGIRequestHandler, make_server
 
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
-
-
-Forward = Callable[[], Answer]  # sends the request to the server
-Action = Callable[[Forward], Answer | None]  # the answer to the client; None drops the connection
+Forward = Callable[[], Response]  # sends the request to the server
+Action = Callable[[Forward], Response]  # a ConnectionError drops the connection to the client
+OWN_HEADERS = ("connection", "keep-alive", "transfer-encoding", "content-length", "expect")
 
 
 def answers(status: int, body: bytes = b'{"message": "no"}', **headers: str) -> Action:
     """Answers without the server. `Retry_After="1"` is a header."""
     named = [(name.replace("_", "-"), value) for name, value in headers.items()]
-    return lambda forward: Answer(status, named, body)
-
-
-def drops(forward: Forward) -> None:
-    """Drops the connection without the server."""
-
-
-def loses_the_answer(forward: Forward) -> None:
-    """Drops the connection after the server has served the request."""
-    forward()
-
-
-def slows(seconds: float) -> Action:
-    """Forwards the request late."""
-
-    def action(forward: Forward) -> Answer:
-        time.sleep(seconds)
-        return forward()
-
-    return action
+    return lambda forward: Response(body, status, named)
 
 
 def calls(function: Callable[[], object], after: bool = False) -> Action:
     """Calls a function before or after the server serves the request; drops the connection."""
 
-    def action(forward: Forward) -> None:
+    def action(forward: Forward) -> Response:
         if after:
             forward()
         function()
+        raise ConnectionAbortedError
 
     return action
+
+
+drops = calls(lambda: None)  # without the server
+loses_the_answer = calls(lambda: None, after=True)
 
 
 @dataclass
 class _Rule:
     action: Action
     pattern: str
-    numbers: Collection[int] | None
+    number: int | None
     per_endpoint: bool
     seen: Counter[str] = field(default_factory=Counter)
 
@@ -77,7 +52,7 @@ class _Rule:
         variable = r"(/artifacts/artifacts|/presigned|/logged-models/m-)[^ ]*"  # file or model
         endpoint = re.sub(variable, r"\1", request) if self.per_endpoint else ""
         self.seen[endpoint] += 1
-        return self.numbers is None or self.seen[endpoint] in self.numbers
+        return self.number in (None, self.seen[endpoint])
 
 
 class Proxy:
@@ -85,126 +60,79 @@ class Proxy:
 
     def __init__(self, target: int) -> None:
         self.requests: list[str] = []  # in order, as in `POST /api/2.0/mlflow/runs/create`
-        self.target = target
+        self._target = target
         self._rules: list[_Rule] = []
         self._lock = threading.Lock()
-        self._server = _ProxyServer(("127.0.0.1", free_port()), _Handler)
-        self._server.proxy = self
-        self.port = self._server.server_port
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), daemon=True
-        )
-        self._thread.start()
+        app = Request.application(self._answer)
+        self.server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Handler)
+        self.port = self.server.port
 
     def on(
         self,
         action: Action,
         pattern: str = "",
-        numbers: Collection[int] | None = None,
+        number: int | None = None,
         per_endpoint: bool = False,
     ) -> None:
         """Takes the action at requests that match the pattern.
 
         Args:
-            numbers: only at these of them, counted from 1.
+            number: only at this one of them, counted from 1.
             per_endpoint: count the requests of each endpoint by themselves.
         """
-        self._rules.append(_Rule(action, pattern, numbers, per_endpoint))
+        self._rules.append(_Rule(action, pattern, number, per_endpoint))
 
     def reset(self) -> None:
         """Forgets rules and requests."""
         with self._lock:
             self._rules, self.requests = [], []
 
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def action(self, request: str) -> Action:
-        """The action of the first rule that applies; every rule counts the request."""
+    def _answer(self, request: Request) -> Response:
+        """Takes the action of the first rule that applies; every rule counts the request."""
+        line = f"{request.method} {request.path}"
         with self._lock:
-            self.requests.append(request)
-            actions = [rule.action for rule in self._rules if rule.applies(request)]
-        return actions[0] if actions else lambda forward: forward()
+            self.requests.append(line)
+            actions = [rule.action for rule in self._rules if rule.applies(line)]
+        body = request.get_data()
+        action = actions[0] if actions else lambda forward: forward()
+        try:
+            return action(lambda: self._forward(request, body))
+        except urllib3.exceptions.HTTPError:  # the server does not answer
+            return Response("Bad Gateway", 502)
+
+    def _forward(self, request: Request, body: bytes) -> Response:
+        with urllib3.HTTPConnectionPool("127.0.0.1", self._target, timeout=90) as server:
+            response = server.urlopen(
+                *(request.method, request.environ["RAW_URI"], body),
+                headers=dict(_end_to_end(request.headers.items())),
+                retries=False,
+                assert_same_host=False,
+                decode_content=False,
+            )
+        return Response(response.data, response.status, _end_to_end(response.headers.items()))
 
 
-class _ProxyServer(ThreadingHTTPServer):
-    daemon_threads = True
-    proxy: Proxy
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # as of a client that was killed
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _ProxyServer
-    protocol_version = "HTTP/1.1"  # keeps the connection
+class _Handler(WSGIRequestHandler):
     disable_nagle_algorithm = True
-    wbufsize = -1  # head and body in one packet
 
-    def do(self) -> None:
-        body = self._read_body()
-        action = self.server.proxy.action(f"{self.command} {urlsplit(self.path).path}")
-        try:
-            answer = action(lambda: self._forward(body))
-        except (OSError, http.client.HTTPException):  # the server does not answer
-            answer = Answer(502, [], b"Bad Gateway")
-        if answer is None:
-            self.close_connection = True
-            return
-        self.send_response_only(answer.status)
-        for name, value in [*answer.headers, ("Content-Length", str(len(answer.body)))]:
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(answer.body)
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do  # noqa: N815 (http.server's names)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def _read_body(self) -> bytes:
-        """The body, sent with a length or in chunks."""
-        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        parts = []
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            parts.append(self.rfile.read(size))
-            self.rfile.readline()
-        while self.rfile.readline().strip():  # trailers
-            pass
-        return b"".join(parts)
-
-    def _forward(self, body: bytes) -> Answer:
-        target = self.server.proxy.target
-        connection = http.client.HTTPConnection("127.0.0.1", target, timeout=90)
-        try:
-            connection.putrequest(self.command, self.path, True, True)  # no headers of its own
-            for name, value in _end_to_end(self.headers.items()):
-                connection.putheader(name, value)
-            connection.putheader("Content-Length", str(len(body)))
-            connection.endheaders(body)
-            response = connection.getresponse()
-            headers = _end_to_end(response.getheaders())
-            return Answer(response.status, headers, response.read())
-        finally:
-            connection.close()
+    def connection_dropped(self, error: BaseException, environ: dict | None = None) -> None:
+        """Closes the connection after a ConnectionError of an action or of the client."""
+        self.close_connection = True
 
 
 def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """The headers that do not belong to one connection; the length is set anew."""
-    own = {"connection", "keep-alive", "transfer-encoding", "content-length"}
-    own |= {"expect", "upgrade", "te"}
-    return [(name, value) for name, value in headers if name.lower() not in own]
+    return [(name, value) for name, value in headers if name.lower() not in OWN_HEADERS]
 
 
 @contextmanager
 def proxy_to(port: int) -> Iterator[Proxy]:
     """A proxy before the server on that port, for the length of the block."""
     proxy = Proxy(port)
+    thread = threading.Thread(target=proxy.server.serve_forever, args=[0.05], daemon=True)
+    thread.start()
     try:
         yield proxy
     finally:
-        proxy.close()
+        proxy.server.shutdown()
+        thread.join()

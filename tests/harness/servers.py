@@ -3,13 +3,11 @@
 They listen on loopback only, write to temporary folders, and stop with their block.
 """
 
-import importlib.util
 import logging
 import os
 import random
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -17,13 +15,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import requests
+import sqlalchemy
+
+from pipeline.registry.subprocesses import OUTPUT_FILE, running_program
+from tests.harness.small_project import runner
 
 ADMIN = ("admin", "the-password-of-the-admin")  # MLflow takes none shorter than 12
 USER = ("pipeline@team", f"s3cret/w:th p%rts & {secrets.token_hex(4)}")  # quoted in an address
@@ -35,24 +37,16 @@ SECONDS = 90  # until a server that does not start is given up
 
 def missing() -> str | None:
     """Why these servers cannot be started here; None if they can."""
-    if _postgres_programs() is None:
-        return "PostgreSQL's initdb is not installed (Debian: apt-get install postgresql)"
-    for module in ("moto", "boto3", "psycopg2", "flask_wtf"):  # the last is of mlflow[auth]
-        if importlib.util.find_spec(module) is None:
-            return f"the Python module {module} is not installed"
-    return None
+    if _postgres_programs():
+        return None
+    return "PostgreSQL's initdb is not installed (Debian: apt-get install postgresql)"
 
 
 def free_port() -> int:
     """A port that the system gives to nobody else, so that a stopped server can come back to it."""
     while True:
         port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
 
@@ -60,10 +54,9 @@ def free_port() -> int:
 
 
 def _postgres_programs() -> Path | None:
-    """The folder of PostgreSQL's programs, of the newest version."""
+    """The folder of PostgreSQL's programs."""
     installed = Path("/usr/lib/postgresql").glob("*/bin/initdb")  # on Debian, not in PATH
-    debian = sorted(installed, key=lambda path: int(path.parts[4]))
-    initdb = debian[-1] if debian else shutil.which("initdb")
+    initdb = max(installed, default=shutil.which("initdb"))
     return Path(initdb).parent if initdb else None
 
 
@@ -75,28 +68,26 @@ class Postgres:
     programs: Path
     password: str = "of-the-database"
 
-    def address(self, database: str, driver: str = "+psycopg2") -> str:
+    def address(self, database: str) -> str:
         """The URL of a database, for SQLAlchemy."""
-        return f"postgresql{driver}://mlflow:{self.password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+psycopg2://mlflow:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def copy(self, database: str, to: str) -> None:
         """Replaces the database `to` with a copy, and closes all connections to both."""
-        import psycopg2
-
-        connection = psycopg2.connect(self.address("postgres", driver=""))
-        connection.autocommit = True
-        for statement in (
+        statements = (
             f"DROP DATABASE IF EXISTS {to} WITH (FORCE)",
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'",
             f"CREATE DATABASE {to} TEMPLATE {database}",
-        ):
-            connection.cursor().execute(statement)
-        connection.close()
+        )
+        engine = sqlalchemy.create_engine(self.address("postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
 
     def dump(self, database: str) -> str:
         """Everything in a database, as SQL."""
-        command = [str(self.programs / "pg_dump"), self.address(database, driver="")]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        address = self.address(database).replace("+psycopg2", "")
+        return runner(self.programs)(str(self.programs / "pg_dump"), address).stdout
 
 
 @contextmanager
@@ -104,32 +95,26 @@ def postgres() -> Iterator[Postgres]:
     """PostgreSQL for the length of the block; root starts it as Debian's user postgres."""
     programs = _postgres_programs()
     assert programs, missing()
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # short, as a socket's path must be
-    data = ("--pgdata", str(folder / "data"))
     server = Postgres(free_port(), programs)
-    is_root = os.geteuid() == 0
+    user = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()  # it refuses to be root
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:  # short: a socket is in it
 
-    def run(program: str, *arguments: str) -> None:
-        user = ["runuser", "-u", "postgres", "--"] if is_root else []  # it refuses to be root
-        command = [*user, str(programs / program), *data, *arguments]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, f"{program}: {done.stdout}\n{done.stderr}"
+        def run(program: str, *arguments: str) -> None:
+            command = [str(programs / program), "--pgdata", f"{folder}/data", *arguments]
+            runner(Path(folder))(*user, *command)
 
-    try:
-        password = folder / "password"
+        password = Path(folder) / "password"
         password.write_text(server.password)
-        if is_root:
+        if user:
             shutil.chown(folder, "postgres")
-            shutil.chown(password, "postgres")
-        user = ("--username=mlflow", "--pwfile", str(password), "--auth=scram-sha-256")
-        run("initdb", *user, "--no-sync", "--encoding=UTF8", "--locale=C")
+        login = ("--username=mlflow", "--pwfile", str(password), "--auth=scram-sha-256")
+        run("initdb", *login, "--no-sync", "--encoding=UTF8", "--locale=C")
         options = f"-h 127.0.0.1 -p {server.port} -k {folder} -F"  # -F: no fsync
-        run("pg_ctl", "--log", str(folder / "log"), "--options", options, "--wait", "start")
-        yield server
-    finally:
-        if (folder / "data" / "postmaster.pid").exists():
+        run("pg_ctl", "--log", f"{folder}/log", "--options", options, "--wait", "start")
+        try:
+            yield server
+        finally:
             run("pg_ctl", "--mode=immediate", "stop")
-        shutil.rmtree(folder)
 
 
 # ---- S3
@@ -141,7 +126,7 @@ def s3() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line for each request
-    server = ThreadedMotoServer("127.0.0.1", free_port(), verbose=False)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:
         address = "http://{}:{}".format(*server.get_host_and_port())
@@ -171,10 +156,11 @@ class MLflow:
     folder: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen | None = None
+    running: ExitStack = field(default_factory=ExitStack)  # closing it stops the process
 
     @property
     def log(self) -> Path:
-        return self.folder / "mlflow.log"
+        return self.folder / OUTPUT_FILE
 
     def address(self, user: tuple[str, str] | None = USER, port: int | None = None) -> str:
         """The value of MLFLOW_TRACKING_URI, with the user's name and password quoted."""
@@ -200,17 +186,9 @@ class MLflow:
             "MLFLOW_FLASK_SERVER_SECRET_KEY": "of-the-test",
             "MLFLOW_S3_ENDPOINT_URL": self.artifacts,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # it would start more processes
-            "MLFLOW_DISABLE_TELEMETRY": "true",
         }
-        with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env={**os.environ, **environment},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        program = running_program(command, self.folder, environment)
+        self.process = self.running.enter_context(program)
         deadline = time.monotonic() + SECONDS
         while not self._answers():
             assert self.process.poll() is None, f"mlflow server: {self.log.read_text()}"
@@ -225,17 +203,8 @@ class MLflow:
 
     def stop(self) -> None:
         """Kills it, whatever it does; its data is in its database."""
-        if self.process is None:
-            return
-        os.killpg(self.process.pid, signal.SIGKILL)  # its workers are in its group
-        self.process.wait()
+        self.running.close()
         self.process = None
-
-    def add_user(self) -> None:
-        """Adds USER, as the admin."""
-        url = f"{self.address(None)}/api/2.0/mlflow/users/create"
-        user = {"username": USER[0], "password": USER[1]}
-        requests.post(url, auth=ADMIN, json=user, timeout=60).raise_for_status()
 
     def save(self, name: str) -> None:
         """Saves the registry, with users and permissions, under a name."""
@@ -264,7 +233,9 @@ def mlflow_server(folder: Path) -> Iterator[MLflow]:
         server = MLflow(database, artifacts, folder)
         try:
             server.start()
-            server.add_user()
+            url = f"{server.address(None)}/api/2.0/mlflow/users/create"
+            user = {"username": USER[0], "password": USER[1]}
+            requests.post(url, auth=ADMIN, json=user, timeout=60).raise_for_status()
             server.save("empty")
             yield server
         finally:

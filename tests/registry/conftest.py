@@ -1,7 +1,5 @@
 """A project with an evaluated model, for the tests of the registry."""
 
-import contextlib
-import io
 import subprocess
 
 import pytest
@@ -26,14 +24,12 @@ def champion(evaluated):
 
 
 @pytest.fixture
-def dvc_in_process(monkeypatch):
+def dvc_in_process(monkeypatch, capsys):
     """Runs DVC in this process, as each process of its own takes a second to start."""
     from dvc.cli import main
 
     def run_dvc(*command):
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main(list(command))
-        return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+        code = main(list(command))
+        return subprocess.CompletedProcess(command, code, *capsys.readouterr())
 
     monkeypatch.setattr(dvc_cache, "run_dvc", run_dvc)

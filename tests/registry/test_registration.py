@@ -1,15 +1,14 @@
 """A decision is recorded at run, version and ledger, and moves the alias once."""
 
 import json
+import re
 from pathlib import Path
+from unittest import mock
 
-import numpy as np
-import pandas as pd
 import pytest
 
-from pipeline.core.errors import PipelineError
-from pipeline.models import keras_files
 from pipeline.registry import ledger, recovery, registration, versions
+from tests.harness.errors import error_of
 from tests.harness.small_project import set_params
 
 
@@ -29,32 +28,7 @@ def test_better_challenger_becomes_the_champion_once(champion):
     assert len(champion.entries()) == 2
 
 
-@pytest.mark.slow
-def test_registered_champion_answers_by_its_own_code(champion):
-    model, number = versions.load_champion()
-    assert number == "1"
-    assert [column.name for column in model.metadata.signature.inputs] == ["text"]
-    answer = model.predict(pd.DataFrame({"text": ["WIN a prize now", "see you at lunch"]}))
-    assert list(answer.columns) == ["label", "probability", "threshold"]
-    assert answer["label"].tolist() == ["ham", "ham"]  # the threshold is 2
-    series = model.predict(pd.Series(["see you at lunch"], name="text"))
-    assert series["probability"][0] == pytest.approx(answer["probability"][1], abs=1e-6)
-
-
 # ---- a person decides
-
-
-@pytest.mark.slow
-def test_forced_model_becomes_the_champion(champion):
-    champion.register_thresholds(3.0)
-    champion.register("--force", "--reason", "the old one loses receipts")
-    verdict = champion.verdict()
-    assert verdict.startswith("forced: the old one loses receipts (tie: f1 ")
-    assert champion.runs()[-1].data.tags["verdict"] == verdict
-    assert champion.aliases() == {"champion": "2", "previous": "1"}
-    assert champion.entries() == [("first", "1", None), ("forced", "2", "1")]
-    champion.register()
-    assert champion.verdict() == verdict
 
 
 @pytest.mark.slow
@@ -66,10 +40,14 @@ def test_rolled_back_model_needs_force_to_return(champion):
     assert champion.verdict() == "nothing new: this model was rolled back: it calls anything spam"
     assert champion.aliases()["champion"] == "1"
     champion.register("--force", "--reason", "I was wrong")
+    forced = champion.verdict()
+    assert forced.startswith("forced: I was wrong (nothing new: this model was rolled back: it ")
+    assert champion.runs()[-1].data.tags["verdict"] == forced
     assert champion.aliases() == {"champion": "2", "previous": "1"}
     verdicts = [verdict for verdict, *_ in champion.entries()]
     assert verdicts == ["first", "promote", "rollback", "forced"]
     champion.register()
+    assert champion.verdict() == forced
     assert champion.aliases()["champion"] == "2"
 
 
@@ -101,28 +79,11 @@ def test_version_with_other_answers_is_not_promoted(evaluated, monkeypatch):
 
     monkeypatch.setattr(versions, "add_version", add_tampered_version)
     for flags in ([], ["--force", "--reason", "because"]):
-        with pytest.raises(
-            PipelineError,
-            match=r"^models:/spam-detector/1: DataFrame: .* differ.*; the champion stays$",
-        ):
-            evaluated.register(*flags)
+        line = error_of(evaluated.register, *flags)
+        assert re.fullmatch(r"models:/spam-detector/1: DataFrame: .*; the champion stays", line)
     assert evaluated.aliases() == {}
     assert evaluated.entries() == []
     assert not Path("register.json").exists()
-
-
-@pytest.mark.slow
-def test_model_with_nan_weights_is_never_promoted(champion):
-    set_params(champion.folder, {"register": {"parity": ["DataFrame"]}})
-    network = champion.folder / "model.keras"
-    model = keras_files.load(network)
-    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
-    keras_files.save(model, network)
-    champion.register()
-    assert champion.aliases() == {"champion": "1", "challenger": "2"}
-    with pytest.raises(PipelineError, match=r"DataFrame: .* probabilities do not lie in \[0, 1\]"):
-        champion.register("--force", "--reason", "because")
-    assert champion.aliases()["champion"] == "1"
 
 
 @pytest.mark.slow
@@ -134,9 +95,7 @@ def test_champion_that_changes_meanwhile_stops_the_promotion(champion, monkeypat
         versions.set_alias("champion", other.version)
 
     monkeypatch.setattr(registration, "check_parity", promote_another)
-    with pytest.raises(PipelineError) as refused:
-        champion.register()
-    assert str(refused.value) == (
+    assert error_of(champion.register) == (
         "models:/spam-detector@champion: version 3 became the champion meanwhile; run it again"
     )
 
@@ -145,9 +104,7 @@ def test_champion_that_changes_meanwhile_stops_the_promotion(champion, monkeypat
 def test_registry_without_its_champion_accepts_no_model(champion):
     champion.store.delete_registered_model_alias("spam-detector", "champion")
     champion.set_threshold(0.0)
-    with pytest.raises(PipelineError) as refused:
-        champion.register()
-    assert str(refused.value) == (
+    assert error_of(champion.register) == (
         "ledger.jsonl: version 1 is the champion, but the registry has none; check "
         "MLFLOW_TRACKING_URI, or run `python -m pipeline ledger restore` to rebuild the registry, "
         "or delete ledger.jsonl to start anew"
@@ -165,15 +122,11 @@ def test_registry_without_its_champion_accepts_no_model(champion):
         (ledger, "append_entry"),
     ],
 )
-def test_killed_promotion_is_completed_by_the_next_run(module, call, champion, monkeypatch):
-    def kill(*_, **__):
-        raise KeyboardInterrupt
-
+def test_killed_promotion_is_completed_by_the_next_run(module, call, champion):
     champion.set_threshold(0.0)
-    with monkeypatch.context() as patched:
-        patched.setattr(module, call, kill)
-        with pytest.raises(KeyboardInterrupt):
-            champion.register()
+    killed = mock.patch.object(module, call, side_effect=KeyboardInterrupt)
+    with killed, pytest.raises(KeyboardInterrupt):
+        champion.register()
     champion.register()
     assert champion.versions() == ["1", "2"]
     assert champion.aliases() == {"champion": "2", "previous": "1"}
