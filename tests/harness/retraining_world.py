@@ -3,27 +3,25 @@
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import ruamel.yaml
 from mlflow import MlflowClient
 
-from pipeline.core.params import read_yaml
 from pipeline.tracking.mlflow_client import MODEL_NAME
+from tests.harness.gh import GitHub
 from tests.harness.small_project import (
     commit_all,
+    environment,
     new_project,
     registry_client,
     runner,
     set_params,
 )
-
-START = datetime(2026, 1, 5, 6, tzinfo=UTC)
-Done = subprocess.CompletedProcess[str]
 
 
 class World:
@@ -34,12 +32,11 @@ class World:
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.folder = folder
-        self.now = START
-        self.clones = 0
+        self.now = datetime(2026, 1, 5, 6, tzinfo=UTC)
         self.origin = folder / "origin.git"
         self.remote = folder / "remote"
         self.database = folder / "mlflow.db"
-        self.record = self.origin / "github.json"
+        self.github = GitHub(folder)
         self.desk = folder / "desk"
         self.person = new_project(self.desk)
         set_params(self.desk, settings)
@@ -48,12 +45,6 @@ class World:
         self.person("dvc", "remote", "add", "--quiet", "--default", "storage", str(self.remote))
         self.push("Params and a DVC remote")
         self.make_registry()
-        (folder / "venv").mkdir()
-        (folder / "bin").mkdir()
-        gh = Path(__file__).with_name("gh.py")
-        program = f'#!/bin/sh\nexec "{sys.executable}" "{gh}" "{self.record}" "$@"\n'
-        (folder / "bin/gh").write_text(program)
-        (folder / "bin/gh").chmod(0o755)
 
     def make_registry(self) -> None:
         """Makes an empty MLflow registry; its artifacts lie outside the clones."""
@@ -65,32 +56,27 @@ class World:
     # ---- what happens
 
     def clone(self) -> Path:
-        """A fresh clone of origin, whose virtual environment is up to date."""
-        self.clones += 1
-        folder = self.folder / f"clone{self.clones}"
-        self.person("git", "clone", "--quiet", str(self.origin), str(folder))
-        (self.folder / "venv/.up-to-date").touch()
+        """A fresh clone of origin."""
+        folder = Path(tempfile.mkdtemp(prefix="clone", dir=self.folder))
+        name, email = ("--config=user.name=robot", "--config=user.email=robot@example.com")
+        self.person("git", "clone", "--quiet", name, email, str(self.origin), str(folder))
         return folder
 
-    def make(self, clone: Path, *targets: str, **environment: str) -> Done:
+    def make(self, clone: Path, *targets: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Runs make in a clone as GitHub does, in a process group of its own."""
-        programs = (self.folder / "bin", Path(sys.executable).parent, os.environ["PATH"])
         settings = {
-            "PATH": os.pathsep.join(map(str, programs)),
+            "PATH": f"{self.github.programs}{os.pathsep}{environment()['PATH']}",
+            "MAKEFLAGS": "",
             "SOURCE_DATE_EPOCH": str(int(self.now.timestamp())),
             "MLFLOW_TRACKING_URI": f"sqlite:///{self.database}",
             "GH_TOKEN": "token",
             "GITHUB_OUTPUT": str(clone / ".git/output"),
+            "GIT_COMMITTER_DATE": self.now.isoformat(),
         }
-        for person in ("AUTHOR", "COMMITTER"):
-            settings[f"GIT_{person}_NAME"] = "robot"
-            settings[f"GIT_{person}_EMAIL"] = "robot@example.com"
-            settings[f"GIT_{person}_DATE"] = self.now.isoformat()
-        inherited = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
         return subprocess.run(
-            ["make", *targets, f"VENV={self.folder / 'venv'}"],
+            ["make", "--old-file=.venv/.up-to-date", *targets],
             cwd=clone,
-            env=inherited | settings | environment,
+            env=os.environ | settings | more,
             capture_output=True,
             text=True,
             start_new_session=True,
@@ -99,18 +85,14 @@ class World:
     def push(self, message: str) -> None:
         """The person commits everything and pushes it to main."""
         commit_all(self.person, message)
-        self.person("git", "pull", "--quiet", "--rebase", "origin", "main")
         self.person("git", "push", "--quiet", "origin", "HEAD:main")
 
     def merge(self, request: dict[str, Any]) -> None:
         """The person merges a pull request."""
-        self.person("git", "pull", "--quiet", "--rebase", "origin", "main")
-        self.person("git", "fetch", "--quiet", "origin", request["headRefName"])
-        self.person("git", "merge", "--quiet", "--no-ff", "FETCH_HEAD", "-m", request["title"])
+        pull = ("git", "pull", "--quiet", "--no-rebase", "--no-ff", "--no-edit", "origin")
+        self.person(*pull, request["headRefName"])
         self.person("git", "push", "--quiet", "origin", "HEAD:main")
-        record = json.loads(self.record.read_text())
-        record["pr"][request["number"] - 1]["state"] = "MERGED"
-        self.record.write_text(json.dumps(record))
+        self.github.set_state(request["number"], "MERGED")
 
     # ---- how things stand
 
@@ -122,20 +104,14 @@ class World:
         """The proposals."""
         return self.git("branch", "--list", "retrain/*", "--format=%(refname:short)").split()
 
-    def open(self, kind: str) -> list[dict[str, Any]]:
-        """Open pull requests (`pr`) or issues (`issue`)."""
-        record = json.loads(self.record.read_text()) if self.record.exists() else {}
-        return [entry for entry in record.get(kind, []) if entry["state"] == "OPEN"]
-
     def ledger(self, ref: str = "main") -> list[dict[str, Any]]:
         """The lines of the ledger at origin."""
         return [json.loads(line) for line in self.git("show", f"{ref}:ledger.jsonl").splitlines()]
 
-    def champion(self) -> str | None:
-        """The version that the registry's alias names."""
+    def champion(self) -> str:
+        """The version that the registry's alias names; empty if there is none."""
         models = registry_client(self.database).search_registered_models(f"name = '{MODEL_NAME}'")
-        number = models[0].aliases.get("champion") if models else None
-        return str(number) if number else None
+        return str(models[0].aliases.get("champion", "")) if models else ""
 
     def flaws(self) -> Iterator[str]:
         """Yields where origin, the registry and the DVC remote disagree."""
@@ -154,7 +130,6 @@ class World:
 
     def locked_md5s(self, ref: str) -> list[str]:
         """The MD5s in dvc.lock that the DVC remote must have; reports are in Git."""
-        copy = self.folder / "dvc.lock"
-        copy.write_text(self.git("show", f"{ref}:dvc.lock") or "stages: {}")
-        outs = [out for stage in read_yaml(copy)["stages"].values() for out in stage["outs"]]
+        lock = ruamel.yaml.YAML(typ="safe").load(self.git("show", f"{ref}:dvc.lock")) or {}
+        outs = [out for stage in lock.get("stages", {}).values() for out in stage["outs"]]
         return [out["md5"] for out in outs if not out["path"].startswith("reports/")]

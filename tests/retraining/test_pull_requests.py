@@ -3,71 +3,49 @@
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_text
 from pipeline.core.reports import Figure, write_report
 from pipeline.registry import ledger, recovery
-from pipeline.retraining import github, proposal_text, pull_requests, retrain
-from pipeline.retraining.github import PullRequest
-from tests.harness.ledger_entries import FIRST, SECOND
-from tests.harness.small_project import ROOT, commit_all, init_repository, runner, set_params
+from pipeline.retraining import proposal_text, pull_requests, retrain
+from tests.harness.errors import error_of
+from tests.harness.ledger_entries import BACK, FIRST, SECOND
+from tests.harness.small_project import ROOT, commit_all, runner, set_params
 
 SHORT = "promote: f1 +0.0200 [+0.0050, +0.0350] against the champion's 0.9500"
 VERDICT = f"{SHORT} on 711 messages that neither has seen"
 WINNER = replace(SECOND, reason=VERDICT.removeprefix("promote: "))
-LATER = {"version": "7", "time": "2026-02-03T08:00:00+00:00"}
-CURVES = {
-    "precision_recall": "recall,precision,threshold\n1,0.9,0.1\n0.5,1,0.8\n",
-    "roc": "ham_lost,spam_caught,threshold\n0,0.5,0.8\n0.1,1,0.1\n",
-    "calibration": "probability,spam_share,rows\n0.1,0.1,9\n0.9,0.8,9\n",
-}
-NEW_ROC = "ham_lost,spam_caught,threshold\n0,0.7,0.8\n0.1,1,0.1\n"
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """`origin.git`, and `clone` with one commit on main."""
-    folder = tmp_path_factory.mktemp("template")
-    clone = folder / "clone"
-    for name in ("params.yaml", "dvc.yaml", ".gitattributes"):
-        clone.mkdir(exist_ok=True)
-        shutil.copyfile(ROOT / name, clone / name)
-    for name, rows in CURVES.items():
-        write_text(clone / f"reports/plots/{name}.csv", rows)
-    write_text(clone / "ledger.jsonl", ledger.ledger_text([FIRST]))
-    write_text(clone / "data/inbox/.gitkeep", "")
-    write_text(clone / ".gitignore", "data/inbox/secret\nmlflow.db\n")
-    run = init_repository(clone)
-    runner(folder)("git", "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
-    run("git", "remote", "add", "origin", "../origin.git")
-    run("git", "push", "--quiet", "--set-upstream", "origin", "main")
-    return folder
+LATER = replace(SECOND, version="7", time="2026-02-03T08:00:00+00:00")  # wins in the meantime
+ROC = Path("reports/plots/roc.csv")
+IMAGES = ["calibration", "precision_recall", "roc"]
 
 
 @pytest.fixture
-def retrained(template, tmp_path, monkeypatch):
+def retrained(repository, hub, monkeypatch):
     """What runs a command in a clone in which a retraining has just ended with a winner."""
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    clone = tmp_path / "clone"
-    monkeypatch.chdir(clone)
-    for name in ("GH_TOKEN", "GITHUB_REF_NAME", "GITHUB_SERVER_URL", "GITHUB_REPOSITORY"):
-        monkeypatch.delenv(name, raising=False)
+    shutil.copytree(ROOT / ROC.parent, ROC.parent)
+    ledger.LEDGER.write_text(ledger.ledger_text([FIRST]))
+    write_text(Path("data/inbox/.gitkeep"), "")
+    write_text(Path(".gitignore"), "data/inbox/secret\n")
+    shutil.copyfile(ROOT / ".gitattributes", ".gitattributes")
+    commit_all(repository, "The first model")
+    repository("git", "push", "--quiet", "origin", "main")
+    monkeypatch.delenv("GITHUB_REF_NAME", raising=False)
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "ada/spam")
+    monkeypatch.setenv("GITHUB_RUN_ID", "5")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772431200")  # 2026-03-02
-    write_text(clone / "reports/plots/roc.csv", NEW_ROC)
-    write_text(clone / "notes.txt", "a person's own")
+    no_difference = subprocess.CompletedProcess([], 0, stdout="")
+    monkeypatch.setattr(proposal_text, "run_dvc", lambda *_: no_difference)  # seconds each
+    write_text(ROC, ROC.read_text() + "1.0,1.0,0.0\n")
+    write_text(Path("notes.txt"), "a person's own")
     set_verdict(VERDICT)
-    set_decision("retrain", "retraining: 300 new rows (200 needed)")
+    set_decision("retrain", "retraining: requested: https://ada:secret@data.example")
     set_winner(monkeypatch, WINNER)
-    monkeypatch.setattr(proposal_text, "run_dvc", lambda *_: no_difference())  # seconds each
-    return runner(clone)
-
-
-def no_difference():
-    """What `dvc metrics diff` returns if nothing differs."""
-    return subprocess.CompletedProcess([], 0, stdout="")
+    return repository
 
 
 def set_verdict(verdict):
@@ -86,30 +64,32 @@ def set_winner(monkeypatch, winner):
     monkeypatch.setattr(ledger, "proposed_entry", lambda: winner)
 
 
+def propose_next_day():
+    """There is no reason to retrain then."""
+    set_decision("wait")
+    pull_requests.main([])
+
+
+def commit_and_push(run, path):
+    run("git", "add", path)
+    run("git", "commit", "--quiet", "--message", path, "--", path)
+    run("git", "push", "--quiet", "origin", "main")
+
+
 def origin(run, *command):
-    return run("git", "--git-dir", "../origin.git", *command).stdout.split()
+    return run("git", "--git-dir", ".git/origin", *command).stdout.split()
 
 
 def branches(run):
     return [name for name in origin(run, "branch", "--format=%(refname:short)") if name != "main"]
 
 
-def message(run):
-    (branch,) = branches(run)
-    return run("git", "log", "-1", "--format=%B", f"origin/{branch}").stdout
-
-
-def merge(run, *entries):
-    """Puts these entries on main, also at origin."""
-    ledger.LEDGER.write_text(ledger.ledger_text(entries))
-    run("git", "commit", "--quiet", "--message", "Merged", "--", "ledger.jsonl")
-    run("git", "push", "--quiet", "origin", "main")
-
-
 # ---- the commit
 
 
-def test_winner_is_one_commit_on_its_own_branch(retrained):
+def test_winner_is_one_commit_on_its_own_branch(retrained, hub, monkeypatch):
+    monkeypatch.delenv("GH_TOKEN")
+    (main,) = origin(retrained, "rev-parse", "main")
     pull_requests.main([])
     (branch,) = branches(retrained)
     assert branch.startswith("retrain/2026-03-02-")
@@ -122,298 +102,172 @@ def test_winner_is_one_commit_on_its_own_branch(retrained):
         "reports/plots/roc.csv",
         "reports/register.json",
         "reports/retrain.json",
-        "reports/retrain/calibration.png",
-        "reports/retrain/precision_recall.png",
-        "reports/retrain/roc.png",
+        *(f"reports/retrain/{name}.png" for name in IMAGES),
     ]
-
-
-def test_commit_message_tells_verdict_reason_and_consequence(retrained):
-    main = retrained("git", "rev-parse", "main").stdout.strip()
-    pull_requests.main([])
-    text = message(retrained)
-    assert text.startswith(f"Retrain: {SHORT}\n\n")
-    assert "Merge this to make version 2 the champion, or close it." in text
-    assert "retraining: 300 new rows (200 needed)" in text
-    assert text.strip().endswith(f"\n\nRetrained-at: 2026-03-02T06:00:00Z {main}")
-
-
-def test_no_password_reaches_a_commit(retrained):
-    set_decision("retrain", "retraining: requested: https://ada:secret@data.example")
-    pull_requests.main([])
-    assert "requested: https://***@data.example" in message(retrained)
-
-
-def committed_data(run):
-    """The files of data/, and the person's own, in the newest proposal."""
-    (branch,) = branches(run)
-    return origin(run, "diff", "--name-only", "main", branch, "--", "data", "notes.txt")
+    text = retrained("git", "log", "-1", "--format=%B", f"origin/{branch}").stdout.strip()
+    assert text.startswith(f"Retrain: {SHORT}\n\n**{VERDICT}**\n\n")
+    assert "\n\nretraining: requested: https://***@data.example\n\nMerge this" in text
+    assert text.endswith(f"\n\nRetrained-at: 2026-03-02T06:00:00Z {main}")
+    assert hub.entries("pr") == []
 
 
 @pytest.mark.parametrize("has_messages", [False, True])
 def test_messages_are_committed_only_to_a_git_with_messages(retrained, has_messages):
-    known, new, secret = (
-        pull_requests.Path("data/inbox") / name for name in ("a.csv", "b.csv", "secret")
-    )
+    known, new, secret = (f"data/inbox/{name}" for name in ("a.csv", "b.csv", "secret"))
     if has_messages:
-        write_text(known, "text,label\n")
-        retrained("git", "add", str(known))
-        retrained("git", "commit", "--quiet", "--message", "Messages", "--", str(known))
-        retrained("git", "push", "--quiet", "origin", "main")
+        write_text(Path(known), "text,label\n")
+        commit_and_push(retrained, known)
     for path in (new, secret):
-        write_text(path, "text,label\n")
+        write_text(Path(path), "text,label\n")
     pull_requests.main([])
-    assert committed_data(retrained) == ([str(new)] if has_messages else [])
-    assert new.exists()
+    (branch,) = branches(retrained)
+    committed = origin(retrained, "diff", "--name-only", "main", branch, "--", "data", "notes.txt")
+    assert committed == ([new] if has_messages else [])
+
+
+def test_unpublished_commits_are_not_proposed(retrained):
+    commit_all(retrained, "Not ready")
+    assert "origin's main lacks commits of this clone; " in error_of(pull_requests.main, [])
+    assert branches(retrained) == []
 
 
 # ---- pull requests
 
 
-class FakeGitHub:
-    """Pull requests, in place of `gh`."""
-
-    def __init__(self):
-        self.requests, self.texts, self.comments = [], [], {}
-
-    def list_pull_requests(self):
-        return self.requests[::-1]
-
-    def open_pull_request(self, branch, base, title, body):
-        self.requests.append(PullRequest(len(self.requests) + 1, branch, open=True))
-        self.texts.append((base, title, body))
-
-    def close_pull_request(self, number, reason="by hand"):
-        self.set_open(number, False)
-        self.comments[number] = reason
-
-    def set_open(self, number, value):
-        self.requests[number - 1] = replace(self.requests[number - 1], open=value)
-
-    def open(self):
-        return [request.branch for request in self.requests if request.open]
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    hub = FakeGitHub()
-    monkeypatch.setattr(github, "is_available", lambda: True)
-    for name in ("list_pull_requests", "open_pull_request", "close_pull_request"):
-        monkeypatch.setattr(github, name, getattr(hub, name))
-    return hub
+def test_pull_request_has_the_text_and_images_of_its_commit(retrained, hub):
+    pull_requests.main([])
+    (request,) = hub.open("pr")
+    assert (request["base"], request["label"]) == ("main", "retrain")
+    assert request["title"] == f"Retrain: {SHORT}"
+    (commit,) = origin(retrained, "rev-parse", request["headRefName"])
+    folder = f"https://github.com/ada/spam/raw/{commit}/reports/retrain"
+    assert request["body"].split("\n\n") == [
+        f"**{VERDICT}**",
+        "retraining: requested: https://***@data.example",
+        "Merge this to make version 2 the champion, or close it.",
+        *(f"![{name}]({folder}/{name}.png)" for name in IMAGES),
+    ]
 
 
 def test_loser_is_a_branch_without_a_pull_request(retrained, hub):
     set_verdict(VERDICT.replace("promote", "tie"))
     pull_requests.main([])
-    assert hub.requests == []
-    assert "The champion stays. There is nothing to merge." in message(retrained)
-
-
-def test_pull_request_has_the_figures_and_images_of_its_commit(retrained, hub, monkeypatch):
-    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
-    monkeypatch.setenv("GITHUB_REPOSITORY", "ada/spam")
-    pull_requests.main([])
-    ((base, title, body),) = hub.texts
-    assert (base, title) == ("main", f"Retrain: {SHORT}")
-    assert "Merge this to make version 2 the champion" in body
-    assert "Retrained-at" not in body
-    (commit,) = origin(retrained, "rev-parse", *hub.open())
-    for name in CURVES:
-        path = f"reports/retrain/{name}.png"
-        assert f"![{name}](https://github.com/ada/spam/raw/{commit}/{path})" in body
-        assert origin(retrained, "ls-tree", "--name-only", commit, path) == [path]
-
-
-def test_failed_pull_request_is_opened_by_the_next_run(retrained, hub, monkeypatch):
-    def fail(*_):
-        raise PipelineError("gh pr create: HTTP 502")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(github, "open_pull_request", fail)
-        with pytest.raises(PipelineError, match="HTTP 502"):
-            pull_requests.main([])
-    set_decision("wait")
-    for _ in range(2):
-        pull_requests.main([])
-    assert hub.open() == branches(retrained)
-    assert len(hub.requests) == 1
-
-
-def test_retraining_at_origin_is_not_pushed_again(retrained, hub, caplog):
-    caplog.set_level("INFO", logger="pipeline")
-    pull_requests.main([])
-    before = origin(retrained, "for-each-ref")
-    pull_requests.main([])
-    assert caplog.messages[-1] == "propose: origin already has this retraining"
-    assert origin(retrained, "for-each-ref") == before
-    assert len(hub.requests) == 1
+    assert hub.entries("pr") == []
+    text = retrained("git", "log", "--remotes", "--format=%B").stdout
+    assert "\n\nThe champion stays. There is nothing to merge.\n\n" in text
 
 
 def test_winner_over_an_unmerged_champion_gets_no_pull_request(retrained, hub, monkeypatch, caplog):
     set_winner(monkeypatch, replace(WINNER, previous="9"))
     pull_requests.main([])
-    assert len(branches(retrained)) == 1
-    assert hub.requests == []
-    (line,) = caplog.messages
-    assert line == "warning: no pull request: the champion of main is another one"
+    assert hub.entries("pr") == []
+    assert caplog.messages == ["warning: no pull request: the champion of main is another one"]
 
 
-def test_unreachable_origin_is_one_line(retrained):
-    before = origin(retrained, "for-each-ref")
-    retrained("git", "remote", "set-url", "origin", "../nowhere.git")
-    with pytest.raises(PipelineError, match=r"^git fetch: .*nowhere"):
-        pull_requests.main([])
-    assert origin(retrained, "for-each-ref") == before
+def test_failed_pull_request_is_opened_by_the_next_run(retrained, hub, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="pipeline")
+    with monkeypatch.context() as broken:
+        broken.setenv("GH_FAILS", "HTTP 502")
+        assert error_of(pull_requests.main, []).startswith("gh pr list: HTTP 502; ")
+    refs = origin(retrained, "for-each-ref")
+    pull_requests.main([])
+    assert caplog.messages[-1] == "propose: origin already has this retraining"
+    propose_next_day()
+    assert origin(retrained, "for-each-ref") == refs
+    assert [request["headRefName"] for request in hub.entries("pr")] == branches(retrained)
 
 
-def test_unpublished_commits_are_not_proposed(retrained):
-    retrained("git", "commit", "--quiet", "--allow-empty", "--message", "Not ready")
-    with pytest.raises(PipelineError, match=r"^retrain: origin's main lacks commits of this clone"):
-        pull_requests.main([])
-    assert branches(retrained) == []
-
-
-def retrain_again(monkeypatch):
-    """Later another retraining ends, with a winner of its own."""
+def test_newer_proposal_closes_the_older_unless_it_is_closed(retrained, hub, monkeypatch):
+    pull_requests.main([])
     monkeypatch.setenv("GIT_COMMITTER_DATE", "2030-01-01T00:00:00Z")
     verdict = VERDICT.replace("0.0200", "0.0100")
     set_verdict(verdict)
     set_winner(monkeypatch, replace(WINNER, version="3", reason=verdict.partition(": ")[2]))
     pull_requests.main([])
+    older, newer = hub.entries("pr")
+    assert {older["headRefName"], newer["headRefName"]} == set(branches(retrained))
+    assert (older["state"], newer["state"]) == ("CLOSED", "OPEN")
+    assert older["comment"] == f"{newer['headRefName']} is newer."
+    hub.set_state(1, "OPEN")  # a person prefers the older one
+    hub.set_state(2, "CLOSED")
+    propose_next_day()
+    assert [request["state"] for request in hub.entries("pr")] == ["OPEN", "CLOSED"]
 
 
-def test_newer_proposal_closes_the_older(retrained, hub, monkeypatch):
+@pytest.mark.parametrize("line", [WINNER, LATER, BACK], ids=["itself", "another", "rollback"])
+def test_proposal_against_a_past_champion_is_closed(retrained, hub, line):
     pull_requests.main([])
-    (older,) = hub.open()
-    retrain_again(monkeypatch)
-    (newer,) = hub.open()
-    assert {older, newer} == set(branches(retrained))
-    assert hub.comments == {1: f"{newer} is newer."}
-
-
-def test_proposal_closed_by_a_person_stays_closed_and_closes_none(retrained, hub, monkeypatch):
-    pull_requests.main([])
-    retrain_again(monkeypatch)
-    hub.close_pull_request(2)
-    hub.set_open(1, True)
-    before = hub.open()
-    set_decision("wait")
-    pull_requests.main([])
-    assert hub.open() == before
-
-
-@pytest.mark.parametrize(
-    "later",
-    [
-        replace(WINNER, reason="better", **LATER),
-        replace(FIRST, verdict="rollback", previous="2", time=LATER["time"]),
-    ],
-)
-def test_proposal_against_a_past_champion_is_closed(retrained, hub, later):
-    pull_requests.main([])
-    merge(retrained, FIRST, later)
-    set_decision("wait")
-    pull_requests.main([])
-    assert hub.open() == []
-    assert hub.comments == {1: "Another model became the champion."}
-
-
-@pytest.mark.parametrize("line", [WINNER, replace(WINNER, **LATER)])
-def test_merged_or_outdated_winner_gets_no_pull_request(retrained, hub, monkeypatch, line):
-    with monkeypatch.context() as offline:
-        offline.setattr(github, "is_available", lambda: False)
-        pull_requests.main([])
-    merge(retrained, FIRST, line)
-    set_decision("wait")
-    pull_requests.main([])
-    assert hub.requests == []
-    assert len(branches(retrained)) == 1
+    ledger.LEDGER.write_text(ledger.ledger_text([FIRST, line]))
+    commit_and_push(retrained, "ledger.jsonl")
+    propose_next_day()
+    (request,) = hub.entries("pr")
+    assert request["state"] == "CLOSED"
+    assert request["comment"] == "Another model became the champion."
 
 
 # ---- auto_merge
 
 
 @pytest.fixture
-def automatic(retrained, monkeypatch):
-    """`auto_merge` is on; returns the runner, and main of origin whenever the registry follows."""
-    set_params(pull_requests.Path("."), {"retrain": {"auto_merge": True}})
-    retrained("git", "commit", "--quiet", "--message", "Merge winners", "--", "params.yaml")
-    retrained("git", "push", "--quiet", "origin", "main")
+def followed(retrained, monkeypatch):
+    """`auto_merge` is on; a list of main at origin, each time that the registry follows it."""
+    set_params(Path("."), {"retrain": {"auto_merge": True}})
+    commit_and_push(retrained, "params.yaml")
     followed = []
     monkeypatch.setattr(
         recovery, "follow_ledger", lambda: followed.append(*origin(retrained, "rev-parse", "main"))
     )
-    return retrained, followed
+    return followed
 
 
-def push_as_another(folder, path, content):
-    """Pushes a commit to main from another clone; returns it."""
-    runner(folder)("git", "clone", "--quiet", "origin.git", "other")
-    write_text(folder / "other" / path, content)
-    run = runner(folder / "other")
-    run("git", "config", "user.name", "Bob")
-    run("git", "config", "user.email", "bob@example.com")
-    commit = commit_all(run, "Other")
-    run("git", "push", "--quiet", "origin", "main")
+def push_another(run, path, content):
+    """Pushes a commit to main that HEAD does not contain; returns it."""
+    run("git", "worktree", "add", "--quiet", "--detach", "other")
+    write_text(Path("other") / path, content)
+    commit = commit_all(runner(Path("other")), "Other")
+    run("git", "push", "--quiet", "origin", f"{commit}:main")
     return commit
 
 
-def test_auto_merge_pushes_to_main_and_the_registry_follows(automatic):
-    run, followed = automatic
+def test_auto_merge_is_on_top_of_others_and_the_registry_follows(retrained, followed):
+    other = push_another(retrained, "notes.md", "Somebody's own\n")
     pull_requests.main([])
-    assert run("git", "rev-parse", "origin/main").stdout.split() == followed
-    assert branches(run) == []
+    assert origin(retrained, "rev-parse", "main~1") == [other]
+    assert origin(retrained, "log", "-1", "--format=%s", "main")[0] == "Retrain:"
     pull_requests.main([])  # again, as after a kill
-    assert followed == origin(run, "rev-parse", "main") * 2
-    assert branches(run) == []
-
-
-def test_auto_merge_after_a_lost_race_is_on_top_of_the_other_commit(automatic, tmp_path):
-    run, followed = automatic
-    other = push_as_another(tmp_path, "notes.md", "Somebody's own\n")
-    pull_requests.main([])
-    assert len(followed) == 1
-    assert origin(run, "rev-parse", "main~1") == [other]
-    assert origin(run, "log", "-1", "--format=%s", "main")[0] == "Retrain:"
+    assert followed == origin(retrained, "rev-parse", "main") * 2
+    assert branches(retrained) == []
 
 
 @pytest.mark.parametrize(
     ("path", "content"),
     [
         ("reports/register.json", "{}\n"),
-        ("ledger.jsonl", ledger.ledger_text([FIRST, replace(SECOND, **LATER)])),
+        ("ledger.jsonl", ledger.ledger_text([FIRST, LATER])),
     ],
     ids=["a conflict", "another champion"],
 )
-def test_auto_merge_that_cannot_be_joined_becomes_a_branch(automatic, tmp_path, path, content):
-    run, followed = automatic
-    other = push_as_another(tmp_path, path, content)
+def test_auto_merge_that_cannot_be_joined_becomes_a_branch(retrained, followed, path, content):
+    other = push_another(retrained, path, content)
     pull_requests.main([])
     assert followed == []
-    assert origin(run, "rev-parse", "main") == [other]
-    assert len(branches(run)) == 1
+    assert origin(retrained, "rev-parse", "main") == [other]
+    assert len(branches(retrained)) == 1
 
 
 # ---- issues
 
 
-@pytest.mark.parametrize(
-    ("action", "errors", "title", "body"),
-    [
-        ("refused", "a.csv: torn\n", "Validation refuses the new data", "```\na.csv: torn\n```"),
-        ("blocked", "", "New labels look tampered with", ""),
-    ],
-)
-def test_issue_tells_what_stopped_it(retrained, monkeypatch, action, errors, title, body):
-    issues = []
-    monkeypatch.setattr(github, "is_available", lambda: True)
-    monkeypatch.setattr(github, "list_pull_requests", list)
-    monkeypatch.setattr(github, "open_issue", lambda *issue: issues.append(issue))
-    set_decision(action, "no retraining: because")
-    if errors:
-        write_text(retrain.REFUSED_FILE, errors)
+def test_issue_tells_what_stopped_it(retrained, hub):
+    set_decision("blocked", "no retraining: alarm")
     pull_requests.main([])
-    text = f"no retraining: because\n\n{body}" if body else "no retraining: because"
-    assert issues == [(title, text)]
+    set_decision("refused", "no retraining: torn")
+    write_text(retrain.REFUSED_FILE, "a.csv: torn\n")
+    pull_requests.main([])
+    blocked, refused = hub.open("issue")
+    url = "https://github.com/ada/spam/actions/runs/5"
+    assert blocked["title"] == "New labels look tampered with"
+    assert blocked["body"] == f"no retraining: alarm\n\n{url}"
+    assert refused["title"] == "Validation refuses the new data"
+    assert refused["body"] == f"no retraining: torn\n\n```\na.csv: torn\n```\n\n{url}"
     assert branches(retrained) == []

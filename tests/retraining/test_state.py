@@ -17,32 +17,25 @@ from pipeline.retraining import history, state, triggers
 from tests.harness.ledger_entries import FIRST
 from tests.harness.small_project import ROOT, commit_all, set_params
 
-DAY = pd.Timedelta(days=1)
-NOON = pd.Timestamp("2026-03-02T12:00", tz="UTC")
-
-
 # ---- windows
 
 
-def window_days(days_ago, days, count):
-    """The messages of each window, by how many days before the newest they came; None: no date."""
-    dates = [pd.NaT if day is None else NOON - day * DAY for day in days_ago]
-    texts = [str(day) for day in days_ago]
-    messages = pd.DataFrame({"text": texts, "received_at": pd.to_datetime(dates, utc=True)})
-    return [window["text"].tolist() for window in state.recent_windows(messages, days, count)]
-
-
 @pytest.mark.parametrize(
-    ("days_ago", "count", "windows"),
+    ("days_ago", "windows"),
     [
-        ([0, 0, 6.9, 7, 13, 14, 30], 3, [["14"], ["7", "13"], ["0", "0", "6.9"]]),
-        ([None, 0, 0, 8], 2, [["8"], ["None", "0", "0"]]),
-        ([None, None], 2, [[], ["None", "None"]]),
-        ([-30_000, 0, 8], 2, [["8"], ["-30000", "0"]]),  # a wrong clock
+        ([0, 0, 6.9, 7, 13, 14, 30], [[14], [7, 13], [0, 0, 6.9]]),
+        ([None, 0, 0, 8], [[], [8], [None, 0, 0]]),
+        ([None, None], [[], [], [None, None]]),
+        ([-30_000, 0, 8], [[], [8], [-30_000, 0]]),  # a wrong clock
     ],
 )
-def test_windows_have_equal_length_and_the_newest_is_last(days_ago, count, windows):
-    assert window_days(days_ago, days=7, count=count) == windows
+def test_windows_have_equal_length_and_the_newest_is_last(days_ago, windows):
+    """A message is known by how many days before the newest it came; None: it has no date."""
+    newest = pd.Timestamp("2026-03-02T12:00", tz="UTC")
+    messages = pd.DataFrame({"received_at": newest - pd.to_timedelta(days_ago, unit="D")})
+    messages["days_ago"] = pd.Series(days_ago, dtype="object")
+    recent = state.recent_windows(messages, days=7, count=3)
+    assert [window["days_ago"].tolist() for window in recent] == windows
 
 
 # ---- poisoning
@@ -105,27 +98,18 @@ def test_without_a_run_everything_is_new_since_the_champion(champion, tmp_path):
 
 
 def test_after_a_tie_only_what_it_has_not_seen_is_new(champion, tmp_path, repository):
+    for date in ("02-24", "02-26"):  # the first is more than a week ago
+        add_run(repository, date, champion.commit)
     set_params(tmp_path, {"train": {"units": 7}})
     add_run(repository, "03-02", commit_all(repository, "Fewer units"))
     now = collect()
     assert (now.new_rows, now.changed, now.same_as_last_run) == (1, [], True)
-    assert (now.hours_since_run, now.days_since_training) == (48, 2)
+    assert (now.hours_since_run, now.days_since_training, now.runs_this_week) == (48, 2, 2)
     assert (now.drifted, now.poisoning_alarms) == (["cde"], "e")
-
-
-def test_changes_differ_from_the_champion_and_from_the_last_run(champion, tmp_path, repository):
-    set_params(tmp_path, {"train": {"units": 7}})
-    add_run(repository, "03-02", commit_all(repository, "Fewer units"))
     set_params(tmp_path, {"train": {"units": 9, "seed": 2}})
     assert collect().changed == ["train.seed", "train.units"]
     repository("git", "checkout", "--quiet", champion.commit, "--", "params.yaml")
     assert collect().changed == []  # other than the last run's, but the champion's own
-
-
-def test_runs_of_more_than_a_week_ago_do_not_count(champion, repository):
-    for date in ("02-24", "02-26", "03-01"):
-        add_run(repository, date, champion.commit)
-    assert collect().runs_this_week == 2
 
 
 def test_champion_of_the_ledger_that_the_registry_lacks_is_an_error(champion, monkeypatch):
