@@ -59,7 +59,7 @@ plots: $(STAMP) ## draw the plots of dvc.yaml on a page that works offline
 	dvc plots show
 
 screenshots: $(STAMP) ## take the pictures in docs/screenshots after `make repro`; needs Chromium
-	python -m benchmarks.screenshots
+	python -m docs.take_screenshots
 
 PYTEST := python -m pytest -n 2 --dist loadfile
 SPECIAL := slow or network or server or browser

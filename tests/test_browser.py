@@ -7,7 +7,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from benchmarks import screenshots as shots
+from docs import take_screenshots as shots
 from pipeline.core.files import read_json
 from pipeline.core.params import read_yaml
 from tests.harness.small_project import ROOT

@@ -222,7 +222,7 @@ def test_proposed_version_serves_from_its_merge_to_its_rollback(proposed):
     assert proposed.aliases() == {"champion": "2", "previous": "1"}
     assert recovery.follow_ledger() == "version 2 is the champion"
     merged = LEDGER.read_text()
-    with mock.patch.object(ledger, "next_entry_time", lambda: read_entries()[-1].time):
+    with mock.patch.object(ledger, "next_entry_time", return_value=read_entries()[-1].time):
         recovery.rollback(None, "loses ham")  # in the same second
     LEDGER.write_text(merged)  # another clone, which has not pulled
     done = recovery.follow_ledger()

@@ -1,6 +1,6 @@
 """Takes the pictures of docs/screenshots: MLflow, Data Docs of broken data, DVC's plots.
 
-`python -m benchmarks.screenshots [--project .] [--to docs/screenshots]` opens what the last
+`python -m docs.take_screenshots [--project .] [--to docs/screenshots]` opens what the last
 `make repro` left in the Chromium on PATH. It breaks labels in a temporary clone of the last commit.
 """
 
