@@ -117,10 +117,11 @@ def _keys(values: Any, params: Any, prefix: str, comments: dict[str, str]) -> It
         nested = next((c for c in classes if issubclass(c, pydantic.BaseModel)), None)
         name = f"{prefix}{key}"
         clauses = (comments.get(name) or "").split("; ")
-        meaning = "; ".join([field.description, *clauses[1:]] if field.description else clauses)
+        if field.description:  # which says what the comment says, and may say more
+            clauses = [field.description, *(c for c in clauses[1:] if c not in field.description)]
         split = isinstance(value, dict) and (nested or f"{name}.{next(iter(value))}" in comments)
         shown = "" if split else code(json.dumps(value, ensure_ascii=False, default=str))
-        yield [code(name.split(".", 1)[1]), shown, _range(field), meaning]
+        yield [code(name.split(".", 1)[1]), shown, _range(field), "; ".join(clauses)]
         if split:
             yield from _keys(value, nested, f"{name}.", comments)
 

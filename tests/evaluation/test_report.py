@@ -21,7 +21,7 @@ def messages(n):
     """n messages of two sources; every third has a currency sign."""
     texts = [f"message {i}" if i % 3 else f"£{i} won" for i in range(n)]
     sources = ["sms" if i % 2 else "files/a.csv" for i in range(n)]
-    return message_table(texts, ["ham"] * n, source=sources)
+    return message_table(texts, ["ham"] * n).assign(source=sources)
 
 
 def test_comparison_has_both_models_and_their_difference():
