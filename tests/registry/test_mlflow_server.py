@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 from pipeline import register
 from pipeline.registry import parity, versions
+from pipeline.registry.recovery import FILE_NAMES
 from tests.harness.errors import error_of
 from tests.harness.evaluated_project import REGISTER_ARGUMENTS, Project, score_in_process
 from tests.harness.fault_proxy import answers, calls, drops, loses_the_answer
@@ -52,6 +53,12 @@ class ServerProject:
             for name, value in environment.items():
                 patch.setenv(name, value)
             return function(*arguments)
+
+    def improve(self):
+        """Makes a better model than that of `first`."""
+        decision = {"slope": 1.0, "intercept": 0.0, "threshold": 0.0}
+        (self.folder / "decision.json").write_text(json.dumps(decision))
+        (self.folder / REPORT).unlink()
 
     def register(self, **environment):
         self.call(*REGISTER_CALL, **environment)
@@ -106,9 +113,7 @@ def forgotten(registered, mlflow_server):
 @pytest.fixture
 def challenging(registered):
     """There is a champion, and a better model to register."""
-    decision = {"slope": 1.0, "intercept": 0.0, "threshold": 0.0}
-    (registered.folder / "decision.json").write_text(json.dumps(decision))
-    (registered.folder / REPORT).unlink()
+    registered.improve()
     return registered
 
 
@@ -152,6 +157,20 @@ def test_password_is_in_nothing_that_is_kept(registered, mlflow_server):
     assert b"spam-detector" in kept["the database"]
     secrets = [secret.encode() for secret in SECRETS]
     assert [place for place, content in kept.items() if any(s in content for s in secrets)] == []
+
+
+def test_lost_registry_is_restored(registered, mlflow_server):
+    """The database is gone; ledger and DVC's cache rebuild both champions."""
+    registered.run("git", "init", "--quiet")
+    registered.run("dvc", "init", "--quiet")
+    registered.run("dvc", "add", "--quiet", *FILE_NAMES.values())
+    registered.improve()
+    registered.run("dvc", "add", "--quiet", *FILE_NAMES.values())
+    registered.register()
+    mlflow_server.restore("empty")
+    registered.run("python", "-m", "pipeline", "ledger", "restore")
+    assert registered.call(versions.alias_numbers) == {"champion": "2", "previous": "1"}
+    registered.run("python", "-m", "pipeline", "ledger", "verify")
 
 
 # ---- outages that pass
