@@ -61,7 +61,7 @@ plots: $(STAMP) ## draw the plots of dvc.yaml on a page that works offline
 screenshots: $(STAMP) ## take the pictures in docs/screenshots after `make repro`; needs Chromium
 	python -m docs.take_screenshots
 
-PYTEST := python -m pytest -n 2 --dist loadfile
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 SPECIAL := slow or network or server or browser
 
 test: $(STAMP) ## the fast tests: two minutes

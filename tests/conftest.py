@@ -24,9 +24,15 @@ for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
 
 MARKS = {"package_index": "network", "sms_places": "network", "mlflow_server": "server"}
 
+LONG_FILES = {  # run first, so that no worker is idle while the other one ends such a file
+    *("test_rehearsal.py", "test_tutorial.py", "test_mlflow_server.py", "test_faults.py"),
+    "test_pipeline.py",
+}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Adds the mark of a fixture to each test that uses it, also through another fixture."""
+    """Puts long files first. Gives each test the marks of its fixtures, also of indirect ones."""
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
     for item in items:
         for fixture in MARKS.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(MARKS[fixture])
