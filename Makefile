@@ -5,7 +5,8 @@ STAMP := $(VENV)/.up-to-date
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
-unexport REASON TEXT # make would expand $(...) in them; recipes get the text as it is
+# make would expand $(...) in what people give; recipes get the text as it is, through $(value ...).
+unexport REASON TEXT FORCE PORT ONLY
 .DEFAULT_GOAL := help
 .PHONY: help repro retrain pull follow remote current test test-slow test-all predict serve ui plots \
   screenshots lint docs mutants rehearse clean lock
@@ -19,7 +20,7 @@ repro: $(STAMP) ## run the stages whose inputs changed, and register the model
 
 retrain: export WHY := $(value REASON)
 retrain: remote ## retrain if there is a reason, and propose a better model; REASON='...' is one
-	@code=0; python -m pipeline retrain decide --request="$$WHY" $(if $(FORCE),--force) || code=$$?; \
+	@code=0; python -m pipeline retrain decide --request="$$WHY" $(if $(value FORCE),--force) || code=$$?; \
 	case $$code in \
 	  0) python -m pipeline retrain run && dvc push && python -m pipeline propose ;; \
 	  3 | 4 | 5) python -m pipeline propose ;; \
@@ -40,17 +41,19 @@ current: $(STAMP) ## fail if dvc.lock is not up to date with code and params
 	  ! echo "$$stages" | grep "^Running stage" | grep -v "'register'"
 
 predict: export MESSAGE := $(value TEXT)
-predict: $(STAMP) ## label one message with the champion: make predict TEXT='a message'
-	@printf '%s\n' "$$MESSAGE" | python -m pipeline score - -
+predict: $(STAMP) ## label messages with the champion, one a line: echo 'a message' | make predict
+	@if [ -n "$$MESSAGE" ]; then printf '%s\n' "$$MESSAGE"; else cat; fi | python -m pipeline score - -
 
+serve: export SERVER_PORT := $(or $(value PORT),5001)
 serve: $(STAMP) ## serve the champion on http://127.0.0.1:5001/invocations; PORT=... for another
-	@exec python -m pipeline serve --port "$${PORT:-5001}"
+	@exec python -m pipeline serve --port "$$SERVER_PORT"
 
+ui: export SERVER_PORT := $(or $(value PORT),5000)
 ui: $(STAMP) ## browse runs and models in MLflow on http://127.0.0.1:5000; PORT=... for another
 	@case "$$MLFLOW_TRACKING_URI" in \
 	  http*) echo "open the server that MLFLOW_TRACKING_URI names" ;; \
 	  *) uri="$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"; \
-	     exec mlflow ui --backend-store-uri "$$uri" --host 127.0.0.1 --port "$${PORT:-5000}" ;; \
+	     exec mlflow ui --backend-store-uri "$$uri" --host 127.0.0.1 --port "$$SERVER_PORT" ;; \
 	esac
 
 plots: $(STAMP) ## draw the plots of dvc.yaml on a page that works offline
@@ -67,8 +70,8 @@ SPECIAL := slow or network or server or browser
 test: $(STAMP) ## the fast tests: two minutes
 	$(PYTEST) -m "not ($(SPECIAL))"
 
-test-slow: $(STAMP) ## all other tests, or those of TESTS; without PostgreSQL or Chromium some skip
-	$(PYTEST) -m "$(SPECIAL)" -rs $(TESTS)
+test-slow: $(STAMP) ## all other tests; without PostgreSQL or Chromium some skip
+	$(PYTEST) -m "$(SPECIAL)" -rs
 
 test-all: test test-slow ## all tests
 
@@ -85,8 +88,9 @@ docs: $(STAMP) ## write docs/reference from the code and build docs/_build/html
 rehearse: $(STAMP) ## play seven weeks of scheduled retraining in a temporary folder
 	python -m tests.harness.retraining_rehearsal
 
+mutants: export MODULE := $(value ONLY)
 mutants: $(STAMP) ## delete each check, find the test that fails; an hour or more; ONLY=core/files for one
-	python -m tests.harness.mutants $(if $(ONLY),--only $(ONLY))
+	python -m tests.harness.mutants $${MODULE:+--only "$$MODULE"}
 
 lock: ## write requirements.lock from pyproject.toml; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --group dev \

@@ -88,7 +88,10 @@ def test_folders_of_cache_and_artifact_are_ignored_by_git():
 
 
 @pytest.mark.parametrize("through", ["environment", "command line"])
-@pytest.mark.parametrize(("target", "variable"), [("retrain", "REASON"), ("predict", "TEXT")])
+@pytest.mark.parametrize(
+    ("target", "variable"),
+    [("retrain", "REASON"), ("predict", "TEXT"), ("serve", "PORT"), ("mutants", "ONLY")],
+)
 def test_text_of_a_person_is_never_run_as_code(tmp_path, monkeypatch, target, variable, through):
     text = "$(shell touch ran) `touch ran` $(touch ran) 'a' \"b\""
     for name in ("python", "dvc"):
