@@ -64,14 +64,14 @@ plots: $(STAMP) ## draw the plots of dvc.yaml on a page that works offline
 screenshots: $(STAMP) ## take the pictures in docs/screenshots after `make repro`; needs Chromium
 	python -m docs.take_screenshots
 
-PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := python -m pytest --dist loadfile --no-loadscope-reorder
 SPECIAL := slow or network or server or browser
 
 test: $(STAMP) ## the fast tests: two minutes
-	$(PYTEST) -m "not ($(SPECIAL))"
+	$(PYTEST) -n 2 -m "not ($(SPECIAL))"
 
 test-slow: $(STAMP) ## all other tests; without PostgreSQL or Chromium some skip
-	$(PYTEST) -m "$(SPECIAL)" -rs
+	$(PYTEST) -n 3 -m "$(SPECIAL)" -rs # they often wait: for servers, processes and back-offs
 
 test-all: test test-slow ## all tests
 

@@ -66,7 +66,6 @@ class World:
         """Runs make in a clone as GitHub does, in a process group of its own."""
         settings = {
             "PATH": f"{self.github.programs}{os.pathsep}{environment()['PATH']}",
-            "MAKEFLAGS": "",
             "SOURCE_DATE_EPOCH": str(int(self.now.timestamp())),
             "MLFLOW_TRACKING_URI": f"sqlite:///{self.database}",
             "GH_TOKEN": "token",
@@ -76,7 +75,7 @@ class World:
         return subprocess.run(
             ["make", "--old-file=.venv/.up-to-date", *targets],
             cwd=clone,
-            env=os.environ | settings | more,
+            env=environment() | settings | more,
             capture_output=True,
             text=True,
             start_new_session=True,

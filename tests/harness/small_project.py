@@ -47,9 +47,14 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def environment() -> dict[str, str]:
-    """The environment of a command, with this interpreter's programs first on PATH."""
+    """The environment of a command, with this interpreter's programs first on PATH.
+
+    A make in it does not know that it may be started by the make that runs the tests.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    outer_make = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+    inherited = {name: value for name, value in os.environ.items() if name not in outer_make}
+    return {**inherited, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def runner(folder: Path) -> Run:

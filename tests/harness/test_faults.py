@@ -39,10 +39,8 @@ def undisturbed(tmp_path_factory):
     "kill",
     [
         Kill("train", 0.8, "dvc and its stage"),
-        Kill("train", 0.7, "dvc alone"),
-        Kill("between", 0.7, "dvc and its stage"),
+        Kill("between", 0.7, "dvc alone"),
         Kill("register", 0.4, "the stage"),
-        Kill("register", 0.8, "dvc and its stage"),
     ],
     ids=lambda kill: f"{kill.stage} at {kill.part}, {kill.victim}",
 )
