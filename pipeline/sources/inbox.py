@@ -14,6 +14,7 @@ import pydantic
 import sqlalchemy
 from tqdm import tqdm
 
+from pipeline.core.dates import current_time
 from pipeline.core.errors import PipelineError, join_column_names, redact_credentials
 from pipeline.core.files import atomic_path
 from pipeline.core.hashing import file_sha256
@@ -47,11 +48,6 @@ class FeedbackDeclaration(ParamsSection):
     url: str = pydantic.Field(
         description="a folder or a pattern, at any address of fsspec; $NAME as above"
     )
-
-
-def current_time() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(UTC)
 
 
 # ---- databases
