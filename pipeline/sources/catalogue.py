@@ -15,6 +15,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.params import ParamsSection
 from pipeline.core.schemas import FEEDBACK_SOURCE
 from pipeline.sources import archives, fetch
+from pipeline.sources.encodings import other_encoding
 from pipeline.sources.file_formats import FORMATS
 from pipeline.sources.inbox import check_files
 from pipeline.sources.kinds import SOURCES_FILE, parse_declaration
@@ -164,7 +165,7 @@ def read_sources(
                 may_skip = params.on_broken_file == "quarantine" and not is_pinned
                 error = _read_error(file) if may_skip else None
                 if error is None:
-                    yield from read_file(file)
+                    yield from _read_decoded(file)
                 else:
                     log.warning("warning: left out: %s", error)
                     skipped[file.source] = error
@@ -187,6 +188,19 @@ def _warn_of_unread_files(params: Params, places: Places) -> None:
                 f"{len(unread):,}",
                 ", ".join([*params.sources, name]),
             )
+
+
+def _read_decoded(file: SourceFile) -> Iterator[pa.RecordBatch]:
+    """The rows of a file. If some do not decode, a warning names the encoding in which all do."""
+    is_undecoded = False
+    for batch in read_file(file):
+        is_undecoded = is_undecoded or "\ufffd" in "".join(filter(None, batch["text"].to_pylist()))
+        yield batch
+    if is_undecoded and (encoding := other_encoding(file.path, file.params.encoding)):
+        log.warning(
+            "warning: %s: not %s; set %s.encoding to %s, in which all of it can be read",
+            *(file.place, file.params.encoding, file.settings, encoding),
+        )
 
 
 def _read_error(file: SourceFile) -> str | None:

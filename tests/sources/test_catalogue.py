@@ -113,6 +113,18 @@ def test_row_without_a_time_gets_the_day_in_its_path():
 # ---- warnings
 
 
+def test_encoding_in_which_a_file_can_be_read_is_named(caplog):
+    add("a.csv")
+    (INBOX / "b.csv").write_bytes(
+        "body,kind\nit’s £5 – call “now”,1\nZoë’s café,0\n".encode("cp1252")
+    )
+    assert read("files").num_rows == 3
+    assert caplog.messages == [
+        f"warning: {INBOX}/b.csv: not utf-8; set ingest.files.encoding to cp1252, in which all of "
+        "it can be read"
+    ]
+
+
 def test_unread_files_are_named_with_the_line_to_add(caplog):
     add("feedback/bob/a.csv", "feedback/zoe/b.csv", "feedback/zoe/c.csv")
     lock = write_lock({"files": {}})
