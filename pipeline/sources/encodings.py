@@ -17,7 +17,7 @@ def other_encoding(path: Path, used: str) -> str | None:
 
     Also None if there is no such encoding, or the file is missing or is no text.
     """
-    sample = _sample(path) if path.is_file() else b""
+    sample = _non_ascii_lines(path) if path.is_file() else b""
     for encoding in _likely_encodings(sample):
         if _is_readable(path, encoding):
             is_used = codecs.lookup(encoding) == codecs.lookup(used)
@@ -38,7 +38,7 @@ def _likely_encodings(sample: bytes) -> list[str]:
     return [match.encoding for match in charset_normalizer.from_bytes(sample)]
 
 
-def _sample(path: Path) -> bytes:
+def _non_ascii_lines(path: Path) -> bytes:
     with path.open("rb") as file:
         lines = (line for line in file if not line.isascii())
         return b"".join(itertools.islice(lines, SAMPLE_LINES))
