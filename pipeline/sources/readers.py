@@ -158,6 +158,17 @@ def _read_options(file: SourceFile) -> ReadOptions:
     )
 
 
+def _refuse_scores(columns: list[str], file: SourceFile) -> None:
+    """Refuses labels that a model gave: they would overrule those that people gave."""
+    if file.needs_label and file.params.columns.label == "label":
+        added = [name for name in SCORES.names if name != "label" and name in columns]
+        if len(added) > 1:
+            raise FormatError(
+                f"{file.place}: `python -m pipeline score` wrote it ({', '.join(added)}), so its "
+                "labels are guesses of a model; give the labels of people, without these columns"
+            )
+
+
 def _check_columns(file: SourceFile, columns: list[str]) -> None:
     names = file.params.columns
     for name, needed in (
@@ -172,17 +183,6 @@ def _check_columns(file: SourceFile, columns: list[str]) -> None:
             raise FormatError(
                 f"{file.place}: {problem} {name!r} among {join_column_names(columns)}; "
                 f"set {file.settings}.{setting}"
-            )
-
-
-def _refuse_scores(columns: list[str], file: SourceFile) -> None:
-    """Refuses labels that a model gave: they would overrule those that people gave."""
-    if file.needs_label and file.params.columns.label == "label":
-        added = [name for name in SCORES.names if name != "label" and name in columns]
-        if len(added) > 1:
-            raise FormatError(
-                f"{file.place}: `python -m pipeline score` wrote it ({', '.join(added)}), so its "
-                "labels are guesses of a model; give the labels of people, without these columns"
             )
 
 
