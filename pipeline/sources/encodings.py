@@ -17,16 +17,19 @@ def other_encoding(path: Path, used: str) -> str | None:
 
     Also None if there is no such encoding, or the file is missing or is no text.
     """
-    sample = _non_ascii_lines(path) if path.is_file() else b""
-    for encoding in _likely_encodings(sample):
+    lines = _non_ascii_lines(path) if path.is_file() else []
+    for encoding in _likely_encodings(lines) if lines else []:
         if _is_readable(path, encoding):
             is_used = codecs.lookup(encoding) == codecs.lookup(used)
             return None if is_used else encoding
     return None
 
 
-def _likely_encodings(sample: bytes) -> list[str]:
+def _likely_encodings(lines: list[bytes]) -> list[str]:
     """The encodings of a sample, the likeliest first; of equally likely ones, the more common."""
+    if sum("\ufffd" not in line.decode("utf-8", "replace") for line in lines) > len(lines) / 2:
+        return ["utf_8"]  # with a few damaged lines
+    sample = b"".join(lines)
     matches = charset_normalizer.from_bytes(sample, cp_isolation=COMMON_ENCODINGS)
     ranks = sorted(
         (round(match.chaos, 1), -round(match.coherence, 1), COMMON_ENCODINGS.index(encoding))
@@ -38,10 +41,10 @@ def _likely_encodings(sample: bytes) -> list[str]:
     return [match.encoding for match in charset_normalizer.from_bytes(sample)]
 
 
-def _non_ascii_lines(path: Path) -> bytes:
+def _non_ascii_lines(path: Path) -> list[bytes]:
     with path.open("rb") as file:
         lines = (line for line in file if not line.isascii())
-        return b"".join(itertools.islice(lines, SAMPLE_LINES))
+        return list(itertools.islice(lines, SAMPLE_LINES))
 
 
 def _is_readable(path: Path, encoding: str) -> bool:

@@ -21,6 +21,12 @@ def test_other_encoding_of_a_file_is_found(tmp_path, encoding):
     assert other_encoding(path, encoding.upper()) is None
 
 
+def test_file_with_a_damaged_line_keeps_its_encoding(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("Zoë\ncafé\n".encode() + "Zoë\n".encode("cp1252"))
+    assert other_encoding(path, "utf-8") is None
+
+
 def test_file_that_is_no_text_has_no_encoding(tmp_path):
     path = tmp_path / "a.parquet"
     assert other_encoding(path, "utf-8") is None
