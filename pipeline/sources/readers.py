@@ -18,7 +18,7 @@ import pydantic
 from pipeline.core.errors import PipelineError, join_column_names
 from pipeline.core.hashing import message_id
 from pipeline.core.params import ParamsSection, choose, parse_params, read_yaml
-from pipeline.core.schemas import MESSAGES
+from pipeline.core.schemas import MESSAGES, SCORES
 from pipeline.core.tables import read_parquet
 from pipeline.sources.file_formats import FORMATS, FormatError, ReadOptions, RowBatch, read_batches
 
@@ -136,6 +136,7 @@ def read_file(file: SourceFile) -> Iterator[pa.RecordBatch]:
     form = choose(FORMATS, suffix, f"{file.place}: format")
     first_row = 1
     for batch in read_batches(form, file.path, _read_options(file), BATCH_ROWS, file.place):
+        _refuse_scores(batch.columns, file)
         messages = _messages(batch, file, first_row)
         first_row += messages.num_rows
         if messages.num_rows:
@@ -155,6 +156,17 @@ def _read_options(file: SourceFile) -> ReadOptions:
         check_columns=partial(_check_columns, file),
         settings=file.settings,
     )
+
+
+def _refuse_scores(columns: list[str], file: SourceFile) -> None:
+    """Refuses labels that a model gave: they would overrule those that people gave."""
+    if file.needs_label and file.params.columns.label == "label":
+        added = [name for name in SCORES.names if name != "label" and name in columns]
+        if len(added) > 1:
+            raise FormatError(
+                f"{file.place}: `python -m pipeline score` wrote it ({', '.join(added)}), so its "
+                "labels are guesses of a model; give the labels of people, without these columns"
+            )
 
 
 def _check_columns(file: SourceFile, columns: list[str]) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 from pipeline.validation.expectations import EXPECTATIONS, format_number, format_share
 from pipeline.validation.runner import rows_checked
 
+ENCODING_EXPECTATIONS = ("text_decodes", "text_is_not_mojibake")  # broken by a wrong encoding
+
 
 def problem_lines(results: dict[str, Any], messages: Path, quarantine: Path) -> list[str]:
     """One line for each failed expectation.
@@ -15,7 +17,8 @@ def problem_lines(results: dict[str, Any], messages: Path, quarantine: Path) -> 
         messages, quarantine: the files that the lines name; they are not opened.
     """
     return [
-        f"{messages}: {name}: {_problem(name, result)}; {_remedy(name, messages, quarantine)}"
+        f"{messages}: {name}: {describe_problem(name, result)}; "
+        f"{_remedy(name, messages, quarantine)}"
         for name, result in results.items()
     ]
 
@@ -23,13 +26,19 @@ def problem_lines(results: dict[str, Any], messages: Path, quarantine: Path) -> 
 def _remedy(name: str, messages: Path, quarantine: Path) -> str:
     if EXPECTATIONS[name].step == "schema":
         return "the table must be as MESSAGES in pipeline/core/schemas.py says"
+    if name in ENCODING_EXPECTATIONS:
+        return (
+            "set ingest.files.encoding to the encoding of the files, such as cp1252: "
+            f"`python -m pipeline review --propose {messages}` names it"
+        )
     if EXPECTATIONS[name].default_budget is not None:
         return f"see {quarantine}, or run `python -m pipeline review`"
     propose = f"`python -m pipeline review --propose {messages}`"
     return f"if the data is right, change section validate of params.yaml; {propose} suggests one"
 
 
-def _problem(name: str, result: Any) -> str:
+def describe_problem(name: str, result: Any) -> str:
+    """What is wrong, for a result of Great Expectations that failed."""
     found = result.result
     kwargs = result.expectation_config.kwargs
     if not found:

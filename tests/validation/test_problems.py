@@ -24,6 +24,11 @@ def test_a_breach_above_its_budget_names_rows_and_budget():
         "if the data is right, change section validate of params.yaml; "
         "`python -m pipeline review --propose messages.parquet` suggests one",
     ]
+    [line] = lines_of(good(text={7: "caf\ufffd"}))
+    assert line.endswith(
+        "; set ingest.files.encoding to the encoding of the files, such as cp1252: "
+        "`python -m pipeline review --propose messages.parquet` names it"
+    )
 
 
 def test_an_empty_table_has_nothing_within_bounds():
