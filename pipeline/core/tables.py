@@ -86,10 +86,26 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
 # ---- CSV
 
 
+class CsvFile(io.TextIOWrapper):
+    """A file in which a line feed ends each row that csv.writer writes with ROW_END.
+
+    csv.writer quotes no other line ends than its own, but readers take each of them for the end.
+    """
+
+    ROW_END = "\r\n"
+
+    def write(self, row: str) -> int:
+        """Writes one row."""
+        return super().write(row.removesuffix(self.ROW_END) + "\n")
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Writes a small table, numbers rounded as in reports. Raises: PipelineError."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+    with (
+        atomic_path(path) as temporary,
+        CsvFile(temporary.open("wb"), "utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator=CsvFile.ROW_END)
         writer.writerow(columns)
         writer.writerows([round_number(value) for value in row] for row in rows)
 

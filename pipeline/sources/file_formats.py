@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import choose
-from pipeline.core.tables import iter_csv_rows
+from pipeline.core.tables import CsvFile, iter_csv_rows
 
 
 class FormatError(PipelineError):
@@ -112,14 +112,14 @@ def _write_csv(
     separator: str = ",",
     quoting: Any = csv.QUOTE_MINIMAL,
 ) -> None:
-    with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
+    with CsvFile(path.open("wb"), "utf-8", "replace", newline="") as file:
         table.to_csv(
             file,
             sep=separator,
             quoting=quoting,
             header=first is None,
             index=False,
-            lineterminator="\n",
+            lineterminator=CsvFile.ROW_END,
         )
 
 

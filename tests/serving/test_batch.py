@@ -187,6 +187,13 @@ def test_later_lines_keep_their_columns(run, monkeypatch):
     assert [(row["id"], row["text"]) for row in rows] == [("1", "a"), ("2", "b"), (None, "c")]
 
 
+def test_message_with_any_line_end_stays_one_row(run):
+    written = run("in.jsonl", "out.csv", content='{"text": "a\\rb"}\n{"text": "c\\n"}\n')
+    answer = f"ham,{{}},0.5,3,{NOW},\n"
+    first, second = answer.format(3 / 64), answer.format(2 / 64)
+    assert written == f'text,{HEADER}\n"a\rb",{first}"c\n",{second}'
+
+
 @pytest.mark.parametrize("wanted", FORMATS)
 def test_file_of_refused_rows_has_only_reasons(run, model, wanted):
     written = run("in.jsonl", f"out{wanted}", content='{"text": null}\n{"text": " "}\n')
@@ -288,6 +295,7 @@ PAIR = "'utf-8' codec can't encode character '\\ud83d' in position 1: surrogates
         ('{"text": "a"}\n[]', "out.csv", "in.jsonl: line 2: not an object; correct the line"),
         ('{"text": "a"}\n{"text": "b", "new": 1}\n', "out.csv", NEW),
         ('{"text": "a\\tb"}\n', "out.tsv", TAB),
+        ('{"text": "a\\rb"}\n', "out.tsv", TAB),
         ('{"text": "a", "id": 1}\n{"text": "b", "id": "x"}\n', "out.parquet", TYPE),
         ('{"text": "a\\ud83d"}\n', "out.parquet", f"out.parquet: {PAIR}; write .jsonl"),
     ],
