@@ -2,6 +2,7 @@
 
 import codecs
 import itertools
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +23,10 @@ from pipeline.core.schemas import MESSAGES
 from pipeline.core.tables import read_parquet
 from pipeline.sources.file_formats import FORMATS, FormatError, ReadOptions, RowBatch, read_batches
 
+log = logging.getLogger(__name__)
+
 BATCH_ROWS = 20_000  # rows that are in memory at once
+TEXT_TYPES = (str, bytes)  # of a message; str() of anything else is no message
 
 
 # ---- params
@@ -131,15 +135,27 @@ class SourceFile:
 
 
 def read_file(file: SourceFile) -> Iterator[pa.RecordBatch]:
-    """The file as batches of MESSAGES. Raises: PipelineError, with file, row and way out."""
+    """The file as batches of MESSAGES, with a null for a text that is a number, a list or the like.
+
+    Raises: PipelineError, with file, row and way out.
+    """
     suffix = f".{file.params.format}" if file.params.format else file.path.suffix.lower()
     form = choose(FORMATS, suffix, f"{file.place}: format")
     first_row = 1
+    other_types = Counter[str]()
     for batch in read_batches(form, file.path, _read_options(file), BATCH_ROWS, file.place):
+        other_types.update(_types_other_than_text(batch.values(file.params.columns.text)))
         messages = _messages(batch, file, first_row)
         first_row += messages.num_rows
         if messages.num_rows:
             yield messages
+    for name, rows in other_types.items():
+        log.warning(
+            "warning: %s: a %s in place of the text in %s rows, which validate refuses as null",
+            file.place,
+            name,
+            f"{rows:,}",
+        )
 
 
 def _read_options(file: SourceFile) -> ReadOptions:
@@ -178,7 +194,8 @@ def _messages(batch: RowBatch, file: SourceFile, first_row: int) -> pa.RecordBat
     """The rows as MESSAGES, numbered from `first_row`."""
     names = file.params.columns
     labels = file.params.label_by_key()
-    texts = [as_text(text) for text in batch.values(names.text)]
+    values = batch.values(names.text)
+    texts = [as_text(value) if isinstance(value, TEXT_TYPES) else None for value in values]
     rows = range(first_row, first_row + len(texts))
     times = zip(batch.values(names.received_at), rows, strict=True)
     columns = {
@@ -193,6 +210,13 @@ def _messages(batch: RowBatch, file: SourceFile, first_row: int) -> pa.RecordBat
     }
     arrays = [pa.array(columns[field.name], field.type) for field in MESSAGES]
     return pa.RecordBatch.from_arrays(arrays, schema=MESSAGES)
+
+
+def _types_other_than_text(values: list[Any]) -> Iterator[str]:
+    """The type of each value that is neither a text nor missing."""
+    for value in values:
+        if value is not None and not isinstance(value, TEXT_TYPES):
+            yield type(value).__name__
 
 
 def _row_time(value: Any, file: SourceFile, row: int) -> datetime | None:

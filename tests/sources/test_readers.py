@@ -120,6 +120,19 @@ def test_parquet_file_may_have_other_types(tmp_path):
     ]
 
 
+NO_TEXTS = [["a", {"type": "bold"}], {"a": 1}, True, 12, float("nan")]
+
+
+def test_value_that_is_no_text_becomes_null_and_is_counted(read, tmp_path, caplog):
+    rows = [json.dumps({"body": body, "kind": 1}) for body in [*NO_TEXTS, 7, "7"]]
+    assert [text for text, _, _ in read("a.jsonl", "\n".join(rows))] == [None] * 6 + ["7"]
+    line = "warning: a.jsonl: a {} in place of the text in {} rows, which validate refuses as null"
+    counts = {"list": 1, "dict": 1, "bool": 1, "int": 2, "float": 1}
+    assert caplog.messages == [line.format(*item) for item in counts.items()]
+    pq.write_table(pa.table({"body": [[1, 2]], "kind": [1]}), tmp_path / "a.parquet")
+    assert read_file(source_file(tmp_path / "a.parquet"))["text"].to_pylist() == [None]
+
+
 def test_time_is_iso_8601_and_utc_without_a_zone():
     assert readers.as_time("2024-02-29") == NOON.replace(hour=0)
     assert readers.as_time("2024-02-29T14:00+02:00") == NOON
