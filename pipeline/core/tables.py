@@ -5,7 +5,7 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -121,7 +121,7 @@ def read_csv(path: Path, remedy: str = REBUILD_HINT) -> dict[str, list[str]]:
 
 
 def iter_csv_rows(
-    file: TextIO,
+    lines: Iterable[str],
     separator: str = ",",
     quoting: Any = csv.QUOTE_MINIMAL,
     header: list[str] | None = None,
@@ -133,7 +133,7 @@ def iter_csv_rows(
     Raises: csv.Error, which names the row; also for an unbalanced quotation mark, which would
         otherwise swallow the rows up to the next one.
     """
-    rows = filter(None, csv.reader(file, delimiter=separator, quoting=quoting, strict=True))
+    rows = filter(None, csv.reader(lines, delimiter=separator, quoting=quoting, strict=True))
     if header:
         yield header
     for number in itertools.count(1 if header else 0):

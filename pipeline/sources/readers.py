@@ -55,6 +55,12 @@ class FileParams(ParamsSection):
     format: str | None = pydantic.Field(
         default=None, description="csv, tsv, jsonl or parquet, if the file's ending does not say it"
     )
+    separator: str | None = pydantic.Field(
+        default=None,
+        pattern=r'^[^"\r\n]$',
+        description="character between the columns of a CSV; null: found by itself where its "
+        "first row shows a comma, `;`, tab or `|`, or where it says `sep=`",
+    )
     header: list[str] | None = pydantic.Field(
         default=None, description="columns of a CSV or TSV that has no header row"
     )
@@ -166,6 +172,7 @@ def _read_options(file: SourceFile) -> ReadOptions:
     return ReadOptions(
         encoding="utf-8-sig" if is_utf8 else encoding,
         errors="replace" if is_utf8 else "strict",
+        separator=file.params.separator,
         header=file.params.header,
         required=(names.text, names.label) if file.needs_label else (names.text,),
         check_columns=partial(_check_columns, file),

@@ -192,6 +192,35 @@ def test_unusual_shapes_of_a_file_are_read(read, name, content, rows):
     assert read(name, content) == rows
 
 
+ONE = [("see, you; at 5 | six", "spam", 1), ("b", "ham", 2)]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|", ","])
+@pytest.mark.parametrize("first_line", ["", "sep={}\r\n", "\r\n"])
+def test_separator_is_found_and_said(read, tmp_path, caplog, separator, first_line):
+    caplog.set_level("INFO")
+    rows = [["id", "kind", "body"], ["1,5", "1", '"see, you; at 5 | six"'], ["", "0", "b"]]
+    rows[1][0] = f'"{rows[1][0]}"'
+    content = first_line.format(separator) + "".join(f"{separator.join(row)}\r\n" for row in rows)
+    assert read("a.csv", content) == ONE
+    said = [] if separator == "," else [f"{tmp_path}/a.csv: columns separated by {separator!r}"]
+    assert caplog.messages == said
+
+
+@pytest.mark.parametrize(
+    ("content", "changes"),
+    [
+        ("kind^body\n1^see, you; at 5 | six\n0^b\n", {"separator": "^"}),
+        ("sep=^\r\nkind^body\r\n1^see, you; at 5 | six\r\n0^b\r\n", {}),
+        ("sep=;\nkind^body\n1^see, you; at 5 | six\n0^b\n", {"separator": "^"}),
+        ('1;"see, you; at 5 | six"\n0;b\n', {"header": ["kind", "body"]}),
+        ('a,b;kind;body\nx;1;"see, you; at 5 | six"\n;0;b\n', {}),
+    ],
+)
+def test_separator_is_taken_from_params_sep_line_or_rows(read, content, changes):
+    assert read("a.csv", content, **changes) == ONE
+
+
 # ---- errors
 
 SET = "set ingest.files.columns"
@@ -216,6 +245,7 @@ NO_VALUE = "Expecting value: line 1 column 10 (char 9); correct the line"
         ("a.csv", "ham,see you\n", f"no column 'body' among ham, …; {SET}"),
         ("a.csv", b"k\xefnd,body\n", f"no column 'kind' among …, body; {ENCODING}"),
         ("a.csv", '"body,kind\na,1\n', f"the header: {QUOTE}"),
+        ("a.csv", "body;kind\na;1\nb;c;1\n", "row 2: 3 columns, not 2; correct the row"),
         ("a.csv", 'body,kind\n"a\nb",1\n\nb\n', "row 2: 1 columns, not 2; correct the row"),
         ("a.jsonl", '{"body": "a", "kind": 1}\n{"body": secret}\n', f"line 2: {NO_VALUE}"),
         ("a.jsonl", '{"body": "a"}\n', f"line 1: no key 'kind'; correct the line, or {SET}"),
@@ -241,6 +271,7 @@ def test_wrong_encoding_is_named(read):
     assert line == f"a.csv: {problem}; {ENCODING}"
 
 
+ONE_CHARACTER = """string should match pattern '^[^"\\r\\n]$'"""
 TWICE = {"spam": [1, "junk"], "ham": ["Junk ", True]}
 
 
@@ -251,6 +282,7 @@ TWICE = {"spam": [1, "junk"], "ham": ["Junk ", True]}
         ({"labels": {}}, "labels: must map ham and spam, not nothing"),
         ({"encoding": "latin-x"}, "encoding: unknown 'latin-x'; use utf-8, latin-1 or cp1252, say"),
         ({"glob": "../"}, "glob: matches no file; use * for every file of data/inbox"),
+        ({"separator": ";;"}, f"separator: {ONE_CHARACTER}, not ';;'"),
         ({"format": "xlsx"}, "format: unknown 'xlsx'; choose from csv, tsv, jsonl, parquet"),
     ],
 )
