@@ -6,8 +6,9 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +27,9 @@ from pipeline.sources.file_formats import FORMATS, FormatError, ReadOptions, Row
 log = logging.getLogger(__name__)
 
 BATCH_ROWS = 20_000  # rows that are in memory at once
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH_UNITS = ("seconds", "milliseconds")  # arguments of timedelta
+DATE_FORMATS = '"%d/%m/%Y %H:%M", seconds or milliseconds, say'
 TEXT_TYPES = (str, bytes)  # of a message; str() of anything else is no message
 
 
@@ -39,7 +43,7 @@ class ColumnNames(ParamsSection):
     label: str = pydantic.Field(default="label", description="column of its label")
     received_at: str = pydantic.Field(
         default="received_at",
-        description="column of the time of receipt (ISO 8601); a file may lack it",
+        description="column of the time of receipt; a file may lack it",
     )
 
 
@@ -58,11 +62,16 @@ class FileParams(ParamsSection):
     separator: str | None = pydantic.Field(
         default=None,
         pattern=r'^[^"\r\n]$',
-        description="character between the columns of a CSV; null: found by itself where its "
-        "first row shows a comma, `;`, tab or `|`, or where it says `sep=`",
+        description="character between the columns of a CSV; null: found by itself where it is "
+        "plain (its first row shows a comma, `;`, tab or `|`, or it begins with `sep=`)",
     )
     header: list[str] | None = pydantic.Field(
         default=None, description="columns of a CSV or TSV that has no header row"
+    )
+    date_format: str | None = pydantic.Field(
+        default=None,
+        description="how received_at is written: a format of strptime (UTC if it has no zone), "
+        "or seconds or milliseconds since 1970; null: ISO 8601",
     )
 
     @pydantic.field_validator("format")
@@ -81,6 +90,19 @@ class FileParams(ParamsSection):
         except LookupError:
             raise ValueError(f"unknown {name!r}; use utf-8, latin-1 or cp1252, say") from None
         return name
+
+    @pydantic.field_validator("date_format")
+    @classmethod
+    def _date_format_is_valid(cls, form: str | None) -> str | None:
+        if form is None or form in EPOCH_UNITS:
+            return form
+        try:
+            datetime.strptime(EPOCH.strftime(form), form)
+        except ValueError as error:
+            raise ValueError(f"{error}; use {DATE_FORMATS}") from None
+        if "%" not in form:
+            raise ValueError(f"unknown {form!r}; use {DATE_FORMATS}")
+        return form
 
     @pydantic.field_validator("labels")
     @classmethod
@@ -140,6 +162,18 @@ class SourceFile:
     received_at: datetime | None = None
 
 
+@dataclass
+class Defects:
+    """Values of a file that are not what they should be, collected while it is read.
+
+    other_types: number of rows by the type that they have in place of a text.
+    wrong_times: the rows whose received_at is no time.
+    """
+
+    other_types: Counter[str] = field(default_factory=Counter)
+    wrong_times: list[int] = field(default_factory=list)
+
+
 def read_file(file: SourceFile) -> Iterator[pa.RecordBatch]:
     """The file as batches of MESSAGES, with a null for a text that is a number, a list or the like.
 
@@ -147,21 +181,32 @@ def read_file(file: SourceFile) -> Iterator[pa.RecordBatch]:
     """
     suffix = f".{file.params.format}" if file.params.format else file.path.suffix.lower()
     form = choose(FORMATS, suffix, f"{file.place}: format")
-    first_row = 1
-    other_types = Counter[str]()
+    rows = 0
+    defects = Defects()
     for batch in read_batches(form, file.path, _read_options(file), BATCH_ROWS, file.place):
-        other_types.update(_types_other_than_text(batch.values(file.params.columns.text)))
-        messages = _messages(batch, file, first_row)
-        first_row += messages.num_rows
-        if messages.num_rows:
+        messages = _messages(batch, file, rows + 1, defects)
+        rows += messages.num_rows
+        if messages.num_rows and not defects.wrong_times:
             yield messages
-    for name, rows in other_types.items():
+    for name, count in defects.other_types.items():
         log.warning(
             "warning: %s: a %s in place of the text in %s rows, which validate refuses as null",
             file.place,
             name,
-            f"{rows:,}",
+            f"{count:,}",
         )
+    if defects.wrong_times:
+        raise PipelineError(_wrong_times_problem(file, defects.wrong_times, rows))
+
+
+def _wrong_times_problem(file: SourceFile, wrong: list[int], rows: int) -> str:
+    form = file.params.date_format
+    expected = f"of the format {form!r}" if form else "an ISO 8601 time"
+    return (
+        f"{file.place}: received_at is not {expected} in {len(wrong):,} of {rows:,} rows, of which "
+        f"row {wrong[0]} is the first; set {file.settings}.date_format ({DATE_FORMATS}), or "
+        f"{file.settings}.columns.received_at to a column that does not exist"
+    )
 
 
 def _read_options(file: SourceFile) -> ReadOptions:
@@ -197,12 +242,13 @@ def _check_columns(file: SourceFile, columns: list[str]) -> None:
             )
 
 
-def _messages(batch: RowBatch, file: SourceFile, first_row: int) -> pa.RecordBatch:
-    """The rows as MESSAGES, numbered from `first_row`."""
+def _messages(
+    batch: RowBatch, file: SourceFile, first_row: int, defects: Defects
+) -> pa.RecordBatch:
+    """The rows as MESSAGES, numbered from `first_row`; adds to the defects."""
     names = file.params.columns
     labels = file.params.label_by_key()
-    values = batch.values(names.text)
-    texts = [as_text(value) if isinstance(value, TEXT_TYPES) else None for value in values]
+    texts = [_text(value, defects) for value in batch.values(names.text)]
     rows = range(first_row, first_row + len(texts))
     times = zip(batch.values(names.received_at), rows, strict=True)
     columns = {
@@ -213,27 +259,25 @@ def _messages(batch: RowBatch, file: SourceFile, first_row: int) -> pa.RecordBat
         ],
         "source": list(itertools.repeat(file.source, len(texts))),
         "row": list(rows),
-        "received_at": [_row_time(time, file, row) or file.received_at for time, row in times],
+        "received_at": [_row_time(time, file, row, defects) for time, row in times],
     }
     arrays = [pa.array(columns[field.name], field.type) for field in MESSAGES]
     return pa.RecordBatch.from_arrays(arrays, schema=MESSAGES)
 
 
-def _types_other_than_text(values: list[Any]) -> Iterator[str]:
-    """The type of each value that is neither a text nor missing."""
-    for value in values:
-        if value is not None and not isinstance(value, TEXT_TYPES):
-            yield type(value).__name__
+def _text(value: Any, defects: Defects) -> str | None:
+    if value is None or isinstance(value, TEXT_TYPES):
+        return as_text(value)
+    defects.other_types[type(value).__name__] += 1
+    return None
 
 
-def _row_time(value: Any, file: SourceFile, row: int) -> datetime | None:
+def _row_time(value: Any, file: SourceFile, row: int, defects: Defects) -> datetime | None:
     try:
-        return as_time(value)
+        return as_time(value, file.params.date_format) or file.received_at
     except ValueError:
-        raise PipelineError(
-            f"{file.place}: row {row}: received_at is not an ISO 8601 time; correct the row, "
-            f"or set {file.settings}.columns.received_at to a column that does not exist"
-        ) from None
+        defects.wrong_times.append(row)
+        return None
 
 
 # ---- values
@@ -247,15 +291,31 @@ def as_text(value: Any) -> str | None:
     return raw.decode("utf-8", "replace")
 
 
-def as_time(value: Any) -> datetime | None:
-    """A time, or an ISO 8601 text of one, in UTC; one without a zone is UTC. Raises: ValueError."""
+def as_time(value: Any, date_format: str | None = None) -> datetime | None:
+    """A time, or a text of one, in UTC; one without a zone is UTC.
+
+    Args:
+        date_format: of FileParams; what does not fit it may be ISO 8601, too.
+
+    Raises: ValueError.
+    """
     if value in (None, "", b""):
         return None
-    time = value if isinstance(value, datetime) else datetime.fromisoformat(as_text(value) or "")
     try:
+        time = value if isinstance(value, datetime) else _parse_time(value, date_format)
         return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
     except OverflowError as error:
         raise ValueError(error) from None
+
+
+def _parse_time(value: Any, date_format: str | None) -> datetime:
+    text = as_text(value) or ""
+    if date_format:
+        with suppress(ValueError):
+            if date_format in EPOCH_UNITS:
+                return EPOCH + timedelta(**{date_format: float(text)})
+            return datetime.strptime(text.strip(), date_format)
+    return datetime.fromisoformat(text)
 
 
 def label_key(label: Any) -> str:

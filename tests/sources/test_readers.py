@@ -50,6 +50,19 @@ def read(tmp_path):
     return read
 
 
+@pytest.fixture
+def read_times(tmp_path):
+    """The times of receipt of a file with these values of `sent`."""
+
+    def read_times(values, **changes):
+        path = tmp_path / "mine.jsonl"
+        rows = [json.dumps({"body": "hi", "kind": 1, "sent": value}) for value in values]
+        path.write_text("\n".join(rows))
+        return read_file(source_file(path, **changes))["received_at"].to_pylist()
+
+    return read_times
+
+
 # ---- four formats, one table
 
 ROWS = [
@@ -138,13 +151,40 @@ def test_time_is_iso_8601_and_utc_without_a_zone():
     assert readers.as_time("2024-02-29T14:00+02:00") == NOON
 
 
-@pytest.mark.parametrize("written", ["29/02/2024", 0, "0001-01-01T00:00+05:00"])
-def test_invalid_time_is_refused_with_its_row(read, written):
-    good = json.dumps({"body": "hi", "kind": 1})
-    bad = json.dumps({"body": "hi", "kind": 1, "sent": written})
-    assert error_of(read, "mine.jsonl", f"{good}\n{bad}\n") == (
-        "mine.jsonl: row 2: received_at is not an ISO 8601 time; "
-        "correct the row, or set ingest.files.columns.received_at to a column that does not exist"
+@pytest.mark.parametrize(
+    ("date_format", "written"),
+    [
+        ("%d/%m/%Y %H:%M", "29/02/2024 12:00"),
+        ("%d/%m/%Y %H:%M", "2024-02-29T12:00"),  # ISO 8601 in a file beside it
+        ("%a, %d %b %Y %H:%M:%S %z", " Thu, 29 Feb 2024 14:00:00 +0200"),
+        ("seconds", 1709208000),
+        ("milliseconds", "1709208000000"),
+    ],
+)
+def test_date_format_says_how_times_are_written(read_times, date_format, written):
+    assert read_times([written, None], date_format=date_format) == [NOON, None]
+
+
+@pytest.mark.parametrize(
+    ("date_format", "written", "expected"),
+    [
+        (None, "29/02/2024", "an ISO 8601 time"),
+        (None, 0, "an ISO 8601 time"),
+        (None, "0001-01-01T00:00+05:00", "an ISO 8601 time"),
+        ("%d/%m/%Y", "02/29/2024", "of the format '%d/%m/%Y'"),
+        ("seconds", 1e300, "of the format 'seconds'"),
+        ("seconds", float("nan"), "of the format 'seconds'"),
+    ],
+)
+def test_invalid_times_are_refused_with_their_number(
+    read_times, monkeypatch, date_format, written, expected
+):
+    monkeypatch.setattr(readers, "BATCH_ROWS", 2)
+    line = error_of(read_times, [None, written, None, written], date_format=date_format)
+    assert line == (
+        f"mine.jsonl: received_at is not {expected} in 2 of 4 rows, of which row 2 is the first; "
+        'set ingest.files.date_format ("%d/%m/%Y %H:%M", seconds or milliseconds, say), or '
+        "ingest.files.columns.received_at to a column that does not exist"
     )
 
 
@@ -272,6 +312,7 @@ def test_wrong_encoding_is_named(read):
 
 
 ONE_CHARACTER = """string should match pattern '^[^"\\r\\n]$'"""
+DATES = 'use "%d/%m/%Y %H:%M", seconds or milliseconds, say'
 TWICE = {"spam": [1, "junk"], "ham": ["Junk ", True]}
 
 
@@ -282,6 +323,8 @@ TWICE = {"spam": [1, "junk"], "ham": ["Junk ", True]}
         ({"labels": {}}, "labels: must map ham and spam, not nothing"),
         ({"encoding": "latin-x"}, "encoding: unknown 'latin-x'; use utf-8, latin-1 or cp1252, say"),
         ({"glob": "../"}, "glob: matches no file; use * for every file of data/inbox"),
+        ({"date_format": "%Q"}, f"date_format: 'Q' is a bad directive in format '%Q'; {DATES}"),
+        ({"date_format": "days"}, f"date_format: unknown 'days'; {DATES}"),
         ({"separator": ";;"}, f"separator: {ONE_CHARACTER}, not ';;'"),
         ({"format": "xlsx"}, "format: unknown 'xlsx'; choose from csv, tsv, jsonl, parquet"),
     ],
