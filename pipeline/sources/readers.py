@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pydantic
 
-from pipeline.core.errors import PipelineError, join_column_names
+from pipeline.core.errors import COMMON_COLUMN_NAMES, PipelineError, join_column_names
 from pipeline.core.hashing import message_id
 from pipeline.core.params import ParamsSection, choose, parse_params, read_yaml
 from pipeline.core.schemas import MESSAGES
@@ -235,11 +235,22 @@ def _check_columns(file: SourceFile, columns: list[str]) -> None:
         count = columns.count(name)
         if count > 1 or (needed and not count):
             problem = "more than one column" if count else "no column"
-            setting = "encoding" if "\ufffd" in "".join(columns) else "columns"
             raise FormatError(
                 f"{file.place}: {problem} {name!r} among {join_column_names(columns)}; "
-                f"set {file.settings}.{setting}"
+                f"set {_setting_to_find_columns(file, columns)}"
             )
+
+
+def _setting_to_find_columns(file: SourceFile, columns: list[str]) -> str:
+    names = file.params.columns
+    known = COMMON_COLUMN_NAMES | {names.text, names.label, names.received_at}
+    if "\ufffd" in "".join(columns):
+        return f"{file.settings}.encoding"
+    if any(name in known or name.casefold() in known for name in columns):
+        return f"{file.settings}.columns"
+    if len(columns) == 1:
+        return f"{file.settings}.separator, or {file.settings}.columns"
+    return f"{file.settings}.columns, or {file.settings}.header if its first row is a message"
 
 
 def _messages(

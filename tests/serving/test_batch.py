@@ -260,7 +260,8 @@ def test_standard_input_must_be_utf_8(run):
 # ---- what is refused, and leaves no output
 
 BAD_BYTE = "'utf-8' codec can't decode byte 0xe9 in position 5: invalid continuation byte"
-HIDDEN = "in.csv: no column 'text' among id, …; name it with --text"
+HIDDEN = "in.csv: no column 'text' among id and 1 other; name it with --text"
+TWICE = "in.csv: two columns of one name among text, id, id; rename one"
 XLSX = "out.xlsx: format: unknown '.xlsx'; choose from .csv, .tsv, .jsonl, .parquet"
 
 
@@ -269,7 +270,7 @@ XLSX = "out.xlsx: format: unknown '.xlsx'; choose from .csv, .tsv, .jsonl, .parq
     [
         ("id,see you\n1,a\n", "out.csv", HIDDEN),
         ("text,label\na,1\n", "out.csv", "in.csv: already has a column 'label'; rename it"),
-        ("text,id,id\na,1,2\n", "out.csv", "in.csv: more than one column 'id'; rename one"),
+        ("text,id,id\na,1,2\n", "out.csv", TWICE),
         (b"text\n\xe9\xe9\n", "out.csv", f"in.csv: {BAD_BYTE}; save it as UTF-8"),
         (None, "out.csv", "in.csv: No such file or directory; correct or remove the file"),
         ("text\na\n", "out.xlsx", XLSX),

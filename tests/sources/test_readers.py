@@ -265,6 +265,8 @@ def test_separator_is_taken_from_params_sep_line_or_rows(read, content, changes)
 
 SET = "set ingest.files.columns"
 ENCODING = "set ingest.files.encoding"
+HEADER = "or ingest.files.header if its first row is a message"
+SEPARATOR = "set ingest.files.separator, or ingest.files.columns"
 EMPTY = "empty; give it a header and rows, or remove it"
 QUOTE = "a quotation mark is not closed or not doubled (unexpected end of data); correct the row"
 TOO_DEEP = "maximum recursion depth exceeded while decoding a JSON array from a unicode string"
@@ -282,8 +284,9 @@ NO_VALUE = "Expecting value: line 1 column 10 (char 9); correct the line"
         ("a.csv", "text,kind\na,1\n", f"no column 'body' among text, kind; {SET}"),
         ("a.csv", "body,kind,sent,sent\na,1,,\n", TWO_SENT),
         ("a.csv", "\n\n", EMPTY),
-        ("a.csv", "ham,see you\n", f"no column 'body' among ham, …; {SET}"),
-        ("a.csv", b"k\xefnd,body\n", f"no column 'kind' among …, body; {ENCODING}"),
+        ("a.tsv", "ham\thunter2\n", f"no column 'body' among 2 columns; {SET}, {HEADER}"),
+        ("a.csv", "body^kind\n", f"no column 'body' among 1 column; {SEPARATOR}"),
+        ("a.csv", b"k\xefnd,body\n", f"no column 'kind' among body and 1 other; {ENCODING}"),
         ("a.csv", '"body,kind\na,1\n', f"the header: {QUOTE}"),
         ("a.csv", "body;kind\na;1\nb;c;1\n", "row 2: 3 columns, not 2; correct the row"),
         ("a.csv", 'body,kind\n"a\nb",1\n\nb\n', "row 2: 1 columns, not 2; correct the row"),
