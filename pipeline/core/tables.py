@@ -147,5 +147,6 @@ def iter_csv_rows(
             return
         header = header or row
         if len(row) != len(header):
-            raise csv.Error(f"{place}: {len(row)} columns, not {len(header)}")
+            nameless = "" if header[-1] else ", as the header ends with a separator"
+            raise csv.Error(f"{place}: {len(row)} columns, not {len(header)}{nameless}")
         yield row

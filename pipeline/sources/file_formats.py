@@ -115,7 +115,7 @@ def _separator(start: list[str], options: ReadOptions) -> str:
         if options.header:
             lengths = [len(row) == len(options.header) for row in rows]
             return all(lengths[:-1] if last_may_go_on else lengths), lengths[0]
-        return set(options.required) <= set(rows[0]), len(rows[0]) > 1
+        return set(options.required) <= set(_trim_names(rows[0], options)), len(rows[0]) > 1
 
     return max(SEPARATORS, key=fit)
 
@@ -134,13 +134,19 @@ def _csv_batches(
     quoting: Any = csv.QUOTE_MINIMAL,
 ) -> Iterator[CsvBatch]:
     rows = iter_csv_rows(lines, separator, quoting, options.header)
-    header = next(rows, None)
-    if header is None:
+    first = next(rows, None)
+    if first is None:
         raise ValueError("empty; give it a header and rows, or remove it")
+    header = _trim_names(first, options)
     options.check_columns(header)
     yield CsvBatch(header, list(itertools.islice(rows, size)))
     while part := list(itertools.islice(rows, size)):
         yield CsvBatch(header, part)
+
+
+def _trim_names(names: list[str], options: ReadOptions) -> list[str]:
+    """The names without white space around them, unless it belongs to a required one."""
+    return [name if name in options.required else name.strip() for name in names]
 
 
 def _write_csv(
@@ -197,7 +203,7 @@ class JsonBatch:
 
 def _read_jsonl(path: Path, options: ReadOptions, size: int) -> Iterator[JsonBatch]:
     with _open_text(path, options) as file:
-        numbered = enumerate(file, 1)
+        numbered = ((number, line) for number, line in enumerate(file, 1) if line.strip())
         while part := list(itertools.islice(numbered, size)):
             yield JsonBatch([_json_object(line, number, options) for number, line in part])
 

@@ -225,8 +225,10 @@ def test_lone_surrogate_becomes_replacement_characters(read):
         ("a.tsv", 'body\tkind\n"hi\t1\nyo "x\t0\n', [('"hi', "spam", 1), ('yo "x', "ham", 2)]),
         ("a.csv", "body,kind\n", []),
         ("a.jsonl", "", []),
+        ("a.jsonl", '\n{"body": "a", "kind": 1}\n\r\n \n', [("a", "spam", 1)]),
+        ("a.tsv", " kind \tbody\t\n1\ta\t\n", [("a", "spam", 1)]),
     ],
-    ids=["quoted CRLF", "stray", "empty CSV", "empty JSONL"],
+    ids=["quoted CRLF", "stray", "empty CSV", "empty JSONL", "blank lines", "blanks in header"],
 )
 def test_unusual_shapes_of_a_file_are_read(read, name, content, rows):
     assert read(name, content) == rows
@@ -267,6 +269,7 @@ SET = "set ingest.files.columns"
 ENCODING = "set ingest.files.encoding"
 HEADER = "or ingest.files.header if its first row is a message"
 SEPARATOR = "set ingest.files.separator, or ingest.files.columns"
+ENDS = "as the header ends with a separator"
 EMPTY = "empty; give it a header and rows, or remove it"
 QUOTE = "a quotation mark is not closed or not doubled (unexpected end of data); correct the row"
 TOO_DEEP = "maximum recursion depth exceeded while decoding a JSON array from a unicode string"
@@ -288,6 +291,7 @@ NO_VALUE = "Expecting value: line 1 column 10 (char 9); correct the line"
         ("a.csv", "body^kind\n", f"no column 'body' among 1 column; {SEPARATOR}"),
         ("a.csv", b"k\xefnd,body\n", f"no column 'kind' among body and 1 other; {ENCODING}"),
         ("a.csv", '"body,kind\na,1\n', f"the header: {QUOTE}"),
+        ("a.tsv", "body\tkind\t\na\t1\n", f"row 1: 2 columns, not 3, {ENDS}; correct the row"),
         ("a.csv", "body;kind\na;1\nb;c;1\n", "row 2: 3 columns, not 2; correct the row"),
         ("a.csv", 'body,kind\n"a\nb",1\n\nb\n', "row 2: 1 columns, not 2; correct the row"),
         ("a.jsonl", '{"body": "a", "kind": 1}\n{"body": secret}\n', f"line 2: {NO_VALUE}"),
