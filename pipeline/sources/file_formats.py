@@ -65,7 +65,7 @@ class RowBatch(Protocol):
 
 # ---- CSV and TSV
 
-SEPARATORS = (",", ";", "\t", "|")  # that are found without a param
+COLUMN_SEPARATORS = (",", ";", "\t", "|")  # that are found without a param
 EXCEL_SEPARATOR = re.compile(
     r'(?i)sep=([^"\r\n])[\r\n]*'
 )  # a first line that Excel reads and writes
@@ -117,7 +117,7 @@ def _separator(start: list[str], options: ReadOptions) -> str:
             return all(lengths[:-1] if last_may_go_on else lengths), lengths[0]
         return set(options.required) <= set(_trim_names(rows[0], options)), len(rows[0]) > 1
 
-    return max(SEPARATORS, key=fit)
+    return max(COLUMN_SEPARATORS, key=fit)
 
 
 def _read_tsv(path: Path, options: ReadOptions, size: int) -> Iterator[CsvBatch]:
