@@ -29,14 +29,28 @@ class PipelineError(Exception):
     """A problem that the user can solve. The message is one line: place, problem, remedy."""
 
 
-def join_column_names(columns: Iterable[object]) -> str:
-    """Column names for an error message, separated by commas.
+_COMMON_COLUMN_NAMES = """
+text label message messages msg sms mail email e-mail body content comment subject title
+kind class category type target tag verdict is_spam split source language lang
+id message_id row index n name author user sender from to receiver recipient phone number
+date time datetime timestamp received received_at sent sent_at created created_at
+probability score threshold model_version scored_at refused reasons why v1 v2
+"""
+COMMON_COLUMN_NAMES = frozenset(_COMMON_COLUMN_NAMES.split())
 
-    A name that is not a short word becomes `…`: without a header it may be a message.
+
+def join_column_names(columns: Iterable[object]) -> str:
+    """Column names for an error message: the common ones, and the number of the others.
+
+    In a file without a header they are a message, which may be one word, such as a password.
     """
-    return ", ".join(
-        str(name) if re.fullmatch(r"[\w-]{1,40}", str(name)) else "…" for name in columns
-    )
+    names = [str(name).strip() for name in columns]
+    shown = [name for name in names if name.casefold() in COMMON_COLUMN_NAMES]
+    hidden = len(names) - len(shown)
+    if not hidden:
+        return ", ".join(shown)
+    count = f"{hidden:,} {'other' if shown else 'column'}{'s' if hidden > 1 else ''}"
+    return f"{', '.join(shown)} and {count}" if shown else count
 
 
 # ---- credentials

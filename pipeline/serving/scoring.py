@@ -67,7 +67,8 @@ def _check_input_columns(table: pd.DataFrame, name: str, text: str) -> None:
     columns = [str(column) for column in table]
     for column in columns:
         if columns.count(column) > 1:
-            raise FormatError(f"{name}: more than one column {column!r}; rename one")
+            names = join_column_names(columns)
+            raise FormatError(f"{name}: two columns of one name among {names}; rename one")
         if column in ANSWER_COLUMNS:
             raise FormatError(f"{name}: already has a column {column!r}; rename it")
     if text not in columns:

@@ -24,9 +24,14 @@ def converted(error):
     return str(raised.value)
 
 
-def test_column_names_hide_what_may_be_a_message():
-    names = ["text", "sent_at", "größe-2", "see you later", "a,b", "x" * 41, "", 7]
-    assert join_column_names(names) == "text, sent_at, größe-2, …, …, …, …, 7"
+def test_column_names_are_shown_if_common_else_counted():
+    assert join_column_names(["text", " Sent_at\t", "hunter2", "a,b", 7]) == (
+        "text, Sent_at and 3 others"
+    )
+    assert join_column_names(["id", "hunter2"]) == "id and 1 other"
+    assert join_column_names(["text", "text"]) == "text, text"
+    assert join_column_names(["hunter2"]) == "1 column"
+    assert join_column_names(["ham", "hunter2"]) == "2 columns"
 
 
 @pytest.mark.parametrize(("remedy", "numbers"), REMEDIES.items())

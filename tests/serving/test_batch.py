@@ -187,6 +187,13 @@ def test_later_lines_keep_their_columns(run, monkeypatch):
     assert [(row["id"], row["text"]) for row in rows] == [("1", "a"), ("2", "b"), (None, "c")]
 
 
+def test_message_with_any_line_end_stays_one_row(run):
+    written = run("in.jsonl", "out.csv", content='{"text": "a\\rb"}\n{"text": "c\\n"}\n')
+    answer = f"ham,{{}},0.5,3,{NOW},\n"
+    first, second = answer.format(3 / 64), answer.format(2 / 64)
+    assert written == f'text,{HEADER}\n"a\rb",{first}"c\n",{second}'
+
+
 @pytest.mark.parametrize("wanted", FORMATS)
 def test_file_of_refused_rows_has_only_reasons(run, model, wanted):
     written = run("in.jsonl", f"out{wanted}", content='{"text": null}\n{"text": " "}\n')
@@ -253,7 +260,8 @@ def test_standard_input_must_be_utf_8(run):
 # ---- what is refused, and leaves no output
 
 BAD_BYTE = "'utf-8' codec can't decode byte 0xe9 in position 5: invalid continuation byte"
-HIDDEN = "in.csv: no column 'text' among id, …; name it with --text"
+HIDDEN = "in.csv: no column 'text' among id and 1 other; name it with --text"
+TWICE = "in.csv: two columns of one name among text, id, id; rename one"
 XLSX = "out.xlsx: format: unknown '.xlsx'; choose from .csv, .tsv, .jsonl, .parquet"
 
 
@@ -262,7 +270,7 @@ XLSX = "out.xlsx: format: unknown '.xlsx'; choose from .csv, .tsv, .jsonl, .parq
     [
         ("id,see you\n1,a\n", "out.csv", HIDDEN),
         ("text,label\na,1\n", "out.csv", "in.csv: already has a column 'label'; rename it"),
-        ("text,id,id\na,1,2\n", "out.csv", "in.csv: more than one column 'id'; rename one"),
+        ("text,id,id\na,1,2\n", "out.csv", TWICE),
         (b"text\n\xe9\xe9\n", "out.csv", f"in.csv: {BAD_BYTE}; save it as UTF-8"),
         (None, "out.csv", "in.csv: No such file or directory; correct or remove the file"),
         ("text\na\n", "out.xlsx", XLSX),
@@ -288,6 +296,7 @@ PAIR = "'utf-8' codec can't encode character '\\ud83d' in position 1: surrogates
         ('{"text": "a"}\n[]', "out.csv", "in.jsonl: line 2: not an object; correct the line"),
         ('{"text": "a"}\n{"text": "b", "new": 1}\n', "out.csv", NEW),
         ('{"text": "a\\tb"}\n', "out.tsv", TAB),
+        ('{"text": "a\\rb"}\n', "out.tsv", TAB),
         ('{"text": "a", "id": 1}\n{"text": "b", "id": "x"}\n', "out.parquet", TYPE),
         ('{"text": "a\\ud83d"}\n', "out.parquet", f"out.parquet: {PAIR}; write .jsonl"),
     ],

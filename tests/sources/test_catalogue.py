@@ -189,7 +189,7 @@ def test_download_is_read_as_its_declaration_says():
 def test_unreadable_download_points_to_its_declaration():
     line = error_of(read_download, b"body\thello\n", read={"format": "tsv"})
     setting = "set lock.json: mine.read.columns"
-    assert line.endswith(f": mine: no column 'text' among body, hello; {setting}")
+    assert line.endswith(f": mine: no column 'text' among body and 1 other; {setting}")
 
 
 def test_exactly_the_pinned_files_are_read():
