@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         log.warning("warning: %s", line)
     if findings.broken:
         lines = problem_lines(findings.broken, paths.messages, paths.quarantine)
-        raise PipelineError("\nerror: ".join(lines))
+        raise PipelineError(*lines)
     validated = validated_rows(messages, findings)
     table = pa.Table.from_pandas(validated, VALIDATED, preserve_index=False)
     write_parquet(paths.validated, table.to_batches(), VALIDATED)
