@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         log.warning("warning: %s", line)
     if findings.broken:
         lines = problem_lines(findings.broken, paths.messages, paths.quarantine)
-        raise PipelineError("\nerror: ".join(lines))
+        raise PipelineError(*lines)
     if line := undated_feedback(messages, current_time()):
         log.warning("warning: %s", line)
     validated = validated_rows(messages, findings)

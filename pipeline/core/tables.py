@@ -120,6 +120,17 @@ def read_csv(path: Path, remedy: str = REBUILD_HINT) -> dict[str, list[str]]:
     return {name: [row[place] for row in rows] for place, name in enumerate(header)}
 
 
+def read_numbers(path: Path) -> dict[str, list[float]]:
+    """The columns of a small table of numbers; empty cells are NaN. Raises: PipelineError."""
+    columns: dict[str, list[float]] = {}
+    for name, cells in read_csv(path).items():
+        try:
+            columns[name] = [float(cell or "nan") for cell in cells]
+        except ValueError as error:
+            raise PipelineError(f"{path}: column {name}: {error}; {REBUILD_HINT}") from None
+    return columns
+
+
 def iter_csv_rows(
     lines: Iterable[str],
     separator: str = ",",

@@ -58,7 +58,7 @@ class LedgerEntry:
 
     def json_line(self) -> str:
         """The entry as a line of the ledger, without the newline."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False)
 
 
 def parse_entry(line: str, place: str) -> LedgerEntry:
@@ -67,7 +67,8 @@ def parse_entry(line: str, place: str) -> LedgerEntry:
         entry = LedgerEntry(**json.loads(line))
         parse_params(LedgerEntry, asdict(entry), place)
         int(entry.version)
-    except (TypeError, ValueError, PipelineError):
+        datetime.fromisoformat(entry.time).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError, RecursionError, PipelineError):
         raise PipelineError(
             f"{place}: not a ledger entry; `git checkout {LEDGER}` restores the last good file, "
             "and the registry holds the newest entry"
@@ -76,9 +77,17 @@ def parse_entry(line: str, place: str) -> LedgerEntry:
 
 
 def utc_now() -> datetime:
-    """The time now, or SOURCE_DATE_EPOCH where it is set, as in reproducible builds."""
+    """The time now, or SOURCE_DATE_EPOCH where it is set, as in reproducible builds.
+
+    Raises: PipelineError if SOURCE_DATE_EPOCH is no time.
+    """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    return datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    try:
+        return datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise PipelineError(
+            f"SOURCE_DATE_EPOCH: {epoch!r} is not a time in seconds since 1970; correct or unset it"
+        ) from None
 
 
 def next_entry_time() -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.core.cli import argument_parser, stage_lock
 from pipeline.core.dvc_cache import cached_md5s
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PipelineError, clean_line
 from pipeline.registry import recovery
 from pipeline.registry.ledger import (
     ENTRY_TAG,
@@ -48,7 +48,7 @@ def _table_row(entry: LedgerEntry) -> tuple[str, ...]:
     if entry.figures:
         name, figure = next(iter(entry.figures.items()))
         criterion = _figure_text(name, figure)
-    return (
+    cells = (
         entry.time,
         entry.verdict,
         entry.version,
@@ -58,6 +58,7 @@ def _table_row(entry: LedgerEntry) -> tuple[str, ...]:
         entry.actor,
         entry.reason,
     )
+    return tuple(map(clean_line, cells))
 
 
 def _figure_text(name: str, figure: Mapping[str, float]) -> str:
@@ -83,7 +84,7 @@ def verify_ledger(entries: Sequence[LedgerEntry]) -> None:
     md5s = {md5 for entry in entries for md5 in entry.files.values()}
     problems = list(contradictions(entries, all_versions(), alias_numbers(), cached_md5s(md5s)))
     if problems:
-        raise PipelineError("\nerror: ".join(f"{LEDGER}: {problem}" for problem in problems))
+        raise PipelineError(*(f"{LEDGER}: {problem}" for problem in problems))
     log.info("ledger: %d entries agree with the registry and with DVC's cache", len(entries))
 
 
@@ -171,7 +172,7 @@ def main(argv: list[str] | None = None) -> None:
     commands.add_parser("verify", help="compare the ledger with the registry and DVC's cache")
     back = commands.add_parser("rollback", help="make an earlier champion the champion again")
     back.add_argument("--to", metavar="N", help="a version (default: the champion before)")
-    back.add_argument("--reason", required=True, help="why; the ledger keeps it")
+    back.add_argument("--reason", type=clean_line, required=True, help="why; the ledger keeps it")
     commands.add_parser("restore", help="rebuild versions and aliases in an empty registry")
     commands.add_parser("follow", help="promote the version of the last merged line")
     arguments = parser.parse_args(argv)

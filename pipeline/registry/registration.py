@@ -140,4 +140,4 @@ def check_parity(number: str, candidate: Candidate, params: Params) -> None:
     problems = parity.find_disagreements(uri, texts, expected, params.parity, params.latency_budget)
     if problems:
         lines = [f"{uri}: {problem}; the champion stays" for problem in problems]
-        raise PipelineError("\nerror: ".join(lines))
+        raise PipelineError(*lines)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -151,5 +151,6 @@ def _days_since_training(
     """Days since the champion was judged, or since a later run; 0 without a champion."""
     if champion is None:
         return 0.0
-    times = [datetime.fromisoformat(champion.time), *([last.time] if last else [])]
+    judged = datetime.fromisoformat(champion.time).astimezone(UTC)
+    times = [history.past_time(judged, champion.commit), *([last.time] if last else [])]
     return (now - max(times)) / timedelta(days=1)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pydantic
 
 from pipeline.core.dates import day_in_path
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PipelineError, escape
 from pipeline.core.params import ParamsSection
 from pipeline.core.schemas import FEEDBACK_SOURCE
 from pipeline.sources import archives, fetch
@@ -79,7 +79,7 @@ def inbox_files(params: Params, places: Places) -> Iterator[OpenFile]:
         )
     for path in sorted(paths):
         name = path.relative_to(inbox).as_posix()
-        source = f"files/{name}"
+        source = f"files/{escape(name)}"
         yield nullcontext(
             SourceFile(path, source, params.files, str(path), received_at=day_in_path(name))
         )
@@ -90,7 +90,7 @@ def feedback_files(params: Params, places: Places) -> Iterator[OpenFile]:
     folder = places.inbox / FEEDBACK_SOURCE
     paths = [path for path in folder.rglob("*") if _is_data(path, folder)]
     for path in sorted(paths, key=lambda path: (path.name, path)):
-        source = f"{FEEDBACK_SOURCE}/{path.relative_to(folder).as_posix()}"
+        source = f"{FEEDBACK_SOURCE}/{escape(path.relative_to(folder).as_posix())}"
         yield nullcontext(SourceFile(path, source, params.files, str(path)))
 
 
@@ -119,7 +119,7 @@ def pinned_files(name: str, places: Places) -> Iterator[OpenFile]:
         return
     for path in check_files(places.inbox, files):
         file = places.inbox / path
-        yield nullcontext(SourceFile(file, path, FileParams(), str(file)))
+        yield nullcontext(SourceFile(file, escape(path), FileParams(), str(file)))
 
 
 @contextmanager

@@ -248,6 +248,7 @@ class ParquetBatch:
     """Rows with the types of the file."""
 
     batch: pa.RecordBatch
+    path: Path  # of the file, for errors
 
     @property
     def columns(self) -> list[str]:
@@ -256,7 +257,12 @@ class ParquetBatch:
     def values(self, column: str) -> list[Any]:
         if column not in self.batch.schema.names:
             return [None] * self.batch.num_rows
-        return [value.as_py() for value in self.batch.column(column)]
+        try:
+            return [value.as_py() for value in self.batch.column(column)]
+        # years beyond Python's, strings that are not UTF-8, unknown time zones
+        except (ValueError, OverflowError, KeyError) as error:
+            problem = f"column {column!r}: {one_line(error)}"
+            raise FormatError(f"{self.path}: {problem}; correct or remove the file") from error
 
     def frame(self) -> pd.DataFrame:
         return self.batch.to_pandas(types_mapper=pd.ArrowDtype)  # integers with nulls stay integers
@@ -269,9 +275,9 @@ def _read_parquet(path: Path, options: ReadOptions, size: int) -> Iterator[Parqu
         options.check_columns(list(file.schema_arrow.names))
         if not file.metadata.num_rows:
             columns = [pa.nulls(0, field.type) for field in file.schema_arrow]
-            yield ParquetBatch(pa.RecordBatch.from_arrays(columns, schema=file.schema_arrow))
+            yield ParquetBatch(pa.RecordBatch.from_arrays(columns, schema=file.schema_arrow), path)
         for batch in file.iter_batches(size):
-            yield ParquetBatch(batch)
+            yield ParquetBatch(batch, path)
 
 
 def _write_parquet(path: Path, table: pd.DataFrame, first: Path | None) -> None:

@@ -135,7 +135,7 @@ def propose_params(messages: pd.DataFrame, place: Path) -> str:
             f"{_way_out(name, result, messages, place)}"
             for name, result in findings.broken.items()
         ]
-        raise PipelineError("\nerror: ".join(lines))
+        raise PipelineError(*lines)
     return "\n".join(["validate:", *_bound_lines(findings, widest), *_budget_lines(findings)])
 
 

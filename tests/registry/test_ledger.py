@@ -80,6 +80,8 @@ DAMAGED = (
         *((line, DAMAGED) for line in ("{", "[]", '{"version": "1"}', "\udcff")),
         (FIRST.json_line().replace('"2026-01-05T08:00:00+00:00"', "null"), DAMAGED),
         (replace(FIRST, version="x").json_line(), DAMAGED),
+        (replace(FIRST, time="yesterday").json_line(), DAMAGED),
+        ('{"time":' * 9999, DAMAGED),
     ],
 )
 def test_damaged_line_is_named(line, problem):
@@ -92,6 +94,18 @@ def test_time_of_an_entry_is_now_but_never_before_the_last_one(monkeypatch):
     assert ledger.next_entry_time() == "1970-01-02T00:00:00+00:00"
     append_entry(FIRST)
     assert ledger.next_entry_time() == FIRST.time
+
+
+@pytest.mark.parametrize("epoch", ["yesterday", "1.5", "9" * 30])
+def test_epoch_that_is_no_time_is_refused(epoch, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    problem = f"{epoch!r} is not a time in seconds since 1970; correct or unset it"
+    assert error_of(ledger.utc_now) == f"SOURCE_DATE_EPOCH: {problem}"
+
+
+def test_entry_that_could_not_be_read_back_is_not_written():
+    with pytest.raises(ValueError, match="Out of range float"):
+        replace(FIRST, answers=[float("nan")]).json_line()
 
 
 def test_entry_of_a_version_is_in_its_tag():

@@ -23,7 +23,8 @@ def run_ledger(*arguments):
 def test_show_prints_a_row_for_each_entry(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     undefined = {"roc_auc": {"value": None, "low": None, "n": 3}}
-    for entry in (FIRST, replace(SECOND, figures=undefined), BACK):
+    reason = "loses\nham \x1b[2J, see https://h/x?token=secret"
+    for entry in (FIRST, replace(SECOND, figures=undefined), replace(BACK, reason=reason)):
         ledger.append_entry(entry)
     run_ledger("show")
     head, first, second, back = capsys.readouterr().out.splitlines()
@@ -31,7 +32,7 @@ def test_show_prints_a_row_for_each_entry(capsys, tmp_path, monkeypatch):
     assert "f1 0.950 [0.920, 0.970]" in first
     assert "roc_auc" not in second
     assert back.startswith("2026-02-03T09:00:00+00:00  rollback  1        2         m1     f1 0.9")
-    assert back.endswith("Ada    loses ham")
+    assert back.endswith(r"Ada    loses\nham \x1b[2J, see https://h/x?token=***")
 
 
 # ---- verify

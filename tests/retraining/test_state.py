@@ -1,6 +1,7 @@
 """The state tells what has happened since the champion and since the last run."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pandas as pd
 import pyarrow as pa
@@ -110,6 +111,18 @@ def test_after_a_tie_only_what_it_has_not_seen_is_new(champion, tmp_path, reposi
     assert collect().changed == ["train.seed", "train.units"]
     repository("git", "checkout", "--quiet", champion.commit, "--", "params.yaml")
     assert collect().changed == []  # other than the last run's, but the champion's own
+
+
+def test_clock_that_was_ahead_stops_no_run(champion, monkeypatch):
+    """A time in the future is that of the commit, which itself is later here than the clock."""
+    ahead = replace(champion, time="2026-12-31T06:00:00+00:00")
+    version = Version("1", {ENTRY_TAG: ahead.json_line()})
+    monkeypatch.setattr(versions, "find_champion", lambda: version)
+    run = history.PastRun(history.past_time(datetime.now(UTC), "0" * 40), "HEAD", champion.commit)
+    monkeypatch.setattr(history, "past_runs", lambda: [run])
+    now = collect()
+    assert min(now.hours_since_run, now.days_since_training) > 365
+    assert now.runs_this_week == 0
 
 
 def test_champion_of_the_ledger_that_the_registry_lacks_is_an_error(champion, monkeypatch):

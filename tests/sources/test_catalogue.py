@@ -50,6 +50,13 @@ def write_lock(pin, **declared):
 # ---- files
 
 
+def test_name_that_is_no_text_is_escaped_in_its_rows():
+    for folder in ("", "feedback/"):
+        add(f"{folder}a\udcff\n.csv")
+    sources = read("files", "feedback")["source"].to_pylist()
+    assert sources == [r"files/a\udcff\n.csv", r"feedback/a\udcff\n.csv"]
+
+
 def test_hidden_and_dvc_files_and_other_sources_are_left_out():
     add(".gitkeep", ".hidden.csv", ".ipynb_checkpoints/a.csv", "a.csv.dvc", "deep/.b.csv")
     add("feedback/a.csv", "mine/b.csv", "deep/C.CSV")

@@ -3,11 +3,14 @@
 import csv
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.sources.file_formats import FORMATS, ReadOptions, format_of, read_batches
+from tests.harness.errors import error_of
 
 ROWS = pd.DataFrame({"text": ["a", "b", "c"], "n": ["1", "2", "3"]}, dtype="str")
 
@@ -45,3 +48,24 @@ def test_every_text_reads_back_as_it_was_written(tmp_path_factory, suffix, texts
     if suffix == ".csv":
         read = pd.read_csv(path, dtype="str", keep_default_na=False, engine="python")
         assert read["text"].tolist() == texts
+
+
+NOT_UTF_8 = [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array([1 << 60], pa.timestamp("us")),
+        pa.array([0], pa.timestamp("us", "Mars/Phobos")),
+        pa.Array.from_buffers(pa.string(), 1, NOT_UTF_8),
+    ],
+    ids=["a year beyond Python's", "an unknown zone", "no UTF-8"],
+)
+def test_parquet_value_that_python_lacks_is_one_line(array, tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": array}), path)
+    (batch,) = read_batches(format_of(path.name), path, ReadOptions(), 2, str(path))
+    line = error_of(batch.values, "a")
+    assert line.startswith(f"{path}: column 'a': ")
+    assert line.endswith("; correct or remove the file")

@@ -120,7 +120,7 @@ USER = f"https://me:{LONG}@host"
         (codes.INVALID_PARAMETER_VALUE, "UniqueViolation", f"UniqueViolation; {REPEAT}"),
         (None, f"{USER} failed: too many 503 error responses", "too many 503 error responses"),
         (None, f"{USER} failed with Remote end closed connection", "Remote end closed connection"),
-        (None, f"<html>\n{USER} {LONG}", f"<html> https://***@host {176 * 's'}"),
+        (None, f"<html>\n{USER} {LONG}", f"<html> https://***@host {126 * 's'}"),
     ],
 )
 def test_servers_error_becomes_one_line_without_passwords(code, message, line, monkeypatch):
