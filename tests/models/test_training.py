@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, log_loss
 
 from pipeline.models import keras_files, training
 from pipeline.models.architectures import MODELS, build_network
-from pipeline.models.augmentation import row_corrupter
+from pipeline.models.augmentation import CORRUPTIONS, row_corrupter
 from pipeline.models.batches import held_out_mask, shuffled_batches
 from pipeline.models.checkpoints import Checkpoint
 from pipeline.models.training import best_epoch, run_epochs
@@ -167,9 +167,9 @@ def test_every_network_learns_the_toy_problem(name):
 
 
 def test_unknown_names_are_refused():
-    models = "unknown 'gru'; choose from bilstm_article, bilstm, lstm, rnn, dense"
-    assert error_of(toy_params, model="gru") == f"params.yaml: train.model: {models}"
-    edits = "unknown 'l33t'; choose from leet, slips, separated, ham_words"
+    models = f"unknown 'cnn'; choose from {', '.join(MODELS)}"
+    assert error_of(toy_params, model="cnn") == f"params.yaml: train.model: {models}"
+    edits = f"unknown 'l33t'; choose from {', '.join(CORRUPTIONS)}"
     assert error_of(toy_params, corruptions=["l33t"]) == f"params.yaml: train.corruptions: {edits}"
 
 
