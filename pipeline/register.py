@@ -18,7 +18,13 @@ from pipeline.core.tables import read_csv, read_parquet
 from pipeline.models import checkpoints
 from pipeline.registry import ledger, versions
 from pipeline.registry.model_package import ModelHashes, hash_model, packaged_model
-from pipeline.registry.promotion import Candidate, Params, missed_criteria, verdict_text
+from pipeline.registry.promotion import (
+    Candidate,
+    Params,
+    missed_criteria,
+    missing_test_rows,
+    verdict_text,
+)
 from pipeline.registry.registration import record_experiment, register_model
 from pipeline.tracking import plots
 from pipeline.tracking.run_contents import RunInputs
@@ -85,9 +91,11 @@ def main(argv: list[str] | None = None) -> None:
     hashes = hash_model(paths.tokenizer, paths.network, paths.decision, paths.splits)
     inputs = read_run_inputs(paths, splits, hashes)
     missed = missed_criteria(params.criteria, inputs.evaluation["figures"])
+    missed += missing_test_rows(inputs.rows, params.fewest_rows)
+    warnings = missed_criteria(params.criteria, inputs.evaluation["figures"], "warning")
 
     if os.environ.get("DVC_EXP_NAME"):
-        outcome = record_experiment(inputs, missed, params)
+        outcome = record_experiment(inputs, missed, warnings, params)
     else:
         with packaged_model(paths.tokenizer, paths.network, paths.decision, splits) as package:
             ledger.finish_promotion(hashes.model)
@@ -96,6 +104,7 @@ def main(argv: list[str] | None = None) -> None:
                 hashes=hashes,
                 rows=inputs.rows,
                 missed_criteria=missed,
+                warnings=warnings,
                 rule=params.duel,
                 version=versions.find_version(hashes.model),
                 champion=versions.find_champion(),

@@ -9,7 +9,7 @@ from pipeline import register
 from pipeline.core.errors import PipelineError
 from pipeline.registry import versions
 from tests.harness.evaluated_project import FIGURES, Project
-from tests.harness.small_project import ROOT
+from tests.harness.small_project import ROOT, set_params
 
 
 @pytest.fixture
@@ -54,6 +54,13 @@ def test_experiment_is_recorded_and_not_registered(least, verdict, project, monk
     assert run.info.run_name == run.data.tags["dvc_experiment"] == "wider"
     assert run.data.tags["verdict"] == verdict
     assert project.versions() == []
+
+
+def test_small_test_set_makes_no_champion(project):
+    set_params(project.folder, {"register": {"fewest_rows": 1000}})
+    verdict = json.loads(project.register())["verdict"]
+    assert verdict.startswith("criteria missed: test has ")
+    assert project.aliases() == {"challenger": "1"}
 
 
 def test_decision_without_a_threshold_is_refused(project):
