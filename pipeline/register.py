@@ -16,13 +16,13 @@ from pipeline.core.params import DVC_FILE, read_params, read_yaml
 from pipeline.core.reports import write_report
 from pipeline.core.tables import read_csv, read_parquet
 from pipeline.models import checkpoints
+from pipeline.preprocessing.size_checks import missing_test_rows
 from pipeline.registry import ledger, versions
 from pipeline.registry.model_package import ModelHashes, hash_model, packaged_model
 from pipeline.registry.promotion import (
     Candidate,
     Params,
     missed_criteria,
-    missing_test_rows,
     verdict_text,
 )
 from pipeline.registry.registration import record_experiment, register_model
@@ -91,7 +91,8 @@ def main(argv: list[str] | None = None) -> None:
     hashes = hash_model(paths.tokenizer, paths.network, paths.decision, paths.splits)
     inputs = read_run_inputs(paths, splits, hashes)
     missed = missed_criteria(params.criteria, inputs.evaluation["figures"])
-    missed += missing_test_rows(inputs.rows, params.fewest_rows)
+    in_test = (inputs.rows["split"] == "test") & ~inputs.rows["left_out"]
+    missed += missing_test_rows(inputs.rows[in_test], params.fewest_rows)
     warnings = missed_criteria(params.criteria, inputs.evaluation["figures"], "warning")
 
     if os.environ.get("DVC_EXP_NAME"):

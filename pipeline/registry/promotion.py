@@ -97,21 +97,6 @@ def missed_criteria(
     return reasons
 
 
-def missing_test_rows(rows: pd.DataFrame, fewest_rows: int) -> list[str]:
-    """A phrase for each label of which test has fewer rows.
-
-    Args:
-        rows: columns label, split and left_out.
-    """
-    test = rows[(rows["split"] == "test") & ~rows["left_out"]]
-    counts = {label: int((test["label"] == label).sum()) for label in ("ham", "spam")}
-    return [
-        f"test has {count} {label}, and needs {fewest_rows} (register.fewest_rows)"
-        for label, count in counts.items()
-        if count < fewest_rows
-    ]
-
-
 def with_warnings(outcome: Outcome, warnings: Sequence[str]) -> Outcome:
     """The outcome with the phrases of missed warnings at the end of its sentence."""
     sentence = "; warning: ".join([outcome.sentence, *warnings])

@@ -11,14 +11,7 @@ from pipeline.core.params import read_params, read_yaml
 from pipeline.evaluation.champion_challenger import Outcome, PromotionRule
 from pipeline.registry import parity
 from pipeline.registry.model_package import ModelHashes
-from pipeline.registry.promotion import (
-    Bound,
-    Candidate,
-    Params,
-    decide,
-    missed_criteria,
-    missing_test_rows,
-)
+from pipeline.registry.promotion import Bound, Candidate, Params, decide, missed_criteria
 from pipeline.registry.versions import Version
 from tests.harness.errors import error_of
 from tests.harness.evaluated_project import FIGURES
@@ -59,20 +52,6 @@ def test_linear_baseline_that_wins_is_a_warning_by_default():
     (warning,) = missed_criteria(criteria, figures, "warning")
     assert warning == "difference.f1 (ours minus the linear baseline's) -0.01 is below 0"
     assert missed_criteria(criteria, figures) == []
-
-
-def test_test_set_that_cannot_tell_crowns_no_model():
-    rows = pd.DataFrame({"label": ["ham"] * 4 + ["spam"] * 3, "split": "test", "left_out": False})
-    rows.loc[[0, 4], "left_out"] = True
-    rows.loc[5, "split"] = "train"
-    assert missing_test_rows(rows, 1) == []
-    phrases = missing_test_rows(rows, 4)
-    assert phrases == [
-        "test has 3 ham, and needs 4 (register.fewest_rows)",
-        "test has 1 spam, and needs 4 (register.fewest_rows)",
-    ]
-    first = replace(CANDIDATE, version=None, champion=None, missed_criteria=phrases)
-    assert decide(first) == Outcome("criteria missed", "; ".join(phrases), {})
 
 
 def test_criterion_on_an_unknown_figure_is_refused():
