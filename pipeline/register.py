@@ -15,6 +15,7 @@ from pipeline.core.reports import read_report, write_report
 from pipeline.core.tables import read_numbers, read_parquet
 from pipeline.models import checkpoints
 from pipeline.models.calibration import read_rule
+from pipeline.preprocessing.size_checks import missing_test_rows
 from pipeline.preprocessing.tokenizer import read_spec
 from pipeline.registry import ledger, versions
 from pipeline.registry.model_package import ModelHashes, hash_model, packaged_model
@@ -77,9 +78,12 @@ def main(argv: list[str] | None = None) -> None:
     hashes = hash_model(paths.tokenizer, paths.network, paths.decision, paths.splits)
     inputs = read_run_inputs(paths, splits, hashes)
     missed = missed_criteria(params.criteria, inputs.evaluation["figures"])
+    in_test = (inputs.rows["split"] == "test") & ~inputs.rows["left_out"]
+    missed += missing_test_rows(inputs.rows[in_test], params.fewest_rows)
+    warnings = missed_criteria(params.criteria, inputs.evaluation["figures"], "warning")
 
     if os.environ.get("DVC_EXP_NAME"):
-        outcome = record_experiment(inputs, missed, params)
+        outcome = record_experiment(inputs, missed, warnings, params)
     else:
         with packaged_model(paths.tokenizer, paths.network, paths.decision, splits) as package:
             ledger.finish_promotion(hashes.model)
@@ -88,6 +92,7 @@ def main(argv: list[str] | None = None) -> None:
                 hashes=hashes,
                 rows=inputs.rows,
                 missed_criteria=missed,
+                warnings=warnings,
                 rule=params.duel,
                 version=versions.find_version(hashes.model),
                 champion=versions.find_champion(),

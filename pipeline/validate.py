@@ -43,8 +43,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     paths.validated.unlink(missing_ok=True)  # so that no later stage takes an older table
     params = read_params(Params, "validate")
-    reviewed = read_reviewed(paths.reviewed)
     messages = read_parquet(paths.messages).to_pandas()
+    reviewed = read_reviewed(paths.reviewed, map(str, messages.get("message_id", ())))
 
     findings = run_suite(messages, params, reviewed=reviewed)
     quarantined = quarantined_rows(messages, findings)

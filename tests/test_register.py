@@ -11,7 +11,7 @@ from pipeline.core.files import REBUILD_HINT
 from pipeline.registry import versions
 from tests.harness.errors import error_of
 from tests.harness.evaluated_project import FIGURES, Project
-from tests.harness.small_project import ROOT
+from tests.harness.small_project import ROOT, set_params
 
 RULE = '{"slope": %s, "intercept": 0.0, "threshold": 0.5}'
 
@@ -79,6 +79,15 @@ def test_file_of_another_shape_is_refused_in_one_line(file, content, problem, pr
     assert line.startswith(f"{file}: {problem}")
     assert line.endswith(f"; {REBUILD_HINT}")
     assert project.versions() == []
+
+
+def test_small_test_set_makes_no_champion(project):
+    set_params(project.folder, {"register": {"fewest_rows": 1000}})
+    assert json.loads(project.register())["verdict"] == (
+        "criteria missed: test has 15 ham, and needs 1000 (register.fewest_rows); "
+        "test has 8 spam, and needs 1000 (register.fewest_rows)"
+    )
+    assert project.aliases() == {"challenger": "1"}
 
 
 # ---- arguments

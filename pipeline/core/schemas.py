@@ -9,7 +9,7 @@ FEEDBACK_SOURCE = "feedback"  # a source, and its folder in data/inbox/: its lab
 
 # ---- messages
 
-_MESSAGE_ID = pa.field("message_id", pa.string())  # 16 hex digits: sha256 of the text alone
+_MESSAGE_ID = pa.field("message_id", pa.string())  # 32 hex digits: sha256 of the text alone
 _TEXT = pa.field("text", pa.string())  # as it arrived, not normalised
 _LABEL = pa.field("label", pa.string())  # ham or spam; before validate, whatever the source wrote
 _SOURCE = pa.field("source", pa.string())  # a pinned source's name, `files/PATH` or `feedback/PATH`

@@ -15,12 +15,12 @@ from pipeline.core.files import REBUILD_HINT, read_json
 from pipeline.core.params import parse_params
 from pipeline.evaluation.bootstrap import proportion_upper
 from pipeline.evaluation.metrics import Labels, counts_by_threshold
+from pipeline.preprocessing.size_checks import BUDGET_PARAM, budget_problem
 
 RawScores = NDArray[np.floating[Any]]  # (n,), the network's output in [0, 1], not calibrated
 Probabilities = NDArray[np.float64]  # (n,), calibrated probability of spam in [0, 1]
 
 CLIP = 1e-7  # scores are clipped to [CLIP, 1 - CLIP]; about the step of float32 below 1
-BUDGET_PARAM = "params.yaml: evaluate.lost_ham_budget"
 MIN_SLOPE = 1e-3  # keeps the network's order of messages, even if val contradicts it
 MAX_STEPS = 200  # of Fisher scoring; about 20 are needed
 
@@ -142,12 +142,8 @@ def _ham_to_lose(ham: int, budget: float) -> int:
     share = Fraction(str(budget))  # exact: the float 0.07 is slightly above 7/100
     if not 0 < share < 1:
         raise PipelineError(f"{BUDGET_PARAM}: {budget} is not between 0 and 1; 0.002 is one in 500")
-    needed = math.ceil(1 / share) - 1
-    if ham < needed:
-        raise PipelineError(
-            f"{BUDGET_PARAM}: {budget} needs {needed} ham in val, there are {ham}; "
-            "raise the budget or bring more ham"
-        )
+    if problem := budget_problem(ham, budget):
+        raise PipelineError(problem)
     return math.floor(share * (ham + 1)) - 1
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipeline.core.cli import stage_lock
 from pipeline.core.dvc_cache import NotCachedError
+from pipeline.core.hashing import known_ids
 from pipeline.core.params import read_params
 from pipeline.core.schemas import MESSAGES
 from pipeline.core.tables import read_parquet
@@ -123,8 +124,8 @@ def collect_state(
     now, past = ledger.utc_now(), history.past_runs()
     last = past[-1] if past else None
     messages = read_parquet(history.MESSAGES_FILE, MESSAGES.names).to_pandas()
-    seen = messages["message_id"].isin(champion_ids)
-    tried = messages["message_id"].isin(last.seen_ids() if last else history.NO_IDS)
+    seen = known_ids(messages["message_id"], champion_ids)
+    tried = known_ids(messages["message_id"], last.seen_ids() if last else history.NO_IDS)
     reference = messages[seen].reset_index(drop=True)
     new = messages[~seen].reset_index(drop=True)
     untried = messages[~(seen | tried)].reset_index(drop=True)
