@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.serving.labels import valid_unicode
 
 MAX_BYTES = 1 << 20  # of a body
-MAX_MESSAGES = 10_000  # in a body; they take seconds
+MAX_MESSAGES = 2_000  # in a body; they take a second or two
 FORMS = (
     'send {"dataframe_records": [{"text": "..."}]}; '
     "dataframe_split, instances and inputs are read as MLflow documents them"

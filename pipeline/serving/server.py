@@ -36,7 +36,7 @@ HOST = "127.0.0.1"  # for other machines, put a proxy with user accounts in fron
 HOST_NAMES = ("127.0.0.1", "localhost")  # in the header Host
 MAX_REQUESTS = 100  # at once
 WORKERS = 4  # requests that are labelled at once; the others wait
-ANSWER_SECONDS = 30  # from the arrival of a request, waiting included
+ANSWER_SECONDS = 60  # waiting included, and the model's compilation at its first messages
 MAX_CONNECTIONS = 200  # files that this process may open are limited, often to 1,024
 ARRIVAL_SECONDS = 10  # for a connection to send its next request whole
 

@@ -77,6 +77,6 @@ def test_body_without_a_text_for_each_record_is_refused(body, media_type, proble
 
 def test_more_messages_than_the_limit_are_refused():
     records = [{"text": "a", f"key {n}": n} for n in range(request_bodies.MAX_MESSAGES + 1)]
-    problem = "more than 10,000 messages; send fewer at a time"
+    problem = "more than 2,000 messages; send fewer at a time"
     assert error_of(json.dumps({"dataframe_records": records})) == (413, problem)
-    assert len(texts_in(json.dumps({"instances": records[1:]}).encode(), JSON)) == 10_000
+    assert len(texts_in(json.dumps({"instances": records[1:]}).encode(), JSON)) == 2_000
