@@ -36,7 +36,7 @@ HOST = "127.0.0.1"  # for other machines, put a proxy with user accounts in fron
 HOST_NAMES = ("127.0.0.1", "localhost")  # in the header Host
 MAX_REQUESTS = 100  # at once
 WORKERS = 4  # requests that are labelled at once; the others wait
-ANSWER_SECONDS = 60  # waiting included, and the model's compilation at its first messages
+REQUEST_SECONDS = 60  # waiting included, and the model's compilation at its first messages
 MAX_CONNECTIONS = 200  # files that this process may open are limited, often to 1,024
 ARRIVAL_SECONDS = 10  # for a connection to send its next request whole
 
@@ -76,9 +76,9 @@ def build_app(model: Any, host_names: Sequence[str]) -> FastAPI:
         async with places:
             answered = asyncio.get_running_loop().run_in_executor(workers, answer, body, media_type)
             try:
-                return await asyncio.wait_for(answered, ANSWER_SECONDS)
+                return await asyncio.wait_for(answered, REQUEST_SECONDS)
             except TimeoutError:
-                problem = f"no answer within {ANSWER_SECONDS} seconds; try again later"
+                problem = f"no answer within {REQUEST_SECONDS} seconds; try again later"
                 raise RequestError(503, problem) from None
 
     app.add_exception_handler(RequestError, _error_response)
@@ -194,7 +194,7 @@ def build_server(model: Any, other_hosts: Sequence[str] = ()) -> uvicorn.Server:
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = _parse_arguments(argv)
+    arguments = _parse_options(argv)
     # the port first, as the model takes seconds to load
     with listening_socket(arguments.port) as listening:
         model, version = versions.load_champion()
@@ -205,7 +205,7 @@ def main(argv: list[str] | None = None) -> None:
             server.run(sockets=[listening])
 
 
-def _parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+def _parse_options(argv: list[str] | None) -> argparse.Namespace:
     parser = argument_parser(__doc__, EXAMPLE)
     parser.add_argument("--port", type=int, default=5001, help="port on 127.0.0.1 (default: 5001)")
     parser.add_argument(

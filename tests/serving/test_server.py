@@ -157,7 +157,7 @@ def test_request_above_the_limit_is_told_to_wait(monkeypatch):
 
 
 def test_request_that_takes_too_long_gets_one_line(monkeypatch):
-    monkeypatch.setattr(server, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 0.05)
     with running(Model()) as address:
         line = "no answer within 0.05 seconds; try again later"
         assert problem(post(address, WAIT)) == (503, line)
