@@ -121,7 +121,7 @@ def _require_enough_rows(used: Mapping[str, pd.DataFrame], sections: Mapping[str
             ham = int((used["val"]["label"] == "ham").sum())
             problems.append(budget_problem(ham, budget))
     if any(problems):
-        raise PipelineError("\nerror: ".join(filter(None, problems)))
+        raise PipelineError(*filter(None, problems))
     match register:
         case {"fewest_rows": int(fewest)}:
             for phrase in missing_test_rows(used["test"], fewest):

@@ -24,7 +24,7 @@ from pipeline.registry import ledger, parity, versions
 from pipeline.registry.ledger import PROMOTION_VERDICTS, ROLLBACK_TAG, LedgerEntry
 from pipeline.registry.model_package import ModelHashes, ModelPackage
 from pipeline.registry.parity import ScoringError
-from pipeline.registry.versions import Version
+from pipeline.registry.versions import RegistryDamagedError, Version
 
 
 class Bound(ParamsSection):
@@ -195,18 +195,20 @@ def _decide(candidate: Candidate) -> Outcome:
         return Outcome("first", "it meets the criteria, and there is no champion", {})
     try:
         return compare_with_champion(candidate, candidate.champion)
+    except RegistryDamagedError as error:
+        problem = str(error)
     except ScoringError as error:
-        sentence = (
-            f"version {candidate.champion.number}: {error}; it stays the champion, "
-            "unless --force replaces it"
-        )
-        return Outcome("champion unscorable", sentence, {})
+        problem = f"version {candidate.champion.number}: {error}"
+    sentence = f"{problem}; it stays the champion, unless --force replaces it"
+    return Outcome("champion unscorable", sentence, {})
 
 
 def compare_with_champion(candidate: Candidate, champion: Version) -> Outcome:
     """The outcome on rows that neither model has seen; each is scored by its own code.
 
-    Raises: ScoringError if the champion gives no usable answer.
+    Raises:
+        ScoringError: the champion gives no usable answer.
+        RegistryDamagedError: its files are not those that were registered.
     """
     with versions.downloaded_version(champion.number) as folder:
         rows = candidate.comparison_rows

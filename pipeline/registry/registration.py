@@ -130,6 +130,8 @@ def apply_decision(entry: LedgerEntry, candidate: Candidate, params: Params) -> 
     if wins:
         check_parity(entry.version, candidate, params)
     if wins and not os.environ.get(PROPOSE_VARIABLE):
+        entry = ledger.as_in_ledger(entry)
+        versions.check_version(entry.version, entry.files)
         tags = {ENTRY_TAG: entry.json_line(), ROLLBACK_TAG: ""}
         versions.promote(entry.version, tags, after=candidate.champion_number)
         ledger.append_entry(entry)

@@ -226,14 +226,17 @@ def pull_request_text(ref: str) -> tuple[str, str]:
 
 
 def report_problem() -> None:
-    """Opens an issue, or comments on the open one, about the data that stopped the retraining."""
-    decision = read_report(REPORT)["verdict"]
+    """Opens an issue, or comments on the open one, about what stopped the retraining."""
+    report = read_report(REPORT)
+    decision = report["verdict"]
     if not github.is_available():
         log.info("propose: no issue is opened without `gh` and GH_TOKEN: %s", decision)
         return
     errors = REFUSED_FILE.read_text(encoding="utf-8") if REFUSED_FILE.exists() else ""
     block = f"```\n{errors}```" if errors else ""
     title = "Validation refuses the new data" if errors else "New labels look tampered with"
+    if report["figures"].get("gone", {}).get("value"):
+        title = "The champion cannot be loaded"
     github.open_issue(title, "\n\n".join(filter(None, [decision, block, github.job_url()])))
 
 

@@ -15,8 +15,9 @@ from pipeline.core.schemas import MESSAGES
 from pipeline.core.tables import read_parquet
 from pipeline.monitoring import drift, drift_checks, poisoning, poisoning_checks
 from pipeline.preprocessing import time_windows
-from pipeline.registry import ledger, recovery, versions
+from pipeline.registry import ledger, recovery, restore, versions
 from pipeline.registry.ledger import LEDGER, LedgerEntry
+from pipeline.registry.versions import RegistryDamagedError
 from pipeline.retraining import history
 from pipeline.retraining.triggers import Params, RetrainingState
 
@@ -88,22 +89,23 @@ def try_follow_ledger() -> str:
     try:
         with stage_lock():
             log.info("ledger: %s", recovery.follow_ledger())
-    except (NotCachedError, recovery.AnswersChangedError) as error:
+    except (NotCachedError, restore.AnswersChangedError, RegistryDamagedError) as error:
         return str(error)
     return ""
 
 
 def champion_and_seen_ids() -> tuple[LedgerEntry | None, "pd.Series[str]", str]:
-    """The champion's last entry, message_id of what it has seen, and why either is unknown."""
-    champion = LedgerEntry.from_version(versions.find_champion())
-    if champion is None and ledger.merged_entries():
-        return None, history.NO_IDS, f"{LEDGER} names a champion, and the registry has none"
-    if champion is None:
-        return None, history.NO_IDS, ""
+    """The champion's last entry, message_id of what it has seen, and why it cannot be used."""
+    version = versions.find_champion()
+    if version is None:
+        lost = f"{LEDGER} names a champion, and the registry has none"
+        return None, history.NO_IDS, lost if ledger.merged_entries() else ""
     try:
-        return champion, history.seen_ids(champion.files["splits"]), ""
-    except NotCachedError as error:
-        return champion, history.NO_IDS, str(error)
+        files = ledger.champion_files(version)
+        versions.check_version(version.number, files)
+        return LedgerEntry.from_version(version), history.seen_ids(files["splits"]), ""
+    except (NotCachedError, RegistryDamagedError) as error:
+        return LedgerEntry.from_version(version), history.NO_IDS, str(error)
 
 
 # ---- the whole state

@@ -179,6 +179,9 @@ def experiment_id(client: MlflowClient) -> str:
 
     def find() -> str | None:
         experiment = client.get_experiment_by_name(MODEL_NAME)
+        if experiment and experiment.lifecycle_stage == "deleted":  # by hand, in MLflow's UI
+            client.restore_experiment(experiment.experiment_id)
+            log.warning("MLflow: restores the experiment %s, which was deleted", MODEL_NAME)
         return str(experiment.experiment_id) if experiment else None
 
     is_file = tracking_uri().startswith("sqlite")

@@ -8,7 +8,8 @@ import pytest
 from pipeline.registry import ledger, ledger_cli
 from pipeline.registry.ledger import ENTRY_TAG, read_entries
 from pipeline.registry.ledger_cli import contradictions, parallel_promotions
-from pipeline.registry.versions import Version, all_versions
+from pipeline.registry.package_hash import PACKAGE_TAG, hash_package
+from pipeline.registry.versions import Version, all_versions, set_tags
 from tests.harness.errors import error_of
 from tests.harness.ledger_entries import BACK, FIRST, SECOND
 
@@ -73,6 +74,10 @@ def test_agreement_has_no_contradiction():
             {"entries": [FIRST, replace(SECOND, reason="no reason")]},
             "version 2: its line was changed; the registry's tag judgement has the original",
         ),
+        (
+            {"versions": AGREED["versions"] | {"2": version(replace(SECOND, verdict="tie"))}},
+            "champion: version 2 in the registry, but its own record says `tie: it meets the ",
+        ),
     ],
 )
 def test_each_contradiction_is_a_line_with_the_way_out(change, line):
@@ -136,11 +141,27 @@ def test_wrong_rollback_is_refused_in_one_line(champion):
 
 @pytest.mark.slow
 def test_rollback_to_a_damaged_version_is_refused(promoted):
-    decision = promoted.artifacts("1") / "decision.json"
-    decision.write_text(decision.read_text().replace('"slope": 1.0', '"slope": 999.0'))
+    folder = promoted.artifacts("1")
+    (folder / "network" / "saved_model.pb").unlink()
     line = error_of(run_ledger, "rollback", "--reason", "because")
-    assert line.startswith("version 1: answers 0.")
-    (promoted.artifacts("1") / "network" / "saved_model.pb").unlink()
+    assert line.startswith("version 1: its files are not those that were registered; ")
+    set_tags("1", {PACKAGE_TAG: hash_package(folder.parent)})
     line = error_of(run_ledger, "rollback", "--reason", "because")
     assert re.fullmatch("rollback: version 1: OSError: .*; choose another with --to", line)
     assert promoted.aliases()["champion"] == "2"
+
+
+@pytest.mark.slow
+def test_rollback_to_a_version_that_answers_differently_is_refused(promoted, caplog):
+    first, second = read_entries()
+    ledger.LEDGER.write_text(ledger.ledger_text([replace(first, answers=[0.5, 0.5]), second]))
+    line = error_of(run_ledger, "rollback", "--reason", "because")
+    assert line.startswith("version 1: answers 0.")
+    assert promoted.aliases()["champion"] == "2"
+    ledger.LEDGER.write_text(ledger.ledger_text([first, second]))
+    caplog.set_level("INFO", logger="pipeline")
+    run_ledger("rollback", "--reason", "because")
+    assert caplog.messages[-1] == (
+        "ledger: version 1 is the champion again; a `make serve` that runs must be restarted, as "
+        "it goes on with the version that it began with"
+    )

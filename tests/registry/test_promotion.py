@@ -12,7 +12,7 @@ from pipeline.evaluation.champion_challenger import Outcome, PromotionRule
 from pipeline.registry import parity
 from pipeline.registry.model_package import ModelHashes
 from pipeline.registry.promotion import Bound, Candidate, Params, decide, missed_criteria
-from pipeline.registry.versions import Version
+from pipeline.registry.versions import REBUILD_ALL, Version
 from tests.harness.errors import error_of
 from tests.harness.evaluated_project import FIGURES
 from tests.harness.small_project import ROOT, set_params
@@ -174,8 +174,8 @@ def test_unscorable_champion_stays_and_is_asked_again(champion):
     file.unlink()
     champion.register_thresholds(0.0)
     assert champion.verdict() == (
-        "champion unscorable: version 1: the list of messages that it has seen is missing; it "
-        "stays the champion, unless --force replaces it"
+        "champion unscorable: version 1: its files are not those that were registered; "
+        f"{REBUILD_ALL}; it stays the champion, unless --force replaces it"
     )
     assert champion.aliases() == {"champion": "1", "challenger": "2"}
     assert champion.entries() == [("first", "1", None)]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from unittest import mock
 
 import pandas as pd
 import pyarrow as pa
@@ -13,7 +14,7 @@ from pipeline.core.tables import write_parquet
 from pipeline.monitoring import poisoning
 from pipeline.registry import ledger, versions
 from pipeline.registry.ledger import ENTRY_TAG
-from pipeline.registry.versions import Version
+from pipeline.registry.versions import RegistryDamagedError, Version
 from pipeline.retraining import history, state, triggers
 from tests.harness.ledger_entries import FIRST
 from tests.harness.small_project import ROOT, commit_all, set_params
@@ -66,6 +67,7 @@ def champion(repository, tmp_path, monkeypatch):
     seen = {entry.files["splits"]: [*"ab"], last_splits: [*"abcd"]}
     monkeypatch.setattr(history, "seen_ids", lambda md5: pd.Series(seen[md5]))
     monkeypatch.setattr(versions, "find_champion", lambda: version)
+    monkeypatch.setattr(versions, "check_version", lambda *_: None)
     monkeypatch.setattr(state, "drifted_windows", lambda _, new, *__: [ids(new)])
     monkeypatch.setattr(state, "poisoning_alarms", lambda _, __, untried, ___: ids(untried))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772604000")  # 2026-03-04T06:00
@@ -131,3 +133,11 @@ def test_champion_of_the_ledger_that_the_registry_lacks_is_an_error(champion, mo
     monkeypatch.setattr(ledger, "merged_entries", lambda: [FIRST])
     problem = "ledger.jsonl names a champion, and the registry has none"
     assert (collect().champion, collect().champion_error) == (None, problem)
+
+
+def test_champion_that_cannot_be_loaded_is_an_error(champion, monkeypatch):
+    lost = mock.Mock(side_effect=RegistryDamagedError("version 1: MLflow has lost its files"))
+    monkeypatch.setattr(versions, "check_version", lost)
+    now = collect()
+    assert (now.champion, now.champion_error) == ("1", "version 1: MLflow has lost its files")
+    lost.assert_called_once_with("1", champion.files)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,12 +21,15 @@ import pytest
 
 from pipeline.core.schemas import SCORES
 from pipeline.registry import versions
+from pipeline.registry.ledger import ENTRY_TAG
+from pipeline.registry.package_hash import PACKAGE_TAG, hash_package
 from pipeline.serving import resumable, scoring
 from pipeline.serving.batch import main
 from pipeline.sources.file_formats import FORMATS
 from pipeline.tracking.mlflow_client import MODEL_NAME
 from pipeline.validation import runner
 from tests.harness.errors import error_of
+from tests.harness.ledger_entries import FIRST
 from tests.harness.small_project import ROOT
 
 TIME, NOW = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "NOW"
@@ -433,7 +437,10 @@ def make_champion(store, folder, probability):
 
     folder.mkdir()
     model = Path(save_hand_written(folder, ANSWER % probability))
-    version = store.create_model_version(MODEL_NAME, model.as_uri()).version
+    version = str(store.create_model_version(MODEL_NAME, model.as_uri()).version)
+    entry = replace(FIRST, version=version, files={})
+    tags = {ENTRY_TAG: entry.json_line(), PACKAGE_TAG: hash_package(model)}
+    versions.set_tags(version, tags)
     store.set_registered_model_alias(MODEL_NAME, versions.CHAMPION, version)
 
 

@@ -180,3 +180,12 @@ def test_http_limits_end_with_the_block(monkeypatch):
         assert (os.environ[retries], os.environ[timeout]) == ("0", "9")
     assert os.environ[retries] == "3"
     assert timeout not in os.environ
+
+
+def test_deleted_experiment_is_restored(project, caplog):
+    with connect() as client:
+        number = mlflow_client.experiment_id(client)
+        client.delete_experiment(number)
+        assert mlflow_client.experiment_id(client) == number
+        assert client.get_experiment(number).lifecycle_stage == "active"
+    assert caplog.messages == ["MLflow: restores the experiment spam-detector, which was deleted"]
