@@ -85,10 +85,11 @@ def escape(text: str) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """The text with at most `limit` characters: start and end, which has the remedy, stay."""
+    """The text with at most `limit` characters: start and end, with the remedy, stay."""
     if len(text) <= limit:
         return text
-    end = limit * 2 // 5
+    remedy = len(text.rpartition("; ")[2])
+    end = max(limit * 2 // 5, min(remedy + 2, limit * 3 // 4))
     return f"{text[: limit - end - 3]} … {text[-end:]}"
 
 

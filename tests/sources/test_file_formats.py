@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.sources.file_formats import FORMATS, ReadOptions, format_of, read_batches
@@ -32,6 +32,7 @@ ROW_ENDS = set("\t\r\n")  # which TSV, without quoting, cannot hold
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
+@settings(deadline=None)
 @given(texts=st.lists(st.text(HOSTILE), min_size=1))
 @example(texts=["call now to claim\rprize", "a,b\r\nc", "\r"])
 def test_every_text_reads_back_as_it_was_written(tmp_path_factory, suffix, texts):

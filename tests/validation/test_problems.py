@@ -11,7 +11,6 @@ from tests.harness.message_tables import STRICT, budgets, good
 MESSAGES = Path("messages.parquet")
 SEE = "see bad.parquet, or run `python -m pipeline review`"
 LABELS = "add what the file writes to ingest.files.labels"
-ENCODING = "set ingest.files.encoding to the encoding of the file"
 SCHEMA = "the table must be as MESSAGES in pipeline/core/schemas.py says"
 
 
@@ -46,12 +45,6 @@ def test_a_breach_above_its_budget_names_rows_and_budget():
 def test_unknown_labels_are_named_unless_they_may_be_messages(labels, shown):
     (line, *_) = lines_of(good(label=dict(enumerate(labels))))
     assert f"the budget is 0.0 %{shown}; {LABELS}, or {SEE}" in line
-
-
-def test_a_wrong_encoding_names_the_param():
-    (line, *_) = lines_of(good(text={1: "caf\ufffd"}))
-    assert line.startswith("messages.parquet: text_decodes: ")
-    assert line.endswith(f"{ENCODING}, or {SEE}")
 
 
 def test_an_empty_table_has_nothing_within_bounds():
