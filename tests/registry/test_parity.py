@@ -42,6 +42,7 @@ def test_texts_are_a_spread_sample_and_the_hostile_ones():
         (TABLE.assign(label=[["ham"]] * 3), "3 of 3 labels are neither ham nor spam"),
         (TABLE.drop(columns="label"), "no column 'label'"),
         ({"label": ["ham"], "probability": ["low"]}, "labels or probabilities of another type"),
+        ([0.25, 0.75, 0.125], "labels or probabilities of another type"),
     ],
 )
 def test_unusable_answer_is_one_line(answer, line):
