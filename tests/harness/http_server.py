@@ -17,7 +17,7 @@ def sends(body: bytes = b"", status: int = 200, **headers: str) -> Answer:
         for name, value in ({"Content_Length": str(len(body))} | headers).items():
             request.send_header(name.replace("_", "-"), value)
         request.end_headers()
-        if request.command == "GET":
+        if request.command != "HEAD":
             request.wfile.write(body)
 
     return answer
@@ -30,7 +30,7 @@ def stalls(request: BaseHTTPRequestHandler) -> None:
 
 
 class Server:
-    """Gives one answer to each GET of a path, and the last one to all later ones."""
+    """Gives one answer to each GET or POST of a path, and the last one to all later ones."""
 
     def __init__(self) -> None:
         self.answers = defaultdict[tuple[str, str], list[Answer]](lambda: [sends(status=404)])
@@ -39,11 +39,12 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 server.requests.append(f"{self.command} {self.path}")
                 answers = server.answers[self.command, self.path]
                 (answers.pop(0) if len(answers) > 1 else answers[0])(self)
 
-            do_HEAD = do_GET  # noqa: N815
+            do_HEAD = do_POST = do_GET  # noqa: N815
 
             def log_message(self, *_: object) -> None:
                 """Nothing on the terminal."""
@@ -52,7 +53,7 @@ class Server:
 
     def on(self, path: str, *answers: Answer, head: Answer | None = None) -> str:
         """Sets the answers of a path, and of HEAD. Returns its address."""
-        self.answers["GET", path] = list(answers)
+        self.answers["GET", path] = self.answers["POST", path] = list(answers)
         self.answers["HEAD", path] = [head or answers[-1]]
         return f"http://127.0.0.1:{self.http.server_port}{path}"
 

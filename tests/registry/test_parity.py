@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.registry import parity
 from pipeline.registry.parity import HOSTILE_TEXTS, ScoringError
-from tests.harness import small_models
+from tests.harness import http_server, small_models
+from tests.harness.http_server import sends
 from tests.harness.mlflow_store import store_at
 
 TEXTS = small_models.TEXTS
@@ -50,6 +51,26 @@ def test_unusable_answer_is_one_line(answer, line):
         parity.checked_answer(answer, 3)
     assert str(refused.value) == line
     assert parity.describe_difference(answer, TABLE) == line
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (sends(b"a message", status=500), "500 Internal Server Error"),
+        (sends(b"a message"), "JSONDecodeError"),
+        (sends(b"{}"), "KeyError"),
+        (sends(b"[]"), "TypeError"),
+        (sends(b'{"predictions": 1}'), "ValueError"),
+        (sends(Content_Length="9"), "ChunkedEncodingError"),
+    ],
+)
+def test_error_over_http_is_one_line_without_messages(answer, line):
+    with http_server.server() as server:
+        server.on("/invocations", answer)
+        address = f"http://127.0.0.1:{server.http.server_port}"
+        with pytest.raises(ScoringError) as refused:
+            parity.score_over_http(address, ["a message"])
+    assert str(refused.value) == line
 
 
 def test_usable_answer_has_label_and_probability():
