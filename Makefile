@@ -8,11 +8,13 @@ export DVC_NO_ANALYTICS := true
 # make would expand $(...) in what people give; recipes get the text as it is, through $(value ...).
 unexport REASON TEXT FORCE PORT ONLY
 .DEFAULT_GOAL := help
-.PHONY: help repro retrain pull follow remote current test test-slow test-all predict serve ui plots \
-  screenshots lint docs mutants rehearse clean lock
+.PHONY: help install repro retrain pull follow remote current test test-slow test-all predict serve \
+  ui plots screenshots lint docs mutants rehearse clean lock
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+install: $(STAMP) ## bring .venv up to date with requirements.lock
 
 repro: $(STAMP) ## run the stages whose inputs changed, and register the model
 	dvc repro
@@ -100,9 +102,18 @@ clean: ## remove the pipeline's outputs, but not downloads, the DVC cache or the
 	rm -rf data/ingested data/validated data/vectorized data/review data/docs models dvc_plots
 	rm -rf .checkpoints .pytest_cache .ruff_cache .mypy_cache
 
+# Everything that is installed, or runs to build something, has its hash in requirements.lock: wheels
+# first, then the one package without a wheel, which setuptools of the lock builds, not one that pip
+# would fetch for the build.
+SOURCE_ONLY := antlr4-python3-runtime
+LOCKED = awk '/^[^ \#]/ {source = /^$(SOURCE_ONLY)==/} source == $(1)' requirements.lock
+INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+  --no-deps --requirement /dev/stdin
+
 $(STAMP): requirements.lock
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "error: $(PYTHON) not found; install Python 3.11, or: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(call LOCKED,0) | $(INSTALL) --only-binary=:all:
+	$(call LOCKED,1) | $(INSTALL) --no-binary=:all: --no-build-isolation --no-cache-dir
 	@touch $(STAMP)

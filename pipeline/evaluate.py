@@ -7,7 +7,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.core.cli import parse_paths, run_stage
-from pipeline.core.files import atomic_path, read_json, write_json
+from pipeline.core.files import atomic_path, write_json
 from pipeline.core.params import ParamsSection, read_params
 from pipeline.core.reports import round_figures, write_report
 from pipeline.core.schemas import MESSAGES, MISTAKES
@@ -21,6 +21,7 @@ from pipeline.models import keras_files
 from pipeline.models.baseline import baseline_scorer
 from pipeline.models.scoring import calibrated_model, network_scorer
 from pipeline.preprocessing.time_windows import newest_rows
+from pipeline.preprocessing.tokenizer import read_spec
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     params = read_params(Params, "evaluate")
     messages = read_parquet(paths.messages, MESSAGES.names).to_pandas()
     splits = read_parquet(paths.splits, ["message_id", "split", "left_out"]).to_pandas()
-    tokenizer = read_json(paths.tokenizer)
+    tokenizer = read_spec(paths.tokenizer)
     network = keras_files.load(paths.network)
 
     rows = messages.merge(splits, on="message_id")

@@ -4,18 +4,19 @@ import argparse
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from pipeline.core.cli import argument_parser, parse_paths, run_stage
-from pipeline.core.errors import PipelineError
-from pipeline.core.files import REBUILD_HINT, read_json
+from pipeline.core.errors import PipelineError, clean_line
 from pipeline.core.hashing import files_sha256
 from pipeline.core.params import DVC_FILE, read_params, read_yaml
-from pipeline.core.reports import write_report
-from pipeline.core.tables import read_csv, read_parquet
+from pipeline.core.reports import read_report, write_report
+from pipeline.core.tables import read_numbers, read_parquet
 from pipeline.models import checkpoints
+from pipeline.models.calibration import read_rule
+from pipeline.preprocessing.size_checks import missing_test_rows
+from pipeline.preprocessing.tokenizer import read_spec
 from pipeline.registry import ledger, versions
 from pipeline.registry.model_package import ModelHashes, hash_model, packaged_model
 from pipeline.registry.promotion import Candidate, Params, missed_criteria, verdict_text
@@ -39,7 +40,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, str
     """
     parser = argument_parser(__doc__, EXAMPLE)
     parser.add_argument("--force", action="store_true", help="promote against the verdict")
-    parser.add_argument("--reason", default="", help="why; the ledger keeps it")
+    parser.add_argument("--reason", type=clean_line, default="", help="why; the ledger keeps it")
     flags, options = parser.parse_known_args(argv)
     reason = flags.reason.strip()
     if flags.force != bool(reason):
@@ -49,15 +50,6 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, str
     return parse_paths(options, __doc__, *PATHS), reason
 
 
-def read_threshold(tokenizer: Path, decision: Path) -> float:
-    """The threshold in decision.json. Raises: PipelineError if one of the files is damaged."""
-    read_json(tokenizer)  # its own reader reports a damaged file in many lines
-    values = read_json(decision)
-    if "threshold" not in values:
-        raise PipelineError(f"{decision}: no threshold; {REBUILD_HINT}")
-    return values["threshold"]
-
-
 def read_run_inputs(
     paths: argparse.Namespace, splits: pd.DataFrame, hashes: ModelHashes
 ) -> RunInputs:
@@ -65,8 +57,8 @@ def read_run_inputs(
     messages = read_parquet(paths.messages).to_pandas()
     return RunInputs(
         params=read_yaml(),
-        evaluation=read_json(paths.evaluation),
-        curves=read_csv(paths.curves),
+        evaluation=read_report(paths.evaluation),
+        curves=read_numbers(paths.curves),
         rows=messages.merge(splits, on="message_id"),
         plots=plots.render_plots(read_yaml(paths.dvc_file)["plots"]),
         folders={"data_docs": paths.data_docs, "reports": paths.evaluation.parent},
@@ -80,14 +72,18 @@ def main(argv: list[str] | None = None) -> None:
     """Runs the stage."""
     paths, force_reason = parse_arguments(argv)
     params = read_params(Params, "register")
-    threshold = read_threshold(paths.tokenizer, paths.decision)
+    read_spec(paths.tokenizer)  # it is checked before anything is registered
+    threshold = read_rule(paths.decision).threshold
     splits = read_parquet(paths.splits).to_pandas()
     hashes = hash_model(paths.tokenizer, paths.network, paths.decision, paths.splits)
     inputs = read_run_inputs(paths, splits, hashes)
     missed = missed_criteria(params.criteria, inputs.evaluation["figures"])
+    in_test = (inputs.rows["split"] == "test") & ~inputs.rows["left_out"]
+    missed += missing_test_rows(inputs.rows[in_test], params.fewest_rows)
+    warnings = missed_criteria(params.criteria, inputs.evaluation["figures"], "warning")
 
     if os.environ.get("DVC_EXP_NAME"):
-        outcome = record_experiment(inputs, missed, params)
+        outcome = record_experiment(inputs, missed, warnings, params)
     else:
         with packaged_model(paths.tokenizer, paths.network, paths.decision, splits) as package:
             ledger.finish_promotion(hashes.model)
@@ -96,6 +92,7 @@ def main(argv: list[str] | None = None) -> None:
                 hashes=hashes,
                 rows=inputs.rows,
                 missed_criteria=missed,
+                warnings=warnings,
                 rule=params.duel,
                 version=versions.find_version(hashes.model),
                 champion=versions.find_champion(),

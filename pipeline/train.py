@@ -4,7 +4,6 @@ import logging
 from dataclasses import asdict, astuple
 
 from pipeline.core.cli import parse_paths, run_stage
-from pipeline.core.files import read_json
 from pipeline.core.hashing import files_sha256
 from pipeline.core.params import read_params, read_yaml
 from pipeline.core.reports import Figure, write_report
@@ -13,6 +12,7 @@ from pipeline.core.tables import read_parquet, write_csv
 from pipeline.models import keras_files
 from pipeline.models.checkpoints import Checkpoint, training_key
 from pipeline.models.training import Epoch, Params, best_epoch, split_rows, train_network
+from pipeline.preprocessing.tokenizer import read_spec
 from pipeline.tracking.live_runs import live_run
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     params = read_params(Params, "train")
     as_written = {"train": read_yaml()["train"]}  # 1 stays 1, not 1.0: register logs it again
     table = read_parquet(paths.shards).to_pandas()
-    spec = read_json(paths.tokenizer)
+    spec = read_spec(paths.tokenizer)
     key = training_key(as_written, paths.tokenizer, *sorted(paths.shards.iterdir()))
     rows, stop = split_rows(table, params)
     checkpoint = Checkpoint(key)

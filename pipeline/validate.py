@@ -5,6 +5,7 @@ import logging
 import pyarrow as pa
 
 from pipeline.core.cli import parse_paths, run_stage
+from pipeline.core.dates import current_time
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import read_params
 from pipeline.core.reports import write_report
@@ -12,6 +13,7 @@ from pipeline.core.schemas import QUARANTINE, QUARANTINE_BY_MONTH, VALIDATED
 from pipeline.core.tables import read_parquet, write_csv, write_parquet
 from pipeline.validation.data_docs import write_data_docs
 from pipeline.validation.expectations import STEPS, Params
+from pipeline.validation.feedback import undated_feedback
 from pipeline.validation.problems import problem_lines
 from pipeline.validation.quarantine import (
     count_by_month,
@@ -41,8 +43,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     paths.validated.unlink(missing_ok=True)  # so that no later stage takes an older table
     params = read_params(Params, "validate")
-    reviewed = read_reviewed(paths.reviewed)
     messages = read_parquet(paths.messages).to_pandas()
+    reviewed = read_reviewed(paths.reviewed, map(str, messages.get("message_id", ())))
 
     findings = run_suite(messages, params, reviewed=reviewed)
     quarantined = quarantined_rows(messages, findings)
@@ -57,7 +59,9 @@ def main(argv: list[str] | None = None) -> None:
         log.warning("warning: %s", line)
     if findings.broken:
         lines = problem_lines(findings.broken, paths.messages, paths.quarantine)
-        raise PipelineError("\nerror: ".join(lines))
+        raise PipelineError(*lines)
+    if line := undated_feedback(messages, current_time()):
+        log.warning("warning: %s", line)
     validated = validated_rows(messages, findings)
     table = pa.Table.from_pandas(validated, VALIDATED, preserve_index=False)
     write_parquet(paths.validated, table.to_batches(), VALIDATED)

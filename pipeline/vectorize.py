@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -11,11 +12,16 @@ from pydantic import Field
 from pipeline.core.cli import parse_paths, run_stage
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import atomic_path, write_text
-from pipeline.core.params import read_params
+from pipeline.core.params import read_params, read_yaml
 from pipeline.core.reports import Figure, write_report
 from pipeline.core.schemas import SPLITS
 from pipeline.core.tables import read_parquet, write_csv, write_parquet, write_shards
 from pipeline.preprocessing.profile import describe_sets, profile_figures, profile_tables
+from pipeline.preprocessing.size_checks import (
+    budget_problem,
+    missing_test_rows,
+    stop_share_problem,
+)
 from pipeline.preprocessing.splits import (
     SPLIT_RANK,
     SplitParams,
@@ -32,6 +38,8 @@ from pipeline.preprocessing.tokenizer import (
 )
 
 log = logging.getLogger(__name__)
+
+LATER_STAGES = ("train", "evaluate", "register")
 
 
 class Params(SplitParams):
@@ -56,6 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     rows, near_copies = assign_splits(messages, params)
     used = {name: rows[(rows["split"] == name) & ~rows["left_out"]] for name in SPLIT_RANK}
     _require_both_labels(used, paths.messages)
+    _require_enough_rows(used, read_yaml())
     tokenizer = fit_tokenizer(
         used["train"]["text"],
         vocabulary_size=params.vocabulary_size,
@@ -90,6 +99,33 @@ def _require_both_labels(used: Mapping[str, pd.DataFrame], source: Path) -> None
         raise PipelineError(
             f"{source}: no ham or no spam in {', '.join(incomplete)}; bring more messages{remedy}"
         )
+
+
+def _require_enough_rows(used: Mapping[str, pd.DataFrame], sections: Mapping[str, Any]) -> None:
+    """Says all that train, evaluate and register would say of the sizes, before hours of training.
+
+    Those stages check it again, and refuse params that are not numbers.
+
+    Args:
+        sections: of params.yaml. Nothing that this stage writes depends on those of other stages.
+
+    Raises: PipelineError, one line for each problem.
+    """
+    train, evaluate, register = (sections.get(name, {}) for name in LATER_STAGES)
+    problems = []
+    match train:
+        case {"stop_share": float(share), "seed": int(seed)}:
+            problems.append(stop_share_problem(used["train"], share, seed))
+    match evaluate:
+        case {"lost_ham_budget": float(budget)} if 0 < budget < 1:
+            ham = int((used["val"]["label"] == "ham").sum())
+            problems.append(budget_problem(ham, budget))
+    if any(problems):
+        raise PipelineError(*filter(None, problems))
+    match register:
+        case {"fewest_rows": int(fewest)}:
+            for phrase in missing_test_rows(used["test"], fewest):
+                log.warning("warning: %s: no model will become the champion", phrase)
 
 
 if __name__ == "__main__":

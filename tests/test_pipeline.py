@@ -47,6 +47,17 @@ def stages_run(done):
 # ---- what one `dvc repro` leaves; these share one run
 
 
+def test_dvcs_site_cache_is_the_projects_own(project):
+    """It has pickles, so nobody else may write to it (CVE-2025-69872 of diskcache)."""
+    folder, run = project
+    parent = folder / ".dvc-site-cache" / "repo"
+    (cache,) = [path for path in parent.iterdir() if path.is_dir()]
+    assert (cache / "links").is_dir()
+    assert [path for path in (parent, cache) if path.stat().st_mode & 0o002] == []
+    tracked = run("git", "ls-files", "--others", "--cached", "--exclude-standard", str(parent))
+    assert tracked.stdout == ".dvc-site-cache/repo/.gitignore\n"
+
+
 def test_reports_have_one_schema_and_no_message_path_or_run_id(project):
     folder, _ = project
     for stage in STAGES:

@@ -7,9 +7,13 @@ import pytest
 
 from pipeline import register
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import REBUILD_HINT
 from pipeline.registry import versions
+from tests.harness.errors import error_of
 from tests.harness.evaluated_project import FIGURES, Project
-from tests.harness.small_project import ROOT
+from tests.harness.small_project import ROOT, set_params
+
+RULE = '{"slope": %s, "intercept": 0.0, "threshold": 0.5}'
 
 
 @pytest.fixture
@@ -56,11 +60,34 @@ def test_experiment_is_recorded_and_not_registered(least, verdict, project, monk
     assert project.versions() == []
 
 
-def test_decision_without_a_threshold_is_refused(project):
-    Path("decision.json").write_text('{"slope": 1.0, "intercept": 0.0}')
-    with pytest.raises(PipelineError, match=r"^decision.json: no threshold; "):
-        project.register()
-    assert not Path("register.json").exists()
+@pytest.mark.parametrize(
+    ("file", "content", "problem"),
+    [
+        ("decision.json", "5", "decision: input should be an object"),
+        ("decision.json", '{"intercept": 0, "threshold": 1}', "decision.slope: missing"),
+        ("decision.json", RULE % "NaN", "decision.slope: input should be a finite number, not nan"),
+        ("decision.json", RULE % "0", "decision.slope: input should be greater than 0, not 0"),
+        ("tokenizer.json", "5", "not a tokenizer: "),
+        ("tokenizer.json", "{}", "not a tokenizer: "),
+        ("curves.csv", "epoch,loss\n1,low\n", "column loss: could not convert string to float: "),
+        ("reports/evaluate.json", "[]", "report: input should be an object"),
+    ],
+)
+def test_file_of_another_shape_is_refused_in_one_line(file, content, problem, project):
+    Path(file).write_text(content)
+    line = error_of(project.register)
+    assert line.startswith(f"{file}: {problem}")
+    assert line.endswith(f"; {REBUILD_HINT}")
+    assert project.versions() == []
+
+
+def test_small_test_set_makes_no_champion(project):
+    set_params(project.folder, {"register": {"fewest_rows": 1000}})
+    assert json.loads(project.register())["verdict"] == (
+        "criteria missed: test has 15 ham, and needs 1000 (register.fewest_rows); "
+        "test has 8 spam, and needs 1000 (register.fewest_rows)"
+    )
+    assert project.aliases() == {"challenger": "1"}
 
 
 # ---- arguments

@@ -35,8 +35,9 @@ def run(tmp_path, monkeypatch):
     """Runs vectorize on a table, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
 
-    def run(rows, **changes):
-        ruamel.yaml.YAML().dump({"vectorize": SECTION | changes}, tmp_path / "params.yaml")
+    def run(rows, later_sections=None, **changes):
+        params = {"vectorize": SECTION | changes, **(later_sections or {})}
+        ruamel.yaml.YAML().dump(params, tmp_path / "params.yaml")
         rows.to_parquet("messages.parquet")
         vectorize.main(ARGUMENTS)
 
@@ -164,3 +165,17 @@ def test_if_all_rows_are_newest_the_error_names_newest_days(run):
         "or lower vectorize.newest_days"
     )
     run(rows, newest_days=0)
+
+
+def test_sizes_that_later_stages_refuse_are_said_at_once(run, caplog):
+    later = {"train": {"stop_share": 0.0001, "seed": 1}, "evaluate": {"lost_ham_budget": 0.002}}
+    stop_share, budget = error_of(run, message_table(TEXTS), later).split("\nerror: ")
+    assert stop_share.startswith("params.yaml: train.stop_share: 0.0001 of train's campaigns, or ")
+    assert budget.startswith("params.yaml: evaluate.lost_ham_budget: 0.002 needs 499 ham in val, ")
+    assert outputs() == {}
+    run(message_table(TEXTS), {"register": {"fewest_rows": 999}})
+    ham, spam = (record.message for record in caplog.records if record.levelname == "WARNING")
+    assert ham.startswith("warning: test has ")
+    assert spam.endswith(
+        " spam, and needs 999 (register.fewest_rows): no model will become the champion"
+    )

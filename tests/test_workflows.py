@@ -1,5 +1,6 @@
 """The workflows are valid, pinned, have least permissions, and everything they name exists."""
 
+import importlib.metadata
 import importlib.util
 import re
 import subprocess
@@ -15,6 +16,7 @@ WORKFLOWS = {file.stem: ruamel.yaml.YAML(typ="safe").load(file) for file in FILE
 JOBS = [job for workflow in WORKFLOWS.values() for job in workflow["jobs"].values()]
 RUN_LINES = [step["run"] for job in JOBS for step in job["steps"] if "run" in step]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 RETRAIN_STEPS = WORKFLOWS["retrain"]["jobs"]["retrain"]["steps"]
 
 
@@ -69,7 +71,70 @@ def test_scheduled_job_runs_make_retrain_with_input_from_env():
     assert WORKFLOWS["retrain"]["concurrency"] == {"group": "retrain", "cancel-in-progress": False}
     (step,) = [step for step in RETRAIN_STEPS if step.get("id") == "retrain"]
     assert step["run"] == "make retrain"
-    assert set(step["env"]) == {"REASON", "FORCE", "GH_TOKEN"}
+    assert step["env"]["REASON"] == "${{ inputs.reason || github.event.client_payload.reason }}"
+
+
+REGISTRY = {f"MLFLOW_TRACKING_{name}" for name in ("URI", "USERNAME", "PASSWORD")}
+REMOTE = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+
+
+def test_only_steps_that_need_a_secret_have_it():
+    given = {}
+    for step in [step for job in JOBS for step in job["steps"]]:
+        values = {**step.get("env", {}), **step.get("with", {})}
+        if names := {
+            key for key, value in values.items() if re.search("secrets|token", str(value))
+        }:
+            given[step["run"]] = names
+        if step.get("uses", "").startswith("actions/checkout"):
+            assert step["with"]["persist-credentials"] is False
+    assert given == {
+        "make pull": REMOTE,
+        "make retrain": REGISTRY | REMOTE | {"GH_TOKEN"},
+        "make follow": REGISTRY | REMOTE,
+    }
+    assert [workflow for workflow in WORKFLOWS.values() if "env" in workflow] == []
+    assert [job["env"] for job in JOBS if "env" in job] == [
+        {"HAS_SERVER": "${{ secrets.MLFLOW_TRACKING_URI != '' }}"}
+    ]
+
+
+# ---- what is installed
+
+
+def installs():
+    """The commands of the Makefile that install, and the packages that each installs."""
+    done = runner(ROOT)("make", "--dry-run", "--always-make", "install")
+    for line in done.stdout.splitlines():
+        if "pip install" in line:
+            locked, _, command = line.partition(" | ")
+            chosen = runner(ROOT)("sh", "-c", locked).stdout
+            yield command.split(), re.findall(r"^([\w-]+)==", chosen, re.MULTILINE)
+
+
+def test_lock_has_hashes_and_no_addresses():
+    packages = re.split(r"\n(?=\w)", LOCK.strip())
+    without = [one for one in packages if not re.match(r"[\w.-]+==\S+ .*--hash=sha256:", one, re.S)]
+    assert without == []
+    assert "://" not in LOCK
+    assert {"setuptools", "wheel"} <= {package.partition("==")[0] for package in packages}
+
+
+def test_nothing_without_a_hash_is_installed_or_run():
+    (wheels, from_wheels), (source, from_source) = installs()
+    for command in (wheels, source):
+        assert {"--require-hashes", "--no-deps"} <= {*command}
+    assert "--only-binary=:all:" in wheels
+    assert {"--no-build-isolation", "--no-cache-dir"} <= {*source}  # no wheel of an earlier build
+    assert from_source == ["antlr4-python3-runtime"]
+    assert {"setuptools", "wheel"} < {*from_wheels}
+    assert sorted(from_wheels + from_source) == sorted(re.findall(r"^([\w-]+)==", LOCK, re.M))
+
+
+def test_installed_package_without_a_wheel_was_built_by_the_lock():
+    built = importlib.metadata.distribution("antlr4-python3-runtime").read_text("WHEEL")
+    (locked,) = re.findall("^setuptools==(\\S+)", LOCK, re.MULTILINE)
+    assert f"Generator: setuptools ({locked})\n" in built
 
 
 def test_messages_are_uploaded_only_from_a_private_repository():

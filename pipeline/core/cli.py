@@ -1,23 +1,25 @@
 """Runs a stage or a command: arguments, log lines, exit codes, and one stage at a time."""
 
 import argparse
+import io
 import logging
 import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NoReturn
 
 from filelock import FileLock, Timeout
 
 from pipeline.core.errors import (
+    ERROR_PREFIX,
+    CleanFormatter,
     PipelineError,
-    RedactingFormatter,
+    clean_lines,
     convert_os_errors,
-    redact_credentials,
 )
 
 log = logging.getLogger(__name__)
@@ -65,9 +67,10 @@ def parse_paths(argv: Sequence[str] | None, doc: str | None, *names: str) -> arg
 
 def run_stage(main: Callable[[], None]) -> None:
     """Runs the `main` of a stage as `run_command` does, while no other stage runs here."""
+    asks_for_help = not {"-h", "--help"}.isdisjoint(sys.argv[1:])  # answered at once
 
     def main_with_lock() -> None:
-        with stage_lock():
+        with nullcontext() if asks_for_help else stage_lock():
             main()
 
     run_command(main_with_lock)
@@ -78,27 +81,32 @@ def run_command(main: Callable[[], None]) -> None:
 
     Exit code 1 and one line on a PipelineError; a traceback on any other error, which is a bug.
     """
-    _set_up_logging()
+    _set_up_output()
     start = time.perf_counter()
     try:
         with convert_os_errors("this machine"):
             main()
     except PipelineError as error:
-        _exit(f"error: {error}")
+        _exit(f"{ERROR_PREFIX}{error}")
     except KeyboardInterrupt:
         _exit("interrupted")
     except BrokenPipeError:  # the program that reads our output ended, for example `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception:
-        _exit(traceback.format_exc().rstrip())
+        _exit(clean_lines(traceback.format_exc().rstrip()))
     log.info("%.1f s", time.perf_counter() - start)
 
 
-def _set_up_logging() -> None:
-    """Our lines from INFO on, those of libraries from WARNING on, all without credentials."""
+def _set_up_output() -> None:
+    """Logs our lines from INFO on, those of libraries from WARNING on, all of them cleaned.
+
+    Standard output escapes what its encoding does not have, as standard error does.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler()
-    handler.setFormatter(RedactingFormatter("%(message)s"))
+    handler.setFormatter(CleanFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in ("pipeline", "__main__"):
         logging.getLogger(name).setLevel(logging.INFO)
@@ -106,7 +114,7 @@ def _set_up_logging() -> None:
 
 def _exit(message: str) -> NoReturn:
     under_dvc = "DVC_STAGE" in os.environ and Path("dvc.lock").exists()
-    sys.exit(redact_credentials(f"{message}\n{RESTORE_HINT}" if under_dvc else message))
+    sys.exit(f"{message}\n{RESTORE_HINT}" if under_dvc else message)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def _restore_file(folder: Path, name: str, md5: str) -> None:
         process = run_dvc(command, "--quiet", str(pointer))
         if process.returncode == 0:
             return
-    problem = " ".join(process.stderr.split())[-200:]
+    problem = " ".join(process.stderr.split())
     raise NotCachedError(
         f"{name} {md5}: neither in DVC's cache nor in its remote ({problem}); "
         "somebody who has it runs `dvc push`"

@@ -58,9 +58,12 @@ def _remove_orphans(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text with line feeds, atomically. Raises: PipelineError."""
+    """Writes UTF-8 text with line feeds, atomically. Raises: PipelineError.
+
+    A lone surrogate, as of an undecodable file name, becomes its escape, which JSON reads back.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -94,5 +97,5 @@ def read_json(path: Path, remedy: str = REBUILD_HINT) -> Any:
     """The value of a JSON file. Raises: PipelineError."""
     try:
         return json.loads(read_bytes(path, remedy))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PipelineError(f"{path}: not JSON: {error}; {remedy}") from error

@@ -9,13 +9,13 @@ from pipeline.core.errors import PipelineError
 def run_git(*command: str, **environment: str) -> str:
     """The output of a Git command, with these environment variables added.
 
-    Raises: PipelineError, with the end of Git's error message.
+    Raises: PipelineError, with Git's error message.
     """
     process = subprocess.run(
         ["git", *command], capture_output=True, text=True, env={**os.environ, **environment}
     )
     if process.returncode:
-        raise PipelineError(f"git {command[0]}: {' '.join(process.stderr.split())[-300:]}")
+        raise PipelineError(f"git {command[0]}: {' '.join(process.stderr.split())}")
     return process.stdout
 
 

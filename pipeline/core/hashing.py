@@ -1,17 +1,30 @@
 """Hashes of texts, of files and of keys."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.files import REBUILD_HINT, read_errors
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHORT_ID_DIGITS = 16  # of a message_id as earlier versions wrote it
+
 
 def message_id(text: str | None) -> str:
-    """The id of a message: the first 16 hexadecimal digits of the sha256 of its text.
+    """The id of a message: the first 32 hexadecimal digits of the sha256 of its text.
 
     It depends on the text alone, not on the source. A null has the id of the empty text.
     """
-    return hashlib.sha256((text or "").encode()).hexdigest()[:16]
+    return hashlib.sha256((text or "").encode()).hexdigest()[:32]
+
+
+def known_ids(ids: "pd.Series[Any]", known: Iterable[str]) -> "pd.Series[bool]":
+    """(n,): which ids are known, by all their digits or by the first SHORT_ID_DIGITS of them."""
+    listed = set(known)
+    return ids.isin(listed) | ids.str[:SHORT_ID_DIGITS].isin(listed)
 
 
 def file_sha256(path: Path, remedy: str = REBUILD_HINT) -> str:

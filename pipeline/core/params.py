@@ -38,7 +38,8 @@ def read_yaml(path: Path = PARAMS_FILE) -> dict[str, Any]:
     except ruamel.yaml.error.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise PipelineError(f"{path}: {line}not YAML: {error.problem}; correct the line") from error
-    except (ruamel.yaml.error.YAMLError, ValueError) as error:  # not UTF-8; no such day or number
+    # not UTF-8; no such day or number; nested too deep
+    except (ruamel.yaml.error.YAMLError, ValueError, RecursionError) as error:
         problem = " ".join(str(error).split())
         raise PipelineError(f"{path}: not YAML: {problem}; correct the file") from error
     if not isinstance(loaded, dict):
@@ -70,8 +71,9 @@ def parse_params(params: type[ParamsT], value: object, place: str) -> ParamsT:
         return cast(ParamsT, pydantic.TypeAdapter(strict).validate_json(as_json))
     except pydantic.ValidationError as error:
         lines = [_error_line(item, place) for item in error.errors()]
-        raise PipelineError("\nerror: ".join(lines)) from None
-    except (TypeError, ValueError) as error:  # a date as a key; a list that contains itself
+        raise PipelineError(*lines) from None
+    # a date as a key; a list that contains itself; nested too deep
+    except (TypeError, ValueError, RecursionError) as error:
         raise PipelineError(f"{place}: {error}; remove it") from error
 
 

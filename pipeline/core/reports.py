@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.files import write_json
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import REBUILD_HINT, read_json, write_json
+from pipeline.core.params import parse_params
 
 DECIMALS = 6  # of every figure in reports/: finer than any interval, coarser than rounding errors
 
@@ -29,6 +31,25 @@ def write_report(path: Path, rows: int, figures: Mapping[str, Figure], verdict: 
         verdict: one sentence for the reader.
     """
     write_json(path, {"rows": rows, "figures": round_figures(figures), "verdict": verdict})
+
+
+@dataclass(frozen=True)
+class _Report:
+    """The content of a report."""
+
+    rows: int
+    figures: Mapping[str, Figure]
+    verdict: str
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A report as `write_report` wrote it. Raises: PipelineError, if it is not of that schema."""
+    report = read_json(path)
+    try:
+        parse_params(_Report, report, f"{path}: report")
+    except PipelineError as error:
+        raise PipelineError(f"{str(error).splitlines()[0]}; {REBUILD_HINT}") from None
+    return dict(report)
 
 
 def round_figures(figures: Mapping[str, Figure]) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ FEEDBACK_SOURCE = "feedback"  # a source, and its folder in data/inbox/: its lab
 
 # ---- messages
 
-_MESSAGE_ID = pa.field("message_id", pa.string())  # 16 hex digits: sha256 of the text alone
+_MESSAGE_ID = pa.field("message_id", pa.string())  # 32 hex digits: sha256 of the text alone
 _TEXT = pa.field("text", pa.string())  # as it arrived, not normalised
 _LABEL = pa.field("label", pa.string())  # ham or spam; before validate, whatever the source wrote
 _SOURCE = pa.field("source", pa.string())  # a pinned source's name, `files/PATH` or `feedback/PATH`
@@ -151,8 +151,8 @@ SEEN_ROWS = pa.schema(  # seen.parquet in the MLflow model: rows of train and va
 )
 SCORES = pa.schema(  # columns that `python -m pipeline score` adds to those of its input
     [
-        _LABEL,  # ham or spam; null if refused
-        _PROBABILITY,  # null if refused
+        _LABEL,  # ham or spam; null if the text is null
+        _PROBABILITY,  # null if the text is null
         pa.field("threshold", pa.float64()),  # spam is at least this probability
         pa.field("model_version", pa.string()),  # number of the registered version
         pa.field("scored_at", pa.timestamp("us", tz="UTC")),  # in whole seconds

@@ -5,7 +5,7 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -86,10 +86,26 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
 # ---- CSV
 
 
+class CsvFile(io.TextIOWrapper):
+    """A file in which a line feed ends each row that csv.writer writes with ROW_END.
+
+    csv.writer quotes no other line ends than its own, but readers take each of them for the end.
+    """
+
+    ROW_END = "\r\n"
+
+    def write(self, row: str) -> int:
+        """Writes one row."""
+        return super().write(row.removesuffix(self.ROW_END) + "\n")
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Writes a small table, numbers rounded as in reports. Raises: PipelineError."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+    with (
+        atomic_path(path) as temporary,
+        CsvFile(temporary.open("wb"), "utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator=CsvFile.ROW_END)
         writer.writerow(columns)
         writer.writerows([round_number(value) for value in row] for row in rows)
 
@@ -104,8 +120,19 @@ def read_csv(path: Path, remedy: str = REBUILD_HINT) -> dict[str, list[str]]:
     return {name: [row[place] for row in rows] for place, name in enumerate(header)}
 
 
+def read_numbers(path: Path) -> dict[str, list[float]]:
+    """The columns of a small table of numbers; empty cells are NaN. Raises: PipelineError."""
+    columns: dict[str, list[float]] = {}
+    for name, cells in read_csv(path).items():
+        try:
+            columns[name] = [float(cell or "nan") for cell in cells]
+        except ValueError as error:
+            raise PipelineError(f"{path}: column {name}: {error}; {REBUILD_HINT}") from None
+    return columns
+
+
 def iter_csv_rows(
-    file: TextIO,
+    lines: Iterable[str],
     separator: str = ",",
     quoting: Any = csv.QUOTE_MINIMAL,
     header: list[str] | None = None,
@@ -117,7 +144,7 @@ def iter_csv_rows(
     Raises: csv.Error, which names the row; also for an unbalanced quotation mark, which would
         otherwise swallow the rows up to the next one.
     """
-    rows = filter(None, csv.reader(file, delimiter=separator, quoting=quoting, strict=True))
+    rows = filter(None, csv.reader(lines, delimiter=separator, quoting=quoting, strict=True))
     if header:
         yield header
     for number in itertools.count(1 if header else 0):
@@ -131,5 +158,6 @@ def iter_csv_rows(
             return
         header = header or row
         if len(row) != len(header):
-            raise csv.Error(f"{place}: {len(row)} columns, not {len(header)}")
+            nameless = "" if header[-1] else ", as the header ends with a separator"
+            raise csv.Error(f"{place}: {len(row)} columns, not {len(header)}{nameless}")
         yield row

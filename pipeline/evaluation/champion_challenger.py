@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator
 
+from pipeline.core.hashing import known_ids
 from pipeline.core.params import ParamsSection
 from pipeline.core.reports import Figure
 from pipeline.evaluation import bootstrap
@@ -63,7 +64,7 @@ def unseen_rows(rows: pd.DataFrame, present: pd.DataFrame, seen: pd.DataFrame) -
         seen: columns message_id and campaign_key of the rows that the model was trained, stopped
             early or calibrated on.
     """
-    seen_texts = present["text"][present["message_id"].isin(seen["message_id"])]
+    seen_texts = present["text"][known_ids(present["message_id"], seen["message_id"])]
     wordings, number = number_wordings([*rows["text"], *seen_texts])
     in_rows = np.zeros(len(wordings), np.bool_)
     in_rows[number[: len(rows)]] = True

@@ -88,11 +88,18 @@ def worst_mistakes(messages: pd.DataFrame, predictions: Predictions) -> pd.DataF
 
 
 def evaluation_summary(figures: Figures) -> str:
-    """One line with the main figures on test, on the newest messages, and of the baseline."""
+    """One line: the main figures on test, on the newest messages, and of the baseline.
+
+    It says so if the baseline has the higher F1 on test.
+    """
     parts = [_main_figures(figures, "")]
     if newest := _main_figures(figures, "newest."):
         parts.append(f"newest {figures['newest.f1'].n:,} messages: {newest}")
     parts.append(f"linear baseline: {_main_figures(figures, 'baseline.')}")
+    lead = figures["difference.f1"]
+    if lead.value is not None and lead.value < 0:
+        interval = f" [{lead.low:+.4f}, {lead.high:+.4f}]" if lead.low is not None else ""
+        parts.append(f"the linear baseline wins on test: f1 {lead.value:+.4f}{interval}")
     return "; ".join(parts)
 
 

@@ -7,8 +7,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.core.hashing import unit_hash
-
 TokenIds = NDArray[np.int32]  # (n, t), padded on the right with PAD_ID
 Targets = NDArray[np.float32]  # (n,), 1.0 for spam and 0.0 for ham
 Batch = tuple[TokenIds, Targets]
@@ -32,17 +30,6 @@ class Rows:
 def rows_from_table(table: pd.DataFrame) -> Rows:
     """The rows of a table with the columns of SHARD."""
     return Rows(list(table["token_ids"]), table["label"].to_numpy(np.float32))
-
-
-def held_out_mask(table: pd.DataFrame, share: float, seed: int) -> NDArray[np.bool_]:
-    """(n,): True for the rows of a random share of the campaigns; a campaign is never divided.
-
-    Args:
-        table: has the column `campaign_key`.
-        share: of the campaigns, in (0, 1).
-    """
-    positions = [unit_hash(f"stop:{seed}", key) for key in table["campaign_key"]]
-    return np.array([position < share for position in positions], np.bool_)
 
 
 def pad(token_ids: list[NDArray[np.int32]]) -> TokenIds:

@@ -1,33 +1,43 @@
 """Turns the network's scores into probabilities and labels: calibration and threshold from val."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+import pydantic
 from numpy.typing import NDArray
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import REBUILD_HINT, read_json
+from pipeline.core.params import parse_params
 from pipeline.evaluation.bootstrap import proportion_upper
 from pipeline.evaluation.metrics import Labels, counts_by_threshold
+from pipeline.preprocessing.size_checks import BUDGET_PARAM, budget_problem
 
 RawScores = NDArray[np.floating[Any]]  # (n,), the network's output in [0, 1], not calibrated
 Probabilities = NDArray[np.float64]  # (n,), calibrated probability of spam in [0, 1]
 
 CLIP = 1e-7  # scores are clipped to [CLIP, 1 - CLIP]; about the step of float32 below 1
-BUDGET_PARAM = "params.yaml: evaluate.lost_ham_budget"
 MIN_SLOPE = 1e-3  # keeps the network's order of messages, even if val contradicts it
 MAX_STEPS = 200  # of Fisher scoring; about 20 are needed
 
 
 @dataclass(frozen=True)
-class Decision:
-    """How a score becomes a probability and a label; the content of decision.json."""
+class DecisionRule:
+    """How a score becomes a probability and a label."""
 
-    slope: float  # of the score's logit, above 0
+    slope: Annotated[float, pydantic.Field(gt=0)]  # of the score's logit
     intercept: float
     threshold: float  # probability from which a message is labelled spam; above 1 none is
+
+
+@dataclass(frozen=True)
+class Decision(DecisionRule):
+    """A rule, and what it does to the ham of val; the content of decision.json."""
+
     lost_ham_budget: float  # maximum expected share of ham that is labelled spam
     ham: int  # ham messages in val
     ham_lost: int  # of these, labelled spam
@@ -64,6 +74,18 @@ def fit_decision(y_true: Labels, score: RawScores, lost_ham_budget: float) -> De
         ham_lost=ham_lost,
         lost_ham_upper=proportion_upper(ham_lost, len(ham)),
     )
+
+
+def read_rule(path: Path) -> DecisionRule:
+    """The rule in decision.json. Raises: PipelineError, if it lacks a number."""
+    content = read_json(path)
+    if isinstance(content, dict):
+        names = [field.name for field in fields(DecisionRule)]
+        content = {name: content[name] for name in names if name in content}
+    try:
+        return parse_params(DecisionRule, content, f"{path}: decision")
+    except PipelineError as error:
+        raise PipelineError(f"{str(error).splitlines()[0]}; {REBUILD_HINT}") from None
 
 
 def calibrate(score: RawScores, decision: Decision) -> Probabilities:
@@ -120,12 +142,8 @@ def _ham_to_lose(ham: int, budget: float) -> int:
     share = Fraction(str(budget))  # exact: the float 0.07 is slightly above 7/100
     if not 0 < share < 1:
         raise PipelineError(f"{BUDGET_PARAM}: {budget} is not between 0 and 1; 0.002 is one in 500")
-    needed = math.ceil(1 / share) - 1
-    if ham < needed:
-        raise PipelineError(
-            f"{BUDGET_PARAM}: {budget} needs {needed} ham in val, there are {ham}; "
-            "raise the budget or bring more ham"
-        )
+    if problem := budget_problem(ham, budget):
+        raise PipelineError(problem)
     return math.floor(share * (ham + 1)) - 1
 
 

@@ -38,8 +38,8 @@ def load(path: Path) -> keras.Model:
         if not zipfile.is_zipfile(path):  # Keras would report it as missing
             raise zipfile.BadZipFile("it is no zip file")
         return keras.saving.load_model(path, wide.CUSTOM_LAYERS, compile=False)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        problem = str(error).splitlines()[0]
+    except Exception as error:  # of any type, as a damaged file reaches deep into Keras
+        problem = next(iter(str(error).splitlines()), type(error).__name__)
         raise PipelineError(f"{path}: not a Keras network ({problem}); {REBUILD_HINT}") from error
 
 

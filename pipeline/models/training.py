@@ -29,7 +29,6 @@ from pipeline.models.batches import (
     Batch,
     Rows,
     TokenIds,
-    held_out_mask,
     order_by_length,
     rows_from_table,
     shuffled_batches,
@@ -37,6 +36,8 @@ from pipeline.models.batches import (
 )
 from pipeline.models.checkpoints import Checkpoint, TrainingState
 from pipeline.models.wide import fit_wide_layers
+from pipeline.preprocessing.size_checks import stop_share_problem
+from pipeline.preprocessing.splits import held_out_mask
 
 log = logging.getLogger(__name__)
 
@@ -147,14 +148,10 @@ def split_rows(table: pd.DataFrame, params: Params) -> tuple[Rows, Rows]:
 
     Raises: PipelineError, when one of the two has only one class.
     """
+    if problem := stop_share_problem(table, params.stop_share, params.seed):
+        raise PipelineError(problem)
     held_out = held_out_mask(table, params.stop_share, params.seed)
-    rows = rows_from_table(table[~held_out])
-    stop = rows_from_table(table[held_out])
-    for part, place, way_out in ((stop, "in", "raise"), (rows, "outside of", "lower")):
-        if len(np.unique(part.labels)) < 2:
-            problem = f"no ham or no spam {place} it; {way_out} it or bring more messages"
-            raise PipelineError(f"params.yaml: train.stop_share: {problem}")
-    return rows, stop
+    return rows_from_table(table[~held_out]), rows_from_table(table[held_out])
 
 
 def make_deterministic(seed: int) -> None:

@@ -27,13 +27,13 @@ from ruamel.yaml import YAML
 
 from pipeline.core.cli import argument_parser
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import read_json
 from pipeline.core.params import PARAMS_FILE, read_params
 from pipeline.core.tables import read_parquet
 from pipeline.evaluation import bootstrap, metrics
 from pipeline.evaluation.metrics import Predictions
 from pipeline.models import checkpoints, training
 from pipeline.models.batches import Rows, rows_from_table
+from pipeline.preprocessing.tokenizer import read_spec
 from pipeline.tracking.tuning_runs import TuningTrial, log_tuning_trials
 
 log = logging.getLogger(__name__)
@@ -219,7 +219,7 @@ def main(argv: list[str] | None = None) -> None:
     if trials < 1:
         raise PipelineError(f"--trials: {trials} is too small; choose 1 or more")
     params = read_params(training.Params, "train")
-    spec = read_json(TOKENIZER)
+    spec = read_spec(TOKENIZER)
     table = read_parquet(TRAIN).to_pandas()
     val = rows_from_table(read_parquet(VAL).to_pandas())
     if len(np.unique(val.labels)) < 2:

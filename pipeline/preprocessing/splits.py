@@ -96,6 +96,17 @@ def split_of_campaign(salt: str, campaign_key: str, shares: SplitShares) -> str:
     return "test"
 
 
+def held_out_mask(table: pd.DataFrame, share: float, seed: int) -> Mask:
+    """(n,): True for the rows of a random share of the campaigns; a campaign is never divided.
+
+    Args:
+        table: has the column `campaign_key`.
+        share: of the campaigns, in (0, 1).
+    """
+    positions = [unit_hash(f"stop:{seed}", key) for key in table["campaign_key"]]
+    return np.array([position < share for position in positions], np.bool_)
+
+
 def apply_time_windows(rows: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
     """The rows with NEWEST as the split of new rows of train and val, and the column `retired`.
 

@@ -4,6 +4,8 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -20,11 +22,23 @@ from tokenizers import (
     trainers,
 )
 
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import REBUILD_HINT, read_json
 from pipeline.core.schemas import SHARD
 from pipeline.preprocessing import normalize
 
 PAD_TOKEN = "[PAD]"  # id 0
 START_TOKEN = "[START]"  # id 1; every message begins with it, so that none is empty
+
+
+def read_spec(path: Path) -> dict[str, Any]:
+    """The content of tokenizer.json. Raises: PipelineError, if it is not a tokenizer."""
+    spec = read_json(path)
+    try:
+        Tokenizer.from_str(json.dumps(spec))
+    except Exception as error:  # the type that the library raises
+        raise PipelineError(f"{path}: not a tokenizer: {error}; {REBUILD_HINT}") from error
+    return dict(spec)
 
 
 def fit_tokenizer(texts: Iterable[str], *, vocabulary_size: int, sequence_length: int) -> Tokenizer:

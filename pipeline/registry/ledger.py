@@ -2,10 +2,11 @@
 
 import getpass
 import json
+import logging
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from pipeline.core.files import read_bytes, write_text
 from pipeline.core.git import try_git
 from pipeline.core.params import parse_params
 from pipeline.registry import versions
-from pipeline.registry.versions import CHALLENGER, Version
+from pipeline.registry.versions import CHALLENGER, CHAMPION, RegistryDamagedError, Version
+
+log = logging.getLogger(__name__)
 
 LEDGER = Path("ledger.jsonl")
 ENTRY_TAG = "judgement"  # tag of a version: the entry of the last decision on it, as JSON
@@ -58,7 +61,7 @@ class LedgerEntry:
 
     def json_line(self) -> str:
         """The entry as a line of the ledger, without the newline."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False)
 
 
 def parse_entry(line: str, place: str) -> LedgerEntry:
@@ -67,7 +70,8 @@ def parse_entry(line: str, place: str) -> LedgerEntry:
         entry = LedgerEntry(**json.loads(line))
         parse_params(LedgerEntry, asdict(entry), place)
         int(entry.version)
-    except (TypeError, ValueError, PipelineError):
+        datetime.fromisoformat(entry.time).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError, RecursionError, PipelineError):
         raise PipelineError(
             f"{place}: not a ledger entry; `git checkout {LEDGER}` restores the last good file, "
             "and the registry holds the newest entry"
@@ -76,9 +80,17 @@ def parse_entry(line: str, place: str) -> LedgerEntry:
 
 
 def utc_now() -> datetime:
-    """The time now, or SOURCE_DATE_EPOCH where it is set, as in reproducible builds."""
+    """The time now, or SOURCE_DATE_EPOCH where it is set, as in reproducible builds.
+
+    Raises: PipelineError if SOURCE_DATE_EPOCH is no time.
+    """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    return datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    try:
+        return datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise PipelineError(
+            f"SOURCE_DATE_EPOCH: {epoch!r} is not a time in seconds since 1970; correct or unset it"
+        ) from None
 
 
 def next_entry_time() -> str:
@@ -147,12 +159,89 @@ def ledger_text(entries: Sequence[LedgerEntry]) -> str:
     return "".join(f"{entry.json_line()}\n" for entry in entries)
 
 
+def as_in_ledger(entry: LedgerEntry) -> LedgerEntry:
+    """The entry, or the ledger's last line if that is the same decision, of another registry."""
+    for last in read_entries()[-1:]:
+        if is_same_model(last, entry) and last.verdict == entry.verdict:
+            return last
+    return entry
+
+
 def is_same_model(a: LedgerEntry, b: LedgerEntry) -> bool:
     """Whether two entries name the same version with the same model."""
     return (a.version, a.model_hash) == (b.version, b.model_hash)
 
 
 # ---- ledger and registry
+
+
+def record_problem(version: Version | None) -> str | None:
+    """Why a version is no champion by its own record, its tag; None if it was promoted."""
+    record = LedgerEntry.from_version(version)
+    if version is None or record is None or record.version != version.number:
+        return f"it has no record of a promotion (tag {ENTRY_TAG})"
+    if record.verdict not in PROMOTION_VERDICTS:
+        return f"its own record says `{record.verdict_text}`"
+    return None
+
+
+def line_problem(record: LedgerEntry, entries: Sequence[LedgerEntry]) -> str | None:
+    """Whether the line of this record was changed; None if not, or if the ledger has no line."""
+    lines = [entry for entry in entries if entry.version == record.version]
+    for line in lines if record not in lines else []:
+        if line.time == record.time or replace(line, time=record.time) == record:
+            return (
+                f"version {line.version}: its line was changed; the registry's tag {ENTRY_TAG} has "
+                f"the original, and `git log -p {LEDGER}` shows the change"
+            )
+    return None
+
+
+def changed_lines(entries: Sequence[LedgerEntry]) -> Iterator[str]:
+    """A phrase for each merged line that the ledger does not have as it was merged."""
+    for merged in merged_entries():
+        if merged not in entries:
+            yield (
+                f"version {merged.version}: its line of {merged.time} was changed or removed since "
+                f"it was merged; `git pull`, or `git checkout {LEDGER}`"
+            )
+
+
+def missing_line(record: LedgerEntry, entries: Sequence[LedgerEntry]) -> str | None:
+    """Whether the ledger has no line of a model that was promoted; None if it has."""
+    if any(is_same_model(entry, record) for entry in entries):
+        return None
+    return (
+        f"version {record.version}: became the champion {record.time}, but has no line; `git pull`"
+    )
+
+
+def check_champion(version: Version, entries: Sequence[LedgerEntry]) -> LedgerEntry:
+    """The record of the champion.
+
+    Raises: RegistryDamagedError if the record or its line does not say that it was promoted.
+    """
+    record = LedgerEntry.from_version(version)
+    if record is None or record_problem(version):
+        raise RegistryDamagedError(
+            f"version {version.number} has the alias {CHAMPION}, but {record_problem(version)}; "
+            "`python -m pipeline ledger follow` gives the alias to the last merged line's version"
+        )
+    if problem := line_problem(record, entries):
+        raise RegistryDamagedError(f"{LEDGER}: {problem}")
+    return record
+
+
+def champion_files(version: Version) -> Mapping[str, str]:
+    """The MD5 of each file of the champion, of its line in the ledger or else of its record.
+
+    Warns if the ledger has no line. Raises: RegistryDamagedError, as `check_champion`.
+    """
+    entries = read_entries()
+    record = check_champion(version, entries)
+    if problem := missing_line(record, entries):
+        log.warning("warning: %s: %s", LEDGER, problem)
+    return [record, *(entry for entry in entries if is_same_model(entry, record))][-1].files
 
 
 def proposed_entry() -> LedgerEntry | None:
@@ -169,16 +258,18 @@ def finish_promotion(model_hash: str | None = None) -> None:
         model_hash: a registry without a champion is accepted if the ledger's last entry is this
             model as version 1, which register then registers again.
 
-    Raises: PipelineError if the ledger has a champion and the registry has none, because a lost
-    registry would accept any model.
+    Raises:
+        RegistryDamagedError: the champion was not promoted, or its line was changed.
+        PipelineError: the ledger has a champion and the registry has none; a lost registry would
+            accept any model.
     """
     champion = versions.find_champion()
     entries = read_entries()
-    entry = LedgerEntry.from_version(champion)
-    if entry and entry.verdict in PROMOTION_VERDICTS:
+    if champion:
+        entry = check_champion(champion, entries)
         append_entry(entry)
         versions.update_other_aliases(entry.version, entry.previous)
-    elif champion is None and entries:
+    elif entries:
         last = entries[-1]
         if (last.version, last.model_hash) != ("1", model_hash):
             raise PipelineError(

@@ -5,21 +5,35 @@ The ledger, `ledger.jsonl`, has one line for each promotion and each rollback of
 
 import itertools
 import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from pipeline.core.cli import argument_parser, stage_lock
 from pipeline.core.dvc_cache import cached_md5s
-from pipeline.core.errors import PipelineError
-from pipeline.registry import recovery
+from pipeline.core.errors import PipelineError, clean_line
+from pipeline.core.files import atomic_path
+from pipeline.registry import recovery, restore
 from pipeline.registry.ledger import (
-    ENTRY_TAG,
     LEDGER,
     PROMOTION_VERDICTS,
     LedgerEntry,
-    is_same_model,
+    changed_lines,
+    line_problem,
+    missing_line,
     read_entries,
+    record_problem,
 )
-from pipeline.registry.versions import CHAMPION, PREVIOUS, Version, alias_numbers, all_versions
+from pipeline.registry.versions import (
+    CHAMPION,
+    PREVIOUS,
+    RegistryDamagedError,
+    Version,
+    alias_numbers,
+    all_versions,
+    check_version,
+    downloaded_champion,
+)
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +62,7 @@ def _table_row(entry: LedgerEntry) -> tuple[str, ...]:
     if entry.figures:
         name, figure = next(iter(entry.figures.items()))
         criterion = _figure_text(name, figure)
-    return (
+    cells = (
         entry.time,
         entry.verdict,
         entry.version,
@@ -58,6 +72,7 @@ def _table_row(entry: LedgerEntry) -> tuple[str, ...]:
         entry.actor,
         entry.reason,
     )
+    return tuple(map(clean_line, cells))
 
 
 def _figure_text(name: str, figure: Mapping[str, float]) -> str:
@@ -73,17 +88,22 @@ def _figure_text(name: str, figure: Mapping[str, float]) -> str:
 
 
 def verify_ledger(entries: Sequence[LedgerEntry]) -> None:
-    """Compares the ledger with the registry and with DVC's cache, and warns of two promotions
-    on parallel branches.
+    """Compares the ledger with the registry, with the files of its versions and with DVC's cache,
+    and warns of two promotions on parallel branches.
 
     Raises: PipelineError, one line a contradiction.
     """
     for note in parallel_promotions(entries):
         log.warning("ledger: %s", note)
     md5s = {md5 for entry in entries for md5 in entry.files.values()}
-    problems = list(contradictions(entries, all_versions(), alias_numbers(), cached_md5s(md5s)))
+    registered = all_versions()
+    problems = [
+        *changed_lines(entries),
+        *contradictions(entries, registered, alias_numbers(), cached_md5s(md5s)),
+        *damaged_versions(entries, registered),
+    ]
     if problems:
-        raise PipelineError("\nerror: ".join(f"{LEDGER}: {problem}" for problem in problems))
+        raise PipelineError(*(f"{LEDGER}: {problem}" for problem in problems))
     log.info("ledger: %d entries agree with the registry and with DVC's cache", len(entries))
 
 
@@ -102,10 +122,20 @@ def contradictions(
     """
     for entry in {entry.version: entry for entry in entries}.values():
         yield from _version_contradictions(entry, versions.get(entry.version), cached)
-    for alias in (CHAMPION, PREVIOUS):
-        tagged = LedgerEntry.from_version(versions.get(aliases.get(alias, "")))
-        if tagged and tagged.verdict in PROMOTION_VERDICTS:
-            yield from _tag_contradictions(tagged, entries)
+    champion = versions.get(aliases.get(CHAMPION, ""))
+    if champion and (problem := record_problem(champion)):
+        yield (
+            f"champion: version {champion.number} in the registry, but {problem}; `follow` gives "
+            "the alias to the version of the last merged line"
+        )
+    for number, version in versions.items():
+        record = LedgerEntry.from_version(version)
+        if record and record.verdict in PROMOTION_VERDICTS:
+            if problem := line_problem(record, entries):
+                yield problem
+            is_in_service = number in (aliases.get(CHAMPION), aliases.get(PREVIOUS))
+            if is_in_service and (problem := missing_line(record, entries)):
+                yield problem
     if entries and aliases.get(CHAMPION) != entries[-1].version:
         yield (
             f"champion: version {aliases.get(CHAMPION, 'none')} in the registry, "
@@ -113,13 +143,25 @@ def contradictions(
         )
 
 
+def damaged_versions(
+    entries: Sequence[LedgerEntry], versions: Mapping[str, Version]
+) -> Iterator[str]:
+    """A line for each version of the ledger whose files in MLflow are not those of its line."""
+    for number, entry in {entry.version: entry for entry in entries}.items():
+        try:
+            if number in versions:
+                check_version(number, entry.files)
+        except RegistryDamagedError as error:
+            yield str(error)
+
+
 def _version_contradictions(
     entry: LedgerEntry, version: Version | None, cached: set[str]
 ) -> Iterator[str]:
     if version is None:
         yield (
-            f"version {entry.version}: not in the registry; `restore` rebuilds it in an empty "
-            "registry"
+            f"version {entry.version}: not in the registry; `restore` rebuilds it, or `restore "
+            "--anew` if it was deleted, as MLflow does not give its number again"
         )
     elif version.tags.get("model_hash") != entry.model_hash:
         yield (
@@ -134,21 +176,6 @@ def _version_contradictions(
         )
 
 
-def _tag_contradictions(tagged: LedgerEntry, entries: Sequence[LedgerEntry]) -> Iterator[str]:
-    """Compares the lines of a version with its tag in the registry."""
-    lines = [entry for entry in entries if is_same_model(entry, tagged)]
-    if not lines:
-        yield (
-            f"version {tagged.version}: became the champion {tagged.time}, but has no line; "
-            "`git pull`"
-        )
-    elif lines[-1].time == tagged.time and lines[-1] != tagged:
-        yield (
-            f"version {tagged.version}: its line was changed; the registry's tag {ENTRY_TAG} has "
-            "the original"
-        )
-
-
 def parallel_promotions(entries: Sequence[LedgerEntry]) -> Iterator[str]:
     """A line for each entry whose `previous` is not the champion before it."""
     for before, entry in itertools.pairwise(entries):
@@ -158,6 +185,21 @@ def parallel_promotions(entries: Sequence[LedgerEntry]) -> Iterator[str]:
                 "was the champion: two branches or registries promoted, and the later one serves; "
                 f"to undo it, `rollback --to {before.version}`"
             )
+
+
+# ---- export
+
+
+def export_champion(folder: Path) -> str:
+    """Copies the champion's MLflow model to a new folder, and returns its number.
+
+    Raises: PipelineError.
+    """
+    if folder.exists():
+        raise PipelineError(f"{folder}: exists already; name a new folder")
+    with downloaded_champion() as (source, number), atomic_path(folder) as temporary:
+        shutil.copytree(source, temporary)
+    return number
 
 
 # ---- the command
@@ -171,9 +213,17 @@ def main(argv: list[str] | None = None) -> None:
     commands.add_parser("verify", help="compare the ledger with the registry and DVC's cache")
     back = commands.add_parser("rollback", help="make an earlier champion the champion again")
     back.add_argument("--to", metavar="N", help="a version (default: the champion before)")
-    back.add_argument("--reason", required=True, help="why; the ledger keeps it")
-    commands.add_parser("restore", help="rebuild versions and aliases in an empty registry")
-    commands.add_parser("follow", help="promote the version of the last merged line")
+    back.add_argument("--reason", type=clean_line, required=True, help="why; the ledger keeps it")
+    rebuild = commands.add_parser("restore", help="rebuild versions and aliases in the registry")
+    rebuild.add_argument(
+        "--anew", action="store_true", help="rename the registered model first, and begin again"
+    )
+    follow = commands.add_parser("follow", help="promote the version of the last merged line")
+    follow.add_argument(
+        "--force", action="store_true", help="even if the version's own record says otherwise"
+    )
+    export = commands.add_parser("export", help="copy the champion's MLflow model, once checked")
+    export.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder, as for Spark")
     arguments = parser.parse_args(argv)
 
     match arguments.command:
@@ -184,10 +234,17 @@ def main(argv: list[str] | None = None) -> None:
         case "rollback":
             with stage_lock():
                 entry = recovery.rollback(arguments.to, arguments.reason)
-            log.info("ledger: version %s is the champion again", entry.version)
+            log.info(
+                "ledger: version %s is the champion again; a `make serve` that runs must be "
+                "restarted, as it goes on with the version that it began with",
+                entry.version,
+            )
         case "restore":
             with stage_lock():
-                recovery.restore_registry(read_entries())
+                restore.restore_registry(read_entries(), anew=arguments.anew)
         case "follow":
             with stage_lock():
-                log.info("ledger: %s", recovery.follow_ledger())
+                log.info("ledger: %s", recovery.follow_ledger(arguments.force))
+        case "export":
+            number = export_champion(arguments.folder)
+            log.info("ledger: %s holds version %s", arguments.folder, number)

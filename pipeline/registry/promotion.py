@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import pydantic
@@ -24,7 +24,7 @@ from pipeline.registry import ledger, parity, versions
 from pipeline.registry.ledger import PROMOTION_VERDICTS, ROLLBACK_TAG, LedgerEntry
 from pipeline.registry.model_package import ModelHashes, ModelPackage
 from pipeline.registry.parity import ScoringError
-from pipeline.registry.versions import Version
+from pipeline.registry.versions import RegistryDamagedError, Version
 
 
 class Bound(ParamsSection):
@@ -32,6 +32,9 @@ class Bound(ParamsSection):
 
     min: float | None = Field(default=None, description="least value, in the figure's unit")
     max: float | None = Field(default=None, description="greatest value, in the figure's unit")
+    severity: Literal["critical", "warning"] = Field(
+        default="critical", description="a missed warning stands in the verdict and stops nothing"
+    )
 
     @pydantic.model_validator(mode="after")
     def _has_one_bound(self) -> "Bound":
@@ -45,6 +48,9 @@ class Params(ParamsSection):
 
     criteria: dict[str, Bound] = Field(
         description="figures of reports/evaluate.json with the bound that a model must keep"
+    )
+    fewest_rows: int = Field(
+        ge=1, description="ham and spam each that test needs for a promotion; fewer cannot tell"
     )
     duel: PromotionRule = Field(description="comparison with the champion")
     parity: list[str] = Field(
@@ -65,8 +71,10 @@ class Params(ParamsSection):
         return names
 
 
-def missed_criteria(criteria: Mapping[str, Bound], figures: Mapping[str, Any]) -> list[str]:
-    """A phrase for each criterion that the figures miss, in the order of `criteria`.
+def missed_criteria(
+    criteria: Mapping[str, Bound], figures: Mapping[str, Any], severity: str = "critical"
+) -> list[str]:
+    """A phrase for each criterion of a severity that the figures miss, in the order of `criteria`.
 
     Args:
         figures: as in reports/evaluate.json.
@@ -76,6 +84,10 @@ def missed_criteria(criteria: Mapping[str, Bound], figures: Mapping[str, Any]) -
     reasons = []
     for name, bound in criteria.items():
         value = choose(figures, name, "params.yaml: register.criteria")["value"]
+        if bound.severity != severity:
+            continue
+        if name.startswith("difference."):
+            name += " (ours minus the linear baseline's)"
         if value is None:
             reasons.append(f"{name} is undefined on this test set")
         elif bound.min is not None and value < bound.min:
@@ -83,6 +95,12 @@ def missed_criteria(criteria: Mapping[str, Bound], figures: Mapping[str, Any]) -
         elif bound.max is not None and value > bound.max:
             reasons.append(f"{name} {value:g} is above {bound.max:g}")
     return reasons
+
+
+def with_warnings(outcome: Outcome, warnings: Sequence[str]) -> Outcome:
+    """The outcome with the phrases of missed warnings at the end of its sentence."""
+    sentence = "; warning: ".join([outcome.sentence, *warnings])
+    return replace(outcome, sentence=sentence)
 
 
 def verdict_text(outcome: Outcome) -> str:
@@ -101,6 +119,7 @@ class Candidate:
     hashes: ModelHashes
     rows: pd.DataFrame  # of all splits: columns of schemas.MESSAGES and schemas.SPLITS
     missed_criteria: Sequence[str]  # phrases
+    warnings: Sequence[str]  # phrases
     rule: PromotionRule
     version: Version | None  # of this model, if it is registered
     champion: Version | None
@@ -135,7 +154,8 @@ class Candidate:
         """Hash of everything that the decision depends on, apart from the two models."""
         columns = ["message_id", "label", "split", "newest"]
         rows = self.comparison_rows[columns].to_csv(index=False)
-        content = json.dumps([rows, list(self.missed_criteria), self.rule.model_dump()])
+        phrases = [*self.missed_criteria, *(f"warning: {warning}" for warning in self.warnings)]
+        content = json.dumps([rows, phrases, self.rule.model_dump()])
         return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -158,7 +178,12 @@ def reusable_entry(candidate: Candidate) -> LedgerEntry | None:
 
 
 def decide(candidate: Candidate) -> Outcome:
-    """The verdict on a candidate: criteria missed, nothing new, first, or that of a comparison."""
+    """The verdict on a candidate, and its warnings."""
+    return with_warnings(_decide(candidate), candidate.warnings)
+
+
+def _decide(candidate: Candidate) -> Outcome:
+    """The verdict: criteria missed, nothing new, first, or that of a comparison."""
     if candidate.missed_criteria:
         return Outcome("criteria missed", "; ".join(candidate.missed_criteria), {})
     if candidate.is_champion:
@@ -170,18 +195,20 @@ def decide(candidate: Candidate) -> Outcome:
         return Outcome("first", "it meets the criteria, and there is no champion", {})
     try:
         return compare_with_champion(candidate, candidate.champion)
+    except RegistryDamagedError as error:
+        problem = str(error)
     except ScoringError as error:
-        sentence = (
-            f"version {candidate.champion.number}: {error}; it stays the champion, "
-            "unless --force replaces it"
-        )
-        return Outcome("champion unscorable", sentence, {})
+        problem = f"version {candidate.champion.number}: {error}"
+    sentence = f"{problem}; it stays the champion, unless --force replaces it"
+    return Outcome("champion unscorable", sentence, {})
 
 
 def compare_with_champion(candidate: Candidate, champion: Version) -> Outcome:
     """The outcome on rows that neither model has seen; each is scored by its own code.
 
-    Raises: ScoringError if the champion gives no usable answer.
+    Raises:
+        ScoringError: the champion gives no usable answer.
+        RegistryDamagedError: its files are not those that were registered.
     """
     with versions.downloaded_version(champion.number) as folder:
         rows = candidate.comparison_rows

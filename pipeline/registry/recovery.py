@@ -1,51 +1,23 @@
-"""Rolls back to an earlier version, and rebuilds the registry from the ledger."""
+"""Rolls back to an earlier version, and makes the registry follow the ledger."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-import pandas as pd
-from tqdm import tqdm
-
-from pipeline.core.dvc_cache import NotCachedError, restored_files
 from pipeline.core.errors import PipelineError
-from pipeline.core.tables import read_parquet
 from pipeline.registry import ledger, parity, versions
 from pipeline.registry.ledger import ENTRY_TAG, LEDGER, ROLLBACK_TAG, LedgerEntry
-from pipeline.registry.model_package import packaged_model
 from pipeline.registry.parity import ScoringError
-from pipeline.registry.versions import CHAMPION, EXAMPLE_TEXTS, PREVIOUS, RESTORED_AS, Version
-from pipeline.tracking import model_runs
+from pipeline.registry.restore import check_answers, restore_registry
+from pipeline.registry.versions import (
+    CHAMPION,
+    EXAMPLE_TEXTS,
+    PREVIOUS,
+    RegistryDamagedError,
+    Version,
+)
 
 log = logging.getLogger(__name__)
-
-RESTORE_TOLERANCE = 1e-4  # of a probability; processors differ in the last digits only
-FILE_NAMES = {  # by name in LedgerEntry.files
-    "tokenizer": "tokenizer.json",
-    "network": "model.keras",
-    "decision": "decision.json",
-    "splits": "splits.parquet",
-}
-
-
-class AnswersChangedError(PipelineError):
-    """A version answers differently from when it was registered."""
-
-
-def check_answers(entry: LedgerEntry, answers: pd.DataFrame) -> None:
-    """Compares the answers to EXAMPLE_TEXTS with those in the entry.
-
-    Raises: AnswersChangedError if a probability differs by more than RESTORE_TOLERANCE.
-    """
-    pairs = zip(EXAMPLE_TEXTS, entry.answers, answers["probability"], strict=True)
-    for text, before, now in pairs:
-        if before is None or not abs(before - now) <= RESTORE_TOLERANCE:  # NaN is a change too
-            raise AnswersChangedError(
-                f"version {entry.version}: answers {now:.4f} to {text!r}, but {before} when it was "
-                "registered; code or libraries have changed; run it at commit "
-                f"{entry.commit[:8]}"
-            )
-
 
 # ---- rollback
 
@@ -64,7 +36,7 @@ def rollback(to: str | None, reason: str) -> LedgerEntry:
     ledger.finish_promotion()
     champion = versions.champion_number()
     target = _rollback_target(to)
-    with versions.downloaded_version(target.version) as folder:
+    with versions.downloaded_version(target.version, target.files) as folder:
         try:
             check_answers(target, parity.score_in_child(str(folder), EXAMPLE_TEXTS))
         except ScoringError as error:
@@ -106,138 +78,63 @@ def _rollback_target(to: str | None) -> LedgerEntry:
 
 
 def _promote_entry(entry: LedgerEntry, champion: str | None) -> None:
-    tags = {ENTRY_TAG: entry.json_line(), ROLLBACK_TAG: ""}
-    versions.promote(entry.version, tags, after=champion)
+    versions.promote(entry.version, _promotion_tags(entry), after=champion)
 
 
-# ---- restore
-
-
-def restore_registry(entries: Sequence[LedgerEntry], numbers: Collection[str | None] = ()) -> None:
-    """Rebuilds every version that was a champion, and the aliases; after a kill it goes on.
-
-    Args:
-        entries: of the ledger, by time.
-        numbers: if given, only these versions; a version other than the champion that cannot be
-            rebuilt is then left out, with a warning.
-
-    Raises:
-        PipelineError: the ledger is empty, or the registry has other versions.
-        NotCachedError: a file is neither in DVC's cache nor in its remote.
-        AnswersChangedError: a rebuilt model answers differently.
-    """
-    if not entries:
-        raise PipelineError(f"{LEDGER}: no entry, so there is nothing to restore")
-    last = entries[-1]
-    latest = {entry.version: entry for entry in entries}
-    wanted = {number: latest[number] for number in latest if not numbers or number in numbers}
-    registered = versions.all_versions()
-    _check_restorable(last, wanted, registered)
-    missing = [number for number in sorted(wanted, key=int) if number not in registered]
-    for number in tqdm(missing, unit="version", disable=None):
-        try:
-            rebuild_version(wanted[number])
-        except (NotCachedError, AnswersChangedError) as error:
-            if not numbers or number == last.version:
-                raise
-            log.warning("warning: version %s is not restored: %s", number, error)
-            del wanted[number]
-    for number, reason in rollback_reasons(entries).items():
-        if number in wanted:
-            versions.set_tags(number, {ROLLBACK_TAG: reason})
-    versions.set_alias(CHAMPION, last.version)
-    versions.update_other_aliases(
-        last.version, before=last.previous if last.previous in wanted else None
-    )
-    log.info("restore: %d versions; %s is the champion", len(wanted), last.version)
-
-
-def _check_restorable(
-    last: LedgerEntry, wanted: Mapping[str, LedgerEntry], registered: Mapping[str, Version]
-) -> None:
-    """Raises: PipelineError if the registry has anything else than the wanted versions."""
-    champion = versions.champion_number()
-    if champion not in (None, last.version):
-        raise PipelineError(
-            f"version {champion} is the champion of this registry; restore needs an empty one"
-        )
-    for number, version in registered.items():
-        entry = wanted.get(version.tags.get(RESTORED_AS, number))
-        if entry is None or version.tags.get("model_hash") != entry.model_hash:
-            raise PipelineError(
-                f"version {number} of the registry is not in {LEDGER}; restore needs an empty "
-                "registry"
-            )
-
-
-def rebuild_version(entry: LedgerEntry) -> None:
-    """Registers the model of an entry again, with its number, from DVC's cache or remote.
-
-    Raises: NotCachedError; AnswersChangedError; PipelineError.
-    """
-    tags = {
-        "model_hash": entry.model_hash,
-        "data_hash": entry.data_hash,
-        "git_commit": entry.commit,
-        "verdict": entry.verdict_text,
-        ENTRY_TAG: entry.json_line(),
-    }
-    md5s = {name: entry.files[key] for key, name in FILE_NAMES.items()}
-    with restored_files(md5s) as folder:
-        paths = {key: folder / name for key, name in FILE_NAMES.items()}
-        splits = read_parquet(paths.pop("splits")).to_pandas()
-        with packaged_model(**paths, splits=splits) as package:
-            check_answers(entry, package.answers(EXAMPLE_TEXTS))
-            run_name = f"restored version {entry.version}"
-            run_id = model_runs.log_restored_run(entry.model_hash, run_name, tags)
-            versions.add_version(run_id, package.files(), tags, number=int(entry.version))
-
-
-def rollback_reasons(entries: Sequence[LedgerEntry]) -> dict[str, str]:
-    """The reason of each version that was rolled back and did not become the champion again."""
-    reasons: dict[str, str] = {}
-    for entry in entries:
-        if entry.verdict == "rollback":
-            reasons[str(entry.previous)] = entry.reason
-        reasons.pop(entry.version, None)
-    return reasons
+def _promotion_tags(entry: LedgerEntry) -> dict[str, str]:
+    return {ENTRY_TAG: entry.json_line(), ROLLBACK_TAG: ""}
 
 
 # ---- the registry follows the ledger
 
 
-def follow_ledger() -> str:
+def follow_ledger(force: bool = False) -> str:
     """Makes the registry agree with the merged ledger, and returns what was done, as a phrase.
 
     A merged line promotes its version; a line that is not merged does not. If two proposals were
     merged, the one that was decided later serves. A registry without a champion gets it back, and
-    the champion before it if that can be rebuilt.
+    the champion before it if that can be rebuilt. So does one whose alias was moved by hand.
+
+    Args:
+        force: follows the last line also against the record of its version.
 
     Raises:
         NotCachedError: the champion's files are neither in DVC's cache nor in its remote.
         AnswersChangedError: the rebuilt champion answers differently.
+        RegistryDamagedError: the version's files or its record are not those of the line.
         PipelineError: the registry does not answer.
     """
-    entries = ledger.merged_entries()
-    if not entries:
-        return "no promotion yet"
-    last = entries[-1]
     registered = versions.all_versions()
     champion = versions.champion_number()
     current = LedgerEntry.from_version(registered.get(champion or ""))
+    was_promoted = ledger.record_problem(registered.get(champion or "")) is None
+    entries = ledger.merged_entries()
+    if champion and not was_promoted:
+        entries = entries or ledger.read_entries()
+    if not entries:
+        return "no promotion yet"
+    last = entries[-1]
     version = registered.get(last.version)
     is_registered = version is not None and version.tags.get("model_hash") == last.model_hash
-    if champion == last.version and is_registered:
+    if champion == last.version and is_registered and was_promoted:
         ledger.finish_promotion()
         return f"version {champion} is the champion"
     is_merged = current in entries  # else its line is on a branch that is not merged yet
-    if current and current.time >= last.time and not is_merged:
+    if current and was_promoted and current.time >= last.time and not is_merged:
         ledger.finish_promotion()
         return f"version {champion} is the champion; it was promoted after the last merged line"
     followed = {last.previous, *(entry.version for entry in entries)}
-    if is_registered and champion in followed:
-        _promote_entry(last, champion)
-        return f"version {last.version} is the champion now, as its line is merged"
+    if is_registered and (champion in followed or not was_promoted):
+        if not force:
+            _check_line(entries, version, champion)
+        versions.check_version(last.version, last.files)
+        if was_promoted:
+            _promote_entry(last, champion)
+            return f"version {last.version} is the champion now, as its line is merged"
+        versions.set_tags(last.version, _promotion_tags(last))
+        versions.set_alias(CHAMPION, last.version)
+        versions.update_other_aliases(last.version, last.previous)
+        return f"version {last.version} is the champion again"
     if champion is None:
         restore_registry(entries, {last.version, last.previous})
         return f"version {last.version} is restored as the champion of an empty registry"
@@ -247,3 +144,22 @@ def follow_ledger() -> str:
         last.previous,
     )
     return f"version {champion} stays the champion"
+
+
+def _check_line(
+    entries: Sequence[LedgerEntry], version: Version | None, champion: str | None
+) -> None:
+    """Raises: RegistryDamagedError if the last line is not what its version's record says."""
+    record = LedgerEntry.from_version(version)
+    if record is None and version and version.number == champion:
+        return  # its tag was deleted, and the line has it
+    problem = ledger.record_problem(version)
+    if problem:
+        problem = f"the last line promotes version {entries[-1].version}, but {problem}"
+    elif record:
+        problem = ledger.line_problem(record, entries)
+    if problem:
+        raise RegistryDamagedError(
+            f"{LEDGER}: {problem}; revert the line, or run `python -m pipeline ledger follow "
+            "--force`"
+        )

@@ -10,7 +10,14 @@ from pipeline.core.reports import Figure, round_figures, round_number
 from pipeline.evaluation.champion_challenger import Outcome
 from pipeline.registry import ledger, parity, versions
 from pipeline.registry.ledger import ENTRY_TAG, PROMOTION_VERDICTS, ROLLBACK_TAG, LedgerEntry
-from pipeline.registry.promotion import Candidate, Params, decide, reusable_entry, verdict_text
+from pipeline.registry.promotion import (
+    Candidate,
+    Params,
+    decide,
+    reusable_entry,
+    verdict_text,
+    with_warnings,
+)
 from pipeline.registry.versions import CHALLENGER
 from pipeline.tracking import model_runs, run_contents
 from pipeline.tracking.mlflow_client import MODEL_NAME
@@ -22,17 +29,20 @@ REPEATED_VERDICTS = ("nothing new", "champion unscorable")  # decided anew at ev
 PROPOSE_VARIABLE = "REGISTER_PROPOSES"  # set in the environment: a winner waits for a merge
 
 
-def record_experiment(inputs: RunInputs, missed: Sequence[str], params: Params) -> Outcome:
+def record_experiment(
+    inputs: RunInputs, missed: Sequence[str], warnings: Sequence[str], params: Params
+) -> Outcome:
     """Records the run of `dvc exp run`; an experiment makes no version and moves no alias.
 
     Args:
-        missed: the phrases of promotion.missed_criteria.
+        missed, warnings: the phrases of promotion.missed_criteria.
 
     Raises: PipelineError if the registry does not answer.
     """
     outcome = Outcome("criteria met", "an experiment, which is not promoted", {})
     if missed:
         outcome = Outcome("criteria missed", "; ".join(missed), {})
+    outcome = with_warnings(outcome, warnings)
     model_runs.log_model_run(run_contents.collect_run_contents(inputs, verdict_text(outcome)))
     return _with_criteria(outcome, inputs, params)
 
@@ -120,6 +130,8 @@ def apply_decision(entry: LedgerEntry, candidate: Candidate, params: Params) -> 
     if wins:
         check_parity(entry.version, candidate, params)
     if wins and not os.environ.get(PROPOSE_VARIABLE):
+        entry = ledger.as_in_ledger(entry)
+        versions.check_version(entry.version, entry.files)
         tags = {ENTRY_TAG: entry.json_line(), ROLLBACK_TAG: ""}
         versions.promote(entry.version, tags, after=candidate.champion_number)
         ledger.append_entry(entry)
@@ -140,4 +152,4 @@ def check_parity(number: str, candidate: Candidate, params: Params) -> None:
     problems = parity.find_disagreements(uri, texts, expected, params.parity, params.latency_budget)
     if problems:
         lines = [f"{uri}: {problem}; the champion stays" for problem in problems]
-        raise PipelineError("\nerror: ".join(lines))
+        raise PipelineError(*lines)

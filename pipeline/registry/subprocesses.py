@@ -15,7 +15,7 @@ from pathlib import Path
 
 import requests
 
-from pipeline.core.errors import redact_credentials
+from pipeline.core.errors import escape, redact_credentials
 
 OUTPUT_FILE = "output"  # stdout and stderr, in the program's folder
 # Kills the process group when its standard input closes, which happens whenever we end.
@@ -66,7 +66,7 @@ def last_output_line(folder: Path, before: str = "") -> str:
         output = output.rpartition(before)[0]
     lines = [line for line in output.split("\n") if line.strip()]
     last = " ".join(lines[-1].split()) if lines else "no output"
-    return redact_credentials(FOLDERS.sub("", last))[:200]
+    return FOLDERS.sub("", redact_credentials(escape(last)))[:200]
 
 
 # ---- servers

@@ -1,28 +1,37 @@
 """Versions of the model in the MLflow registry, and their aliases."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
 from pipeline.core.errors import PipelineError
+from pipeline.registry.package_hash import PACKAGE_TAG, hash_package, package_problem
 from pipeline.tracking.mlflow_client import MODEL_NAME, connect, experiment_id, find_or_create
 
 CHAMPION = "champion"  # alias of the version in service
 PREVIOUS = "previous"  # alias of the champion before
 CHALLENGER = "challenger"  # alias of the last version that was decided on and does not serve
 RESTORED_AS = "restored_as"  # tag of a rebuilt version: the number that it must have
+REBUILD_ALL = "`python -m pipeline ledger restore --anew` rebuilds every champion from DVC's files"
 EXAMPLE_TEXTS = ["WIN a prize now! Text CLAIM to 87121", "are we still on for lunch?"]
 ARTIFACTS = ("tokenizer", "network", "decision", "seen")  # fields of ModelFiles
 SERVED_MODEL = Path(__file__).parents[1] / "models" / "served_model.py"
+
+
+class RegistryDamagedError(PipelineError):
+    """The registry has lost something, or has other files or another record than promoted."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ def add_version(
     """Logs the model to its run and registers it; a model that has a version gets no second one.
 
     Args:
-        tags: with `model_hash`.
+        tags: with `model_hash`; PACKAGE_TAG is added.
         number: the number that a restored version must have at least; MLflow counts up itself
             and never reuses a number.
     """
@@ -87,6 +96,8 @@ def add_version(
         tags = {**tags, RESTORED_AS: str(number)}
     with connect() as client:
         model_uri = _log_model(client, run_id, files)
+        with tempfile.TemporaryDirectory() as folder:
+            tags = {**tags, PACKAGE_TAG: hash_package(_download(model_uri, Path(folder)))}
 
         def create() -> Version:
             registered = mlflow.register_model(model_uri, MODEL_NAME, tags=dict(tags))
@@ -115,6 +126,24 @@ def _log_model(client: MlflowClient, run_id: str, files: ModelFiles) -> str:
         if model.model_id != logged.model_id:
             client.delete_logged_model(model.model_id)
     return str(logged.model_uri)
+
+
+def delete_version(number: str) -> None:
+    """Deletes a version; MLflow does not use its number again."""
+    with connect() as client:
+        client.delete_model_version(MODEL_NAME, number)
+
+
+def set_aside() -> str | None:
+    """Renames the registered model, so that versions count from 1 again; returns the new name."""
+    with connect() as client:
+        models = client.search_registered_models(f"name = '{MODEL_NAME}'")
+        for model in models:
+            changed = datetime.fromtimestamp(model.last_updated_timestamp / 1000, UTC)
+            new_name = f"{MODEL_NAME}-until-{changed:%Y%m%dT%H%M%S}"
+            client.rename_registered_model(MODEL_NAME, new_name)
+            return new_name
+    return None
 
 
 def set_tags(number: str, tags: Mapping[str, str]) -> None:
@@ -191,27 +220,79 @@ def update_other_aliases(number: str, before: str | None) -> None:
 
 
 def load_version(number: str) -> Any:
-    """The model of a version, as MLflow loads it. Raises: PipelineError."""
-    with connect(), _silenced_stderr():
-        return mlflow.pyfunc.load_model(f"models:/{MODEL_NAME}/{number}")
+    """The model of a version, as MLflow loads it. Raises: as `downloaded_version`."""
+    with downloaded_version(number) as folder:
+        return _load(folder)
 
 
 def load_champion() -> tuple[Any, str]:
-    """The champion, as MLflow loads it, and its number. Raises: PipelineError."""
-    number = champion_number()
-    if number is None:
-        raise PipelineError(f"models:/{MODEL_NAME}@{CHAMPION}: no champion yet; run `make repro`")
-    return load_version(number), number
+    """The champion, as MLflow loads it, and its number. Raises: as `downloaded_champion`."""
+    with downloaded_champion() as (folder, number):
+        return _load(folder), number
+
+
+def _load(folder: Path) -> Any:
+    with connect(), _silenced_stderr():
+        return mlflow.pyfunc.load_model(str(folder))
 
 
 @contextmanager
-def downloaded_version(number: str) -> Iterator[Path]:
-    """A temporary folder with a version's MLflow model. Raises: PipelineError."""
-    with tempfile.TemporaryDirectory() as folder:
-        with connect():
-            uri = f"models:/{MODEL_NAME}/{number}"
-            path = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
-        yield Path(path)
+def downloaded_champion() -> Iterator[tuple[Path, str]]:
+    """A temporary folder with the champion's MLflow model, and its number.
+
+    Raises: RegistryDamagedError if its files or its record are not those that were promoted;
+    PipelineError.
+    """
+    from pipeline.registry import ledger  # imported here, as ledger imports this module
+
+    version = find_champion()
+    if version is None:
+        raise PipelineError(f"models:/{MODEL_NAME}@{CHAMPION}: no champion yet; run `make repro`")
+    with downloaded_version(version.number, ledger.champion_files(version)) as folder:
+        yield folder, version.number
+
+
+@contextmanager
+def downloaded_version(number: str, md5s: Mapping[str, str] | None = None) -> Iterator[Path]:
+    """A temporary folder with a version's MLflow model, which is the one that was registered.
+
+    Args:
+        md5s: LedgerEntry.files, to compare the tokenizer and the decision with the ledger too.
+
+    Raises: RegistryDamagedError if files are missing or differ from it; PipelineError.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        with connect() as client:
+            folder, registered = _download_version(client, number, Path(name))
+        if problem := package_problem(folder, registered, md5s or {}):
+            raise RegistryDamagedError(f"version {number}: {problem}; {REBUILD_ALL}")
+        yield folder
+
+
+def check_version(number: str, md5s: Mapping[str, str]) -> None:
+    """Args and Raises: as `downloaded_version`."""
+    with downloaded_version(number, md5s):
+        pass
+
+
+def _download_version(client: MlflowClient, number: str, folder: Path) -> tuple[Path, str | None]:
+    """The folder of a version's MLflow model, and the hash that it was registered with."""
+    try:
+        version = client.get_model_version(MODEL_NAME, number)
+        path = _download(f"models:/{MODEL_NAME}/{number}", folder)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        problem = f"version {number}: MLflow has lost it or its files; {REBUILD_ALL}"
+        raise RegistryDamagedError(problem) from error
+    return path, version.tags.get(PACKAGE_TAG)
+
+
+def _download(uri: str, folder: Path) -> Path:
+    """The folder of a copy of an MLflow model."""
+    path = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+    shutil.rmtree(path / "__pycache__", ignore_errors=True)  # left by whoever loaded it there
+    return path
 
 
 @contextmanager

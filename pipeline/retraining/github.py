@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.core.errors import PipelineError, redact_credentials
+from pipeline.core.errors import PipelineError, redact_credentials, shorten
 
 log = logging.getLogger(__name__)
 
 LABEL = "retrain"  # of every pull request and issue that is opened here
+MAX_BODY = 60_000  # characters of a pull request, issue or comment; GitHub takes 65,536
 
 
 # ---- the running job
@@ -125,14 +126,14 @@ def _create_label() -> None:
 def _body_file(body: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "body.md"
-        path.write_text(redact_credentials(body), encoding="utf-8")
+        path.write_text(shorten(redact_credentials(body), MAX_BODY), encoding="utf-8")
         yield str(path)
 
 
 def _gh(*arguments: str) -> str:
     process = subprocess.run(["gh", *arguments], capture_output=True, text=True)
     if process.returncode:
-        problem = " ".join(process.stderr.split())[-300:]
+        problem = " ".join(process.stderr.split())
         raise PipelineError(
             f"gh {' '.join(arguments[:2])}: {problem}; check the token and the job's permissions"
         )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ RETRAINING_OUTPUTS = (  # what a retraining commits besides the ledger
 )
 TRAILER = "Retrained-at"  # in the commit of a retraining: its time, and the commit it started from
 MODEL_STAGES = ("ingest", "validate", "vectorize", "train", "evaluate")  # a model depends on these
+COMMIT = re.compile(r"[0-9a-f]{40,64}")  # its full hash
+UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)  # before every other
 NO_IDS = pd.Series([], dtype="str")
 
 
@@ -146,15 +149,39 @@ def _current_messages_md5() -> str | None:
 
 
 def past_runs() -> list[PastRun]:
-    """The retrainings that left a commit on any branch, the newest last, each once."""
+    """The retrainings that left a commit on any branch, by `past_time`, each once."""
     line_format = f"%H %(trailers:key={TRAILER},valueonly,separator=%x20)"
     runs_by_time = {}
     for line in (try_git("log", "--all", f"--format={line_format}") or "").splitlines():
         commit, *words = line.split()
-        with suppress(ValueError):  # a commit without the trailer, or with another one
+        with suppress(ValueError, OverflowError):  # a commit without the trailer, or another one
             time, source = words
-            runs_by_time[datetime.fromisoformat(time).astimezone(UTC)] = commit, source
-    return [PastRun(time, *commits) for time, commits in sorted(runs_by_time.items())]
+            if COMMIT.fullmatch(source):
+                runs_by_time[datetime.fromisoformat(time).astimezone(UTC)] = commit, source
+    runs = [
+        PastRun(past_time(time, source), commit, source)
+        for time, (commit, source) in sorted(runs_by_time.items())
+    ]
+    return sorted(runs, key=lambda run: run.time)
+
+
+def past_time(time: datetime, source: str) -> datetime:
+    """The time of a run; if it is in the future, that of the commit that the run started from.
+
+    A clock that was ahead would otherwise stop all runs until its time has come.
+    """
+    now = ledger.utc_now()
+    if time <= now:
+        return time
+    log.warning(
+        "warning: retrain: the run from commit %s is dated %s, which is in the future; the date of "
+        "that commit counts instead; set the clock of the machine that ran it",
+        source[:8],
+        time.isoformat(),
+    )
+    committed = try_git("show", "--no-patch", "--format=%cI", "--end-of-options", source)
+    commit_time = datetime.fromisoformat(committed.strip()) if committed else UNKNOWN_TIME
+    return commit_time.astimezone(UTC) if commit_time <= now else UNKNOWN_TIME
 
 
 def trailer_line() -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.dvc_cache import run_dvc
-from pipeline.core.files import read_json
 from pipeline.core.git import try_git
 from pipeline.core.params import DVC_FILE, read_yaml
+from pipeline.core.reports import read_report
 from pipeline.registry.ledger import LedgerEntry
 from pipeline.retraining.retrain import REPORT
 from pipeline.tracking import plots
@@ -64,7 +64,7 @@ def body_text(verdict: str, winner: LedgerEntry | None, champion: LedgerEntry | 
         consequence = "The champion stays. There is nothing to merge."
     parts = [
         f"**{verdict}**",
-        read_json(REPORT)["verdict"],
+        read_report(REPORT)["verdict"],
         consequence,
         diff_table("metrics", "HEAD"),
         diff_table("params", champion.commit if champion else "HEAD"),

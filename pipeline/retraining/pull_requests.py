@@ -12,9 +12,10 @@ from pathlib import Path
 
 from pipeline.core.cli import argument_parser, stage_lock
 from pipeline.core.errors import redact_credentials
-from pipeline.core.files import read_json, write_text
+from pipeline.core.files import write_text
 from pipeline.core.git import run_git, try_git
 from pipeline.core.params import read_params
+from pipeline.core.reports import read_report
 from pipeline.registry import ledger, recovery
 from pipeline.registry.ledger import LedgerEntry
 from pipeline.retraining import github, history, proposal_text
@@ -115,7 +116,7 @@ def push_proposal(base: str) -> None:
     What origin has already is not pushed again. Raises: PipelineError.
     """
     history.require_published(base)
-    verdict = read_json(REGISTER_REPORT)["verdict"]
+    verdict = read_report(REGISTER_REPORT)["verdict"]
     branches = fetch_proposals(base)
     if verdict in {entry.verdict_text for entry in ledger.merged_entries()}:
         log.info("propose: this winner is already on %s; %s", base, _follow_ledger())
@@ -225,21 +226,24 @@ def pull_request_text(ref: str) -> tuple[str, str]:
 
 
 def report_problem() -> None:
-    """Opens an issue, or comments on the open one, about the data that stopped the retraining."""
-    decision = read_json(REPORT)["verdict"]
+    """Opens an issue, or comments on the open one, about what stopped the retraining."""
+    report = read_report(REPORT)
+    decision = report["verdict"]
     if not github.is_available():
         log.info("propose: no issue is opened without `gh` and GH_TOKEN: %s", decision)
         return
     errors = REFUSED_FILE.read_text(encoding="utf-8") if REFUSED_FILE.exists() else ""
     block = f"```\n{errors}```" if errors else ""
     title = "Validation refuses the new data" if errors else "New labels look tampered with"
+    if report["figures"].get("gone", {}).get("value"):
+        title = "The champion cannot be loaded"
     github.open_issue(title, "\n\n".join(filter(None, [decision, block, github.job_url()])))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Publishes what reports/retrain.json tells."""
     argument_parser(__doc__, EXAMPLE).parse_args(argv)
-    exit_code = read_json(REPORT)["figures"]["exit_code"]["value"]
+    exit_code = read_report(REPORT)["figures"]["exit_code"]["value"]
     action = next(action for action in ACTIONS.values() if action.exit_code == exit_code)
     base = history.default_branch()
     if action.needs_review:

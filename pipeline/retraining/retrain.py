@@ -17,10 +17,10 @@ from pathlib import Path
 
 from pipeline.core.cli import argument_parser
 from pipeline.core.dvc_cache import run_dvc
-from pipeline.core.errors import OS_ERROR_REMEDIES, PipelineError
-from pipeline.core.files import read_json, write_text
+from pipeline.core.errors import ERROR_PREFIX, OS_ERROR_REMEDIES, PipelineError, clean_line
+from pipeline.core.files import write_text
 from pipeline.core.params import read_params
-from pipeline.core.reports import Figure, write_report
+from pipeline.core.reports import Figure, read_report, write_report
 from pipeline.registry.registration import PROPOSE_VARIABLE
 from pipeline.retraining import github
 from pipeline.retraining.history import default_branch, require_published
@@ -88,14 +88,18 @@ def run_repro(*targets: str, **environment: str) -> list[str]:
     command = [sys.executable, "-m", "dvc", "repro", *targets]
     lines = []
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="backslashreplace",
+        env={**os.environ, **environment},
     ) as process:
         for line in process.stderr or ():
-            sys.stderr.write(line)
-            lines.append(line.rstrip("\n"))
+            lines.append(clean_line(line.rstrip("\n")))
+            sys.stderr.write(f"{lines[-1]}\n")
     if process.returncode == 0:
         return []
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    errors = [line.removeprefix(ERROR_PREFIX) for line in lines if line.startswith(ERROR_PREFIX)]
     if not errors:
         raise PipelineError("retrain: `dvc repro` failed, see its output above")
     return errors
@@ -145,7 +149,7 @@ def run_retraining(dry_run: bool) -> None:
     require_published(default_branch())
     if errors := run_repro(**{PROPOSE_VARIABLE: "1"}):
         raise PipelineError(f"retrain: nothing was retrained: {errors[0]}")
-    verdict = read_json(REGISTER_REPORT)["verdict"]
+    verdict = read_report(REGISTER_REPORT)["verdict"]
     github.write_summary(f"**{verdict}**")
     log.info("retrain: %s", verdict)
 
@@ -161,7 +165,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"example: {DECIDE_EXAMPLE}",
     )
     decide_parser.add_argument(
-        "--request", default="", metavar="WHY", help="retrain for this reason, without waiting"
+        "--request",
+        type=clean_line,
+        default="",
+        metavar="WHY",
+        help="retrain for this reason, without waiting",
     )
     decide_parser.add_argument(
         "--force", action="store_true", help="retrain although the new labels raised an alarm"

@@ -2,20 +2,22 @@
 
 import logging
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.core.cli import stage_lock
 from pipeline.core.dvc_cache import NotCachedError
+from pipeline.core.hashing import known_ids
 from pipeline.core.params import read_params
 from pipeline.core.schemas import MESSAGES
 from pipeline.core.tables import read_parquet
 from pipeline.monitoring import drift, drift_checks, poisoning, poisoning_checks
 from pipeline.preprocessing import time_windows
-from pipeline.registry import ledger, recovery, versions
+from pipeline.registry import ledger, recovery, restore, versions
 from pipeline.registry.ledger import LEDGER, LedgerEntry
+from pipeline.registry.versions import RegistryDamagedError
 from pipeline.retraining import history
 from pipeline.retraining.triggers import Params, RetrainingState
 
@@ -87,22 +89,23 @@ def try_follow_ledger() -> str:
     try:
         with stage_lock():
             log.info("ledger: %s", recovery.follow_ledger())
-    except (NotCachedError, recovery.AnswersChangedError) as error:
+    except (NotCachedError, restore.AnswersChangedError, RegistryDamagedError) as error:
         return str(error)
     return ""
 
 
 def champion_and_seen_ids() -> tuple[LedgerEntry | None, "pd.Series[str]", str]:
-    """The champion's last entry, message_id of what it has seen, and why either is unknown."""
-    champion = LedgerEntry.from_version(versions.find_champion())
-    if champion is None and ledger.merged_entries():
-        return None, history.NO_IDS, f"{LEDGER} names a champion, and the registry has none"
-    if champion is None:
-        return None, history.NO_IDS, ""
+    """The champion's last entry, message_id of what it has seen, and why it cannot be used."""
+    version = versions.find_champion()
+    if version is None:
+        lost = f"{LEDGER} names a champion, and the registry has none"
+        return None, history.NO_IDS, lost if ledger.merged_entries() else ""
     try:
-        return champion, history.seen_ids(champion.files["splits"]), ""
-    except NotCachedError as error:
-        return champion, history.NO_IDS, str(error)
+        files = ledger.champion_files(version)
+        versions.check_version(version.number, files)
+        return LedgerEntry.from_version(version), history.seen_ids(files["splits"]), ""
+    except (NotCachedError, RegistryDamagedError) as error:
+        return LedgerEntry.from_version(version), history.NO_IDS, str(error)
 
 
 # ---- the whole state
@@ -123,8 +126,8 @@ def collect_state(
     now, past = ledger.utc_now(), history.past_runs()
     last = past[-1] if past else None
     messages = read_parquet(history.MESSAGES_FILE, MESSAGES.names).to_pandas()
-    seen = messages["message_id"].isin(champion_ids)
-    tried = messages["message_id"].isin(last.seen_ids() if last else history.NO_IDS)
+    seen = known_ids(messages["message_id"], champion_ids)
+    tried = known_ids(messages["message_id"], last.seen_ids() if last else history.NO_IDS)
     reference = messages[seen].reset_index(drop=True)
     new = messages[~seen].reset_index(drop=True)
     untried = messages[~(seen | tried)].reset_index(drop=True)
@@ -151,5 +154,6 @@ def _days_since_training(
     """Days since the champion was judged, or since a later run; 0 without a champion."""
     if champion is None:
         return 0.0
-    times = [datetime.fromisoformat(champion.time), *([last.time] if last else [])]
+    judged = datetime.fromisoformat(champion.time).astimezone(UTC)
+    times = [history.past_time(judged, champion.commit), *([last.time] if last else [])]
     return (now - max(times)) / timedelta(days=1)

@@ -181,7 +181,7 @@ class Block:
 
 
 BLOCKS = {
-    "gone": Block(champion_lost),
+    "gone": Block(champion_lost, needs_review=True),
     "poisoning": Block(poisoning_suspected, needs_review=True),
     "same": Block(nothing_changed),
     "cool_down": Block(cooling_down),

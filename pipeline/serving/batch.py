@@ -3,8 +3,8 @@
 INPUT and OUTPUT are .csv, .tsv, .jsonl or .parquet files, of the same format or of different ones;
 `-` is standard input (a message a line) or standard output (a JSON object a line). The output has
 the columns of the input and six more: label, probability, threshold, model_version, scored_at and
-refused, which names what is wrong with a message that gets no label. The output file appears when
-all rows are done; an interrupted run keeps its rows for --resume.
+refused, which names what is wrong with a message; only a null text gets no label. The output file
+appears when all rows are done; an interrupted run keeps its rows for --resume.
 """
 
 import argparse

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import join_column_names
+from pipeline.serving.labels import label_texts, valid_unicode
 from pipeline.sources.file_formats import (
     FormatError,
     ReadOptions,
@@ -20,12 +21,12 @@ from pipeline.validation import expectations, runner
 
 SCORED_ROWS = 4_096  # messages in memory at once, and the most that an interruption can lose
 ANSWER_COLUMNS = (
-    "label",  # ham or spam; null if refused
-    "probability",  # of spam, in [0, 1]; null if refused
-    "threshold",  # at which a message is spam; null if refused
+    "label",  # ham or spam; null if the text is null
+    "probability",  # of spam, in [0, 1]; null if the text is null
+    "threshold",  # at which a message is spam; null if the text is null
     "model_version",
     "scored_at",  # UTC, whole seconds
-    "refused",  # the expectations that the message breaks; null if it has a label
+    "refused",  # the expectations that the message breaks; null if it breaks none
 )
 STANDARD_STREAM = "-"  # standard input, a message a line; standard output, a JSON object a line
 
@@ -67,7 +68,8 @@ def _check_input_columns(table: pd.DataFrame, name: str, text: str) -> None:
     columns = [str(column) for column in table]
     for column in columns:
         if columns.count(column) > 1:
-            raise FormatError(f"{name}: more than one column {column!r}; rename one")
+            names = join_column_names(columns)
+            raise FormatError(f"{name}: two columns of one name among {names}; rename one")
         if column in ANSWER_COLUMNS:
             raise FormatError(f"{name}: already has a column {column!r}; rename it")
     if text not in columns:
@@ -83,7 +85,7 @@ def add_answers(
 ) -> Tables:
     """Each table with ANSWER_COLUMNS after its own.
 
-    A message that breaks an expectation of the `scoring` suite gets reasons in place of a label.
+    A message that breaks an expectation of the `scoring` suite gets the reasons beside its label.
 
     Args:
         text: the column of the messages.
@@ -93,9 +95,9 @@ def add_answers(
     for table in tables:
         texts = _model_texts(table[text])
         refused = runner.refusals(texts, params)
-        accepted = refused[refused == ""].index
-        answers = model.predict(pd.DataFrame({"text": [texts[i] for i in accepted]}, dtype="str"))
-        answers = answers.set_index(accepted).reindex(refused.index)
+        rows = [row for row, text in enumerate(texts) if text is not None]
+        answers = label_texts([text for text in texts if text is not None], model)
+        answers = answers.set_index(pd.Index(rows, dtype="int64")).reindex(refused.index)
         answers = answers.assign(
             model_version=version, scored_at=scoring_time(), refused=refused.where(refused != "")
         )
@@ -110,9 +112,7 @@ def scoring_time() -> pd.Timestamp:
 def _model_texts(column: "pd.Series[Any]") -> list[str | None]:
     """The cells as texts: half a surrogate pair becomes `?`, a null stays one."""
     cells = column.astype(object).where(column.notna(), None)
-    return [
-        None if cell is None else str(cell).encode("utf-8", "replace").decode() for cell in cells
-    ]
+    return [None if cell is None else valid_unicode(str(cell)) for cell in cells]
 
 
 # ---- tables in sequence

@@ -33,6 +33,7 @@ MAGIC = {
     b"(\xb5/\xfd": "zstd",
 }
 COMPRESSIONS = ("gzip", "bz2", "xz")  # as fsspec calls them
+PACK_AGAIN = "unpack it at its source, and provide it as zip (Deflate), tar, gz, bz2 or xz"
 READ_ERRORS = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -41,7 +42,8 @@ READ_ERRORS = (
     EOFError,
     OSError,
     ValueError,
-    RuntimeError,  # of zipfile, for an encrypted file or an unknown compression
+    RuntimeError,  # an encrypted zip, an unknown compression, headers nested too deep
+    MemoryError,  # an xz with a dictionary that this machine has no room for
 )
 
 Entries = list[tuple[str, Callable[[], IO[bytes]]]]  # name of a regular file, and how to open it
@@ -195,6 +197,6 @@ def _convert_archive_errors(path: Path) -> Iterator[None]:
         yield
     except READ_ERRORS as error:
         problem = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise PipelineError(
-            f"{path}: not readable as an archive: {problem}; download it again"
-        ) from error
+        is_whole = isinstance(error, RuntimeError | MemoryError)
+        remedy = PACK_AGAIN if is_whole else "download it again"
+        raise PipelineError(f"{path}: not readable as an archive: {problem}; {remedy}") from error

@@ -1,31 +1,27 @@
 """The sources that ingest can read: files in data/inbox/ and what data/sources.lock.json pins."""
 
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import pyarrow as pa
 import pydantic
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.dates import day_in_path
+from pipeline.core.errors import PipelineError, escape
 from pipeline.core.params import ParamsSection
 from pipeline.core.schemas import FEEDBACK_SOURCE
 from pipeline.sources import archives, fetch
+from pipeline.sources.encodings import other_encoding
 from pipeline.sources.file_formats import FORMATS
 from pipeline.sources.inbox import check_files
 from pipeline.sources.kinds import SOURCES_FILE, parse_declaration
 from pipeline.sources.readers import FileParams, InboxParams, SourceFile, read_file
 
 log = logging.getLogger(__name__)
-
-DAY = re.compile(  # 2026-11-20, 2026/11/20 or 20261120
-    r"(?<!\d)((?:19|20)\d\d)([-/]?)(\d\d)\2(\d\d)(?!\d)"
-)
 
 
 class Params(ParamsSection):
@@ -83,18 +79,18 @@ def inbox_files(params: Params, places: Places) -> Iterator[OpenFile]:
         )
     for path in sorted(paths):
         name = path.relative_to(inbox).as_posix()
-        source = f"files/{name}"
+        source = f"files/{escape(name)}"
         yield nullcontext(
             SourceFile(path, source, params.files, str(path), received_at=day_in_path(name))
         )
 
 
 def feedback_files(params: Params, places: Places) -> Iterator[OpenFile]:
-    """The files in data/inbox/feedback/ by file name, so that the latest day is last."""
+    """The files in data/inbox/feedback/, by file name."""
     folder = places.inbox / FEEDBACK_SOURCE
     paths = [path for path in folder.rglob("*") if _is_data(path, folder)]
     for path in sorted(paths, key=lambda path: (path.name, path)):
-        source = f"{FEEDBACK_SOURCE}/{path.relative_to(folder).as_posix()}"
+        source = f"{FEEDBACK_SOURCE}/{escape(path.relative_to(folder).as_posix())}"
         yield nullcontext(SourceFile(path, source, params.files, str(path)))
 
 
@@ -103,14 +99,6 @@ def _is_data(path: Path, folder: Path) -> bool:
     is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
     is_file = path.is_file() or not path.exists()
     return is_file and not is_hidden and path.suffix != ".dvc"
-
-
-def day_in_path(path: str) -> datetime | None:
-    """The last valid day in a path below the inbox, at midnight UTC; None without one."""
-    for year, _, month, day in reversed(DAY.findall(path)):
-        with suppress(ValueError):
-            return datetime(int(year), int(month), int(day), tzinfo=UTC)
-    return None
 
 
 # ---- pinned sources
@@ -131,7 +119,7 @@ def pinned_files(name: str, places: Places) -> Iterator[OpenFile]:
         return
     for path in check_files(places.inbox, files):
         file = places.inbox / path
-        yield nullcontext(SourceFile(file, path, FileParams(), str(file)))
+        yield nullcontext(SourceFile(file, escape(path), FileParams(), str(file)))
 
 
 @contextmanager
@@ -168,6 +156,7 @@ def read_sources(
 
     Raises: PipelineError.
     """
+    _warn_of_unread_files(params, places)
     for name in params.sources:
         is_pinned = name not in SOURCES
         files = pinned_files(name, places) if is_pinned else SOURCES[name](params, places)
@@ -176,10 +165,42 @@ def read_sources(
                 may_skip = params.on_broken_file == "quarantine" and not is_pinned
                 error = _read_error(file) if may_skip else None
                 if error is None:
-                    yield from read_file(file)
+                    yield from _read_decoded(file)
                 else:
                     log.warning("warning: left out: %s", error)
                     skipped[file.source] = error
+
+
+def _warn_of_unread_files(params: Params, places: Places) -> None:
+    """Warns of files that are ready for one of SOURCES, if the params do not name it."""
+    for name in [name for name in SOURCES if name not in params.sources]:
+        unread = []
+        with suppress(PipelineError):  # there are none
+            for open_file in SOURCES[name](params, places):
+                with open_file as file:
+                    unread.append(PurePosixPath(file.source))
+        unread = [path for path in unread if path.parts[1] not in params.sources]
+        if unread:
+            log.warning(
+                "warning: %s: not read: %s (%s files); set ingest.sources: [%s]",
+                places.inbox,
+                unread[0],
+                f"{len(unread):,}",
+                ", ".join([*params.sources, name]),
+            )
+
+
+def _read_decoded(file: SourceFile) -> Iterator[pa.RecordBatch]:
+    """The rows of a file. If some do not decode, a warning names the encoding in which all do."""
+    is_undecoded = False
+    for batch in read_file(file):
+        is_undecoded = is_undecoded or "\ufffd" in "".join(filter(None, batch["text"].to_pylist()))
+        yield batch
+    if is_undecoded and (encoding := other_encoding(file.path, file.params.encoding)):
+        log.warning(
+            "warning: %s: not %s; set %s.encoding to %s, in which all of it can be read",
+            *(file.place, file.params.encoding, file.settings, encoding),
+        )
 
 
 def _read_error(file: SourceFile) -> str | None:

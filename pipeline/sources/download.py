@@ -81,7 +81,7 @@ def list_files(address: str) -> dict[str, RemoteFile]:
 
     entries = with_retries(address, find)
     if not entries and not is_pattern and not with_retries(address, lambda: files.exists(path)):
-        raise PipelineError(redact_credentials(f"{address}: no such folder; correct the address"))
+        raise PipelineError(f"{_without_secrets(address)}: no such folder; correct the address")
     folder = path.partition("*")[0].rpartition("/")[0] if is_pattern else path.rstrip("/")
     by_name = {name.removeprefix(f"{folder}/"): entry for name, entry in entries.items()}
     return {
@@ -127,7 +127,7 @@ def with_retries(address: str, call: Callable[[], Result]) -> Result:
         wait=PAUSE,
         retry=tenacity.retry_if_exception(_may_pass),
         before_sleep=lambda _: log.warning(
-            "%s does not answer: trying again", redact_credentials(address)
+            "%s does not answer: trying again", _without_secrets(address)
         ),
         reraise=True,
     )
@@ -149,6 +149,12 @@ def _may_pass(error: BaseException) -> bool:
     return False
 
 
+def _without_secrets(address: str) -> str:
+    """The address for messages; in a text, a blank in its query would be the end of it."""
+    path, mark, query = address.partition("?")
+    return redact_credentials(f"{path}{mark}{query.replace(' ', '%20')}")
+
+
 @contextmanager
 def _convert_download_errors(address: str) -> Iterator[None]:
     """Turns what fsspec and its file systems raise into one line. Raises: PipelineError."""
@@ -158,7 +164,7 @@ def _convert_download_errors(address: str) -> Iterator[None]:
         raise
     except Exception as error:
         if message := _error_message(_http_cause(error)):
-            raise PipelineError(redact_credentials(f"{address}: {message}")) from error
+            raise PipelineError(f"{_without_secrets(address)}: {message}") from error
         raise
 
 
@@ -213,11 +219,9 @@ def _open_file_system(address: str) -> tuple[Any, str]:
     try:
         files, path = fsspec.url_to_fs(address, **options)
     except ImportError as error:  # s3fs, gcsfs, adlfs: fsspec says which to install
-        raise PipelineError(f"{redact_credentials(address)}: {error}") from error
+        raise PipelineError(f"{_without_secrets(address)}: {error}") from error
     except ValueError as error:
-        raise PipelineError(
-            redact_credentials(f"{address}: {error}; correct the address")
-        ) from error
+        raise PipelineError(f"{_without_secrets(address)}: {error}; correct the address") from error
     return files, path
 
 

@@ -3,9 +3,11 @@
 import csv
 import itertools
 import json
+import logging
 import math
+import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,9 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import choose
-from pipeline.core.tables import iter_csv_rows
+from pipeline.core.tables import CsvFile, iter_csv_rows
+
+log = logging.getLogger(__name__)
 
 
 class FormatError(PipelineError):
@@ -38,8 +42,9 @@ class ReadOptions:
 
     encoding: str = "utf-8-sig"  # of CSV, TSV and JSONL
     errors: str = "strict"  # or "replace": bytes that the encoding does not have become U+FFFD
+    separator: str | None = None  # of CSV; None: the one that its first row shows
     header: list[str] | None = None  # the columns of a CSV or TSV without a header row
-    required: tuple[str, ...] = ()  # keys that each line of JSONL must have
+    required: tuple[str, ...] = ()  # columns, and keys that each line of JSONL must have
     check_columns: Callable[[list[str]], None] = _accept_columns
     settings: str | None = None  # where the user sets the encoding and the columns, for errors
 
@@ -59,6 +64,12 @@ class RowBatch(Protocol):
 
 
 # ---- CSV and TSV
+
+COLUMN_SEPARATORS = (",", ";", "\t", "|")  # that are found without a param
+EXCEL_SEPARATOR = re.compile(
+    r'(?i)sep=([^"\r\n])[\r\n]*'
+)  # a first line that Excel reads and writes
+FIRST_LINES = 100  # in which the first row ends
 
 
 @dataclass(frozen=True)
@@ -82,27 +93,60 @@ def _open_text(path: Path, options: ReadOptions) -> TextIO:
     return path.open(encoding=options.encoding, errors=options.errors, newline="")
 
 
-def _read_csv(
-    path: Path,
-    options: ReadOptions,
-    size: int,
-    separator: str = ",",
-    quoting: Any = csv.QUOTE_MINIMAL,
-) -> Iterator[CsvBatch]:
+def _read_csv(path: Path, options: ReadOptions, size: int) -> Iterator[CsvBatch]:
     with _open_text(path, options) as file:
-        rows = iter_csv_rows(file, separator, quoting, options.header)
-        header = next(rows, None)
-        if header is None:
-            raise ValueError("empty; give it a header and rows, or remove it")
-        options.check_columns(header)
-        yield CsvBatch(header, list(itertools.islice(rows, size)))
-        while part := list(itertools.islice(rows, size)):
-            yield CsvBatch(header, part)
+        start = list(itertools.islice(file, FIRST_LINES))
+        declared = EXCEL_SEPARATOR.fullmatch(start[0]) if start else None
+        if declared:
+            del start[0]
+        separator = options.separator or (declared and declared[1]) or _separator(start, options)
+        if separator != options.separator and separator != ",":
+            log.info("%s: columns separated by %r", path, separator)
+        yield from _csv_batches(itertools.chain(start, file), options, size, separator)
+
+
+def _separator(start: list[str], options: ReadOptions) -> str:
+    """The separator that gives the first rows the columns they must have, a comma if it can be."""
+
+    last_may_go_on = len(start) == FIRST_LINES
+
+    def fit(separator: str) -> tuple[bool, bool]:
+        rows = [row for row in csv.reader(start, delimiter=separator) if row] or [[]]
+        if options.header:
+            lengths = [len(row) == len(options.header) for row in rows]
+            return all(lengths[:-1] if last_may_go_on else lengths), lengths[0]
+        return set(options.required) <= set(_trim_names(rows[0], options)), len(rows[0]) > 1
+
+    return max(COLUMN_SEPARATORS, key=fit)
 
 
 def _read_tsv(path: Path, options: ReadOptions, size: int) -> Iterator[CsvBatch]:
     """Without quoting (as IANA defines TSV), as messages contain stray quotation marks."""
-    return _read_csv(path, options, size, "\t", csv.QUOTE_NONE)
+    with _open_text(path, options) as file:
+        yield from _csv_batches(file, options, size, "\t", csv.QUOTE_NONE)
+
+
+def _csv_batches(
+    lines: Iterable[str],
+    options: ReadOptions,
+    size: int,
+    separator: str,
+    quoting: Any = csv.QUOTE_MINIMAL,
+) -> Iterator[CsvBatch]:
+    rows = iter_csv_rows(lines, separator, quoting, options.header)
+    first = next(rows, None)
+    if first is None:
+        raise ValueError("empty; give it a header and rows, or remove it")
+    header = _trim_names(first, options)
+    options.check_columns(header)
+    yield CsvBatch(header, list(itertools.islice(rows, size)))
+    while part := list(itertools.islice(rows, size)):
+        yield CsvBatch(header, part)
+
+
+def _trim_names(names: list[str], options: ReadOptions) -> list[str]:
+    """The names without white space around them, unless it belongs to a required one."""
+    return [name if name in options.required else name.strip() for name in names]
 
 
 def _write_csv(
@@ -112,14 +156,14 @@ def _write_csv(
     separator: str = ",",
     quoting: Any = csv.QUOTE_MINIMAL,
 ) -> None:
-    with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
+    with CsvFile(path.open("wb"), "utf-8", "replace", newline="") as file:
         table.to_csv(
             file,
             sep=separator,
             quoting=quoting,
             header=first is None,
             index=False,
-            lineterminator="\n",
+            lineterminator=CsvFile.ROW_END,
         )
 
 
@@ -159,7 +203,7 @@ class JsonBatch:
 
 def _read_jsonl(path: Path, options: ReadOptions, size: int) -> Iterator[JsonBatch]:
     with _open_text(path, options) as file:
-        numbered = enumerate(file, 1)
+        numbered = ((number, line) for number, line in enumerate(file, 1) if line.strip())
         while part := list(itertools.islice(numbered, size)):
             yield JsonBatch([_json_object(line, number, options) for number, line in part])
 
@@ -204,6 +248,7 @@ class ParquetBatch:
     """Rows with the types of the file."""
 
     batch: pa.RecordBatch
+    path: Path  # of the file, for errors
 
     @property
     def columns(self) -> list[str]:
@@ -212,7 +257,12 @@ class ParquetBatch:
     def values(self, column: str) -> list[Any]:
         if column not in self.batch.schema.names:
             return [None] * self.batch.num_rows
-        return [value.as_py() for value in self.batch.column(column)]
+        try:
+            return [value.as_py() for value in self.batch.column(column)]
+        # years beyond Python's, strings that are not UTF-8, unknown time zones
+        except (ValueError, OverflowError, KeyError) as error:
+            problem = f"column {column!r}: {one_line(error)}"
+            raise FormatError(f"{self.path}: {problem}; correct or remove the file") from error
 
     def frame(self) -> pd.DataFrame:
         return self.batch.to_pandas(types_mapper=pd.ArrowDtype)  # integers with nulls stay integers
@@ -225,9 +275,9 @@ def _read_parquet(path: Path, options: ReadOptions, size: int) -> Iterator[Parqu
         options.check_columns(list(file.schema_arrow.names))
         if not file.metadata.num_rows:
             columns = [pa.nulls(0, field.type) for field in file.schema_arrow]
-            yield ParquetBatch(pa.RecordBatch.from_arrays(columns, schema=file.schema_arrow))
+            yield ParquetBatch(pa.RecordBatch.from_arrays(columns, schema=file.schema_arrow), path)
         for batch in file.iter_batches(size):
-            yield ParquetBatch(batch)
+            yield ParquetBatch(batch, path)
 
 
 def _write_parquet(path: Path, table: pd.DataFrame, first: Path | None) -> None:

@@ -1,10 +1,12 @@
 """Saves database extracts and feedback in data/inbox/, as files that never change."""
 
+import itertools
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +16,7 @@ import pydantic
 import sqlalchemy
 from tqdm import tqdm
 
+from pipeline.core.dates import current_time
 from pipeline.core.errors import PipelineError, join_column_names, redact_credentials
 from pipeline.core.files import atomic_path
 from pipeline.core.hashing import file_sha256
@@ -23,13 +26,17 @@ from pipeline.core.tables import read_parquet, write_parquet
 from pipeline.sources import download
 from pipeline.sources.readers import as_text, as_time
 
+log = logging.getLogger(__name__)
+
 EXTRACT_ROWS = 10_000  # rows that are in memory at once
 FIRST_SINCE = datetime(1970, 1, 1, tzinfo=UTC)  # `:since` of the first incremental extract
+OVERLAP = timedelta(days=1)  # is queried again, for rows that were written late
 DATABASE_REMEDY = "check the database, and url and query in data/sources.yaml"
 RESTORE_REMEDY = "restore it with `git checkout` or `dvc checkout`, or run fetch with --update"
 CHANGED_REMEDY = "feedback files must not change: put corrections in a new file"
 
 Checksums = dict[str, str]  # sha256 by path below the inbox
+Row = tuple[Any, ...]  # of EXTRACT
 
 
 class SqlDeclaration(ParamsSection):
@@ -37,7 +44,8 @@ class SqlDeclaration(ParamsSection):
 
     url: str = pydantic.Field(description="SQLAlchemy's URL; $NAME is taken from the environment")
     query: str = pydantic.Field(
-        description="SQL; with `:since`, the newest received_at so far, each extract adds its rows"
+        description="SQL; with `:since`, a day before the newest received_at so far, each extract "
+        "adds the rows that no earlier one has"
     )
 
 
@@ -47,11 +55,6 @@ class FeedbackDeclaration(ParamsSection):
     url: str = pydantic.Field(
         description="a folder or a pattern, at any address of fsspec; $NAME as above"
     )
-
-
-def current_time() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(UTC)
 
 
 # ---- databases
@@ -68,8 +71,8 @@ def save_extract(
     """Runs the query and saves its rows as `inbox/NAME/TIME.parquet`, with the columns of EXTRACT.
 
     Args:
-        pinned: the files of earlier extracts. A query with `:since` adds a file to them; the
-            file of any other query replaces them. They stay as they are unless `update`.
+        pinned: the files of earlier extracts. A query with `:since` adds a file of rows that they
+            lack; the file of any other query replaces them. They stay as they are unless `update`.
 
     Returns: the files to read.
     Raises: PipelineError, and then no file is saved.
@@ -78,12 +81,18 @@ def save_extract(
         return check_files(inbox, pinned)
     url = download.expand_variables(declared.url, f"{name}.url")
     is_incremental = ":since" in declared.query
-    since = {"since": _newest_time(inbox, pinned)} if is_incremental else {}
-    path = PurePosixPath(name, f"{clock():%Y-%m-%dT%H%M%SZ}.parquet").as_posix()
+    now = clock()
+    values = {}
+    seen = set[Row]()
+    if is_incremental:
+        values["since"] = _next_since(name, inbox, pinned, now)
+        seen = _rows_since(inbox, pinned, values["since"])
+    path = _unused_path(inbox, PurePosixPath(name, f"{now:%Y-%m-%dT%H%M%SZ}"))
     with _convert_database_errors(name), sqlalchemy.create_engine(url).connect() as connection:
         streaming = connection.execution_options(stream_results=True, yield_per=EXTRACT_ROWS)
-        result = streaming.execute(sqlalchemy.text(declared.query), since)
-        rows = write_parquet(inbox / path, _extract_batches(result, name), EXTRACT)
+        result = streaming.execute(sqlalchemy.text(declared.query), values)
+        batches = _without_rows(_extract_batches(result, name), seen)
+        rows = write_parquet(inbox / path, batches, EXTRACT)
     sha256 = file_sha256(inbox / path)
     if not rows or sha256 in pinned.values():  # nothing new
         (inbox / path).unlink()
@@ -121,11 +130,46 @@ def _extract_time(value: Any, name: str) -> datetime | None:
         raise PipelineError(f"{name}: received_at is not a time; cast it in the query") from None
 
 
-def _newest_time(inbox: Path, pinned: Checksums) -> datetime:
-    """The newest received_at of all extracts."""
+def _next_since(name: str, inbox: Path, pinned: Checksums, now: datetime) -> datetime:
+    """A day before the newest received_at of all extracts, which is not later than now."""
     columns = [read_parquet(inbox / path, ["received_at"])["received_at"] for path in pinned]
     times = [newest for column in columns if (newest := pc.max(column).as_py())]
-    return max(times, default=FIRST_SINCE)
+    newest = max(times, default=FIRST_SINCE)
+    if newest > now + OVERLAP:
+        log.warning(
+            "warning: %s: a received_at is in the future, %s; correct the row in the database",
+            name,
+            newest.isoformat(),
+        )
+    return max(FIRST_SINCE, min(newest, now) - OVERLAP)
+
+
+def _rows_since(inbox: Path, pinned: Checksums, since: datetime) -> set[Row]:
+    """The rows of all extracts that the next query can return again.
+
+    These are rows without a time too, and those of a day more: a time that is text in the database
+    is compared as text.
+    """
+    seen = set[Row]()
+    for path in pinned:
+        table = read_parquet(inbox / path, EXTRACT.names)
+        times = table["received_at"]
+        again = pc.fill_null(pc.greater_equal(times, pa.scalar(since - OVERLAP, times.type)), True)
+        seen.update(tuple(row.values()) for row in table.filter(again).to_pylist())
+    return seen
+
+
+def _without_rows(batches: Iterator[pa.RecordBatch], seen: set[Row]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        is_new = [tuple(row.values()) not in seen for row in batch.to_pylist()]
+        yield batch.filter(pa.array(is_new, pa.bool_()))
+
+
+def _unused_path(inbox: Path, stem: PurePosixPath) -> str:
+    """A path below the inbox for a new file: earlier extracts, even of this second, stay."""
+    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    paths = (f"{stem}{ending}.parquet" for ending in endings)
+    return next(path for path in paths if not (inbox / path).exists())
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 import codecs
 import itertools
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,14 +17,20 @@ import pandas as pd
 import pyarrow as pa
 import pydantic
 
-from pipeline.core.errors import PipelineError, join_column_names
+from pipeline.core.errors import COMMON_COLUMN_NAMES, PipelineError, join_column_names
 from pipeline.core.hashing import message_id
 from pipeline.core.params import ParamsSection, choose, parse_params, read_yaml
-from pipeline.core.schemas import MESSAGES
+from pipeline.core.schemas import MESSAGES, SCORES
 from pipeline.core.tables import read_parquet
 from pipeline.sources.file_formats import FORMATS, FormatError, ReadOptions, RowBatch, read_batches
 
+log = logging.getLogger(__name__)
+
 BATCH_ROWS = 20_000  # rows that are in memory at once
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH_UNITS = ("seconds", "milliseconds")  # arguments of timedelta
+DATE_FORMATS = '"%d/%m/%Y %H:%M", seconds or milliseconds, say'
+TEXT_TYPES = (str, bytes)  # of a message; str() of anything else is no message
 
 
 # ---- params
@@ -35,7 +43,7 @@ class ColumnNames(ParamsSection):
     label: str = pydantic.Field(default="label", description="column of its label")
     received_at: str = pydantic.Field(
         default="received_at",
-        description="column of the time of receipt (ISO 8601); a file may lack it",
+        description="column of the time of receipt; a file may lack it",
     )
 
 
@@ -51,8 +59,19 @@ class FileParams(ParamsSection):
     format: str | None = pydantic.Field(
         default=None, description="csv, tsv, jsonl or parquet, if the file's ending does not say it"
     )
+    separator: str | None = pydantic.Field(
+        default=None,
+        pattern=r'^[^"\r\n]$',
+        description="character between the columns of a CSV; null: found by itself where it is "
+        "plain (its first row shows a comma, `;`, tab or `|`, or it begins with `sep=`)",
+    )
     header: list[str] | None = pydantic.Field(
         default=None, description="columns of a CSV or TSV that has no header row"
+    )
+    date_format: str | None = pydantic.Field(
+        default=None,
+        description="how received_at is written: a format of strptime (UTC if it has no zone), "
+        "or seconds or milliseconds since 1970; null: ISO 8601",
     )
 
     @pydantic.field_validator("format")
@@ -71,6 +90,19 @@ class FileParams(ParamsSection):
         except LookupError:
             raise ValueError(f"unknown {name!r}; use utf-8, latin-1 or cp1252, say") from None
         return name
+
+    @pydantic.field_validator("date_format")
+    @classmethod
+    def _date_format_is_valid(cls, form: str | None) -> str | None:
+        if form is None or form in EPOCH_UNITS:
+            return form
+        try:
+            datetime.strptime(EPOCH.strftime(form), form)
+        except ValueError as error:
+            raise ValueError(f"{error}; use {DATE_FORMATS}") from None
+        if "%" not in form:
+            raise ValueError(f"unknown {form!r}; use {DATE_FORMATS}")
+        return form
 
     @pydantic.field_validator("labels")
     @classmethod
@@ -130,16 +162,52 @@ class SourceFile:
     received_at: datetime | None = None
 
 
+@dataclass
+class Defects:
+    """Values of a file that are not what they should be, collected while it is read.
+
+    other_types: number of rows by the type that they have in place of a text.
+    wrong_times: the rows whose received_at is no time.
+    """
+
+    other_types: Counter[str] = field(default_factory=Counter)
+    wrong_times: list[int] = field(default_factory=list)
+
+
 def read_file(file: SourceFile) -> Iterator[pa.RecordBatch]:
-    """The file as batches of MESSAGES. Raises: PipelineError, with file, row and way out."""
+    """The file as batches of MESSAGES, with a null for a text that is a number, a list or the like.
+
+    Raises: PipelineError, with file, row and way out.
+    """
     suffix = f".{file.params.format}" if file.params.format else file.path.suffix.lower()
     form = choose(FORMATS, suffix, f"{file.place}: format")
-    first_row = 1
+    rows = 0
+    defects = Defects()
     for batch in read_batches(form, file.path, _read_options(file), BATCH_ROWS, file.place):
-        messages = _messages(batch, file, first_row)
-        first_row += messages.num_rows
-        if messages.num_rows:
+        _refuse_scores(batch.columns, file)
+        messages = _messages(batch, file, rows + 1, defects)
+        rows += messages.num_rows
+        if messages.num_rows and not defects.wrong_times:
             yield messages
+    for name, count in defects.other_types.items():
+        log.warning(
+            "warning: %s: a %s in place of the text in %s rows, which validate refuses as null",
+            file.place,
+            name,
+            f"{count:,}",
+        )
+    if defects.wrong_times:
+        raise PipelineError(_wrong_times_problem(file, defects.wrong_times, rows))
+
+
+def _wrong_times_problem(file: SourceFile, wrong: list[int], rows: int) -> str:
+    form = file.params.date_format
+    expected = f"of the format {form!r}" if form else "an ISO 8601 time"
+    return (
+        f"{file.place}: received_at is not {expected} in {len(wrong):,} of {rows:,} rows, of which "
+        f"row {wrong[0]} is the first; set {file.settings}.date_format ({DATE_FORMATS}), or "
+        f"{file.settings}.columns.received_at to a column that does not exist"
+    )
 
 
 def _read_options(file: SourceFile) -> ReadOptions:
@@ -150,11 +218,23 @@ def _read_options(file: SourceFile) -> ReadOptions:
     return ReadOptions(
         encoding="utf-8-sig" if is_utf8 else encoding,
         errors="replace" if is_utf8 else "strict",
+        separator=file.params.separator,
         header=file.params.header,
         required=(names.text, names.label) if file.needs_label else (names.text,),
         check_columns=partial(_check_columns, file),
         settings=file.settings,
     )
+
+
+def _refuse_scores(columns: list[str], file: SourceFile) -> None:
+    """Refuses labels that a model gave: they would overrule those that people gave."""
+    if file.needs_label and file.params.columns.label == "label":
+        added = [name for name in SCORES.names if name != "label" and name in columns]
+        if len(added) > 1:
+            raise FormatError(
+                f"{file.place}: `python -m pipeline score` wrote it ({', '.join(added)}), so its "
+                "labels are guesses of a model; give the labels of people, without these columns"
+            )
 
 
 def _check_columns(file: SourceFile, columns: list[str]) -> None:
@@ -167,18 +247,31 @@ def _check_columns(file: SourceFile, columns: list[str]) -> None:
         count = columns.count(name)
         if count > 1 or (needed and not count):
             problem = "more than one column" if count else "no column"
-            setting = "encoding" if "\ufffd" in "".join(columns) else "columns"
             raise FormatError(
                 f"{file.place}: {problem} {name!r} among {join_column_names(columns)}; "
-                f"set {file.settings}.{setting}"
+                f"set {_setting_to_find_columns(file, columns)}"
             )
 
 
-def _messages(batch: RowBatch, file: SourceFile, first_row: int) -> pa.RecordBatch:
-    """The rows as MESSAGES, numbered from `first_row`."""
+def _setting_to_find_columns(file: SourceFile, columns: list[str]) -> str:
+    names = file.params.columns
+    known = COMMON_COLUMN_NAMES | {names.text, names.label, names.received_at}
+    if "\ufffd" in "".join(columns):
+        return f"{file.settings}.encoding"
+    if any(name in known or name.casefold() in known for name in columns):
+        return f"{file.settings}.columns"
+    if len(columns) == 1:
+        return f"{file.settings}.separator, or {file.settings}.columns"
+    return f"{file.settings}.columns, or {file.settings}.header if its first row is a message"
+
+
+def _messages(
+    batch: RowBatch, file: SourceFile, first_row: int, defects: Defects
+) -> pa.RecordBatch:
+    """The rows as MESSAGES, numbered from `first_row`; adds to the defects."""
     names = file.params.columns
     labels = file.params.label_by_key()
-    texts = [as_text(text) for text in batch.values(names.text)]
+    texts = [_text(value, defects) for value in batch.values(names.text)]
     rows = range(first_row, first_row + len(texts))
     times = zip(batch.values(names.received_at), rows, strict=True)
     columns = {
@@ -189,20 +282,25 @@ def _messages(batch: RowBatch, file: SourceFile, first_row: int) -> pa.RecordBat
         ],
         "source": list(itertools.repeat(file.source, len(texts))),
         "row": list(rows),
-        "received_at": [_row_time(time, file, row) or file.received_at for time, row in times],
+        "received_at": [_row_time(time, file, row, defects) for time, row in times],
     }
     arrays = [pa.array(columns[field.name], field.type) for field in MESSAGES]
     return pa.RecordBatch.from_arrays(arrays, schema=MESSAGES)
 
 
-def _row_time(value: Any, file: SourceFile, row: int) -> datetime | None:
+def _text(value: Any, defects: Defects) -> str | None:
+    if value is None or isinstance(value, TEXT_TYPES):
+        return as_text(value)
+    defects.other_types[type(value).__name__] += 1
+    return None
+
+
+def _row_time(value: Any, file: SourceFile, row: int, defects: Defects) -> datetime | None:
     try:
-        return as_time(value)
+        return as_time(value, file.params.date_format) or file.received_at
     except ValueError:
-        raise PipelineError(
-            f"{file.place}: row {row}: received_at is not an ISO 8601 time; correct the row, "
-            f"or set {file.settings}.columns.received_at to a column that does not exist"
-        ) from None
+        defects.wrong_times.append(row)
+        return None
 
 
 # ---- values
@@ -216,15 +314,31 @@ def as_text(value: Any) -> str | None:
     return raw.decode("utf-8", "replace")
 
 
-def as_time(value: Any) -> datetime | None:
-    """A time, or an ISO 8601 text of one, in UTC; one without a zone is UTC. Raises: ValueError."""
+def as_time(value: Any, date_format: str | None = None) -> datetime | None:
+    """A time, or a text of one, in UTC; one without a zone is UTC.
+
+    Args:
+        date_format: of FileParams; what does not fit it may be ISO 8601, too.
+
+    Raises: ValueError.
+    """
     if value in (None, "", b""):
         return None
-    time = value if isinstance(value, datetime) else datetime.fromisoformat(as_text(value) or "")
     try:
+        time = value if isinstance(value, datetime) else _parse_time(value, date_format)
         return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
     except OverflowError as error:
         raise ValueError(error) from None
+
+
+def _parse_time(value: Any, date_format: str | None) -> datetime:
+    text = as_text(value) or ""
+    if date_format:
+        with suppress(ValueError):
+            if date_format in EPOCH_UNITS:
+                return EPOCH + timedelta(**{date_format: float(text)})
+            return datetime.strptime(text.strip(), date_format)
+    return datetime.fromisoformat(text)
 
 
 def label_key(label: Any) -> str:

@@ -99,7 +99,7 @@ def connection_error(error: Exception) -> PipelineError:
     """An error of MLflow, its database or its driver as one line: place, problem, remedy."""
     text = redact_credentials(" ".join(str(error).partition("[SQL:")[0].split()))
     cause = ERROR_CAUSE.search(text)
-    problem = (cause[1] or cause[0]) if cause else text[:200]
+    problem = (cause[1] or cause[0]) if cause else text[:150]
     place = f"MLflow at {redact_credentials(tracking_uri())}"
     return PipelineError(f"{place}: {problem}; {_connection_remedy(error)}")
 
@@ -179,6 +179,9 @@ def experiment_id(client: MlflowClient) -> str:
 
     def find() -> str | None:
         experiment = client.get_experiment_by_name(MODEL_NAME)
+        if experiment and experiment.lifecycle_stage == "deleted":  # by hand, in MLflow's UI
+            client.restore_experiment(experiment.experiment_id)
+            log.warning("MLflow: restores the experiment %s, which was deleted", MODEL_NAME)
         return str(experiment.experiment_id) if experiment else None
 
     is_file = tracking_uri().startswith("sqlite")

@@ -20,7 +20,7 @@ class RunInputs:
 
     params: Mapping[str, Any]  # params.yaml
     evaluation: Mapping[str, Any]  # reports/evaluate.json
-    curves: Mapping[str, Sequence[str]]  # columns of TRAINING_CURVES, cells as text
+    curves: Mapping[str, Sequence[float]]  # columns of TRAINING_CURVES
     rows: pd.DataFrame  # VALIDATED and SPLITS, joined by message_id
     plots: Mapping[str, bytes]  # PNG, by name
     folders: Mapping[str, Path]  # attached as they are, by name
@@ -78,12 +78,9 @@ def collect_run_contents(inputs: RunInputs, verdict: str) -> RunContents:
     )
 
 
-def _epochs(curves: Mapping[str, Sequence[str]]) -> list[dict[str, float]]:
-    """The table's rows; an empty cell is NaN."""
-    return [
-        {name: float(cell or "nan") for name, cell in zip(curves, row, strict=True)}
-        for row in zip(*curves.values(), strict=True)
-    ]
+def _epochs(curves: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
+    """The table's rows."""
+    return [dict(zip(curves, row, strict=True)) for row in zip(*curves.values(), strict=True)]
 
 
 def git_commit() -> str:

@@ -3,13 +3,12 @@
 Each function takes messages and the decisions of people, and returns columns beside the messages.
 """
 
-from pathlib import PurePosixPath
-
 import pandas as pd
 
+from pipeline.core.dates import current_time
 from pipeline.core.hashing import message_id
-from pipeline.core.schemas import FEEDBACK_SOURCE
 from pipeline.preprocessing import normalize
+from pipeline.validation.feedback import latest_feedback
 from pipeline.validation.reviewed import Reviewed
 
 Columns = dict[str, pd.Series]  # by name, each with the index of the messages
@@ -42,7 +41,7 @@ def copies_and_labels(messages: pd.DataFrame, reviewed: Reviewed) -> Columns:
     have both labels. `is_copy`: an earlier row has the same text and label.
     """
     folded, label = fold_texts(messages["text"]), messages["label"]
-    latest = latest_feedback(messages, folded)
+    latest = latest_feedback(messages, folded, current_time())
     overruled = latest.notna() & (latest != label)
     labels_per_text = label.mask(overruled).groupby(folded).transform("nunique")
     return {
@@ -64,15 +63,3 @@ def fold_texts(texts: pd.Series) -> pd.Series:
     """The texts without case and spacing. Rows with equal results are copies of each other."""
     folded = [normalize.fold(text) for text in texts.fillna("")]
     return pd.Series(folded, texts.index, dtype="str")
-
-
-def latest_feedback(messages: pd.DataFrame, folded: pd.Series) -> pd.Series:
-    """The label that the latest feedback gives to each row's text; null without feedback.
-
-    Feedback files are named by their day, so the last file name has the latest label.
-    """
-    from_feedback = messages["source"].str.startswith(f"{FEEDBACK_SOURCE}/")
-    feedback = messages.assign(folded=folded)[from_feedback]
-    feedback = feedback.assign(file=[PurePosixPath(name).name for name in feedback["source"]])
-    in_order = feedback.sort_values(["file", "source", "row"])
-    return folded.map(in_order.groupby("folded")["label"].last())

@@ -108,6 +108,8 @@ class Expectation:
             may go to quarantine. None: a breach stops the run.
         may_warn: whether `validate.warnings` may name it; only if later stages can take a breach.
         columns: computes columns that the expectation checks.
+        fixed_budget: whether `review --propose` keeps the default budget: more breaches than it
+            allows are a fault to mend, such as a wrong encoding or poisoning, not a trait of data.
     """
 
     step: str
@@ -115,6 +117,7 @@ class Expectation:
     default_budget: float | None = None
     may_warn: bool = False
     columns: Callable[[pd.DataFrame, Reviewed], Columns] | None = None
+    fixed_budget: bool = False
 
 
 # ---- the expectations
@@ -144,8 +147,12 @@ EXPECTATIONS = {  # Expectation(step, build, default budget, ...)
         may_warn=True,
         columns=blank_texts,
     ),
-    "text_decodes": Expectation("text", text_without("\ufffd"), 0.01, may_warn=True),
-    "text_is_not_mojibake": Expectation("text", text_without(MOJIBAKE), 0.01, may_warn=True),
+    "text_decodes": Expectation(
+        "text", text_without("\ufffd"), 0.01, may_warn=True, fixed_budget=True
+    ),
+    "text_is_not_mojibake": Expectation(
+        "text", text_without(MOJIBAKE), 0.01, may_warn=True, fixed_budget=True
+    ),
     "text_has_no_control_characters": Expectation(
         "text", text_without(CONTROL_CHARACTER), 0.01, may_warn=True
     ),
@@ -155,20 +162,24 @@ EXPECTATIONS = {  # Expectation(step, build, default budget, ...)
         0.01,
         may_warn=True,
     ),
-    "label_is_not_null": Expectation("rows", not_null("label"), 0.01),
-    "label_is_known": Expectation("rows", one_of("label", "ham", "spam"), 0.01),
+    "label_is_not_null": Expectation("rows", not_null("label"), 0.01, fixed_budget=True),
+    "label_is_known": Expectation("rows", one_of("label", "ham", "spam"), 0.01, fixed_budget=True),
     "message_id_is_the_hash_of_its_text": Expectation(
-        "rows", one_of("id_agrees", True), 0.0, columns=matching_ids
+        "rows", one_of("id_agrees", True), 0.0, columns=matching_ids, fixed_budget=True
     ),
     "received_at_is_plausible": Expectation("rows", received_in_years, 0.01),
     "message_is_not_banned": Expectation(
         "rows", one_of("is_banned", False), 1.0, columns=banned_messages
     ),
     "label_is_not_overruled": Expectation(
-        "copies", one_of("is_overruled", False), 0.1, columns=copies_and_labels
+        "copies", one_of("is_overruled", False), 0.1, columns=copies_and_labels, fixed_budget=True
     ),
     "text_has_one_label": Expectation(
-        "copies", one_of("is_contested", False), 0.001, columns=copies_and_labels
+        "copies",
+        one_of("is_contested", False),
+        0.001,
+        columns=copies_and_labels,
+        fixed_budget=True,
     ),
     "text_is_not_a_copy": Expectation(
         "copies", one_of("is_copy", False), 0.5, columns=copies_and_labels

@@ -1,10 +1,18 @@
 """Describes failed expectations in one line each: place, problem, remedy."""
 
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from pipeline.validation.expectations import EXPECTATIONS, format_number, format_share
 from pipeline.validation.runner import rows_checked
+
+ENCODING_EXPECTATIONS = ("text_decodes", "text_is_not_mojibake")  # broken by a wrong encoding
+SETTINGS = {  # by expectation: what to set if the file is right and its params are not
+    "label_is_known": "add what the file writes to ingest.files.labels",
+}
+SHOWN_LABELS = 10  # with more unknown labels the column may hold messages
 
 
 def problem_lines(results: dict[str, Any], messages: Path, quarantine: Path) -> list[str]:
@@ -15,7 +23,8 @@ def problem_lines(results: dict[str, Any], messages: Path, quarantine: Path) -> 
         messages, quarantine: the files that the lines name; they are not opened.
     """
     return [
-        f"{messages}: {name}: {_problem(name, result)}; {_remedy(name, messages, quarantine)}"
+        f"{messages}: {name}: {describe_problem(name, result)}; "
+        f"{_remedy(name, messages, quarantine)}"
         for name, result in results.items()
     ]
 
@@ -23,13 +32,20 @@ def problem_lines(results: dict[str, Any], messages: Path, quarantine: Path) -> 
 def _remedy(name: str, messages: Path, quarantine: Path) -> str:
     if EXPECTATIONS[name].step == "schema":
         return "the table must be as MESSAGES in pipeline/core/schemas.py says"
+    if name in ENCODING_EXPECTATIONS:
+        return (
+            "set ingest.files.encoding to the encoding of the files, such as cp1252: "
+            f"`python -m pipeline review --propose {messages}` names it"
+        )
     if EXPECTATIONS[name].default_budget is not None:
-        return f"see {quarantine}, or run `python -m pipeline review`"
+        setting = f"{SETTINGS[name]}, or " if name in SETTINGS else ""
+        return f"{setting}see {quarantine}, or run `python -m pipeline review`"
     propose = f"`python -m pipeline review --propose {messages}`"
     return f"if the data is right, change section validate of params.yaml; {propose} suggests one"
 
 
-def _problem(name: str, result: Any) -> str:
+def describe_problem(name: str, result: Any) -> str:
+    """What is wrong, for a result of Great Expectations that failed."""
     found = result.result
     kwargs = result.expectation_config.kwargs
     if not found:
@@ -53,4 +69,18 @@ def _breaches(name: str, result: Any) -> str:
     if EXPECTATIONS[name].default_budget is None:
         return breaches
     mostly = result.expectation_config.kwargs.get("mostly", 1)
-    return f"{breaches}, the budget is {format_share(1 - mostly)}"
+    labels = _unknown_labels(result) if name == "label_is_known" else ""
+    return f"{breaches}, the budget is {format_share(1 - mostly)}{labels}"
+
+
+def _unknown_labels(result: Any) -> str:
+    """The labels that occur more than once and are short words, as errors must show no message."""
+    counts = Counter(map(str, result.result["unexpected_list"]))  # of the first 200 rows
+    labels = [
+        label
+        for label, count in counts.items()
+        if count > 1 and re.fullmatch(r"[\w-]{1,20}", label)
+    ]
+    if not labels or len(counts) > SHOWN_LABELS:
+        return ""
+    return f", unknown: {', '.join(sorted(labels))}"

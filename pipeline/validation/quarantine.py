@@ -4,6 +4,7 @@ from collections import Counter
 
 import pandas as pd
 
+from pipeline.core.errors import PipelineError
 from pipeline.core.reports import Figure
 from pipeline.core.schemas import QUARANTINE, VALIDATED
 from pipeline.validation.computed_columns import fold_texts
@@ -17,13 +18,27 @@ def validated_rows(messages: pd.DataFrame, findings: Findings) -> pd.DataFrame:
 
     Args:
         messages: all input rows, of which `copies` counts those with the same folded text.
+
+    Raises: PipelineError if two of them, whose texts differ, have one message_id.
     """
     if findings.kept.empty:
         return findings.kept.reindex(columns=VALIDATED.names)
+    _check_ids(findings.kept)
     folded = fold_texts(messages["text"])
     copies = folded.groupby(folded).transform("size")
     rows = findings.kept.assign(copies=copies).sort_values("message_id")
     return rows.reindex(columns=VALIDATED.names)
+
+
+def _check_ids(rows: pd.DataFrame) -> None:
+    """Raises: PipelineError, as every later stage joins tables by message_id."""
+    shared = rows[rows["message_id"].duplicated(keep=False)].sort_values("message_id")
+    if shared.empty:
+        return
+    first, second = shared.head(2).to_dict("records")
+    places = [f"row {one['row']} of {one['source']}" for one in (first, second)]
+    problem = f"two texts have the message_id {first['message_id']}"
+    raise PipelineError(f"{' and '.join(places)}: {problem}; remove one of the two rows")
 
 
 def quarantined_rows(messages: pd.DataFrame, findings: Findings) -> pd.DataFrame:

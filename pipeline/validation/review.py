@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -19,8 +20,11 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.params import read_params
 from pipeline.core.schemas import QUARANTINE
 from pipeline.core.tables import read_parquet
-from pipeline.sources import readers
+from pipeline.sources import catalogue, readers
+from pipeline.sources.encodings import other_encoding
+from pipeline.sources.fetch import INBOX_PATH
 from pipeline.validation.expectations import (
+    EXPECTATIONS,
     STEPS,
     SUITES,
     Params,
@@ -31,6 +35,7 @@ from pipeline.validation.expectations import (
     possible_warnings,
     row_level_names,
 )
+from pipeline.validation.problems import ENCODING_EXPECTATIONS, describe_problem
 from pipeline.validation.runner import Findings, run_suite
 
 EXAMPLE = "python -m pipeline review --propose data/inbox/messages.csv"
@@ -121,13 +126,36 @@ def propose_params(messages: pd.DataFrame, place: Path) -> str:
         median_length=(0, sys.maxsize),
         received_years=(1992, 2100),
         warnings=[],
-        budgets=dict.fromkeys(row_level_names(), 1.0),
+        budgets={name: _widest_budget(name) for name in row_level_names()},
     )
     findings = run_suite(messages, widest)
     if findings.broken:
-        names = ", ".join(findings.broken)
-        raise PipelineError(f"{place}: {names}: no bounds allow this data; correct the data")
+        lines = [
+            f"{place}: {name}: {describe_problem(name, result)}; "
+            f"{_way_out(name, result, messages, place)}"
+            for name, result in findings.broken.items()
+        ]
+        raise PipelineError(*lines)
     return "\n".join(["validate:", *_bound_lines(findings, widest), *_budget_lines(findings)])
+
+
+def _widest_budget(name: str) -> float:
+    entry = EXPECTATIONS[name]
+    return entry.default_budget or 0.0 if entry.fixed_budget else 1.0
+
+
+def _way_out(name: str, result: Any, messages: pd.DataFrame, place: Path) -> str:
+    """What to do about data that no proposal lets through."""
+    if name in ENCODING_EXPECTATIONS:
+        source = messages.loc[result.result["unexpected_index_list"][0], "source"]
+        is_ingested = source != place.name
+        file = INBOX_PATH / source.removeprefix("files/") if is_ingested else place
+        used = read_params(catalogue.Params, "ingest").files.encoding
+        if encoding := other_encoding(file, used):
+            return f"set ingest.files.encoding to {encoding}, in which all of {file} can be read"
+    if name == "label_is_known":
+        return "say in ingest.files.labels which values mean spam and ham, or correct the data"
+    return "no bounds allow this data; correct the data"
 
 
 def _bound_lines(findings: Findings, widest: Params) -> list[str]:
@@ -151,7 +179,8 @@ def _budget_lines(findings: Findings) -> list[str]:
     lines = ["  budgets:  # share of rows that may go to quarantine, in [0, 1]"]
     for name, breaches in findings.breaches.items():
         share = (breaches.value or 0) / (breaches.n or 1)
-        budget = min(1.0, max(0.01, _scale(share, 1.5, math.ceil)))
+        default = EXPECTATIONS[name].default_budget or 0.0
+        budget = min(_widest_budget(name), max(default, _scale(share, 1.5, math.ceil)))
         here = f"here {breaches.value:,} of {breaches.n:,} rows break it"
         lines.append(f"    {name}: {budget:g}  # {here}")
     return lines

@@ -24,8 +24,8 @@ run_stage(main)
 def start(tmp_path):
     """Starts a process with a stage whose `main` has this body."""
 
-    def start(body, **environment):
-        command = [sys.executable, "-c", PROGRAM.format(body=body)]
+    def start(body, arguments=(), **environment):
+        command = [sys.executable, "-c", PROGRAM.format(body=body), *arguments]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes)
@@ -51,6 +51,7 @@ def test_paths_are_required_named_options(capsys):
     ("body", "line"),
     [
         ("raise PipelineError('x')", "error: x"),
+        (r"raise PipelineError('x\nerror: \x1b[2J\udcff')", r"error: x\nerror: \x1b[2J\udcff"),
         (
             "raise OSError(5, '', 'x')",
             "error: x: Input/output error; check the disk, then run it again",
@@ -71,10 +72,10 @@ def test_bug_has_its_traceback_without_passwords(start):
 
 
 def test_log_lines_are_plain_and_without_passwords(start):
-    body = "log.info('12 rows'); logging.getLogger('a').warning('http://%s@host', 'me:secret')"
+    body = r"log.info('12\x1b rows'); logging.getLogger('a').warning('http://%s@h\n', 'me:secret')"
     code, stdout, stderr = outcome(start(body))
     first, second, seconds = stderr.splitlines()
-    assert (code, stdout, first, second) == (0, "", "12 rows", "http://***@host")
+    assert (code, stdout, first, second) == (0, "", r"12\x1b rows", r"http://***@h\n")
     assert seconds.endswith(" s")
 
 
@@ -91,6 +92,18 @@ def test_stage_waits_for_another_one_in_its_folder(start, tmp_path):
         assert waiting.stderr.readline().startswith("another stage still runs in this folder")
         assert waiting.poll() is None
     assert outcome(waiting)[:2] == (0, "alone\n")
+
+
+def test_help_is_shown_while_a_stage_runs(start, tmp_path):
+    body = "from pipeline.core.cli import parse_paths; parse_paths(None, 'Trains.')"
+    with FileLock(tmp_path / STAGE_LOCK):
+        code, stdout, stderr = outcome(start(body, arguments=["--help"]))
+    assert (code, stderr) == (0, "")
+    assert "Trains." in stdout
+
+
+def test_output_escapes_what_its_encoding_lacks(start):
+    assert outcome(start(r"print('\ud800 é')", PYTHONIOENCODING="utf-8"))[1] == "\\ud800 é\n"
 
 
 def test_closed_output_is_no_traceback(start):

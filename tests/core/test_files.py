@@ -60,6 +60,11 @@ def test_folder_in_place_of_a_file_is_kept_and_vice_versa(tmp_path):
     assert file.read_text() == "old"
 
 
+def test_undecodable_name_in_json_is_read_back(tmp_path):
+    write_json(tmp_path / "a", {"file": "a\udcff"})
+    assert read_json(tmp_path / "a") == {"file": "a\udcff"}
+
+
 def test_only_orphans_of_dead_processes_are_removed(tmp_path, monkeypatch):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
@@ -82,6 +87,8 @@ def test_unreadable_file_is_one_line(tmp_path):
     path = tmp_path / "file"
     assert error_of(read_bytes, path) == f"{path}: missing; {REMEDY}"
     assert error_of(read_json, tmp_path, "remove it") == f"{tmp_path}: Is a directory; remove it"
+    path.write_bytes(b"[" * 10**6)
+    assert error_of(read_json, path).startswith(f"{path}: not JSON: maximum recursion depth ")
     path.write_bytes(b'"\xff"')
     problem = "'utf-8' codec can't decode byte 0xff in position 1: invalid start byte"
     assert error_of(read_json, path) == f"{path}: not JSON: {problem}; {REMEDY}"

@@ -2,13 +2,27 @@
 
 import hashlib
 
-from pipeline.core.hashing import combine_sha256, file_sha256, files_sha256, message_id, unit_hash
+import pandas as pd
+
+from pipeline.core.hashing import (
+    combine_sha256,
+    file_sha256,
+    files_sha256,
+    known_ids,
+    message_id,
+    unit_hash,
+)
 from tests.harness.errors import error_of
 
 
 def test_message_id_is_a_prefix_of_sha256():
-    assert message_id("hello") == "2cf24dba5fb0a30e"
+    assert message_id("hello") == "2cf24dba5fb0a30e26e83b2ac5b9e29e"
     assert message_id(None) == message_id("")
+
+
+def test_ids_are_known_by_all_digits_or_the_first_sixteen():
+    ids = pd.Series([message_id(text) for text in ("a", "b", "c")])
+    assert known_ids(ids, [ids[1], ids[2][:16], ids[0][:15]]).tolist() == [False, True, True]
 
 
 def test_files_sha256_depends_on_order_and_cut(tmp_path):

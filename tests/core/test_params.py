@@ -42,6 +42,7 @@ TEXT = "input should be a valid string"
 KEYS = "keys must be str, int, float, bool or None"
 TWICE = 'found duplicate key "a" with value "4" (original value: "3")'
 CONTROL = 'unacceptable character #x0007: special characters are not allowed in "<unicode string>"'
+TOO_DEEP = "maximum recursion depth exceeded"
 NOT_UTF_8 = "'utf-8' codec can't decode byte 0xff in position 7: invalid start byte"
 
 
@@ -98,6 +99,7 @@ def test_each_wrong_key_has_its_own_line(read):
         ("clean:\n", "clean: input should be an object, not None"),
         ("", "has no sections; restore it with `git checkout params.yaml`"),
         ("a: 3\na: 4\n", f"line 2: not YAML: {TWICE}; correct the line"),
+        (f"clean: {'[' * 9999}\n", f"not YAML: {TOO_DEEP}; correct the file"),
         (b"clean: \xff\n", f"not YAML: {NOT_UTF_8}; correct the file"),
         ("clean: \x07\n", f"not YAML: {CONTROL}, position 7; correct the file"),
     ],

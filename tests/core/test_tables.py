@@ -1,12 +1,21 @@
 """pipeline/core/tables.py"""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.core.tables import read_csv, read_parquet, write_csv, write_parquet, write_shards
+from pipeline.core.tables import (
+    read_csv,
+    read_numbers,
+    read_parquet,
+    write_csv,
+    write_parquet,
+    write_shards,
+)
 from tests.harness.errors import error_of
 
 REMEDY = "make it with `dvc repro` or `dvc pull`"
@@ -72,12 +81,14 @@ def test_csv_is_rounded_like_reports_and_read_back(tmp_path):
     [
         (read_parquet, b"neither header nor footer", NOT_PARQUET),
         (read_csv, b"a,b\n1,2\n1\n", "not CSV: row 2: 1 columns, not 2"),
+        (read_numbers, b"a,b\n1,two\n", "column b: could not convert string to float: 'two'"),
         (read_csv, b'a,b\n\n1,"2\n', f"not CSV: row 1: {QUOTE} (unexpected end of data)"),
         (read_csv, b"a,b\n\xff,2\n", f"not CSV: {NOT_UTF_8} in position 4: invalid start byte"),
     ],
 )
-def test_unreadable_file_is_one_line(tmp_path, read, content, problem):
-    path = tmp_path / "file"
+def test_unreadable_file_is_one_line(tmp_path, read, content, problem, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path("file")
     assert error_of(read, path) == f"{path}: missing; {REMEDY}"
     path.write_bytes(content)
     assert error_of(read, path) == f"{path}: {problem.replace('PATH', str(path))}; {REMEDY}"

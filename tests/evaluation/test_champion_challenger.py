@@ -59,6 +59,8 @@ def test_a_near_copy_of_a_present_seen_row_is_not_unseen():
     rows = message_table("see you at lunch", f"Aa {PRIZE}")
     seen = message_table(PRIZE).assign(campaign_key="0" * 16)  # as if the keys differed
     assert unseen_rows(rows, pd.concat([rows, seen]), seen).tolist() == [True, False]
+    earlier = seen.assign(message_id=seen["message_id"].str[:16])  # as earlier versions wrote it
+    assert unseen_rows(rows, pd.concat([rows, seen]), earlier).tolist() == [True, False]
     assert unseen_rows(rows, rows, seen).tolist() == [True, True]
 
 

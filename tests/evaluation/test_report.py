@@ -89,9 +89,25 @@ def test_summary_has_the_main_figures():
     figures = {name: Figure(value) for name, value in ours.items()}
     figures |= {f"baseline.{name}": Figure(value) for name, value in theirs.items()}
     figures |= {f"newest.{name}": Figure(None, n=3) for name in ours}
+    figures["difference.f1"] = Figure(0.08765)
     first = "f1 0.988, spam caught 97.3 %, ham lost 0.12 %; "
     last = "linear baseline: f1 0.900, spam caught 90.0 %, ham lost 1.00 %"
     assert report.evaluation_summary(figures) == first + last
     figures |= {f"newest.{name}": Figure(value / 2, n=1234) for name, value in ours.items()}
     newest = "newest 1,234 messages: f1 0.494, spam caught 48.6 %, ham lost 0.06 %; "
     assert report.evaluation_summary(figures) == first + newest + last
+
+
+def test_summary_says_that_the_baseline_wins():
+    blind = Predictions(y_true=OURS.y_true, y_score=OURS.y_score, y_pred=np.zeros(60, bool))
+    figures = report.comparison_figures(blind, OURS, **BOOTSTRAP)
+    figures |= report.newest_figures(blind, OURS, **BOOTSTRAP)
+    lead = figures["difference.f1"]
+    assert lead.value < 0
+    interval = f"{lead.value:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}]"
+    summary = report.evaluation_summary(figures)
+    assert summary.endswith(f"; the linear baseline wins on test: f1 {interval}")
+    no_spam = confusion(tp=0, fp=1, fn=0, tn=3)
+    nothing = report.comparison_figures(no_spam, no_spam, **BOOTSTRAP)
+    nothing |= report.newest_figures(no_spam, no_spam, **BOOTSTRAP)
+    assert "wins" not in report.evaluation_summary(nothing)

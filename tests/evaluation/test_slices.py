@@ -30,7 +30,7 @@ OUTSIDE = {
 }
 
 
-@pytest.mark.parametrize("name", SLICES)
+@pytest.mark.parametrize("name", INSIDE)
 def test_slice_holds_what_its_name_promises(name):
     texts = INSIDE[name] + OUTSIDE[name]
     selected = SLICES[name](pd.Series(texts))

@@ -124,6 +124,13 @@ def full_disk(stage: str, path: str) -> Case:
 
 CASES = [
     refused("ingest", "an empty inbox", remove(INBOX), "data/inbox: no file matches …"),
+    refused(
+        "ingest",
+        "a file without a header",
+        rewrite(INBOX, lambda content: content.partition(b"\n")[2]),
+        f"{INBOX}: no column 'body' among 2 columns; set ingest.files.columns, or "
+        "ingest.files.header if its first row is a message",
+    ),
     refused("ingest", "no YAML", rewrite(PARAMS, lambda _: b"a: !!python/name:a x"), NO_YAML),
     Case(
         "rows in Latin-1, with a NUL, of 5 MB, with an unknown label",

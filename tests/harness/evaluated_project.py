@@ -44,7 +44,8 @@ def _template() -> TemporaryDirectory:
     template = TemporaryDirectory()
     folder = Path(template.name)
     shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
-    set_params(folder, {"register": {"criteria": {"f1": {"min": 0.5}}, "parity": []}})
+    section = {"criteria": {"f1": {"min": 0.5}}, "fewest_rows": 1, "parity": []}
+    set_params(folder, {"register": section})
     write_tables(folder)
     tokenizer = fit_tokenizer(
         pd.read_csv(MESSAGES)["body"], vocabulary_size=400, sequence_length=30

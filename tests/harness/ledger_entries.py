@@ -1,8 +1,9 @@
-"""Ledger entries: version 1, then version 2, then a rollback to version 1."""
+"""Ledger entries: version 1, then version 2, then a rollback to version 1. Writes ledgers."""
 
 from dataclasses import replace
 
-from pipeline.registry.ledger import LedgerEntry
+from pipeline.registry.ledger import LEDGER, LedgerEntry, ledger_text
+from tests.harness.small_project import runner
 
 FIRST = LedgerEntry(
     time="2026-01-05T08:00:00+00:00",
@@ -30,3 +31,15 @@ SECOND = replace(
 BACK = replace(
     FIRST, time="2026-02-03T09:00:00+00:00", verdict="rollback", previous="2", reason="loses ham"
 )
+
+
+def write_ledger(entries):
+    LEDGER.write_text(ledger_text(entries))
+
+
+def merge_ledger(folder):
+    """Commits the ledger as it is, which makes its lines merged ones."""
+    run = runner(folder)
+    ada = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    run("git", "add", "ledger.jsonl")
+    run("git", *ada, "commit", "--quiet", "--message", "Merged")

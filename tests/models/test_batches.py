@@ -1,10 +1,8 @@
 """Batches hold every row once, in reproducible order, with little padding."""
 
 import numpy as np
-import pandas as pd
-import pytest
 
-from pipeline.models.batches import Rows, held_out_mask, pad, shuffled_batches, sorted_batches
+from pipeline.models.batches import Rows, pad, shuffled_batches, sorted_batches
 
 
 def numbered_rows(n):
@@ -45,15 +43,3 @@ def test_messages_of_similar_length_share_a_batch():
     assert by_length - tokens < (random_order - tokens) / 10
     widths = [token_ids.shape[1] for token_ids, _ in sorted_batches(rows, 64)]
     assert widths == sorted(widths)
-
-
-def test_a_share_of_the_campaigns_is_held_out_whole():
-    keys = np.repeat([f"{i:016x}" for i in range(2000)], 3)
-    table = pd.DataFrame({"campaign_key": keys})
-    held_out = held_out_mask(table, 0.3, 1)
-    by_campaign = held_out.reshape(2000, 3)
-    assert (by_campaign.all(axis=1) == by_campaign.any(axis=1)).all()
-    assert by_campaign[:, 0].mean() == pytest.approx(0.3, abs=0.04)
-    some = np.random.default_rng(2).random(6000) < 0.4  # other rows do not matter
-    assert held_out_mask(table[some], 0.3, 1).tolist() == held_out[some].tolist()
-    assert held_out_mask(table, 0.3, 2).tolist() != held_out.tolist()

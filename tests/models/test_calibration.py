@@ -116,7 +116,8 @@ def test_largest_f1_threshold_is_the_highest_of_the_best():
 
 def test_too_little_ham_for_the_budget_is_refused():
     assert error_of(fit_decision, *random_val(seed=8, ham=498), 0.002) == (
-        f"{BUDGET}: 0.002 needs 499 ham in val, there are 498; raise the budget or bring more ham"
+        f"{BUDGET}: 0.002 needs 499 ham in val, there are 498; raise it to 0.0021, "
+        "or bring more ham"
     )
     assert fit_decision(*random_val(seed=8, ham=499), 0.002).ham_lost == 0
 

@@ -66,6 +66,7 @@ def test_our_layers_load_wherever_their_code_lies(tmp_path, monkeypatch):
     [
         ("config.json", None, "\"There is no item named 'config.json'"),
         ("config.json", b"{", "Expecting property name enclosed in double quotes"),
+        ("config.json", b'{"a":' * 3000 + b"1" + b"}" * 3000, "maximum recursion depth exceeded"),
         ("config.json", b'{"class_name": "X", "config": {}}', "Could not locate"),
         ("model.weights.h5", b"no weights", "Unable to "),
     ],

@@ -13,6 +13,7 @@ from pipeline.preprocessing.splits import (
     SPLIT_RANK,
     SplitParams,
     assign_splits,
+    held_out_mask,
     leaking_wordings,
     random_split_leak,
     split_figures,
@@ -114,3 +115,15 @@ def test_shares_that_do_not_add_up_to_1_are_refused():
     section = PARAMS.model_dump() | {"split": {"train": 0.8, "val": 0.15, "test": 0.15}}
     line = "section.split: the shares must add up to 1"
     assert error_of(parse_params, SplitParams, section, "section") == line
+
+
+def test_a_share_of_the_campaigns_is_held_out_whole():
+    keys = np.repeat([f"{i:016x}" for i in range(2000)], 3)
+    table = pd.DataFrame({"campaign_key": keys})
+    held_out = held_out_mask(table, 0.3, 1)
+    by_campaign = held_out.reshape(2000, 3)
+    assert (by_campaign.all(axis=1) == by_campaign.any(axis=1)).all()
+    assert by_campaign[:, 0].mean() == pytest.approx(0.3, abs=0.04)
+    some = np.random.default_rng(2).random(6000) < 0.4  # other rows do not matter
+    assert held_out_mask(table[some], 0.3, 1).tolist() == held_out[some].tolist()
+    assert held_out_mask(table, 0.3, 2).tolist() != held_out.tolist()

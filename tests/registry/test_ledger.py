@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.registry import ledger
-from pipeline.registry.ledger import LEDGER, LedgerEntry, append_entry, read_entries
+from pipeline.registry.ledger import ENTRY_TAG, LEDGER, LedgerEntry, append_entry, read_entries
 from pipeline.registry.versions import Version
 from tests.harness.errors import error_of
 from tests.harness.ledger_entries import BACK, FIRST, SECOND
@@ -80,6 +80,8 @@ DAMAGED = (
         *((line, DAMAGED) for line in ("{", "[]", '{"version": "1"}', "\udcff")),
         (FIRST.json_line().replace('"2026-01-05T08:00:00+00:00"', "null"), DAMAGED),
         (replace(FIRST, version="x").json_line(), DAMAGED),
+        (replace(FIRST, time="yesterday").json_line(), DAMAGED),
+        ('{"time":' * 9999, DAMAGED),
     ],
 )
 def test_damaged_line_is_named(line, problem):
@@ -94,6 +96,18 @@ def test_time_of_an_entry_is_now_but_never_before_the_last_one(monkeypatch):
     assert ledger.next_entry_time() == FIRST.time
 
 
+@pytest.mark.parametrize("epoch", ["yesterday", "1.5", "9" * 30])
+def test_epoch_that_is_no_time_is_refused(epoch, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    problem = f"{epoch!r} is not a time in seconds since 1970; correct or unset it"
+    assert error_of(ledger.utc_now) == f"SOURCE_DATE_EPOCH: {problem}"
+
+
+def test_entry_that_could_not_be_read_back_is_not_written():
+    with pytest.raises(ValueError, match="Out of range float"):
+        replace(FIRST, answers=[float("nan")]).json_line()
+
+
 def test_entry_of_a_version_is_in_its_tag():
     assert LedgerEntry.from_version(None) is None
     assert LedgerEntry.from_version(Version("1", {})) is None
@@ -101,6 +115,60 @@ def test_entry_of_a_version_is_in_its_tag():
     assert LedgerEntry.from_version(tagged) == FIRST
     line = error_of(LedgerEntry.from_version, Version("1", {"judgement": "{"}))
     assert line.startswith("version 1: its tag judgement: not a ledger entry; ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"time": "2030-01-05T08:00:00+00:00"},
+        {"verdict": "forced"},
+        {"files": FIRST.files | {"decision": "e2"}},
+    ],
+)
+def test_changed_line_of_the_champion_is_refused(change):
+    version = Version("1", {ENTRY_TAG: FIRST.json_line()})
+    line = (
+        "ledger.jsonl: version 1: its line was changed; the registry's tag judgement has the "
+        "original, and `git log -p ledger.jsonl` shows the change"
+    )
+    changed = replace(FIRST, **change)
+    assert error_of(ledger.check_champion, version, [changed, SECOND]) == line
+    copied = Version("2", version.tags)
+    assert error_of(ledger.check_champion, copied, []).startswith(
+        "version 2 has the alias champion"
+    )
+    for entries in ([FIRST, changed], [], [SECOND], [replace(changed, version="3")]):
+        assert ledger.check_champion(version, entries) == FIRST
+
+
+def test_champion_without_a_line_is_warned_about(caplog):
+    append_entry(SECOND)
+    version = Version("1", {ENTRY_TAG: FIRST.json_line()})
+    assert ledger.champion_files(version) == FIRST.files
+    assert caplog.messages == [
+        f"warning: ledger.jsonl: version 1: became the champion {FIRST.time}, but has no line; "
+        "`git pull`"
+    ]
+    append_entry(replace(BACK, files=FIRST.files | {"splits": "s2"}))
+    assert ledger.champion_files(version)["splits"] == "s2"
+
+
+def test_decision_of_another_registry_keeps_its_line():
+    append_entry(FIRST)
+    later = replace(FIRST, time="2026-03-03T08:00:00+00:00")
+    assert ledger.as_in_ledger(later) == FIRST
+    for other in (replace(later, verdict="forced"), replace(later, model_hash="m2")):
+        assert ledger.as_in_ledger(other) == other
+
+
+def test_merged_line_that_was_changed_is_told(repository):
+    append_entry(FIRST)
+    commit_all(repository, "First")
+    assert list(ledger.changed_lines([FIRST, SECOND])) == []
+    assert list(ledger.changed_lines([replace(FIRST, actor="Eve")])) == [
+        f"version 1: its line of {FIRST.time} was changed or removed since it was merged; "
+        "`git pull`, or `git checkout ledger.jsonl`"
+    ]
 
 
 @pytest.mark.parametrize(("github", "name"), [("octocat", "octocat"), (None, "Ada")])

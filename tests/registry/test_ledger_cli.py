@@ -8,7 +8,8 @@ import pytest
 from pipeline.registry import ledger, ledger_cli
 from pipeline.registry.ledger import ENTRY_TAG, read_entries
 from pipeline.registry.ledger_cli import contradictions, parallel_promotions
-from pipeline.registry.versions import Version, all_versions
+from pipeline.registry.package_hash import PACKAGE_TAG, hash_package
+from pipeline.registry.versions import Version, all_versions, set_tags
 from tests.harness.errors import error_of
 from tests.harness.ledger_entries import BACK, FIRST, SECOND
 
@@ -23,7 +24,8 @@ def run_ledger(*arguments):
 def test_show_prints_a_row_for_each_entry(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     undefined = {"roc_auc": {"value": None, "low": None, "n": 3}}
-    for entry in (FIRST, replace(SECOND, figures=undefined), BACK):
+    reason = "loses\nham \x1b[2J, see https://h/x?token=secret"
+    for entry in (FIRST, replace(SECOND, figures=undefined), replace(BACK, reason=reason)):
         ledger.append_entry(entry)
     run_ledger("show")
     head, first, second, back = capsys.readouterr().out.splitlines()
@@ -31,7 +33,7 @@ def test_show_prints_a_row_for_each_entry(capsys, tmp_path, monkeypatch):
     assert "f1 0.950 [0.920, 0.970]" in first
     assert "roc_auc" not in second
     assert back.startswith("2026-02-03T09:00:00+00:00  rollback  1        2         m1     f1 0.9")
-    assert back.endswith("Ada    loses ham")
+    assert back.endswith(r"Ada    loses\nham \x1b[2J, see https://h/x?token=***")
 
 
 # ---- verify
@@ -71,6 +73,10 @@ def test_agreement_has_no_contradiction():
         (
             {"entries": [FIRST, replace(SECOND, reason="no reason")]},
             "version 2: its line was changed; the registry's tag judgement has the original",
+        ),
+        (
+            {"versions": AGREED["versions"] | {"2": version(replace(SECOND, verdict="tie"))}},
+            "champion: version 2 in the registry, but its own record says `tie: it meets the ",
         ),
     ],
 )
@@ -135,11 +141,27 @@ def test_wrong_rollback_is_refused_in_one_line(champion):
 
 @pytest.mark.slow
 def test_rollback_to_a_damaged_version_is_refused(promoted):
-    decision = promoted.artifacts("1") / "decision.json"
-    decision.write_text(decision.read_text().replace('"slope": 1.0', '"slope": 999.0'))
+    folder = promoted.artifacts("1")
+    (folder / "network" / "saved_model.pb").unlink()
     line = error_of(run_ledger, "rollback", "--reason", "because")
-    assert line.startswith("version 1: answers 0.")
-    (promoted.artifacts("1") / "network" / "saved_model.pb").unlink()
+    assert line.startswith("version 1: its files are not those that were registered; ")
+    set_tags("1", {PACKAGE_TAG: hash_package(folder.parent)})
     line = error_of(run_ledger, "rollback", "--reason", "because")
     assert re.fullmatch("rollback: version 1: OSError: .*; choose another with --to", line)
     assert promoted.aliases()["champion"] == "2"
+
+
+@pytest.mark.slow
+def test_rollback_to_a_version_that_answers_differently_is_refused(promoted, caplog):
+    first, second = read_entries()
+    ledger.LEDGER.write_text(ledger.ledger_text([replace(first, answers=[0.5, 0.5]), second]))
+    line = error_of(run_ledger, "rollback", "--reason", "because")
+    assert line.startswith("version 1: answers 0.")
+    assert promoted.aliases()["champion"] == "2"
+    ledger.LEDGER.write_text(ledger.ledger_text([first, second]))
+    caplog.set_level("INFO", logger="pipeline")
+    run_ledger("rollback", "--reason", "because")
+    assert caplog.messages[-1] == (
+        "ledger: version 1 is the champion again; a `make serve` that runs must be restarted, as "
+        "it goes on with the version that it began with"
+    )

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from pipeline import register
 from pipeline.registry import parity, versions
-from pipeline.registry.recovery import FILE_NAMES
+from pipeline.registry.restore import FILE_NAMES
 from tests.harness.errors import error_of
 from tests.harness.evaluated_project import REGISTER_ARGUMENTS, Project, score_in_process
 from tests.harness.fault_proxy import answers, calls, drops, loses_the_answer

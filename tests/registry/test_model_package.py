@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core.hashing import files_sha256
 from pipeline.registry.model_package import hash_model, packaged_model
-from pipeline.registry.recovery import FILE_NAMES
+from pipeline.registry.restore import FILE_NAMES
 from pipeline.registry.versions import EXAMPLE_TEXTS
 from tests.harness.evaluated_project import Project
 

@@ -12,7 +12,7 @@ from pipeline.evaluation.champion_challenger import Outcome, PromotionRule
 from pipeline.registry import parity
 from pipeline.registry.model_package import ModelHashes
 from pipeline.registry.promotion import Bound, Candidate, Params, decide, missed_criteria
-from pipeline.registry.versions import Version
+from pipeline.registry.versions import REBUILD_ALL, Version
 from tests.harness.errors import error_of
 from tests.harness.evaluated_project import FIGURES
 from tests.harness.small_project import ROOT, set_params
@@ -33,6 +33,27 @@ def test_missed_bounds_are_reasons_in_the_order_of_the_criteria():
     ]
 
 
+def test_warnings_are_missed_apart_and_end_the_verdict():
+    criteria = {"f1": Bound(min=0.95), "difference.f1": Bound(min=0.2, severity="warning")}
+    assert missed_criteria(criteria, FIGURES) == ["f1 0.9 is below 0.95"]
+    warnings = missed_criteria(criteria, FIGURES, "warning")
+    missed = "difference.f1 (ours minus the linear baseline's) 0.1 is below 0.2"
+    assert warnings == [missed]
+    first = replace(CANDIDATE, version=None, champion=None, warnings=warnings)
+    assert decide(first).sentence == (
+        f"it meets the criteria, and there is no champion; warning: {missed}"
+    )
+    assert decide(replace(first, missed_criteria=["a", "b"])).sentence == f"a; b; warning: {missed}"
+
+
+def test_linear_baseline_that_wins_is_a_warning_by_default():
+    criteria = read_params(Params, "register", ROOT / "params.yaml").criteria
+    figures = {name: {"value": 1.0} for name in criteria} | {"difference.f1": {"value": -0.01}}
+    (warning,) = missed_criteria(criteria, figures, "warning")
+    assert warning == "difference.f1 (ours minus the linear baseline's) -0.01 is below 0"
+    assert missed_criteria(criteria, figures) == []
+
+
 def test_criterion_on_an_unknown_figure_is_refused():
     assert error_of(missed_criteria, {"f2": Bound(min=0.9)}, FIGURES) == (
         "params.yaml: register.criteria: unknown 'f2'; choose from "
@@ -45,6 +66,7 @@ def test_criterion_on_an_unknown_figure_is_refused():
     [
         ({"criteria": {"f1": {}}}, "criteria.f1: a criterion has either min or max"),
         ({"criteria": {"f1": {"min": 0.5, "max": 0.9}}}, "criteria.f1: a criterion has either"),
+        ({"criteria": {"f1": {"min": 0.5, "severity": "mild"}}}, "criteria.f1.severity: input "),
         ({"parity": ["fax"]}, "parity: unknown 'fax'; choose from DataFrame, Series, batch file,"),
         ({"latency_budget": -1.0}, "latency_budget: input should be greater than or equal to 0"),
     ],
@@ -64,6 +86,7 @@ CANDIDATE = Candidate(
     hashes=ModelHashes(model="m2", network="n2", md5s={}),
     rows=pd.DataFrame(),
     missed_criteria=[],
+    warnings=[],
     rule=PromotionRule(**DUEL),
     version=ROLLED_BACK,
     champion=Version(number="1", tags={}),
@@ -151,8 +174,8 @@ def test_unscorable_champion_stays_and_is_asked_again(champion):
     file.unlink()
     champion.register_thresholds(0.0)
     assert champion.verdict() == (
-        "champion unscorable: version 1: the list of messages that it has seen is missing; it "
-        "stays the champion, unless --force replaces it"
+        "champion unscorable: version 1: its files are not those that were registered; "
+        f"{REBUILD_ALL}; it stays the champion, unless --force replaces it"
     )
     assert champion.aliases() == {"champion": "1", "challenger": "2"}
     assert champion.entries() == [("first", "1", None)]

@@ -81,6 +81,9 @@ def test_version_with_other_answers_is_not_promoted(evaluated, monkeypatch):
     for flags in ([], ["--force", "--reason", "because"]):
         line = error_of(evaluated.register, *flags)
         assert re.fullmatch(r"models:/spam-detector/1: DataFrame: .*; the champion stays", line)
+    monkeypatch.setattr(registration, "check_parity", lambda *_: None)
+    line = f"version 1: its files are not those that were registered; {versions.REBUILD_ALL}"
+    assert error_of(evaluated.register) == line
     assert evaluated.aliases() == {}
     assert evaluated.entries() == []
     assert not Path("register.json").exists()

@@ -1,16 +1,23 @@
-"""A model has one version, and one version is the champion."""
+"""A model has one version, one version is the champion, and only promoted bytes are loaded."""
 
-from pipeline.registry import versions
-from pipeline.registry.versions import Version
+from dataclasses import replace
+
+import pytest
+
+from pipeline.registry import ledger_cli, versions
+from pipeline.registry.ledger import ENTRY_TAG
+from pipeline.registry.package_hash import hash_package
+from pipeline.registry.versions import REBUILD_ALL, Version
 from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness.errors import error_of
+from tests.harness.ledger_entries import FIRST
 
 
-def add(store, model_hash):
+def add(store, model_hash, **tags):
     """Adds a version without files."""
     if not store.search_registered_models():
         store.create_registered_model(MODEL_NAME)
-    tags = {"model_hash": model_hash}
+    tags |= {"model_hash": model_hash}
     return str(store.create_model_version(MODEL_NAME, "file:///nowhere", tags=tags).version)
 
 
@@ -59,8 +66,62 @@ def test_promotion_over_another_champion_is_refused(store):
     assert "why" not in versions.all_versions()[third].tags
 
 
-def test_champion_without_files_is_one_line(store):
-    versions.promote(add(store, "a"), {}, after=None)
-    line = error_of(versions.load_champion)
-    assert line.startswith("MLflow at sqlite:///")
-    assert "\n" not in line
+# ---- what is loaded
+
+GIVEN_BACK = "`python -m pipeline ledger follow` gives the alias to the last merged line's version"
+MISSED = replace(FIRST, verdict="criteria missed", reason="f1 0.9 is below 0.95")
+
+
+@pytest.mark.parametrize(
+    ("tags", "problem"),
+    [
+        (
+            {},
+            f" has the alias champion, but it has no record of a promotion (tag {ENTRY_TAG}); "
+            f"{GIVEN_BACK}",
+        ),
+        (
+            {ENTRY_TAG: MISSED.json_line()},
+            " has the alias champion, but its own record says `criteria missed: f1 0.9 is below "
+            f"0.95`; {GIVEN_BACK}",
+        ),
+        ({ENTRY_TAG: FIRST.json_line()}, f": MLflow has lost its files; {REBUILD_ALL}"),
+    ],
+)
+def test_champion_without_promotion_or_files_is_refused(tags, problem, store):
+    versions.set_alias("champion", add(store, "m1", **tags))
+    assert error_of(versions.load_champion) == f"version 1{problem}"
+
+
+def test_lost_version_is_refused(store):
+    number = add(store, "m1")
+    store.delete_model_version(MODEL_NAME, number)
+    line = f"version 1: MLflow has lost it or its files; {REBUILD_ALL}"
+    assert error_of(versions.load_version, number) == line
+
+
+@pytest.mark.slow
+def test_only_the_promoted_bytes_are_loaded(champion):
+    files = champion.artifacts("1")
+    model = files.parent
+    (model / "__pycache__").mkdir(exist_ok=True)  # left by a load in place
+    ledger_cli.main(["export", "copy"])
+    assert hash_package(champion.folder / "copy") == champion.tags("1")["package_hash"]
+    decision = files / "decision.json"
+    decision.write_text(decision.read_text().replace('"threshold": 2.0', '"threshold": 0.5'))
+    refused = f"version 1: its files are not those that were registered; {REBUILD_ALL}"
+    for call in (versions.load_champion, lambda: versions.load_version("1")):
+        assert error_of(call) == refused
+    assert error_of(ledger_cli.main, ["verify"]).endswith(f"\nerror: ledger.jsonl: {refused}")
+    assert (
+        error_of(ledger_cli.main, ["export", "copy"]) == "copy: exists already; name a new folder"
+    )
+    (model / "__pycache__").rmdir()
+    versions.set_tags("1", {"package_hash": hash_package(model)})
+    line = f"version 1: its decision.json is not that of the ledger; {REBUILD_ALL}"
+    assert error_of(versions.load_champion) == line
+    versions.set_tags("1", {"package_hash": "0"})
+    assert error_of(versions.load_champion) == refused
+    champion.store.delete_model_version_tag(MODEL_NAME, "1", "package_hash")
+    line = f"version 1: it has no tag package_hash, so its files cannot be checked; {REBUILD_ALL}"
+    assert error_of(versions.load_champion) == line

@@ -5,6 +5,7 @@ import json
 from pipeline.retraining import github
 from tests.harness.errors import error_of
 
+LONG = f"```\n{'error: x' * 10_000}\n```\n\nhttps://github.com/ada/spam/actions/runs/7"
 PROBLEM = "no answer\nfrom https://ada:secret@mlflow.example"
 
 
@@ -53,12 +54,15 @@ def test_all_pull_requests_but_those_of_forks_are_listed(hub):
 
 
 def test_open_issue_with_this_title_gets_a_comment(hub):
-    for title, body in (("Refused", PROBLEM), ("Tampered with", "38 %"), ("Refused", "row 92")):
+    bodies = (("Refused", PROBLEM), ("Tampered with", "38 %"), ("Refused", LONG))
+    for title, body in bodies:
         github.open_issue(title, body)
     refused, tampered = hub.open("issue")
     assert (refused["title"], refused["label"]) == ("Refused", "retrain")
     assert refused["body"] == "no answer\nfrom https://***@mlflow.example"
-    assert refused["comments"] == ["row 92"]
+    (comment,) = refused["comments"]
+    assert len(comment) == github.MAX_BODY
+    assert (comment[:99], comment[-99:]) == (LONG[:99], LONG[-99:])
     assert (tampered["title"], tampered["body"]) == ("Tampered with", "38 %")
 
 

@@ -44,13 +44,30 @@ def test_runs_are_found_by_their_commits_on_any_branch(repository, monkeypatch):
     repository("git", "switch", "--quiet", "main")
     repository("git", "merge", "--quiet", "--no-ff", "retrain/a", "--message", "Retrain: tie")
     commit_all(repository, "Squashed", f"Retrained-at: 2026-03-01T06:00:00Z {1:040}")
-    for malformed in ("yesterday", "2026-03-01T06:00:00Z"):
+    times = ("yesterday", "2026-03-01T06:00:00Z")
+    bad_times = ("yesterday", "0001-01-01T00:00:00+14:00")
+    for malformed in (*times, *(f"{time} {1:040}" for time in bad_times), f"{times[1]} --output=x"):
         head = commit_all(repository, "By hand", f"Retrained-at: {malformed}")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772431200")
     commit_all(repository, "Retrain", history.trailer_line())
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
     runs = [(run.time, run.source) for run in history.past_runs()]
     days = {1: f"{1:040}", 2: head, 3: f"{3:040}"}
     assert runs == [(datetime(2026, 3, day, 6, tzinfo=UTC), days[day]) for day in days]
+
+
+def test_run_with_a_clock_ahead_has_the_time_of_its_commit(repository, monkeypatch, caplog):
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-03-01T06:00:00Z")
+    source = commit_all(repository, "New data")
+    for time, commit in (("2027-01-01", source), ("2027-01-02", "0" * 40), ("2026-02-01", source)):
+        commit_all(repository, "Retrain", f"Retrained-at: {time}T06:00:00Z {commit}")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772431200")  # 2 March 2026
+    times = [f"{run.time:%Y-%m-%d}" for run in history.past_runs()]
+    assert times == ["1970-01-01", "2026-02-01", "2026-03-01"]
+    dated = f"warning: retrain: the run from commit {source[:8]} is dated 2027-01-01"
+    assert [message.startswith(dated) for message in caplog.messages] == [True, False]
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1770000000")  # the clock is set back to 2 February
+    assert [run.time.year for run in history.past_runs()] == [1970, 1970, 2026]
 
 
 def past_run(commit="HEAD", source="HEAD"):

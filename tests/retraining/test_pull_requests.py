@@ -53,10 +53,13 @@ def set_verdict(verdict):
     write_report(retrain.REGISTER_REPORT, 711, {"f1": Figure(0.97)}, verdict)
 
 
-def set_decision(action, sentence="no retraining: nothing has changed since the last run"):
+def set_decision(
+    action, sentence="no retraining: nothing has changed since the last run", **values
+):
     """Writes the report of `decide`."""
-    code = Figure(retrain.ACTIONS[action].exit_code)
-    write_report(retrain.REPORT, 300, {"exit_code": code}, sentence)
+    values |= {"exit_code": retrain.ACTIONS[action].exit_code}
+    figures = {name: Figure(value) for name, value in values.items()}
+    write_report(retrain.REPORT, 300, figures, sentence)
 
 
 def set_winner(monkeypatch, winner):
@@ -264,10 +267,14 @@ def test_issue_tells_what_stopped_it(retrained, hub):
     set_decision("refused", "no retraining: torn")
     write_text(retrain.REFUSED_FILE, "a.csv: torn\n")
     pull_requests.main([])
-    blocked, refused = hub.open("issue")
+    retrain.REFUSED_FILE.unlink()
+    set_decision("blocked", "no retraining: lost", gone=1)
+    pull_requests.main([])
+    blocked, refused, lost = hub.open("issue")
     url = "https://github.com/ada/spam/actions/runs/5"
     assert blocked["title"] == "New labels look tampered with"
     assert blocked["body"] == f"no retraining: alarm\n\n{url}"
     assert refused["title"] == "Validation refuses the new data"
     assert refused["body"] == f"no retraining: torn\n\n```\na.csv: torn\n```\n\n{url}"
+    assert lost["title"] == "The champion cannot be loaded"
     assert branches(retrained) == []

@@ -64,6 +64,16 @@ def test_lines_with_error_are_what_dvc_repro_returns(repository, tmp_path):
     assert error_of(validate, "exit 1") == line
 
 
+def test_lines_of_dvc_are_cleaned(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = r"error: a\xff\x1b[2J: https://h/x?sig=s3cret\n"
+    program = f"import sys\nsys.stderr.buffer.write(b'{line}')\nsys.exit(1)\n"
+    (tmp_path / "dvc.py").write_text(program)  # `python -m dvc` takes it from here
+    cleaned = r"a\xff\x1b[2J: https://h/x?sig=***"
+    assert retrain.run_repro("validate") == [cleaned]
+    assert capsys.readouterr().err == f"error: {cleaned}\n"
+
+
 def test_unpublished_commits_are_not_retrained(repository, monkeypatch):
     monkeypatch.delenv("GITHUB_REF_NAME", raising=False)
     commit_all(repository, "Not ready")

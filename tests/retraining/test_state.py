@@ -1,6 +1,8 @@
 """The state tells what has happened since the champion and since the last run."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from unittest import mock
 
 import pandas as pd
 import pyarrow as pa
@@ -12,7 +14,7 @@ from pipeline.core.tables import write_parquet
 from pipeline.monitoring import poisoning
 from pipeline.registry import ledger, versions
 from pipeline.registry.ledger import ENTRY_TAG
-from pipeline.registry.versions import Version
+from pipeline.registry.versions import RegistryDamagedError, Version
 from pipeline.retraining import history, state, triggers
 from tests.harness.ledger_entries import FIRST
 from tests.harness.small_project import ROOT, commit_all, set_params
@@ -65,6 +67,7 @@ def champion(repository, tmp_path, monkeypatch):
     seen = {entry.files["splits"]: [*"ab"], last_splits: [*"abcd"]}
     monkeypatch.setattr(history, "seen_ids", lambda md5: pd.Series(seen[md5]))
     monkeypatch.setattr(versions, "find_champion", lambda: version)
+    monkeypatch.setattr(versions, "check_version", lambda *_: None)
     monkeypatch.setattr(state, "drifted_windows", lambda _, new, *__: [ids(new)])
     monkeypatch.setattr(state, "poisoning_alarms", lambda _, __, untried, ___: ids(untried))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772604000")  # 2026-03-04T06:00
@@ -112,9 +115,29 @@ def test_after_a_tie_only_what_it_has_not_seen_is_new(champion, tmp_path, reposi
     assert collect().changed == []  # other than the last run's, but the champion's own
 
 
+def test_clock_that_was_ahead_stops_no_run(champion, monkeypatch):
+    """A time in the future is that of the commit, which itself is later here than the clock."""
+    ahead = replace(champion, time="2026-12-31T06:00:00+00:00")
+    version = Version("1", {ENTRY_TAG: ahead.json_line()})
+    monkeypatch.setattr(versions, "find_champion", lambda: version)
+    run = history.PastRun(history.past_time(datetime.now(UTC), "0" * 40), "HEAD", champion.commit)
+    monkeypatch.setattr(history, "past_runs", lambda: [run])
+    now = collect()
+    assert min(now.hours_since_run, now.days_since_training) > 365
+    assert now.runs_this_week == 0
+
+
 def test_champion_of_the_ledger_that_the_registry_lacks_is_an_error(champion, monkeypatch):
     monkeypatch.setattr(versions, "find_champion", lambda: None)
     assert collect().champion_error == ""
     monkeypatch.setattr(ledger, "merged_entries", lambda: [FIRST])
     problem = "ledger.jsonl names a champion, and the registry has none"
     assert (collect().champion, collect().champion_error) == (None, problem)
+
+
+def test_champion_that_cannot_be_loaded_is_an_error(champion, monkeypatch):
+    lost = mock.Mock(side_effect=RegistryDamagedError("version 1: MLflow has lost its files"))
+    monkeypatch.setattr(versions, "check_version", lost)
+    now = collect()
+    assert (now.champion, now.champion_error) == ("1", "version 1: MLflow has lost its files")
+    lost.assert_called_once_with("1", champion.files)

@@ -75,7 +75,7 @@ def test_one_block_is_enough_and_precedes_the_reasons(name):
     change, sentence = BLOCK_CASES[name]
     without_reason = decide_retraining(replace(QUIET, **change), PARAMS)
     decision = decide_retraining(replace(QUIET, new_rows=300, **change), PARAMS)
-    action = "blocked" if name == "poisoning" else "wait"
+    action = "blocked" if name in ("poisoning", "gone") else "wait"
     assert (without_reason.action, decision.action) == (action, action)
     assert decision.sentence == f"no retraining: {sentence}; 300 new rows (200 needed)"
 
@@ -86,7 +86,7 @@ def test_one_block_is_enough_and_precedes_the_reasons(name):
         *((name, False, "retrain") for name in ("same", "cool_down", "budget")),
         ("poisoning", False, "blocked"),
         ("poisoning", True, "retrain"),
-        ("gone", True, "wait"),  # there is nothing to compare the new model with
+        ("gone", True, "blocked"),  # there is nothing to compare the new model with
     ],
 )
 def test_request_overrides_waiting_and_force_overrides_poisoning(name, force, action):

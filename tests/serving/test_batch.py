@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,12 +21,15 @@ import pytest
 
 from pipeline.core.schemas import SCORES
 from pipeline.registry import versions
+from pipeline.registry.ledger import ENTRY_TAG
+from pipeline.registry.package_hash import PACKAGE_TAG, hash_package
 from pipeline.serving import resumable, scoring
 from pipeline.serving.batch import main
 from pipeline.sources.file_formats import FORMATS
 from pipeline.tracking.mlflow_client import MODEL_NAME
 from pipeline.validation import runner
 from tests.harness.errors import error_of
+from tests.harness.ledger_entries import FIRST
 from tests.harness.small_project import ROOT
 
 TIME, NOW = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "NOW"
@@ -187,9 +191,16 @@ def test_later_lines_keep_their_columns(run, monkeypatch):
     assert [(row["id"], row["text"]) for row in rows] == [("1", "a"), ("2", "b"), (None, "c")]
 
 
+def test_message_with_any_line_end_stays_one_row(run):
+    written = run("in.jsonl", "out.csv", content='{"text": "a\\rb"}\n{"text": "c\\n"}\n')
+    answer = f"ham,{{}},0.5,3,{NOW},\n"
+    first, second = answer.format(3 / 64), answer.format(2 / 64)
+    assert written == f'text,{HEADER}\n"a\rb",{first}"c\n",{second}'
+
+
 @pytest.mark.parametrize("wanted", FORMATS)
-def test_file_of_refused_rows_has_only_reasons(run, model, wanted):
-    written = run("in.jsonl", f"out{wanted}", content='{"text": null}\n{"text": " "}\n')
+def test_file_of_null_texts_has_only_reasons(run, model, wanted):
+    written = run("in.jsonl", f"out{wanted}", content='{"text": null}\n{"text": null}\n')
     assert model.texts == []
     assert "text_is_not_null" in str(written)
 
@@ -229,10 +240,10 @@ def test_input_without_rows_gives_a_header_only(tmp_path, run, given, wanted):
 def test_standard_streams_are_lines_and_json_lines(run, capsys):
     run("-", "-", content='Win é\r\n\nsay "hi"')
     added = '"threshold": 0.5, "model_version": "3", "scored_at": "NOW", "refused": null}'
+    refused = added.replace("null", '"text_is_not_null"')
     assert TIME.sub(NOW, capsys.readouterr().out).splitlines() == [
         f'{{"text": "Win é", "label": "spam", "probability": 0.078125, {added}',
-        '{"text": "", "label": null, "probability": null, "threshold": null, "model_version": "3", '
-        '"scored_at": "NOW", "refused": "text_is_not_null"}',
+        f'{{"text": "", "label": "ham", "probability": 0.0, {refused}',
         f'{{"text": "say \\"hi\\"", "label": "ham", "probability": 0.125, {added}',
     ]
 
@@ -253,7 +264,8 @@ def test_standard_input_must_be_utf_8(run):
 # ---- what is refused, and leaves no output
 
 BAD_BYTE = "'utf-8' codec can't decode byte 0xe9 in position 5: invalid continuation byte"
-HIDDEN = "in.csv: no column 'text' among id, …; name it with --text"
+HIDDEN = "in.csv: no column 'text' among id and 1 other; name it with --text"
+TWICE = "in.csv: two columns of one name among text, id, id; rename one"
 XLSX = "out.xlsx: format: unknown '.xlsx'; choose from .csv, .tsv, .jsonl, .parquet"
 
 
@@ -262,7 +274,7 @@ XLSX = "out.xlsx: format: unknown '.xlsx'; choose from .csv, .tsv, .jsonl, .parq
     [
         ("id,see you\n1,a\n", "out.csv", HIDDEN),
         ("text,label\na,1\n", "out.csv", "in.csv: already has a column 'label'; rename it"),
-        ("text,id,id\na,1,2\n", "out.csv", "in.csv: more than one column 'id'; rename one"),
+        ("text,id,id\na,1,2\n", "out.csv", TWICE),
         (b"text\n\xe9\xe9\n", "out.csv", f"in.csv: {BAD_BYTE}; save it as UTF-8"),
         (None, "out.csv", "in.csv: No such file or directory; correct or remove the file"),
         ("text\na\n", "out.xlsx", XLSX),
@@ -288,6 +300,7 @@ PAIR = "'utf-8' codec can't encode character '\\ud83d' in position 1: surrogates
         ('{"text": "a"}\n[]', "out.csv", "in.jsonl: line 2: not an object; correct the line"),
         ('{"text": "a"}\n{"text": "b", "new": 1}\n', "out.csv", NEW),
         ('{"text": "a\\tb"}\n', "out.tsv", TAB),
+        ('{"text": "a\\rb"}\n', "out.tsv", TAB),
         ('{"text": "a", "id": 1}\n{"text": "b", "id": "x"}\n', "out.parquet", TYPE),
         ('{"text": "a\\ud83d"}\n', "out.parquet", f"out.parquet: {PAIR}; write .jsonl"),
     ],
@@ -424,7 +437,10 @@ def make_champion(store, folder, probability):
 
     folder.mkdir()
     model = Path(save_hand_written(folder, ANSWER % probability))
-    version = store.create_model_version(MODEL_NAME, model.as_uri()).version
+    version = str(store.create_model_version(MODEL_NAME, model.as_uri()).version)
+    entry = replace(FIRST, version=version, files={})
+    tags = {ENTRY_TAG: entry.json_line(), PACKAGE_TAG: hash_package(model)}
+    versions.set_tags(version, tags)
     store.set_registered_model_alias(MODEL_NAME, versions.CHAMPION, version)
 
 

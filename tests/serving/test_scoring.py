@@ -1,4 +1,4 @@
-"""Tables of messages get answers; refused messages get reasons in place of a label."""
+"""Tables of messages get answers; refused messages get reasons beside their label."""
 
 from datetime import UTC, datetime
 
@@ -12,18 +12,20 @@ from tests.harness.small_project import ROOT
 from tests.serving.test_batch import Model
 
 
-def test_refused_row_has_reasons_and_keeps_its_place():
+def test_refused_row_has_reasons_beside_its_label():
     model = Model()
     params = read_params(expectations.Params, "validate", ROOT / "params.yaml")
     params = params.model_copy(update={"warnings": ["text_decodes"]})
-    table = pd.DataFrame({"text": ["a", "", "Win", "see\0you", "caf\ufffd 💰"]})
+    table = pd.DataFrame({"text": ["a", "", "Win", "win\0now", "caf\ufffd 💰", None]})
     (answers,) = scoring.add_answers([table], "text", model, "3", params)
-    assert answers["text"].tolist() == table["text"].tolist()
-    assert answers["label"].fillna("none").tolist() == ["ham", "none", "spam", "none", "ham"]
+    assert answers["text"].equals(table["text"])
+    labels = ["ham", "ham", "spam", "spam", "ham", "none"]
+    assert answers["label"].fillna("none").tolist() == labels
     blank = "text_is_not_blank, text_length_is_within_bounds"
     control = "text_has_no_control_characters"
-    assert answers["refused"].fillna("none").tolist() == ["none", blank, "none", control, "none"]
-    assert model.texts == ["a", "Win", "caf\ufffd 💰"]
+    reasons = ["none", blank, "none", control, "none", "text_is_not_null"]
+    assert answers["refused"].fillna("none").tolist() == reasons
+    assert model.texts == table["text"].tolist()[:-1]
 
 
 def test_scoring_time_is_now_in_utc_and_whole_seconds():

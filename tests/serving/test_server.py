@@ -1,10 +1,12 @@
-"""The server answers as the model does; a bad request gets a 4xx without a stack trace."""
+"""The server answers as the model does, to all who ask, within limits; errors are one line."""
 
 import errno
 import json
 import os
 import socket
 import sys
+import threading
+from contextlib import contextmanager, suppress
 
 import mlflow
 import pandas as pd
@@ -12,14 +14,191 @@ import psutil
 import pytest
 
 from pipeline.registry import parity, subprocesses, versions
-from pipeline.serving.server import MAX_BODY_BYTES, main
+from pipeline.serving import request_bodies, server
+from pipeline.serving.server import main
 from tests.harness import small_models
 from tests.harness.errors import error_of
 from tests.harness.mlflow_store import store_at
 from tests.harness.small_project import ROOT
+from tests.serving import test_batch
 
-JSON, CSV = "application/json", "text/csv"
+JSON = "application/json"
 GOOD = b'{"dataframe_records": [{"text": "WIN a prize now"}]}'
+ANSWER = {"label": "spam", "probability": 15 / 64, "threshold": 0.5}
+
+
+def post(address, body=GOOD, content_type=JSON, **headers):
+    """The response of a server."""
+    if content_type:
+        headers["Content-Type"] = content_type
+    with subprocesses.local_session() as session:
+        return session.post(f"{address}/invocations", data=body, headers=headers, timeout=60)
+
+
+def problem(response):
+    """The status and the line of an error."""
+    assert response.json().keys() == {"error_code", "message"}
+    return response.status_code, response.json()["message"]
+
+
+class Model(test_batch.Model):
+    """Waits at the text `wait` until it may go on."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits, self.may_go_on = threading.Event(), threading.Event()
+
+    def predict(self, table):
+        if "wait" in table["text"].tolist():
+            self.waits.set()
+            assert self.may_go_on.wait(60)
+        return super().predict(table)
+
+
+WAIT = b'{"dataframe_records": [{"text": "wait"}]}'
+
+
+@contextmanager
+def running(model, *other_hosts):
+    """The address of a server of this model, in a thread."""
+    with server.listening_socket(0) as listening:
+        listening.listen()
+        uvicorn_server = server.build_server(model, other_hosts)
+        thread = threading.Thread(target=uvicorn_server.run, args=[[listening]])
+        thread.start()
+        try:
+            yield "http://{}:{}".format(*listening.getsockname())
+        finally:
+            model.may_go_on.set()
+            uvicorn_server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture
+def address():
+    with running(Model()) as address:
+        yield address
+
+
+# ---- requests
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "message"),
+    [
+        (b'{"instances": [{"x": "a"}]}', JSON, 400, "row 0 has no text"),
+        (
+            b" " * (request_bodies.MAX_BYTES + 1),
+            JSON,
+            413,
+            "the body has more than 1,048,576 bytes",
+        ),
+        (iter([GOOD]), JSON, 411, "no Content-Length"),  # which requests sends in chunks
+        (GOOD, None, 415, "send Content-Type application/json or text/csv, in UTF-8"),
+        (GOOD, "application/json; charset=latin-1", 415, "send Content-Type application/json"),
+        (b"PAR1", "application/vnd.apache.parquet", 415, "send Content-Type application/json"),
+    ],
+)
+def test_bad_request_gets_one_line(address, body, content_type, status, message):
+    found, line = problem(post(address, body, content_type))
+    assert found == status
+    assert line.startswith(message)
+
+
+def test_only_the_paths_of_mlflow_answer(address):
+    response = post(address, content_type='Application/JSON; charset="UTF-8"')
+    assert (response.status_code, response.json()) == (200, {"predictions": [ANSWER]})
+    with subprocesses.local_session() as session:
+        paths = ["ping", "health", "version", "invocations", "docs"]
+        answers = [session.get(f"{address}/{path}", timeout=60) for path in paths]
+    assert [answer.text for answer in answers[:3]] == ["\n", "\n", mlflow.__version__]
+    errors = [(405, "Method Not Allowed"), (404, "Not Found")]
+    assert [problem(answer) for answer in answers[3:]] == errors
+
+
+def test_only_known_host_names_are_answered():
+    with running(Model(), "filter.example") as address:
+        names = ["localhost:5001", "filter.example", "evil.example", "filter.example.evil.example"]
+        statuses = [post(address, Host=name).status_code for name in names]
+    assert statuses == [200, 200, 400, 400]
+    line = error_of(main, ["--allow-host", "*.example"])
+    assert line == "--allow-host: *.example: is a pattern; name each host"
+
+
+# ---- too many
+
+
+@contextmanager
+def waiting_request(model, address):
+    """The responses of a request that the model has begun and does not finish in the block."""
+    responses = []
+    client = threading.Thread(target=lambda: responses.append(post(address, WAIT)))
+    client.start()
+    assert model.waits.wait(60)
+    yield responses
+    model.may_go_on.set()
+    client.join()
+
+
+def test_long_request_lets_others_be_answered():
+    with running(model := Model()) as address, waiting_request(model, address) as responses:
+        assert post(address).json() == {"predictions": [ANSWER]}
+        assert not responses
+    assert responses[0].json()["predictions"][0]["label"] == "ham"
+
+
+def test_request_above_the_limit_is_told_to_wait(monkeypatch):
+    monkeypatch.setattr(server, "MAX_REQUESTS", 1)
+    with running(model := Model()) as address, waiting_request(model, address) as responses:
+        response = post(address)
+        assert problem(response) == (503, "more than 1 requests at once; try again later")
+        assert response.headers["Retry-After"] == "1"
+    assert responses[0].status_code == 200
+
+
+def test_request_that_takes_too_long_gets_one_line(monkeypatch):
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 0.05)
+    with running(Model()) as address:
+        line = "no answer within 0.05 seconds; try again later"
+        assert problem(post(address, WAIT)) == (503, line)
+
+
+HEADERS = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+WHOLE = HEADERS + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD
+
+
+def connect(address):
+    host, port = address.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=60)
+
+
+def closed(connection):
+    """Waits until the server has closed the connection."""
+    with suppress(ConnectionResetError):
+        while connection.recv(1 << 16):
+            pass
+    return True
+
+
+@pytest.mark.parametrize("sent", [b"", HEADERS, WHOLE[:-1], WHOLE, WHOLE + HEADERS])
+def test_connection_without_a_whole_request_is_closed(monkeypatch, sent):
+    monkeypatch.setattr(server, "ARRIVAL_SECONDS", 0.05)
+    with running(Model()) as address, connect(address) as connection:
+        connection.sendall(sent)
+        assert closed(connection)
+
+
+def test_connections_without_a_request_lock_nobody_out(monkeypatch):
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
+    with running(Model()) as address:
+        silent = [connect(address) for _ in range(5)]
+        assert post(address).status_code == 200
+        assert closed(silent[0])
+        for connection in silent:
+            connection.close()
+
+
+# ---- the command
 
 
 @pytest.fixture(scope="module")
@@ -36,23 +215,9 @@ def served(tmp_path_factory, empty_database):
             yield server, model
 
 
-@pytest.fixture
-def request_answer(served):
-    """The response of the server."""
-
-    def request_answer(body, content_type=JSON):
-        headers = {"Content-Type": content_type} if content_type else {}
-        url = f"{served[0].address}/invocations"
-        with subprocesses.local_session() as session:
-            return session.post(url, data=body, headers=headers, timeout=60)
-
-    return request_answer
-
-
 @pytest.mark.slow
-def test_answers_equal_those_of_the_model(request_answer, served):
+def test_answers_equal_those_of_the_model(served):
     texts = ["", *parity.parity_texts(small_models.TEXTS)]
-    texts.remove("\x00")  # NumPy, which MLflow reads inputs and instances into, drops it at the end
     expected = served[1].answers(texts)
     for body in (
         {"dataframe_split": {"columns": ["text"], "data": [[text] for text in texts]}},
@@ -60,61 +225,23 @@ def test_answers_equal_those_of_the_model(request_answer, served):
         {"inputs": {"text": texts}},
         {"instances": [{"text": text} for text in texts]},
     ):
-        answers = request_answer(json.dumps(body)).json()["predictions"]
+        answers = post(served[0].address, json.dumps(body)).json()["predictions"]
         assert parity.describe_difference(pd.DataFrame(answers), expected) is None
         assert len({row["threshold"] for row in answers}) == 1
-    none = request_answer(b'{"dataframe_split": {"columns": ["text"], "data": []}}')
+    none = post(served[0].address, b'{"dataframe_split": {"columns": ["text"], "data": []}}')
     assert (none.status_code, none.json()) == (200, {"predictions": []})
 
 
-def records(*texts):
-    return json.dumps({"dataframe_records": [{"text": text} for text in texts]})
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("status", "body", "content_type"),
-    [
-        (400, b"hello", JSON),
-        (400, b'["hello"]', JSON),
-        (400, b'{"texts": ["hello"]}', JSON),
-        (400, b'{"messages": [{"role": "user", "content": "hello"}]}', JSON),
-        (400, b'{"dataframe_records": [{"body": "hello"}]}', JSON),
-        (400, b'{"dataframe_records": []}', JSON),
-        (400, b'{"dataframe_records": [null]}', JSON),
-        (400, b'{"dataframe_split": {"columns": ["text"], "data": [["hello", "twice"]]}}', JSON),
-        (400, records("hello", None), JSON),
-        (400, records(5), JSON),
-        (400, b'{"dataframe_records": [{"text": "\xff"}]}', JSON),
-        (400, b'{"dataframe_records": [{"text": "\\udc80"}]}', JSON),
-        (400, b"[" * 100_000, JSON),
-        (400, b'{"inputs": ' + b"1" * 5_000 + b"}", JSON),
-        (413, records("x" * MAX_BODY_BYTES), JSON),
-        (400, b"text\nhello\nNA\n", CSV),
-        (400, b"text\n\xff\n", CSV),
-        (400, b"no Parquet", "application/vnd.apache.parquet"),
-        (415, GOOD, None),
-        (415, GOOD, "text/plain"),
-        (415, GOOD, "application/json; charset=latin-1"),
-    ],
-)
-def test_bad_body_gets_a_4xx_without_a_stack_trace(request_answer, status, body, content_type):
-    response = request_answer(body, content_type)
-    assert response.status_code == status, response.text
-    assert "stack_trace" not in response.text
-    assert "Traceback" not in response.text
-
-
-@pytest.mark.slow
-def test_body_without_a_length_is_refused(request_answer):
-    response = request_answer(iter([GOOD]))  # which requests sends in chunks
-    assert (response.status_code, response.json()["message"]) == (411, "no Content-Length")
-
-
-@pytest.mark.slow
-def test_value_that_is_not_a_text_is_named(request_answer):
-    response = request_answer(records("hello", 5))
-    assert response.json()["message"].endswith("text of row 1 is a int, not a string")
+def test_log_holds_nothing_of_a_request(served):
+    for content in ({"instances": [{"secret": 1}]}, {"inputs": {"text": ["secret"]}}, "secret"):
+        post(served[0].address, json.dumps(content), secret="1")
+    with connect(served[0].address) as connection:
+        connection.sendall(b"secret\r\n\r\n")
+        assert closed(connection)
+    output = (served[0].folder / subprocesses.OUTPUT_FILE).read_text()
+    assert output.startswith("serve: version 1 answers at ")
+    assert "secret" not in output.lower()
 
 
 @pytest.mark.slow

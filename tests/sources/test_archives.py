@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import fsspec.compression
 import pytest
 
 from pipeline.sources import archives
@@ -150,9 +151,17 @@ def test_small_download_may_unpack_to_much(monkeypatch):
 # ---- archives that cannot be read
 
 
+CHAIN = [(f"{n}", b"name", tarfile.GNUTYPE_LONGNAME, "") for n in range(3000)]
+WHOLE = {  # with what Python lacks; the bytes are a flag and the method in a zip's directory
+    "encrypted zip": (make_zip(GOOD).replace(b"\x14\3\x14\0\0", b"\x14\3\x14\0\1"), "File "),
+    "Deflate64": (
+        make_zip(GOOD).replace(b"\x14\0\0\0\x08", b"\x14\0\0\0\x09"),
+        "That compression method is not supported",
+    ),
+    "chained headers": (make_tar(*CHAIN), "maximum recursion depth exceeded"),
+}
 BROKEN = {  # one of each exception that the readers raise
     "zip": make_zip(GOOD)[:-30],
-    "encrypted zip": make_zip(GOOD).replace(b"\x14\x03\x14\0\0", b"\x14\x03\x14\0\1"),  # a flag
     "gzip": gzip.compress(DATA)[:-12],
     "gzip of random bytes": gzip.compress(DATA)[:20] + b"\xff" * 30,
     "xz of random bytes": lzma.compress(DATA)[:12] + b"\xff" * 30,
@@ -166,6 +175,22 @@ def test_broken_archive_is_one_line(content):
     assert line.startswith("download: not readable as an archive: ")
     assert line.endswith("; download it again")
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(("content", "problem"), WHOLE.values(), ids=WHOLE)
+def test_archive_that_cannot_be_unpacked_here_is_packed_again(content, problem):
+    line = error_of(opened, content, "data.csv")
+    assert line.startswith(f"download: not readable as an archive: {problem}")
+    assert line.endswith(f"; {archives.PACK_AGAIN}")
+
+
+def test_xz_without_memory_for_it_is_packed_again(monkeypatch):
+    def refuse(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setitem(fsspec.compression.compr, "xz", refuse)
+    line = f"download: not readable as an archive: MemoryError; {archives.PACK_AGAIN}"
+    assert error_of(opened, SINGLE["xz"]) == line
 
 
 @pytest.mark.parametrize(("kind", "content"), INNER[-3:])

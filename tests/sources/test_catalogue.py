@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.hashing import file_sha256
 from pipeline.core.schemas import MESSAGES
-from pipeline.sources.catalogue import Params, Places, day_in_path, read_sources
+from pipeline.sources.catalogue import Params, Places, read_sources
 from tests.harness.errors import error_of
 from tests.harness.small_project import ROOT
 from tests.sources.test_archives import make_zip
@@ -48,6 +48,13 @@ def write_lock(pin, **declared):
 
 
 # ---- files
+
+
+def test_name_that_is_no_text_is_escaped_in_its_rows():
+    for folder in ("", "feedback/"):
+        add(f"{folder}a\udcff\n.csv")
+    sources = read("files", "feedback")["source"].to_pylist()
+    assert sources == [r"files/a\udcff\n.csv", r"feedback/a\udcff\n.csv"]
 
 
 def test_hidden_and_dvc_files_and_other_sources_are_left_out():
@@ -96,24 +103,6 @@ def test_unknown_source_is_refused_with_the_choices():
 # ---- the day in a path
 
 
-DAYS = """
-export_20261120T1200.csv    2026-11-20
-2024-02-29/2026-11-20.csv   2026-11-20
-2024-02-29/2026-02-29.csv   2024-02-29
-2026-1120.csv               none
-120261120.csv               none
-20261120120000.csv          none
-30261120.csv                none
-"""  # the last valid one, and no other numbers
-
-
-@pytest.mark.parametrize("line", DAYS.strip().splitlines())
-def test_day_in_a_path_has_a_few_forms(line):
-    path, day = line.split()
-    expected = None if day == "none" else datetime.fromisoformat(f"{day}T00:00Z")
-    assert day_in_path(path) == expected
-
-
 def test_row_without_a_time_gets_the_day_in_its_path():
     add("2026/11/20/a.csv", "b.csv", "feedback/2026-11-22.csv")
     content = "body,kind,sent\nmine,0,2026-11-19T23:00:00-02:00\nnone,1,\n"
@@ -128,11 +117,57 @@ def test_row_without_a_time_gets_the_day_in_its_path():
     ]
 
 
-def test_feedback_is_ordered_by_file_name_the_latest_last():
-    assert read("feedback").num_rows == 0
-    add("feedback/2026-11-21.csv", "feedback/b/2026-11-19.csv", "feedback/a/2026-11-20.csv")
-    sources = read("feedback")["source"].to_pylist()
-    assert [source[-6:-4] for source in sources] == ["19", "20", "21"]
+# ---- warnings
+
+
+def test_encoding_in_which_a_file_can_be_read_is_named(caplog):
+    add("a.csv")
+    (INBOX / "b.csv").write_bytes(
+        "body,kind\nit’s £5 – call “now”,1\nZoë’s café,0\n".encode("cp1252")
+    )
+    assert read("files").num_rows == 3
+    assert caplog.messages == [
+        f"warning: {INBOX}/b.csv: not utf-8; set ingest.files.encoding to cp1252, in which all of "
+        "it can be read"
+    ]
+
+
+def test_unread_files_are_named_with_the_line_to_add(caplog):
+    add("feedback/bob/a.csv", "feedback/zoe/b.csv", "feedback/zoe/c.csv")
+    lock = write_lock({"files": {}})
+    assert read("mine", lock=lock).num_rows == 0
+    line = f"warning: {INBOX}: not read: {{}} ({{}} files); set ingest.sources: [mine, {{}}]"
+    assert caplog.messages == [line.format("feedback/bob/a.csv", 3, "feedback")]
+    add("a.csv")
+    caplog.clear()
+    read("mine", "feedback", lock=lock)
+    assert caplog.messages == [line.format("files/a.csv", 1, "feedback, files")]
+    caplog.clear()
+    read("files", "feedback")
+    assert caplog.messages == []
+
+
+SCORED = "body,label,probability,threshold,model_version,scored_at,refused\nhi,spam,0.9,0.5,3,,\n"
+
+
+def test_labels_that_a_model_gave_are_refused():
+    add("feedback/2026-11-20.csv", content=SCORED)
+    names = {"columns": {"text": "body"}}
+    assert error_of(read, "feedback", **names) == (
+        f"{INBOX}/feedback/2026-11-20.csv: `python -m pipeline score` wrote it (probability, "
+        "threshold, model_version, scored_at, refused), so its labels are guesses of a model; "
+        "give the labels of people, without these columns"
+    )
+    (INBOX / "feedback" / "2026-11-20.csv").unlink()
+    add("a.jsonl", content='{"body": "hi", "label": "ham", "probability": 0.1, "threshold": 0.5}')
+    assert "guesses of a model" in error_of(read, "files", **names)
+    add("a.jsonl", content='{"body": "hi", "label": "ham", "probability": 0.1}')
+    assert read("files", **names)["label"].to_pylist() == ["ham"]
+    add(
+        "a.jsonl", content='{"body": "hi", "label": "ham", "mine": 1, "scored_at": 0, "refused": 0}'
+    )
+    by_hand = {"columns": {"text": "body", "label": "mine"}}
+    assert read("files", **by_hand)["label"].to_pylist() == ["spam"]
 
 
 # ---- pinned sources
@@ -161,7 +196,7 @@ def test_download_is_read_as_its_declaration_says():
 def test_unreadable_download_points_to_its_declaration():
     line = error_of(read_download, b"body\thello\n", read={"format": "tsv"})
     setting = "set lock.json: mine.read.columns"
-    assert line.endswith(f": mine: no column 'text' among body, hello; {setting}")
+    assert line.endswith(f": mine: no column 'text' among body and 1 other; {setting}")
 
 
 def test_exactly_the_pinned_files_are_read():

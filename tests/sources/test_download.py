@@ -103,6 +103,7 @@ def test_missing_server_is_one_line_without_the_password():
 @pytest.mark.parametrize(
     ("url", "line"),
     [
+        ("htp://x?token=a b", "htp://x?token=***: Protocol not known: htp; correct the address"),
         ("htp://x/y", "htp://x/y: Protocol not known: htp; correct the address"),
         ("http://", "http://: not a valid address; correct it"),
         ("gs://a/b", "gs://a/b: Please install gcsfs to access Google Storage"),

@@ -1,9 +1,16 @@
 """One registry reads labelled and unlabelled files alike, and writes them."""
 
+import csv
+
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from pipeline.sources.file_formats import FORMATS, ReadOptions, format_of, read_batches
+from tests.harness.errors import error_of
 
 ROWS = pd.DataFrame({"text": ["a", "b", "c"], "n": ["1", "2", "3"]}, dtype="str")
 
@@ -18,3 +25,48 @@ def test_parts_are_joined_in_order_and_read_in_batches(tmp_path, suffix):
     form.join(whole, parts)
     batches = list(read_batches(form, whole, ReadOptions(), 2, "whole"))
     assert [batch.values("text") for batch in batches] == [["a", "b"], ["c"]]
+
+
+HOSTILE = st.sampled_from("\r\n\t\"',;|=\\\0\x1c\x85\u2028\ufeff ") | st.characters(codec="utf-8")
+ROW_ENDS = set("\t\r\n")  # which TSV, without quoting, cannot hold
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@settings(derandomize=True, deadline=None)
+@given(texts=st.lists(st.text(HOSTILE), min_size=1))
+@example(texts=["call now to claim\rprize", "a,b\r\nc", "\r"])
+def test_every_text_reads_back_as_it_was_written(tmp_path_factory, suffix, texts):
+    path = tmp_path_factory.getbasetemp() / f"hostile{suffix}"
+    form = format_of(path.name)
+    table = pd.DataFrame({"text": texts, "n": "1"}, dtype="str")
+    if suffix == ".tsv" and ROW_ENDS & set("".join(texts)):
+        with pytest.raises(csv.Error, match="a cell holds a tab or a line break"):
+            form.write(path, table, None)
+        return
+    form.write(path, table, None)
+    batches = read_batches(form, path, ReadOptions(), 2, path.name)
+    assert [text for batch in batches for text in batch.values("text")] == texts
+    if suffix == ".csv":
+        read = pd.read_csv(path, dtype="str", keep_default_na=False, engine="python")
+        assert read["text"].tolist() == texts
+
+
+NOT_UTF_8 = [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array([1 << 60], pa.timestamp("us")),
+        pa.array([0], pa.timestamp("us", "Mars/Phobos")),
+        pa.Array.from_buffers(pa.string(), 1, NOT_UTF_8),
+    ],
+    ids=["a year beyond Python's", "an unknown zone", "no UTF-8"],
+)
+def test_parquet_value_that_python_lacks_is_one_line(array, tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": array}), path)
+    (batch,) = read_batches(format_of(path.name), path, ReadOptions(), 2, str(path))
+    line = error_of(batch.values, "a")
+    assert line.startswith(f"{path}: column 'a': ")
+    assert line.endswith("; correct or remove the file")

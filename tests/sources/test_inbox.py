@@ -82,6 +82,44 @@ def test_incremental_extract_adds_newer_rows(inbox, sqlite):
     assert [text for text, _, _ in rows(inbox, second)] == ["hello", "new"]
 
 
+def test_row_of_the_future_hides_no_later_rows(inbox, sqlite, caplog):
+    add(sqlite, (3, "typo", "ok", "2099-01-01 00:00:00"))
+    first = extract(inbox, sqlite, NEWS)
+    assert [text for text, _, _ in rows(inbox, first)] == ["hello", "typo"]
+    add(sqlite, (4, "new", "ok", "2026-11-20 11:59:00"))
+    second = extract(inbox, sqlite, NEWS, first, update=True)
+    assert [text for text, _, _ in rows(inbox, second)] == ["hello", "typo", "new"]
+    assert caplog.messages == [
+        "warning: tickets: a received_at is in the future, 2099-01-01T00:00:00+00:00; "
+        "correct the row in the database"
+    ]
+
+
+def test_rows_written_late_come_once_and_no_row_comes_twice(inbox, sqlite):
+    add(sqlite, (3, "t", "ok", "2026-11-01T23:30:00"), (4, "ours", "ok", "2026-11-02T00:30+02:00"))
+    files = extract(inbox, sqlite, NEWS)
+    late = (5, "late", "ok", "2026-11-01T08:00:00"), (6, "same", "ok", "2026-11-01T23:30:00")
+    add(sqlite, *late, (7, "ours", "junk", "2026-11-02T00:30+02:00"))
+    for _ in range(2):
+        files = extract(inbox, sqlite, NEWS, files, update=True)
+        texts = [text for text, _, _ in rows(inbox, files)]
+        assert texts == ["hello", "t", "ours", "late", "same", "ours"]
+    assert saved_in(inbox) == list(files)
+
+
+@pytest.mark.parametrize("query", [ALL, NEWS])
+def test_extracts_of_one_second_are_files_of_their_own(inbox, sqlite, query):
+    declared = saved.SqlDeclaration(url=sqlite, query=query)
+    old = saved.save_extract("tickets", declared, inbox, {}, False, lambda: NOON)
+    for number in (3, 4):
+        add(sqlite, (number, "new", "ok", f"2026-11-02 00:00:0{number}"))
+        new = saved.save_extract("tickets", declared, inbox, old, True, lambda: NOON)
+        assert saved.check_files(inbox, old | new) == old | new
+        assert len(rows(inbox, new)) == number - (query == NEWS)
+        old = new
+    assert list(new)[-1] == "tickets/2026-11-20T120000Z-3.parquet"
+
+
 def test_saved_extract_needs_no_database(inbox, sqlite):
     files = extract(inbox, sqlite, ALL)
     assert extract(inbox, "sqlite:////nowhere/x", ALL, files) == files

@@ -50,6 +50,19 @@ def read(tmp_path):
     return read
 
 
+@pytest.fixture
+def read_times(tmp_path):
+    """The times of receipt of a file with these values of `sent`."""
+
+    def read_times(values, **changes):
+        path = tmp_path / "mine.jsonl"
+        rows = [json.dumps({"body": "hi", "kind": 1, "sent": value}) for value in values]
+        path.write_text("\n".join(rows))
+        return read_file(source_file(path, **changes))["received_at"].to_pylist()
+
+    return read_times
+
+
 # ---- four formats, one table
 
 ROWS = [
@@ -120,18 +133,58 @@ def test_parquet_file_may_have_other_types(tmp_path):
     ]
 
 
+NO_TEXTS = [["a", {"type": "bold"}], {"a": 1}, True, 12, float("nan")]
+
+
+def test_value_that_is_no_text_becomes_null_and_is_counted(read, tmp_path, caplog):
+    rows = [json.dumps({"body": body, "kind": 1}) for body in [*NO_TEXTS, 7, "7"]]
+    assert [text for text, _, _ in read("a.jsonl", "\n".join(rows))] == [None] * 6 + ["7"]
+    line = "warning: a.jsonl: a {} in place of the text in {} rows, which validate refuses as null"
+    counts = {"list": 1, "dict": 1, "bool": 1, "int": 2, "float": 1}
+    assert caplog.messages == [line.format(*item) for item in counts.items()]
+    pq.write_table(pa.table({"body": [[1, 2]], "kind": [1]}), tmp_path / "a.parquet")
+    assert read_file(source_file(tmp_path / "a.parquet"))["text"].to_pylist() == [None]
+
+
 def test_time_is_iso_8601_and_utc_without_a_zone():
     assert readers.as_time("2024-02-29") == NOON.replace(hour=0)
     assert readers.as_time("2024-02-29T14:00+02:00") == NOON
 
 
-@pytest.mark.parametrize("written", ["29/02/2024", 0, "0001-01-01T00:00+05:00"])
-def test_invalid_time_is_refused_with_its_row(read, written):
-    good = json.dumps({"body": "hi", "kind": 1})
-    bad = json.dumps({"body": "hi", "kind": 1, "sent": written})
-    assert error_of(read, "mine.jsonl", f"{good}\n{bad}\n") == (
-        "mine.jsonl: row 2: received_at is not an ISO 8601 time; "
-        "correct the row, or set ingest.files.columns.received_at to a column that does not exist"
+@pytest.mark.parametrize(
+    ("date_format", "written"),
+    [
+        ("%d/%m/%Y %H:%M", "29/02/2024 12:00"),
+        ("%d/%m/%Y %H:%M", "2024-02-29T12:00"),  # ISO 8601 in a file beside it
+        ("%a, %d %b %Y %H:%M:%S %z", " Thu, 29 Feb 2024 14:00:00 +0200"),
+        ("seconds", 1709208000),
+        ("milliseconds", "1709208000000"),
+    ],
+)
+def test_date_format_says_how_times_are_written(read_times, date_format, written):
+    assert read_times([written, None], date_format=date_format) == [NOON, None]
+
+
+@pytest.mark.parametrize(
+    ("date_format", "written", "expected"),
+    [
+        (None, "29/02/2024", "an ISO 8601 time"),
+        (None, 0, "an ISO 8601 time"),
+        (None, "0001-01-01T00:00+05:00", "an ISO 8601 time"),
+        ("%d/%m/%Y", "02/29/2024", "of the format '%d/%m/%Y'"),
+        ("seconds", 1e300, "of the format 'seconds'"),
+        ("seconds", float("nan"), "of the format 'seconds'"),
+    ],
+)
+def test_invalid_times_are_refused_with_their_number(
+    read_times, monkeypatch, date_format, written, expected
+):
+    monkeypatch.setattr(readers, "BATCH_ROWS", 2)
+    line = error_of(read_times, [None, written, None, written], date_format=date_format)
+    assert line == (
+        f"mine.jsonl: received_at is not {expected} in 2 of 4 rows, of which row 2 is the first; "
+        'set ingest.files.date_format ("%d/%m/%Y %H:%M", seconds or milliseconds, say), or '
+        "ingest.files.columns.received_at to a column that does not exist"
     )
 
 
@@ -172,17 +225,51 @@ def test_lone_surrogate_becomes_replacement_characters(read):
         ("a.tsv", 'body\tkind\n"hi\t1\nyo "x\t0\n', [('"hi', "spam", 1), ('yo "x', "ham", 2)]),
         ("a.csv", "body,kind\n", []),
         ("a.jsonl", "", []),
+        ("a.jsonl", '\n{"body": "a", "kind": 1}\n\r\n \n', [("a", "spam", 1)]),
+        ("a.tsv", " kind \tbody\t\n1\ta\t\n", [("a", "spam", 1)]),
     ],
-    ids=["quoted CRLF", "stray", "empty CSV", "empty JSONL"],
+    ids=["quoted CRLF", "stray", "empty CSV", "empty JSONL", "blank lines", "blanks in header"],
 )
 def test_unusual_shapes_of_a_file_are_read(read, name, content, rows):
     assert read(name, content) == rows
+
+
+ONE = [("see, you; at 5 | six", "spam", 1), ("b", "ham", 2)]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|", ","])
+@pytest.mark.parametrize("first_line", ["", "sep={}\r\n", "\r\n"])
+def test_separator_is_found_and_said(read, tmp_path, caplog, separator, first_line):
+    caplog.set_level("INFO")
+    rows = [["id", "kind", "body"], ["1,5", "1", '"see, you; at 5 | six"'], ["", "0", "b"]]
+    rows[1][0] = f'"{rows[1][0]}"'
+    content = first_line.format(separator) + "".join(f"{separator.join(row)}\r\n" for row in rows)
+    assert read("a.csv", content) == ONE
+    said = [] if separator == "," else [f"{tmp_path}/a.csv: columns separated by {separator!r}"]
+    assert caplog.messages == said
+
+
+@pytest.mark.parametrize(
+    ("content", "changes"),
+    [
+        ("kind^body\n1^see, you; at 5 | six\n0^b\n", {"separator": "^"}),
+        ("sep=^\r\nkind^body\r\n1^see, you; at 5 | six\r\n0^b\r\n", {}),
+        ("sep=;\nkind^body\n1^see, you; at 5 | six\n0^b\n", {"separator": "^"}),
+        ('1;"see, you; at 5 | six"\n0;b\n', {"header": ["kind", "body"]}),
+        ('a,b;kind;body\nx;1;"see, you; at 5 | six"\n;0;b\n', {}),
+    ],
+)
+def test_separator_is_taken_from_params_sep_line_or_rows(read, content, changes):
+    assert read("a.csv", content, **changes) == ONE
 
 
 # ---- errors
 
 SET = "set ingest.files.columns"
 ENCODING = "set ingest.files.encoding"
+HEADER = "or ingest.files.header if its first row is a message"
+SEPARATOR = "set ingest.files.separator, or ingest.files.columns"
+ENDS = "as the header ends with a separator"
 EMPTY = "empty; give it a header and rows, or remove it"
 QUOTE = "a quotation mark is not closed or not doubled (unexpected end of data); correct the row"
 TOO_DEEP = "maximum recursion depth exceeded while decoding a JSON array from a unicode string"
@@ -200,9 +287,12 @@ NO_VALUE = "Expecting value: line 1 column 10 (char 9); correct the line"
         ("a.csv", "text,kind\na,1\n", f"no column 'body' among text, kind; {SET}"),
         ("a.csv", "body,kind,sent,sent\na,1,,\n", TWO_SENT),
         ("a.csv", "\n\n", EMPTY),
-        ("a.csv", "ham,see you\n", f"no column 'body' among ham, …; {SET}"),
-        ("a.csv", b"k\xefnd,body\n", f"no column 'kind' among …, body; {ENCODING}"),
+        ("a.tsv", "ham\thunter2\n", f"no column 'body' among 2 columns; {SET}, {HEADER}"),
+        ("a.csv", "body^kind\n", f"no column 'body' among 1 column; {SEPARATOR}"),
+        ("a.csv", b"k\xefnd,body\n", f"no column 'kind' among body and 1 other; {ENCODING}"),
         ("a.csv", '"body,kind\na,1\n', f"the header: {QUOTE}"),
+        ("a.tsv", "body\tkind\t\na\t1\n", f"row 1: 2 columns, not 3, {ENDS}; correct the row"),
+        ("a.csv", "body;kind\na;1\nb;c;1\n", "row 2: 3 columns, not 2; correct the row"),
         ("a.csv", 'body,kind\n"a\nb",1\n\nb\n', "row 2: 1 columns, not 2; correct the row"),
         ("a.jsonl", '{"body": "a", "kind": 1}\n{"body": secret}\n', f"line 2: {NO_VALUE}"),
         ("a.jsonl", '{"body": "a"}\n', f"line 1: no key 'kind'; correct the line, or {SET}"),
@@ -228,6 +318,8 @@ def test_wrong_encoding_is_named(read):
     assert line == f"a.csv: {problem}; {ENCODING}"
 
 
+ONE_CHARACTER = """string should match pattern '^[^"\\r\\n]$'"""
+DATES = 'use "%d/%m/%Y %H:%M", seconds or milliseconds, say'
 TWICE = {"spam": [1, "junk"], "ham": ["Junk ", True]}
 
 
@@ -238,6 +330,9 @@ TWICE = {"spam": [1, "junk"], "ham": ["Junk ", True]}
         ({"labels": {}}, "labels: must map ham and spam, not nothing"),
         ({"encoding": "latin-x"}, "encoding: unknown 'latin-x'; use utf-8, latin-1 or cp1252, say"),
         ({"glob": "../"}, "glob: matches no file; use * for every file of data/inbox"),
+        ({"date_format": "%Q"}, f"date_format: 'Q' is a bad directive in format '%Q'; {DATES}"),
+        ({"date_format": "days"}, f"date_format: unknown 'days'; {DATES}"),
+        ({"separator": ";;"}, f"separator: {ONE_CHARACTER}, not ';;'"),
         ({"format": "xlsx"}, "format: unknown 'xlsx'; choose from csv, tsv, jsonl, parquet"),
     ],
 )

@@ -66,7 +66,7 @@ def inputs(tmp_path, monkeypatch):
     return RunInputs(
         params=TRAIN_PARAMS | {"validate": {"row_count": [20, 40], "budgets": {}}},
         evaluation={"verdict": "f1 0.900", "figures": FIGURES},
-        curves={name: [str(epoch[name]) for epoch in CURVES] for name in CURVES[0]},
+        curves={name: [epoch[name] for epoch in CURVES] for name in CURVES[0]},
         rows=pd.DataFrame(ROWS, columns=["message_id", "label", "split", "left_out"]),
         plots={"roc": b"\x89PNG"},
         folders={"data_docs": docs},

@@ -120,7 +120,7 @@ USER = f"https://me:{LONG}@host"
         (codes.INVALID_PARAMETER_VALUE, "UniqueViolation", f"UniqueViolation; {REPEAT}"),
         (None, f"{USER} failed: too many 503 error responses", "too many 503 error responses"),
         (None, f"{USER} failed with Remote end closed connection", "Remote end closed connection"),
-        (None, f"<html>\n{USER} {LONG}", f"<html> https://***@host {176 * 's'}"),
+        (None, f"<html>\n{USER} {LONG}", f"<html> https://***@host {126 * 's'}"),
     ],
 )
 def test_servers_error_becomes_one_line_without_passwords(code, message, line, monkeypatch):
@@ -180,3 +180,12 @@ def test_http_limits_end_with_the_block(monkeypatch):
         assert (os.environ[retries], os.environ[timeout]) == ("0", "9")
     assert os.environ[retries] == "3"
     assert timeout not in os.environ
+
+
+def test_deleted_experiment_is_restored(project, caplog):
+    with connect() as client:
+        number = mlflow_client.experiment_id(client)
+        client.delete_experiment(number)
+        assert mlflow_client.experiment_id(client) == number
+        assert client.get_experiment(number).lifecycle_stage == "active"
+    assert caplog.messages == ["MLflow: restores the experiment spam-detector, which was deleted"]

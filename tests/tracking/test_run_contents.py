@@ -10,7 +10,7 @@ from tests.harness.evaluated_project import FIGURES
 
 
 def test_contents_come_from_the_inputs(inputs):
-    curves = {"epoch": ["1", "2"], "loss": ["0.5", ""]}
+    curves = {"epoch": [1.0, 2.0], "loss": [0.5, float("nan")]}
     contents = collect_run_contents(replace(inputs, curves=curves), "promoted")
     assert contents.name == "bilstm f1 0.900 01234567"
     params = {"train.model": "bilstm", "train.units": 8, "validate.row_count": [20, 40]}

@@ -15,7 +15,9 @@ def test_the_latest_feedback_overrules_in_any_order():
         ("Agreed", "ham", "sms"),
         ("AGREED", "ham", "feedback/2026-11-20.csv"),
     ]
-    messages = pd.DataFrame(rows, columns=["text", "label", "source"]).assign(row=1)
+    messages = pd.DataFrame(rows, columns=["text", "label", "source"]).assign(
+        row=1, received_at=None
+    )
     columns = copies_and_labels(messages, NOTHING_REVIEWED)
     assert columns["is_overruled"].tolist() == [True, True, False, True, False, False]
     assert columns["is_copy"].tolist() == [False, True, False, True, False, True]

@@ -50,7 +50,7 @@ ROWS = [  # changes to a row, and the one expectation that they break
     ({"text": "x" * 81}, "text_length_is_within_bounds"),
     ({"label": None}, "label_is_not_null"),
     ({"label": "junk"}, "label_is_known"),
-    ({"message_id": "0123456789abcdef"}, "message_id_is_the_hash_of_its_text"),
+    ({"message_id": "0123456789abcdef" * 2}, "message_id_is_the_hash_of_its_text"),
     ({"received_at": pd.Timestamp(1991, 12, 31, tz="UTC")}, "received_at_is_plausible"),
     ({"received_at": pd.Timestamp(2101, 1, 1, tz="UTC")}, "received_at_is_plausible"),
     ({"text": BANNED}, "message_is_not_banned"),

@@ -5,6 +5,7 @@ import pandas as pd
 from pipeline.core.schemas import VALIDATED
 from pipeline.validation import quarantine
 from pipeline.validation.runner import run_suite
+from tests.harness.errors import error_of
 from tests.harness.message_tables import COPIES, STRICT, budgets, good
 
 
@@ -51,6 +52,17 @@ def test_rows_of_two_sources_may_have_the_same_number():
     valid, refused, _ = sort_rows(messages, budgets(label_is_known=0.1))
     assert refused[["source", "row"]].to_numpy().tolist() == [["files/b.csv", 7]]
     assert len(valid) == 39
+
+
+def test_two_texts_with_one_id_are_named():
+    messages = good(source={9: "files/b.csv"})
+    findings = run_suite(messages, STRICT)
+    shared = findings.kept["message_id"][6]
+    findings.kept = findings.kept.replace({"message_id": {messages["message_id"][8]: shared}})
+    assert error_of(quarantine.validated_rows, messages, findings) == (
+        f"row 7 of sms and row 9 of files/b.csv: two texts have the message_id {shared}; "
+        "remove one of the two rows"
+    )
 
 
 def test_an_empty_table_has_no_valid_rows():

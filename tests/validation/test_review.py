@@ -9,6 +9,7 @@ import ruamel.yaml
 
 from pipeline.core.hashing import message_id
 from pipeline.core.params import parse_params
+from pipeline.sources.readers import read_messages
 from pipeline.validation import expectations, review
 from pipeline.validation.expectations import EXPECTATIONS, Params
 from pipeline.validation.runner import run_suite
@@ -86,7 +87,55 @@ def test_a_proposal_is_based_on_measured_values():
         "  received_years: [1992, 2100]  # the first SMS was sent in 1992",
         f"  warnings: []  # these may be warnings: {', '.join(expectations.possible_warnings())}",
     ]
-    assert lines[-1] == "    text_is_not_a_copy: 0.038  # here 1 of 40 rows break it"
+
+
+def test_a_proposal_tightens_no_budget_and_loosens_only_traits_of_the_data():
+    copies = dict.fromkeys(range(2, 40, 4), "one text")
+    lines = review.propose_params(good(text=copies | {1: "\x07", 3: None}), Path("x")).splitlines()
+    changed = {"text_is_not_null": "0.038", "text_has_no_control_characters": "0.039"}
+    for name in expectations.row_level_names():
+        default = f"{EXPECTATIONS[name].default_budget:g}"
+        [line] = [line for line in lines if line.startswith(f"    {name}: ")]
+        assert line.split()[1] == changed.get(name, default)
+    assert lines[-1] == "    text_is_not_a_copy: 0.5  # here 9 of 38 rows break it"
+
+
+def write_latin_1(path):
+    texts = {row: f"café number {row}" for row in range(1, 9)}
+    good(text=texts)[["text", "label"]].to_csv(path, index=False, encoding="latin-1")
+
+
+@pytest.mark.parametrize("is_ingested", [False, True])
+def test_a_file_in_another_encoding_gets_its_name_and_no_proposal(is_ingested):
+    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
+    file = Path("data/inbox/mine.csv")
+    file.parent.mkdir(parents=True)
+    write_latin_1(file)
+    if is_ingested:
+        table = read_messages(file).assign(source="files/mine.csv")
+        table.to_parquet("messages.parquet", index=False)
+    command = ["--propose", "messages.parquet" if is_ingested else str(file)]
+    assert error_of(review.main, command) == (
+        f"{command[1]}: text_decodes: 8 of 40 rows (20.0 %) break it, the budget is 1.0 %; "
+        "set ingest.files.encoding to cp1252, in which all of data/inbox/mine.csv can be read"
+    )
+
+
+FAULTS = {  # they are never proposed to be allowed
+    "text_is_not_mojibake": {"text": {7: "cafÃ©"}},
+    "label_is_not_null": {"label": {7: None}},
+    "label_is_known": {"label": {7: "junk"}},
+    "message_id_is_the_hash_of_its_text": {"message_id": {7: "0" * 16}},
+    "text_has_one_label": {"text": {7: "hi", 8: "Hi"}},
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_above_its_budget_gets_no_proposal(name):
+    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
+    line = error_of(review.propose_params, good(**FAULTS[name]), Path("x.csv"))
+    assert line.startswith(f"x.csv: {name}: ")
+    assert line.endswith("correct the data")
 
 
 def test_the_command_reads_params_and_any_file_of_ingest(capsys):
@@ -101,5 +150,6 @@ def test_the_command_reads_params_and_any_file_of_ingest(capsys):
 
 def test_data_that_no_bounds_allow_gets_no_proposal():
     messages = good(label=dict.fromkeys(range(1, 41), "ham"))
-    line = "x.csv: both_labels_are_present: no bounds allow this data; correct the data"
+    problem = "found 1, the bounds are 2 to 2; no bounds allow this data; correct the data"
+    line = f"x.csv: both_labels_are_present: {problem}"
     assert error_of(review.propose_params, messages, Path("x.csv")) == line

@@ -1,0 +1,56 @@
+"""Whether the splits have enough messages for the params of the stages behind vectorize."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+
+from pipeline.preprocessing.splits import held_out_mask
+
+BUDGET_PARAM = "params.yaml: evaluate.lost_ham_budget"
+STOP_PARAM = "params.yaml: train.stop_share"
+STOP_SHARES = np.arange(0.05, 1, 0.05).round(2).tolist()  # that are proposed
+
+
+def budget_problem(ham: int, budget: float) -> str:
+    """One line if val has too few ham for the budget, in (0, 1), with one that would do; or ""."""
+    needed = math.ceil(1 / Fraction(str(budget))) - 1  # exact: the float 0.07 is above 7/100
+    if ham >= needed:
+        return ""
+    enough = f"raise it to {math.ceil(10_000 / (ham + 1)) / 10_000:g}" if ham else "none would do"
+    problem = f"{budget} needs {needed} ham in val, there are {ham}"
+    return f"{BUDGET_PARAM}: {problem}; {enough}, or bring more ham"
+
+
+def stop_share_problem(train: pd.DataFrame, share: float, seed: int) -> str:
+    """One line if early stopping or training lacks a label, with a share that would do; or "".
+
+    Args:
+        train: columns campaign_key and label.
+    """
+
+    def is_enough(share: float) -> bool:
+        held_out = held_out_mask(train, share, seed)
+        return min(train["label"][part].nunique() for part in (held_out, ~held_out)) == 2
+
+    if is_enough(share):
+        return ""
+    others = sorted(filter(is_enough, STOP_SHARES), key=lambda other: abs(other - share))
+    enough = f"set it to {others[0]:g}, or " if others else ""
+    problem = f"{share} of train's campaigns, or the rest of them, have no ham or no spam"
+    return f"{STOP_PARAM}: {problem}; {enough}bring more messages"
+
+
+def missing_test_rows(test: pd.DataFrame, fewest_rows: int) -> list[str]:
+    """A phrase for each label of which there are fewer rows.
+
+    Args:
+        test: the rows of test that are used, with the column label.
+    """
+    counts = {label: int((test["label"] == label).sum()) for label in ("ham", "spam")}
+    return [
+        f"test has {count} {label}, and needs {fewest_rows} (register.fewest_rows)"
+        for label, count in counts.items()
+        if count < fewest_rows
+    ]

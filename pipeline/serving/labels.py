@@ -1,0 +1,35 @@
+"""Labels texts with the model in service, the same for `score` and over HTTP."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from pipeline.preprocessing import normalize
+
+# of a message; the tokenizer takes 20 s for a million and keeps only the first `sequence_length`
+# tokens, which are in these characters
+READ_CHARACTERS = 10_000
+
+
+def label_texts(texts: Iterable[str], model: Any) -> pd.DataFrame:
+    """Columns label, probability and threshold of each text, blank texts included.
+
+    Args:
+        model: an MLflow pyfunc model.
+    """
+    shortened = [_without_unread_end(text) for text in texts]
+    return model.predict(pd.DataFrame({"text": shortened}, dtype="str"))
+
+
+def valid_unicode(text: str) -> str:
+    """The text with `?` for each half of a surrogate pair, which no model can read."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _without_unread_end(text: str) -> str:
+    """A text of at most READ_CHARACTERS, which the model labels as it does the whole text."""
+    if len(text) <= READ_CHARACTERS:
+        return text
+    # without invisible characters first, so that they cannot hide what follows them
+    return normalize.canonicalise(text)[:READ_CHARACTERS]

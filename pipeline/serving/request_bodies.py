@@ -1,0 +1,91 @@
+"""Reads the texts of a request to the server, without tables of its columns, within limits."""
+
+import csv
+import io
+import json
+from typing import Any
+
+from pipeline.serving.labels import valid_unicode
+
+MAX_BYTES = 1 << 20  # of a body
+MAX_MESSAGES = 2_000  # in a body; they take a second or two
+FORMS = (
+    'send {"dataframe_records": [{"text": "..."}]}; '
+    "dataframe_split, instances and inputs are read as MLflow documents them"
+)
+
+
+class RequestError(Exception):
+    """A problem of a request: the status of its answer, and one line."""
+
+    def __init__(self, status_code: int, problem: str) -> None:
+        super().__init__(problem)
+        self.status_code = status_code
+
+
+def texts_in(body: bytes, media_type: str) -> list[str]:
+    """The texts of a body, one of each of its records or rows, in their order.
+
+    Args:
+        media_type: of READERS.
+
+    Raises: RequestError.
+    """
+    cells = READERS[media_type](body)
+    if len(cells) > MAX_MESSAGES:
+        raise RequestError(413, f"more than {MAX_MESSAGES:,} messages; send fewer at a time")
+    for row, cell in enumerate(cells):
+        if cell is None:
+            raise RequestError(400, f"row {row} has no text")
+        if not isinstance(cell, str):
+            problem = f"text of row {row} is a {type(cell).__name__}, not a string"
+            raise RequestError(400, problem)
+    return [valid_unicode(cell) for cell in cells]
+
+
+def _json_cells(body: bytes) -> list[Any]:
+    """The cells `text` of a JSON body in one of MLflow's forms; None where there is none."""
+    try:
+        content = json.loads(body)
+    except (RecursionError, ValueError):  # also deeply nested lists, or 5,000 digits
+        raise RequestError(400, "the body cannot be read as JSON") from None
+    if not isinstance(content, dict) or len(content) != 1:
+        raise RequestError(400, f"the body must be an object with one key; {FORMS}")
+    match content:
+        case {"dataframe_records": [*rows]} | {"instances": [*rows]} | {"inputs": [*rows]}:
+            return [row.get("text") if isinstance(row, dict) else None for row in rows]
+        case {"dataframe_split": {"columns": [*columns], "data": [*rows]}}:
+            return _column(columns, rows)
+        case {"inputs": {"text": [*cells]}}:
+            return cells
+        case {"inputs": {"text": str(text)}}:
+            return [text]
+    raise RequestError(400, f"the body is not in a known form; {FORMS}")
+
+
+def _csv_cells(body: bytes) -> list[Any]:
+    """The column `text` of a CSV body with a header."""
+    try:
+        lines = io.StringIO(body.decode("utf-8-sig"), newline="")
+        columns, *rows = csv.reader(lines, strict=True)
+    except (csv.Error, ValueError):  # also not UTF-8, or no header
+        raise RequestError(400, "the body cannot be read as CSV in UTF-8") from None
+    return _column(columns, rows)
+
+
+def _column(columns: list[Any], rows: list[Any]) -> list[Any]:
+    """The column `text` of rows, each a list of as many cells as there are columns."""
+    if columns.count("text") != 1:
+        raise RequestError(400, f"{columns.count('text')} columns are named text; name one")
+    for row, cells in enumerate(rows):
+        if not isinstance(cells, list) or len(cells) != len(columns):
+            raise RequestError(
+                400,
+                f"row {row} does not have as many cells as there are columns ({len(columns)}); "
+                "in CSV, put a text with a comma in quotation marks",
+            )
+    position = columns.index("text")
+    return [cells[position] for cells in rows]
+
+
+READERS = {"application/json": _json_cells, "text/csv": _csv_cells}
