@@ -18,7 +18,7 @@ install: $(STAMP) ## bring .venv up to date with requirements.lock
 
 repro: $(STAMP) ## run the stages whose inputs changed, and register the model
 	dvc repro
-	@dvc commit --force --quiet # into the run cache, where DVC does not put stages with outputs in Git
+	@python -m pipeline.core.dvc_cache # into the run cache, where DVC does not put outputs in Git
 
 retrain: export WHY := $(value REASON)
 retrain: remote ## retrain if there is a reason, and propose a better model; REASON='...' is one
@@ -40,7 +40,7 @@ remote: $(STAMP) ## add a DVC remote in .dvc/kept if there is none
 
 current: $(STAMP) ## fail if dvc.lock is not up to date with code and params
 	@stages=$$(dvc repro --dry --allow-missing) && \
-	  ! echo "$$stages" | grep "^Running stage" | grep -v "'register'"
+	  ! echo "$$stages" | grep "^Running stage" | grep -v "'collect'\|'register'"
 
 predict: export MESSAGE := $(value TEXT)
 predict: $(STAMP) ## label messages with the champion, one a line: echo 'a message' | make predict

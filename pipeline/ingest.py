@@ -15,6 +15,7 @@ from pipeline.core.schemas import MESSAGES
 from pipeline.core.tables import write_parquet
 from pipeline.sources.catalogue import Params, Places, read_sources
 from pipeline.sources.fetch import DOWNLOADS_FOLDER
+from pipeline.sources.inbox_copies import InboxPlaces, read_copies
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,10 @@ class RowCounts:
 
 
 def main(argv: list[str] | None = None) -> None:
-    paths = parse_paths(argv, __doc__, "sources-lock", "inbox", "messages", "report")
+    paths = parse_paths(argv, __doc__, "sources-lock", "manifest", "copies", "messages", "report")
     params = read_params(Params, "ingest")
-    places = Places(paths.sources_lock, paths.inbox, project_root() / DOWNLOADS_FOLDER)
+    inbox = read_copies(InboxPlaces(manifest=paths.manifest, copies=paths.copies))
+    places = Places(paths.sources_lock, inbox, project_root() / DOWNLOADS_FOLDER)
 
     counts = RowCounts()
     skipped = dict[str, str]()  # error by source
@@ -66,7 +68,9 @@ def _require_rows(
         is_empty = False
         yield batch
     if is_empty and skipped:
-        raise PipelineError(f"{places.inbox}: no file can be read: {'; '.join(skipped.values())}")
+        raise PipelineError(
+            f"{places.inbox.place}: no file can be read: {'; '.join(skipped.values())}"
+        )
 
 
 if __name__ == "__main__":

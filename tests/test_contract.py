@@ -121,7 +121,7 @@ def test_served_model_imports_nothing_of_ours():
     assert imported_by("models.served_model") <= LIBRARIES
 
 
-@pytest.mark.parametrize("stage", ["ingest", "vectorize"])
+@pytest.mark.parametrize("stage", ["collect", "ingest", "vectorize"])
 def test_light_stages_import_no_slow_library(stage):
     assert imported_by(stage) & SLOW_IMPORTS == set()
 
@@ -167,15 +167,18 @@ def test_paths_of_a_command_are_its_deps_and_outs(stage):
     if stage == "register":  # it finds the tables of the plots through dvc.yaml
         paths.remove("dvc.yaml")
         paths += ["reports/plots", "reports/profile", "reports/quarantine.csv"]
+    if stage == "collect":  # DVC must not look into what others write to
+        paths.remove("data/inbox")
     data = [path for path in paths_of(stage, "deps") if not path.startswith("pipeline/")]
     assert sorted(paths) == sorted(data + paths_of(stage, "outs", "metrics"))
 
 
-def test_reports_are_in_git_and_data_is_in_dvcs_cache():
+def test_reports_and_the_manifest_are_in_git_and_data_is_in_dvcs_cache():
     for stage in STAGES.values():
         for out in stage.get("outs", []) + stage.get("metrics", []):
             (path, options), *_ = {out: {}}.items() if isinstance(out, str) else out.items()
-            assert path.startswith("reports/") == (options.get("cache") is False)
+            is_report = path.startswith("reports/") or path == "data/inbox.lock.json"
+            assert is_report == (options.get("cache") is False)
 
 
 # ---- params.yaml and tables
@@ -202,9 +205,11 @@ def check_descriptions(params: pydantic.BaseModel) -> None:
 
 
 def test_stages_depend_on_their_sections():
-    assert list(PARAMS) == [*STAGES, *generate_reference.PARAMS]
-    for name, stage in STAGES.items():
-        assert stage["params"] == (list(STAGES) if name == "register" else [name])
+    (collect, *stages), sections = STAGES, list(PARAMS)
+    assert sections == [*stages, *generate_reference.PARAMS]
+    assert STAGES[collect]["params"] == ["ingest.on_broken_file"]
+    for name in stages:
+        assert STAGES[name]["params"] == (stages if name == "register" else [name])
 
 
 def test_training_curves_have_the_columns_of_an_epoch():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import ruamel.yaml
 
-from pipeline import ingest
+from pipeline import collect, ingest
 from pipeline.core.files import read_json
 from pipeline.core.params import PARAMS_FILE
 from pipeline.core.schemas import MESSAGES
@@ -49,7 +49,9 @@ def run(sources, on_broken_file="stop", lock=LOCK):
     files = {"glob": "*", "columns": NAMES, "labels": LABELS}
     params = {"sources": sources, "on_broken_file": on_broken_file, "files": files}
     ruamel.yaml.YAML().dump({"ingest": params}, PARAMS_FILE)
-    ingest.main(stage_arguments("ingest", lock, INBOX, TABLE, "reports/ingest.json"))
+    copies = ("data/inbox.lock.json", "data/collected")
+    collect.main(stage_arguments("collect", INBOX, *copies))
+    ingest.main(stage_arguments("ingest", lock, *copies, TABLE, "reports/ingest.json"))
     return read_parquet(TABLE), read_json(Path("reports/ingest.json"))
 
 
@@ -80,7 +82,7 @@ def test_unknown_label_is_counted_and_never_printed(caplog):
     table, report = run(["files"])
     assert table["label"].to_pylist() == ["my secret", "", "spam"]
     assert report["figures"]["label.other"] == {"value": 2}
-    assert caplog.messages == ["ingest: 3 rows from files"]
+    assert caplog.messages == ["collect: 1 files, 29 bytes", "ingest: 3 rows from files"]
     assert "secret" not in json.dumps(report)
 
 
@@ -88,7 +90,7 @@ def test_broken_file_stops_the_run_or_is_left_out(caplog):
     (INBOX / "b.csv").write_text("body,kind\ngood,1\nbad\n")
     line = "data/inbox/b.csv: row 2: 1 columns, not 2; correct the row"
     assert error_of(run, ["files"], "quarantine") == f"data/inbox: no file can be read: {line}"
-    assert caplog.messages == [f"warning: left out: {line}"]
+    assert caplog.messages[-1] == f"warning: left out: {line}"
     (INBOX / "a.csv").write_text("body,kind\na,1\n")
     assert error_of(run, ["files"], "stop") == line
     assert list(Path("data").rglob("*.parquet")) == []

@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,14 +21,15 @@ from pipeline.core.errors import (
     clean_lines,
     convert_os_errors,
 )
+from pipeline.core.stage_inputs import unchanged_inputs
 
 log = logging.getLogger(__name__)
 
 STAGE_LOCK = Path(".checkpoints") / "lock"  # held by the stage that runs in this folder
-# --force replaces the Data Docs of a stopped validate; dvc.yaml leaves a tracked inbox alone.
+# --force replaces the Data Docs of a stopped validate.
 RESTORE_HINT = (
     "to restore the last good outputs, run: "
-    "git checkout dvc.lock reports && dvc checkout --force dvc.yaml"
+    "git checkout dvc.lock reports data/inbox.lock.json && dvc checkout --force dvc.yaml"
 )
 
 
@@ -70,10 +71,10 @@ def run_stage(main: Callable[[], None]) -> None:
     asks_for_help = not {"-h", "--help"}.isdisjoint(sys.argv[1:])  # answered at once
 
     def main_with_lock() -> None:
-        with nullcontext() if asks_for_help else stage_lock():
+        with stage_lock(), unchanged_inputs():
             main()
 
-    run_command(main_with_lock)
+    run_command(main if asks_for_help else main_with_lock)
 
 
 def run_command(main: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Files from DVC's cache or remote, by the MD5 of their bytes."""
+"""DVC's cache: files by the MD5 of their bytes, and the runs of stages."""
 
 import subprocess
 import sys
@@ -24,6 +24,18 @@ def cached_md5s(md5s: Iterable[str]) -> set[str]:
     """Those of the MD5s whose files are in the cache of this machine."""
     cache = Path(run_dvc("cache", "dir").stdout.strip()) / "files" / "md5"
     return {md5 for md5 in md5s if (cache / md5[:2] / md5[2:]).exists()}
+
+
+def save_runs() -> None:
+    """Saves the runs of dvc.lock in DVC's run cache, which DVC does not do for outputs in Git.
+
+    `dvc commit --force` would save them with the params and files as they are now.
+    """
+    from dvc.repo import Repo  # a second, which other users of this module need not spend
+
+    with Repo() as repo, repo.lock:
+        for stage in repo.index.stages:
+            repo.stage_cache.save(stage)
 
 
 @contextmanager
@@ -53,3 +65,7 @@ def _restore_file(folder: Path, name: str, md5: str) -> None:
         f"{name} {md5}: neither in DVC's cache nor in its remote ({problem}); "
         "somebody who has it runs `dvc push`"
     )
+
+
+if __name__ == "__main__":
+    save_runs()

@@ -27,13 +27,11 @@ log = logging.getLogger(__name__)
 MESSAGES_FILE = Path("data/validated/messages.parquet")
 SPLITS_FILE = Path("data/vectorized/splits.parquet")
 DVC_LOCK = Path("dvc.lock")
-INBOX_FOLDER = "data/inbox"
 RETRAINING_OUTPUTS = (  # what a retraining commits besides the ledger
     "dvc.lock",
     "reports",
     "data/sources.lock.json",
-    INBOX_FOLDER,
-    "data/inbox.dvc",
+    "data/inbox.lock.json",
 )
 TRAILER = "Retrained-at"  # in the commit of a retraining: its time, and the commit it started from
 MODEL_STAGES = ("ingest", "validate", "vectorize", "train", "evaluate")  # a model depends on these

@@ -60,19 +60,11 @@ def write_tree(entries: Sequence[LedgerEntry]) -> str:
 
 
 def _paths_to_commit() -> list[str]:
-    """The outputs of a retraining that exist and are not ignored by Git.
-
-    Messages are committed only if the Git repository has messages already.
-    """
-    inbox = history.INBOX_FOLDER
-    tracked = set((try_git("ls-files", inbox) or "").split())
-    has_messages = not tracked <= {f"{inbox}/.gitkeep"}
+    """The outputs of a retraining that exist and are not ignored by Git."""
     return [
         path
         for path in history.RETRAINING_OUTPUTS
-        if Path(path).exists()
-        and try_git("check-ignore", "--quiet", path) is None
-        and (path != inbox or has_messages)
+        if Path(path).exists() and try_git("check-ignore", "--quiet", path) is None
     ]
 
 

@@ -53,7 +53,7 @@ def read_tables(name: str, text: str) -> Tables:
 
 def _read_file(name: str) -> Tables:
     path = Path(name)
-    batches = read_batches(format_of(name), path, ReadOptions(), SCORED_ROWS, name)
+    batches = read_batches(format_of(name), path, ReadOptions(name), SCORED_ROWS)
     return (batch.frame() for batch in batches)
 
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -17,7 +18,8 @@ from pipeline.core.schemas import FEEDBACK_SOURCE
 from pipeline.sources import archives, fetch
 from pipeline.sources.encodings import other_encoding
 from pipeline.sources.file_formats import FORMATS
-from pipeline.sources.inbox import check_files
+from pipeline.sources.inbox import compare_files
+from pipeline.sources.inbox_copies import InboxCopies
 from pipeline.sources.kinds import SOURCES_FILE, parse_declaration
 from pipeline.sources.readers import FileParams, InboxParams, SourceFile, read_file
 
@@ -45,10 +47,10 @@ class Params(ParamsSection):
 
 @dataclass(frozen=True)
 class Places:
-    """Where the sources are on this machine: sources.lock.json, data/inbox/ and .downloads/."""
+    """Where the sources are: sources.lock.json, the copies of data/inbox/, and .downloads/."""
 
     lock: Path
-    inbox: Path
+    inbox: InboxCopies
     downloads: Path
 
 
@@ -65,40 +67,45 @@ def inbox_files(params: Params, places: Places) -> Iterator[OpenFile]:
     """
     inbox = places.inbox
     try:
-        paths = [path for path in inbox.glob(params.files.glob) if _is_data(path, inbox)]
-    except (ValueError, NotImplementedError) as error:
+        names = inbox.matching(params.files.glob)
+    except ValueError as error:
         raise PipelineError(
-            f"params.yaml: ingest.files.glob: {error}; use a pattern relative to {inbox}"
+            f"params.yaml: ingest.files.glob: {error}; use a pattern relative to {inbox.place}"
         ) from None
     other_folders = {FEEDBACK_SOURCE, *params.sources}
-    paths = [path for path in paths if path.relative_to(inbox).parts[0] not in other_folders]
-    if not paths:
+    names = [name for name in names if PurePosixPath(name).parts[0] not in other_folders]
+    if not names:
         raise PipelineError(
-            f"{inbox}: no file matches ingest.files.glob {params.files.glob!r}; put a "
+            f"{inbox.place}: no file matches ingest.files.glob {params.files.glob!r}; put a "
             f"{', '.join(FORMATS)} file there, or remove 'files' from ingest.sources"
         )
-    for path in sorted(paths):
-        name = path.relative_to(inbox).as_posix()
-        source = f"files/{escape(name)}"
-        yield nullcontext(
-            SourceFile(path, source, params.files, str(path), received_at=day_in_path(name))
-        )
+    for name in names:
+        yield _collected_file(inbox, name, f"files/{name}", params.files, day_in_path(name))
 
 
 def feedback_files(params: Params, places: Places) -> Iterator[OpenFile]:
     """The files in data/inbox/feedback/, by file name."""
-    folder = places.inbox / FEEDBACK_SOURCE
-    paths = [path for path in folder.rglob("*") if _is_data(path, folder)]
-    for path in sorted(paths, key=lambda path: (path.name, path)):
-        source = f"{FEEDBACK_SOURCE}/{escape(path.relative_to(folder).as_posix())}"
-        yield nullcontext(SourceFile(path, source, params.files, str(path)))
+    names = places.inbox.matching(f"{FEEDBACK_SOURCE}/**")
+    for name in sorted(names, key=lambda name: (PurePosixPath(name).name, name)):
+        yield _collected_file(places.inbox, name, name, params.files)
 
 
-def _is_data(path: Path, folder: Path) -> bool:
-    """Whether a path is a visible file, not of DVC; a broken link is one, and fails when read."""
-    is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    is_file = path.is_file() or not path.exists()
-    return is_file and not is_hidden and path.suffix != ".dvc"
+def _collected_file(
+    inbox: InboxCopies,
+    name: str,
+    source: str,
+    params: FileParams,
+    received_at: datetime | None = None,
+) -> OpenFile:
+    """The copy of a file in data/inbox/, which errors call by its place there."""
+    file = SourceFile(
+        path=inbox.path(name),
+        source=escape(source),
+        params=params,
+        place=str(inbox.place / name),
+        received_at=received_at,
+    )
+    return nullcontext(file)
 
 
 # ---- pinned sources
@@ -117,9 +124,10 @@ def pinned_files(name: str, places: Places) -> Iterator[OpenFile]:
     if files is None:
         yield _downloaded_file(name, pins[name], places)
         return
-    for path in check_files(places.inbox, files):
-        file = places.inbox / path
-        yield nullcontext(SourceFile(file, escape(path), FileParams(), str(file)))
+    inbox = places.inbox
+    compare_files(inbox.place, files, {path: file.sha256 for path, file in inbox.files.items()})
+    for path in files:
+        yield _collected_file(inbox, path, path, FileParams())
 
 
 @contextmanager
@@ -183,7 +191,7 @@ def _warn_of_unread_files(params: Params, places: Places) -> None:
         if unread:
             log.warning(
                 "warning: %s: not read: %s (%s files); set ingest.sources: [%s]",
-                places.inbox,
+                places.inbox.place,
                 unread[0],
                 f"{len(unread):,}",
                 ", ".join([*params.sources, name]),

@@ -24,13 +24,15 @@ from pipeline.core.files import atomic_path, read_json, write_json
 from pipeline.core.hashing import file_sha256
 from pipeline.core.params import choose, parse_params, read_yaml
 from pipeline.core.schemas import FEEDBACK_SOURCE
+from pipeline.sources.inbox_copies import InboxPlaces, restore_files
 from pipeline.sources.kinds import SOURCES_FILE, DownloadKind, InboxKind, parse_declaration
 
 log = logging.getLogger(__name__)
 
 EXAMPLE = "python -m pipeline fetch --update uci"
 LOCK_FILE = Path("data/sources.lock.json")
-INBOX_PATH = Path("data/inbox")
+INBOX = InboxPlaces()
+INBOX_PATH = INBOX.inbox
 DOWNLOADS_FOLDER = ".downloads"  # in the project's root
 
 
@@ -162,6 +164,7 @@ def main(argv: list[str] | None = None) -> None:
     declared = read_yaml(SOURCES_FILE)
     pins = read_pins(LOCK_FILE)
     with stage_lock():
+        restore_files(INBOX)
         for name in select_sources(declared, arguments.names):
             old = pins.get(name)
             pins[name] = update_pin(name, old, declared[name], project_root(), arguments.update)

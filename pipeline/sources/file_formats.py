@@ -37,9 +37,11 @@ def _accept_columns(columns: list[str]) -> None:
 class ReadOptions:
     """How to read a file, as far as the file itself does not say.
 
+    place: what errors and log lines call the file.
     check_columns: is called with the columns of a CSV, TSV or Parquet before any row is read.
     """
 
+    place: str
     encoding: str = "utf-8-sig"  # of CSV, TSV and JSONL
     errors: str = "strict"  # or "replace": bytes that the encoding does not have become U+FFFD
     separator: str | None = None  # of CSV; None: the one that its first row shows
@@ -101,7 +103,7 @@ def _read_csv(path: Path, options: ReadOptions, size: int) -> Iterator[CsvBatch]
             del start[0]
         separator = options.separator or (declared and declared[1]) or _separator(start, options)
         if separator != options.separator and separator != ",":
-            log.info("%s: columns separated by %r", path, separator)
+            log.info("%s: columns separated by %r", options.place, separator)
         yield from _csv_batches(itertools.chain(start, file), options, size, separator)
 
 
@@ -248,7 +250,7 @@ class ParquetBatch:
     """Rows with the types of the file."""
 
     batch: pa.RecordBatch
-    path: Path  # of the file, for errors
+    place: str  # of the file, for errors
 
     @property
     def columns(self) -> list[str]:
@@ -262,7 +264,7 @@ class ParquetBatch:
         # years beyond Python's, strings that are not UTF-8, unknown time zones
         except (ValueError, OverflowError, KeyError) as error:
             problem = f"column {column!r}: {one_line(error)}"
-            raise FormatError(f"{self.path}: {problem}; correct or remove the file") from error
+            raise FormatError(f"{self.place}: {problem}; correct or remove the file") from error
 
     def frame(self) -> pd.DataFrame:
         return self.batch.to_pandas(types_mapper=pd.ArrowDtype)  # integers with nulls stay integers
@@ -275,9 +277,10 @@ def _read_parquet(path: Path, options: ReadOptions, size: int) -> Iterator[Parqu
         options.check_columns(list(file.schema_arrow.names))
         if not file.metadata.num_rows:
             columns = [pa.nulls(0, field.type) for field in file.schema_arrow]
-            yield ParquetBatch(pa.RecordBatch.from_arrays(columns, schema=file.schema_arrow), path)
+            empty = pa.RecordBatch.from_arrays(columns, schema=file.schema_arrow)
+            yield ParquetBatch(empty, options.place)
         for batch in file.iter_batches(size):
-            yield ParquetBatch(batch, path)
+            yield ParquetBatch(batch, options.place)
 
 
 def _write_parquet(path: Path, table: pd.DataFrame, first: Path | None) -> None:
@@ -324,18 +327,13 @@ def format_of(name: str) -> Format:
     return choose(FORMATS, Path(name).suffix.lower(), f"{name}: format")
 
 
-def read_batches(
-    form: Format, path: Path, options: ReadOptions, size: int, place: str
-) -> Iterator[RowBatch]:
+def read_batches(form: Format, path: Path, options: ReadOptions, size: int) -> Iterator[RowBatch]:
     """The rows of a file, at most `size` at once; of a CSV, TSV or Parquet file at least one batch.
-
-    Args:
-        place: what errors call the file.
 
     Raises: FormatError for a content that does not fit, with row or line; PipelineError for a file
         that cannot be opened.
     """
-    with convert_format_errors(place, options.settings):
+    with convert_format_errors(options.place, options.settings):
         yield from form.read(path, options, size)
 
 

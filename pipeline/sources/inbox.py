@@ -32,7 +32,7 @@ EXTRACT_ROWS = 10_000  # rows that are in memory at once
 FIRST_SINCE = datetime(1970, 1, 1, tzinfo=UTC)  # `:since` of the first incremental extract
 OVERLAP = timedelta(days=1)  # is queried again, for rows that were written late
 DATABASE_REMEDY = "check the database, and url and query in data/sources.yaml"
-RESTORE_REMEDY = "restore it with `git checkout` or `dvc checkout`, or run fetch with --update"
+RESTORE_REMEDY = "restore it, or run `python -m pipeline fetch --update`"
 CHANGED_REMEDY = "feedback files must not change: put corrections in a new file"
 
 Checksums = dict[str, str]  # sha256 by path below the inbox
@@ -238,11 +238,16 @@ def _remote_feedback(url: str, folder: str) -> dict[str, download.RemoteFile]:
 # ---- saved files
 
 
-def check_files(inbox: Path, files: Checksums) -> Checksums:
-    """The files, if each exists with its sha256. Raises: PipelineError."""
-    for path, sha256 in files.items():
-        actual = file_sha256(inbox / path) if (inbox / path).is_file() else None
-        if actual != sha256:
-            problem = "missing" if actual is None else "changed since it was saved"
+def check_files(inbox: Path, pinned: Checksums) -> Checksums:
+    """The pinned files, if each is in the inbox as it was saved. Raises: PipelineError."""
+    present = {path: file_sha256(inbox / path) for path in pinned if (inbox / path).is_file()}
+    compare_files(inbox, pinned, present)
+    return pinned
+
+
+def compare_files(inbox: Path, pinned: Checksums, present: Checksums) -> None:
+    """Raises: PipelineError, if a pinned file is missing or has another sha256."""
+    for path, sha256 in pinned.items():
+        if present.get(path) != sha256:
+            problem = "changed since it was saved" if path in present else "missing"
             raise PipelineError(f"{inbox / path}: {problem}; {RESTORE_REMEDY}")
-    return files

@@ -147,7 +147,7 @@ class SourceFile:
 
     path: where its bytes are.
     source: value of the column `source` of its rows.
-    place: what errors call the file.
+    place: what errors call the file; its ending tells the format, if the params do not.
     settings: where its params can be changed, for errors.
     needs_label: whether it must have a label column; without one, labels are null.
     received_at: the time of rows that have none.
@@ -179,11 +179,11 @@ def read_file(file: SourceFile) -> Iterator[pa.RecordBatch]:
 
     Raises: PipelineError, with file, row and way out.
     """
-    suffix = f".{file.params.format}" if file.params.format else file.path.suffix.lower()
+    suffix = f".{file.params.format}" if file.params.format else Path(file.place).suffix.lower()
     form = choose(FORMATS, suffix, f"{file.place}: format")
     rows = 0
     defects = Defects()
-    for batch in read_batches(form, file.path, _read_options(file), BATCH_ROWS, file.place):
+    for batch in read_batches(form, file.path, _read_options(file), BATCH_ROWS):
         _refuse_scores(batch.columns, file)
         messages = _messages(batch, file, rows + 1, defects)
         rows += messages.num_rows
@@ -216,6 +216,7 @@ def _read_options(file: SourceFile) -> ReadOptions:
     encoding = file.params.encoding
     is_utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
     return ReadOptions(
+        file.place,
         encoding="utf-8-sig" if is_utf8 else encoding,
         errors="replace" if is_utf8 else "strict",
         separator=file.params.separator,

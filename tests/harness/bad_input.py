@@ -80,13 +80,17 @@ SPLITS, SHARDS = "data/vectorized/splits.parquet", "data/vectorized/train"
 TOKENIZER, NETWORK, DECISION = "models/tokenizer.json", "models/model.keras", "models/decision.json"
 EVALUATION, CURVES, PLOT = "reports/evaluate.json", "reports/curves.csv", "reports/plots/roc.csv"
 GATE = "data/validated"  # which validate closes first
-GUARDED = (  # what ingest and validate write
+COLLECTED = ("data/inbox.lock.json", "data/collected")
+GUARDED = (  # what collect, ingest and validate write
+    *COLLECTED,
     *("data/ingested", GATE, "data/review/quarantine.parquet", "data/docs"),
     *("reports/ingest.json", "reports/validate.json", "reports/quarantine.csv"),
 )
 NO_PARQUET = "not readable as Parquet: …Parquet magic bytes not found in footer. …"
 NO_JSON, NO_CSV = "not JSON: …", "not CSV: …"
 NO_NETWORK = "not a Keras network (it is no zip file)"
+PIPE = "data/inbox/pipe.csv"
+NO_PIPE = f"{PIPE}: not a regular file; put a file there, or remove it"
 NO_YAML = f"{PARAMS}: line 1: not YAML: could not determine a constructor for the tag …"
 NO_MODEL = f"{PARAMS}: train.model: unknown 'transformer'; choose from bilstm_article, …"
 READ_ONLY = (
@@ -103,10 +107,13 @@ BAD_ROWS = {  # by the reason for which validate leaves them out; each is 0.9 % 
 }
 
 
-def refused(stage: str, name: str, change: Change, line: str) -> Case:
-    """A stage stops with one line, and changes nothing."""
-    changed = (GATE,) if stage == "validate" else ()
-    return Case(name, stage, change, f"error: {line}", changed=changed)
+REFUSAL_CHANGES = {"validate": (GATE,), "collect ingest": COLLECTED}
+
+
+def refused(stages: str, name: str, change: Change, line: str) -> Case:
+    """A stage stops with one line, and changes nothing else."""
+    changed = REFUSAL_CHANGES.get(stages, ())
+    return Case(name, stages, change, f"error: {line}", changed=changed)
 
 
 def damaged(stage: str, path: str, problem: str) -> Case:
@@ -123,9 +130,10 @@ def full_disk(stage: str, path: str) -> Case:
 
 
 CASES = [
-    refused("ingest", "an empty inbox", remove(INBOX), "data/inbox: no file matches …"),
+    refused("collect ingest", "an empty inbox", remove(INBOX), "data/inbox: no file matches …"),
+    refused("collect", "a pipe in the inbox", lambda folder: os.mkfifo(folder / PIPE), NO_PIPE),
     refused(
-        "ingest",
+        "collect ingest",
         "a file without a header",
         rewrite(INBOX, lambda content: content.partition(b"\n")[2]),
         f"{INBOX}: no column 'body' among 2 columns; set ingest.files.columns, or "
@@ -134,7 +142,7 @@ CASES = [
     refused("ingest", "no YAML", rewrite(PARAMS, lambda _: b"a: !!python/name:a x"), NO_YAML),
     Case(
         "rows in Latin-1, with a NUL, of 5 MB, with an unknown label",
-        "ingest validate",
+        "collect ingest validate",
         append(INBOX, *PLAIN, *BAD_ROWS.values()),
         "validate: 110 of 114 rows…",
         reasons=frozenset(BAD_ROWS),

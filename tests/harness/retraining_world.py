@@ -82,7 +82,8 @@ class World:
         )
 
     def push(self, message: str) -> None:
-        """The person commits everything and pushes it to main."""
+        """The person commits everything, messages too, and pushes it to main."""
+        self.person("git", "add", "--force", "data/inbox")
         commit_all(self.person, message)
         self.person("git", "push", "--quiet", "origin", "HEAD:main")
 

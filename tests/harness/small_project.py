@@ -121,6 +121,7 @@ def new_project(folder: Path) -> Run:
     """Copies this tree into a Git repository of its own, with small params and 90 messages."""
     copy_tree(folder)
     outputs = [folder / "dvc.lock", folder / "ledger.jsonl", *(folder / "reports").rglob("*.*")]
+    outputs.append(folder / "data" / "inbox.lock.json")
     for path in outputs:
         path.unlink(missing_ok=True)
     shutil.copyfile(MESSAGES, folder / "data" / "inbox" / "messages.csv")

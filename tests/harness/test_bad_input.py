@@ -103,9 +103,9 @@ NEW = bad_input.append(INBOX, b"0,new")
 @pytest.mark.parametrize(
     ("case", "difference"),
     [
-        (Case("", "ingest", RAGGED, ROW.replace("91", "90")), "row 91"),
-        (Case("", "ingest", RAGGED, "ingest: …"), "row 91"),
-        (Case("", "ingest", NEW, "ingest: 91 …"), "data/ingested/messages.parquet"),
+        (Case("", "collect ingest", RAGGED, ROW.replace("91", "90")), "row 91"),
+        (Case("", "collect ingest", RAGGED, "ingest: …"), "row 91"),
+        (Case("", "collect ingest", NEW, "ingest: 91 …"), "data/ingested/messages.parquet"),
         (Case("", "touch .ingest.json.77.tmp", RAGGED, ""), "ingest.json.77.tmp"),
         (Case("", "rm mlflow.db", RAGGED, ""), "no such table"),
     ],

@@ -13,7 +13,7 @@ def code_files():
     """Files of the code that a model depends on, from dvc.yaml: all but register's."""
     stages = ruamel.yaml.YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
     del stages["register"]
-    paths = {path for stage in stages.values() for path in stage["deps"]}
+    paths = {path for stage in stages.values() for path in stage.get("deps", [])}
     code = [path for path in paths if path.startswith("pipeline/")]
     return sorted(path if path.endswith(".py") else f"{path}/module.py" for path in code)
 

@@ -28,8 +28,6 @@ def retrained(repository, hub, monkeypatch):
     """What runs a command in a clone in which a retraining has just ended with a winner."""
     shutil.copytree(ROOT / ROC.parent, ROC.parent)
     ledger.LEDGER.write_text(ledger.ledger_text([FIRST]))
-    write_text(Path("data/inbox/.gitkeep"), "")
-    write_text(Path(".gitignore"), "data/inbox/secret\n")
     shutil.copyfile(ROOT / ".gitattributes", ".gitattributes")
     commit_all(repository, "The first model")
     repository("git", "push", "--quiet", "origin", "main")
@@ -114,18 +112,14 @@ def test_winner_is_one_commit_on_its_own_branch(retrained, hub, monkeypatch):
     assert hub.entries("pr") == []
 
 
-@pytest.mark.parametrize("has_messages", [False, True])
-def test_messages_are_committed_only_to_a_git_with_messages(retrained, has_messages):
-    known, new, secret = (f"data/inbox/{name}" for name in ("a.csv", "b.csv", "secret"))
-    if has_messages:
-        write_text(Path(known), "text,label\n")
-        commit_and_push(retrained, known)
-    for path in (new, secret):
-        write_text(Path(path), "text,label\n")
+def test_manifest_is_committed_and_messages_are_not(retrained):
+    manifest = "data/inbox.lock.json"
+    for path in (manifest, "data/inbox/a.csv", "data/collected/a"):
+        write_text(Path(path), "{}")
     pull_requests.main([])
     (branch,) = branches(retrained)
     committed = origin(retrained, "diff", "--name-only", "main", branch, "--", "data", "notes.txt")
-    assert committed == ([new] if has_messages else [])
+    assert committed == [manifest]
 
 
 def test_unpublished_commits_are_not_proposed(retrained):

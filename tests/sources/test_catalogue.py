@@ -12,6 +12,7 @@ import pytest
 from pipeline.core.hashing import file_sha256
 from pipeline.core.schemas import MESSAGES
 from pipeline.sources.catalogue import Params, Places, read_sources
+from pipeline.sources.inbox_copies import InboxPlaces, collect_files
 from tests.harness.errors import error_of
 from tests.harness.small_project import ROOT
 from tests.sources.test_archives import make_zip
@@ -30,7 +31,8 @@ def _folder(tmp_path, monkeypatch):
 def read(*sources, lock=LOCK, **files):
     """The rows of some sources."""
     params = Params(sources=list(sources), on_broken_file="stop", files=inbox_params(**files))
-    batches = read_sources(params, Places(lock, INBOX, Path(".downloads")), {})
+    copies = collect_files(InboxPlaces(INBOX))
+    batches = read_sources(params, Places(lock, copies, Path(".downloads")), {})
     return pa.Table.from_batches(batches, MESSAGES)
 
 
@@ -65,19 +67,13 @@ def test_hidden_and_dvc_files_and_other_sources_are_left_out():
     assert table["source"].to_pylist() == ["files/deep/C.CSV"]
 
 
-def test_broken_link_is_refused():
-    (INBOX / "b.csv").symlink_to("nowhere")
-    line = f"{INBOX}/b.csv: No such file or directory; correct or remove the file"
-    assert error_of(read, "files") == line
-
-
 NO_MATCH = (
     "{}: no file matches ingest.files.glob {!r}; put a .csv, .tsv, .jsonl, .parquet "
     "file there, or remove 'files' from ingest.sources"
 )
 
 
-@pytest.mark.parametrize("glob", ["*.tsv", "../*"])
+@pytest.mark.parametrize("glob", ["*.tsv", "../*", "/tmp/*.csv"])
 def test_glob_without_a_match_is_refused(glob):
     add("a.csv", "../b.csv")
     assert error_of(read, "files", glob=glob) == NO_MATCH.format(INBOX, glob)
@@ -85,11 +81,8 @@ def test_glob_without_a_match_is_refused(glob):
 
 def test_invalid_glob_is_refused():
     line = f"params.yaml: ingest.files.glob: {{}}; use a pattern relative to {INBOX}"
-    absolute = line.format("Non-relative patterns are unsupported")
-    assert error_of(read, "files", glob="/tmp/*.csv") == absolute
     part = line.format("Invalid pattern: '**' can only be an entire path component")
-    choices = (part, NO_MATCH.format(INBOX, "**.csv"))  # Python 3.13 takes it
-    assert error_of(read, "files", glob="**.csv") in choices
+    assert error_of(read, "files", glob="**.csv") == part
 
 
 def test_unknown_source_is_refused_with_the_choices():

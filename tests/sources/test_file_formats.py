@@ -23,7 +23,7 @@ def test_parts_are_joined_in_order_and_read_in_batches(tmp_path, suffix):
     form.write(parts[1], ROWS[2:], parts[0])
     whole = tmp_path / f"whole{suffix}"
     form.join(whole, parts)
-    batches = list(read_batches(form, whole, ReadOptions(), 2, "whole"))
+    batches = list(read_batches(form, whole, ReadOptions("whole"), 2))
     assert [batch.values("text") for batch in batches] == [["a", "b"], ["c"]]
 
 
@@ -44,7 +44,7 @@ def test_every_text_reads_back_as_it_was_written(tmp_path_factory, suffix, texts
             form.write(path, table, None)
         return
     form.write(path, table, None)
-    batches = read_batches(form, path, ReadOptions(), 2, path.name)
+    batches = read_batches(form, path, ReadOptions(path.name), 2)
     assert [text for batch in batches for text in batch.values("text")] == texts
     if suffix == ".csv":
         read = pd.read_csv(path, dtype="str", keep_default_na=False, engine="python")
@@ -66,7 +66,7 @@ NOT_UTF_8 = [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")]
 def test_parquet_value_that_python_lacks_is_one_line(array, tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"a": array}), path)
-    (batch,) = read_batches(format_of(path.name), path, ReadOptions(), 2, str(path))
+    (batch,) = read_batches(format_of(path.name), path, ReadOptions(str(path)), 2)
     line = error_of(batch.values, "a")
     assert line.startswith(f"{path}: column 'a': ")
     assert line.endswith("; correct or remove the file")
