@@ -77,8 +77,8 @@ def stages_page() -> str:
         entries = stage.get("outs", []) + stage.get("metrics", [])
         outputs = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
         rows = [
-            ["reads", "\n".join(map(code, stage["deps"]))],
-            ["params", ", ".join(f"[{p}](params.md#{p})" for p in stage["params"])],
+            ["reads", "\n".join(map(code, stage.get("deps", ["data/inbox"])))],
+            ["params", ", ".join(f"[{p}](params.md#{p.split('.')[0]})" for p in stage["params"])],
             ["writes", "\n".join(map(code, outputs))],
         ]
         command = stage["cmd"].replace(" --", " \\\n  --")

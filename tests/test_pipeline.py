@@ -8,6 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.core.files import read_json
+from tests.harness.hostile_inbox import plant_hostile_files
 from tests.harness.small_project import (
     commit_all,
     new_project,
@@ -118,6 +119,22 @@ def test_new_messages_are_first_judged_and_later_learned(copied):
     run("dvc", "repro", "vectorize")
     shards = [pd.read_parquet(folder / "data/vectorized" / name) for name in ("train", "val")]
     assert len(newest & set(pd.concat(shards)["message_id"])) > 5
+
+
+@pytest.mark.slow
+def test_hostile_files_in_the_inbox_are_data(copied, tmp_path):
+    folder, run = copied
+    marker = tmp_path / "PWNED"
+    plant_hostile_files(folder / "data" / "inbox", marker)
+    run("dvc", "remote", "add", "--local", "--default", "storage", str(tmp_path / "storage"))
+    assert stages_run(run("dvc", "repro", "vectorize")) == ["collect", "ingest"]
+    run("dvc", "push", "--quiet", "ingest")
+    run("dvc", "pull", "--quiet", "ingest")
+    changed = run("git", "status", "--porcelain", "--ignored=no").stdout.split("\n")
+    assert changed == [" M data/inbox.lock.json", " M dvc.lock", ""]
+    manifest = read_json(folder / "data/inbox.lock.json")
+    assert list(manifest["files"]) == ["deep/dvc.yaml", "messages.csv"]
+    assert not marker.exists()
 
 
 @pytest.mark.slow

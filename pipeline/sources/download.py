@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp  # fsspec raises FileNotFoundError for any failure of HTTP; its cause is aiohttp's
@@ -71,7 +71,10 @@ def remote_file(address: str) -> RemoteFile:
 
 
 def list_files(address: str) -> dict[str, RemoteFile]:
-    """The files in a folder or of a pattern, by their names below it. Raises: PipelineError."""
+    """The files in a folder or of a pattern, by their names below it; not the hidden ones.
+
+    Raises: PipelineError.
+    """
     files, path = _open_file_system(address)
     is_pattern = "*" in path
 
@@ -87,7 +90,7 @@ def list_files(address: str) -> dict[str, RemoteFile]:
     return {
         name: _as_remote_file(entry, entry["name"])
         for name, entry in sorted(by_name.items())
-        if _is_visible_file(entry)
+        if entry["type"] == "file" and not re.search(r"(^|/)\.", name)  # hidden
     }
 
 
@@ -230,7 +233,3 @@ def _as_remote_file(entry: dict[str, Any], path: str) -> RemoteFile:
         raise IsADirectoryError(path)
     version = next((str(entry[key]) for key in VERSION_KEYS if entry.get(key)), None)
     return RemoteFile(path, entry.get("size"), version)
-
-
-def _is_visible_file(entry: dict[str, Any]) -> bool:
-    return entry["type"] == "file" and not PurePosixPath(entry["name"]).name.startswith(".")

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness.gh import GitHub
+from tests.harness.hostile_inbox import plant_hostile_files
 from tests.harness.small_project import (
     commit_all,
     environment,
@@ -22,6 +23,8 @@ from tests.harness.small_project import (
     runner,
     set_params,
 )
+
+MANIFEST = "data/inbox.lock.json"
 
 
 class World:
@@ -36,6 +39,7 @@ class World:
         self.origin = folder / "origin.git"
         self.remote = folder / "remote"
         self.database = folder / "mlflow.db"
+        self.marker = folder / "PWNED"
         self.github = GitHub(folder)
         self.desk = folder / "desk"
         self.person = new_project(self.desk)
@@ -56,10 +60,11 @@ class World:
     # ---- what happens
 
     def clone(self) -> Path:
-        """A fresh clone of origin."""
+        """A fresh clone of origin, in whose inbox a stranger has left files."""
         folder = Path(tempfile.mkdtemp(prefix="clone", dir=self.folder))
         name, email = ("--config=user.name=robot", "--config=user.email=robot@example.com")
         self.person("git", "clone", "--quiet", name, email, str(self.origin), str(folder))
+        plant_hostile_files(folder / "data" / "inbox", self.marker)
         return folder
 
     def make(self, clone: Path, *targets: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -114,7 +119,9 @@ class World:
         return str(models[0].aliases.get("champion", "")) if models else ""
 
     def flaws(self) -> Iterator[str]:
-        """Yields where origin, the registry and the DVC remote disagree."""
+        """Yields where origin, the registry and the DVC remote disagree, and what strangers did."""
+        if self.marker.exists():
+            yield "a command of a stranger has run"
         lines = self.ledger()
         if lines and self.champion() != lines[-1]["version"]:
             yield f"the champion is {self.champion()}, but main says {lines[-1]['version']}"
@@ -132,4 +139,4 @@ class World:
         """The MD5s in dvc.lock that the DVC remote must have; reports are in Git."""
         lock = ruamel.yaml.YAML(typ="safe").load(self.git("show", f"{ref}:dvc.lock")) or {}
         outs = [out for stage in lock.get("stages", {}).values() for out in stage["outs"]]
-        return [out["md5"] for out in outs if not out["path"].startswith("reports/")]
+        return [out["md5"] for out in outs if not out["path"].startswith(("reports/", MANIFEST))]
