@@ -22,6 +22,7 @@ from tqdm import tqdm
 from pipeline.core.cli import argument_parser
 from pipeline.core.params import read_yaml
 from pipeline.core.tables import read_parquet
+from pipeline.sources.inbox_copies import InboxPlaces, collect_files
 from pipeline.tracking.mlflow_client import tracking_uri
 from tests.harness.small_project import ROOT, set_params
 
@@ -111,11 +112,14 @@ def make_project(folder: Path, rows: int, messages: pd.DataFrame) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
     bounds = {"row_count": [1, 10**9], "spam_share": [0.01, 0.9], "median_length": [1, 1000]}
-    set_params(folder, {"ingest": {"sources": ["files"]}, "validate": bounds})
+    changes = {"ingest": {"sources": ["files"]}, "validate": bounds}
+    set_params(folder, changes | {"evaluate": {"lost_ham_budget": 0.1}})  # few ham are enough
     inbox = folder / "data/inbox/messages.csv"
     inbox.parent.mkdir()
     table = pd.DataFrame(corpus(rows, messages), columns=["text", "label"])
     table.to_csv(inbox, index=False, lineterminator="\r\n")
+    places = InboxPlaces()
+    collect_files(InboxPlaces(*(folder / path for path in vars(places).values())))
     table[["text"]].to_csv(folder / "new.csv", index=False)
 
 

@@ -86,7 +86,7 @@ GUARDED = (  # what collect, ingest and validate write
     *("data/ingested", GATE, "data/review/quarantine.parquet", "data/docs"),
     *("reports/ingest.json", "reports/validate.json", "reports/quarantine.csv"),
 )
-NO_PARQUET = "not readable as Parquet: …Parquet magic bytes not found in footer. …"
+NO_PARQUET = "not readable as Parquet: …t found in footer. …"
 NO_JSON, NO_CSV = "not JSON: …", "not CSV: …"
 NO_NETWORK = "not a Keras network (it is no zip file)"
 PIPE = "data/inbox/pipe.csv"

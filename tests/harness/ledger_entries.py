@@ -1,8 +1,14 @@
 """Ledger entries: version 1, then version 2, then a rollback to version 1. Writes ledgers."""
 
 from dataclasses import replace
+from pathlib import Path
 
-from pipeline.registry.ledger import LEDGER, LedgerEntry, ledger_text
+from mlflow import MlflowClient
+
+from pipeline.registry import versions
+from pipeline.registry.ledger import ENTRY_TAG, LEDGER, LedgerEntry, ledger_text
+from pipeline.registry.package_hash import PACKAGE_TAG, hash_package
+from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness.small_project import runner
 
 FIRST = LedgerEntry(
@@ -43,3 +49,10 @@ def merge_ledger(folder):
     ada = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
     run("git", "add", "ledger.jsonl")
     run("git", *ada, "commit", "--quiet", "--message", "Merged")
+
+
+def make_champion(store: MlflowClient, version: str, package: Path) -> None:
+    """Makes a registered version, whose MLflow model is in a folder, the champion."""
+    entry = replace(FIRST, version=version, files={})
+    versions.set_tags(version, {ENTRY_TAG: entry.json_line(), PACKAGE_TAG: hash_package(package)})
+    store.set_registered_model_alias(MODEL_NAME, versions.CHAMPION, version)

@@ -138,6 +138,6 @@ def test_registry_follows_the_merge_or_is_rebuilt_from_the_remote(world, clone):
     clone = world.clone()
     succeed(world.make(clone, "pull", "retrain", REASON="now"))
     outputs = rehearsal.read_outputs(clone)
-    assert outputs["decision"] == "wait"
+    assert outputs["decision"] == "blocked"
     assert "the champion cannot be compared with: " in outputs["sentence"]
     assert world.champion() == ""

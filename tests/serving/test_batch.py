@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -21,15 +20,13 @@ import pytest
 
 from pipeline.core.schemas import SCORES
 from pipeline.registry import versions
-from pipeline.registry.ledger import ENTRY_TAG
-from pipeline.registry.package_hash import PACKAGE_TAG, hash_package
 from pipeline.serving import resumable, scoring
 from pipeline.serving.batch import main
 from pipeline.sources.file_formats import FORMATS
 from pipeline.tracking.mlflow_client import MODEL_NAME
 from pipeline.validation import runner
 from tests.harness.errors import error_of
-from tests.harness.ledger_entries import FIRST
+from tests.harness.ledger_entries import make_champion
 from tests.harness.small_project import ROOT
 
 TIME, NOW = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "NOW"
@@ -431,17 +428,14 @@ def test_interrupted_standard_input_leaves_nothing(tmp_path, interrupt, caplog):
 ANSWER = 'return pandas.DataFrame({"label": "ham", "probability": %s, "threshold": 1}, texts.index)'
 
 
-def make_champion(store, folder, probability):
-    """Makes a version that is the champion from then on."""
+def answer_with(store, folder, probability):
+    """Makes a version with this answer the champion."""
     from tests.harness.small_models import save_hand_written  # which imports TensorFlow
 
     folder.mkdir()
     model = Path(save_hand_written(folder, ANSWER % probability))
     version = str(store.create_model_version(MODEL_NAME, model.as_uri()).version)
-    entry = replace(FIRST, version=version, files={})
-    tags = {ENTRY_TAG: entry.json_line(), PACKAGE_TAG: hash_package(model)}
-    versions.set_tags(version, tags)
-    store.set_registered_model_alias(MODEL_NAME, versions.CHAMPION, version)
+    make_champion(store, version, model)
 
 
 @pytest.mark.slow
@@ -453,7 +447,7 @@ def test_killed_run_is_resumed_without_lost_rows(store, tmp_path):
     command = [sys.executable, "-m", "pipeline", "score", "in.csv"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     store.create_registered_model(MODEL_NAME)
-    make_champion(store, tmp_path / "first", 0.25)
+    answer_with(store, tmp_path / "first", 0.25)
     subprocess.run([*command, whole], env=environment, check=True)
 
     child = subprocess.Popen([*command, output], env=environment)
@@ -465,7 +459,7 @@ def test_killed_run_is_resumed_without_lost_rows(store, tmp_path):
     assert not output.exists()
     assert 0 < resumable.finished_rows(output) < rows
 
-    make_champion(store, tmp_path / "second", 0.5)
+    answer_with(store, tmp_path / "second", 0.5)
     subprocess.run([*command, output, "--resume"], env=environment, check=True)
     assert scored(output) == scored(whole)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
