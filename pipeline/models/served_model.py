@@ -46,6 +46,7 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
             lambda ids: self.saved.serve(ids)[:, 0],
             input_signature=[tf.TensorSpec((None, None), tf.int32)],
             jit_compile=True,
+            autograph=False,  # has no control flow; would look for the source, which may be gone
         )
         self.decision = json.loads(decision.read_text(encoding="utf-8")) if decision else {}
         return self
