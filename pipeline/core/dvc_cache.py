@@ -1,4 +1,4 @@
-"""Files from DVC's cache or remote, by the MD5 of their bytes."""
+"""Runs DVC; files from its cache or remote, by the MD5 of their bytes."""
 
 import subprocess
 import sys
@@ -7,8 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import ruamel.yaml
+
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_json
+from pipeline.core.git import try_git
+
+RWLOCK_PROBLEM = "Unable to read RWLock-file"  # of DVC's message
+REPORTS = "reports/"  # outputs that are in Git and not in the cache
 
 
 class NotCachedError(PipelineError):
@@ -20,10 +26,30 @@ def run_dvc(*command: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, "-m", "dvc", *command], capture_output=True, text=True)
 
 
+def check_rwlock(output: str) -> None:
+    """Raises: PipelineError, if DVC failed with this output as its list of locks is damaged."""
+    if RWLOCK_PROBLEM in output:
+        raise PipelineError(
+            ".dvc/tmp/rwlock: damaged, as by a crash or a full disk; "
+            "if no other DVC runs in this folder, remove the file, then run it again"
+        )
+
+
 def cached_md5s(md5s: Iterable[str]) -> set[str]:
     """Those of the MD5s whose files are in the cache of this machine."""
     cache = Path(run_dvc("cache", "dir").stdout.strip()) / "files" / "md5"
     return {md5 for md5 in md5s if (cache / md5[:2] / md5[2:]).exists()}
+
+
+def can_restore_outputs() -> bool:
+    """Whether the cache of this machine has all outputs of Git's dvc.lock that are not in Git."""
+    try:
+        lock = ruamel.yaml.YAML(typ="safe").load(try_git("show", ":./dvc.lock") or "{}")
+    except (OSError, ruamel.yaml.error.YAMLError):  # no Git; conflicts that somebody committed
+        return False
+    outs = [out for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])]
+    md5s = {out["md5"] for out in outs if not out["path"].startswith(REPORTS)}
+    return bool(md5s) and cached_md5s(md5s) == md5s
 
 
 @contextmanager
