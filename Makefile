@@ -52,11 +52,7 @@ serve: $(STAMP) ## serve the champion on http://127.0.0.1:5001/invocations; PORT
 
 ui: export SERVER_PORT := $(or $(value PORT),5000)
 ui: $(STAMP) ## browse runs and models in MLflow on http://127.0.0.1:5000; PORT=... for another
-	@case "$$MLFLOW_TRACKING_URI" in \
-	  http*) echo "open the server that MLFLOW_TRACKING_URI names" ;; \
-	  *) uri="$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"; \
-	     exec mlflow ui --backend-store-uri "$$uri" --host 127.0.0.1 --port "$$SERVER_PORT" ;; \
-	esac
+	@exec python -m pipeline ui --port "$$SERVER_PORT"
 
 plots: $(STAMP) ## draw the plots of dvc.yaml on a page that works offline
 	@mkdir -p dvc_plots

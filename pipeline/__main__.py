@@ -12,6 +12,7 @@ COMMANDS = {  # name: (module whose main(argv) runs it, what it does)
     "tune": ("pipeline.models.tune", "search for better training params"),
     "score": ("pipeline.serving.batch", "label a file of messages with the champion"),
     "serve": ("pipeline.serving.server", "serve the champion over HTTP"),
+    "ui": ("pipeline.tracking.ui", "browse runs and models in MLflow"),
     "drift": ("pipeline.monitoring.drift", "compare new messages with the training data"),
     "poisoning": ("pipeline.monitoring.poisoning", "look for planted labels in new messages"),
     "label-noise": ("pipeline.monitoring.label_noise", "list labels that a model disputes"),

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from filelock import FileLock, Timeout
 
+from pipeline.core.dvc_cache import can_restore_outputs
 from pipeline.core.errors import (
     ERROR_PREFIX,
     CleanFormatter,
@@ -114,8 +115,8 @@ def _set_up_output() -> None:
 
 
 def _exit(message: str) -> NoReturn:
-    under_dvc = "DVC_STAGE" in os.environ and Path("dvc.lock").exists()
-    sys.exit(f"{message}\n{RESTORE_HINT}" if under_dvc else message)
+    has_hint = "DVC_STAGE" in os.environ and can_restore_outputs()
+    sys.exit(f"{message}\n{RESTORE_HINT}" if has_hint else message)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""DVC's cache: files by the MD5 of their bytes, and the runs of stages."""
+"""Runs DVC; its cache: files by the MD5 of their bytes, and the runs of stages."""
 
 import subprocess
 import sys
@@ -7,8 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import ruamel.yaml
+
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_json
+from pipeline.core.git import try_git
+
+RWLOCK_PROBLEM = "Unable to read RWLock-file"  # of DVC's message
+OUTPUTS_IN_GIT = ("reports/", "data/inbox.lock.json")  # and not in the cache
 
 
 class NotCachedError(PipelineError):
@@ -18,6 +24,15 @@ class NotCachedError(PipelineError):
 def run_dvc(*command: str) -> "subprocess.CompletedProcess[str]":
     """Runs a DVC command and captures its output."""
     return subprocess.run([sys.executable, "-m", "dvc", *command], capture_output=True, text=True)
+
+
+def check_rwlock(output: str) -> None:
+    """Raises: PipelineError, if DVC failed with this output as its list of locks is damaged."""
+    if RWLOCK_PROBLEM in output:
+        raise PipelineError(
+            ".dvc/tmp/rwlock: damaged, as by a crash or a full disk; "
+            "if no other DVC runs in this folder, remove the file, then run it again"
+        )
 
 
 def cached_md5s(md5s: Iterable[str]) -> set[str]:
@@ -36,6 +51,17 @@ def save_runs() -> None:
     with Repo() as repo, repo.lock:
         for stage in repo.index.stages:
             repo.stage_cache.save(stage)
+
+
+def can_restore_outputs() -> bool:
+    """Whether the cache of this machine has all outputs of Git's dvc.lock that are not in Git."""
+    try:
+        lock = ruamel.yaml.YAML(typ="safe").load(try_git("show", ":./dvc.lock") or "{}")
+    except (OSError, ruamel.yaml.error.YAMLError):  # no Git; conflicts that somebody committed
+        return False
+    outs = [out for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])]
+    md5s = {out["md5"] for out in outs if not out["path"].startswith(OUTPUTS_IN_GIT)}
+    return bool(md5s) and cached_md5s(md5s) == md5s
 
 
 @contextmanager

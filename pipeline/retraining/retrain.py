@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.cli import argument_parser
-from pipeline.core.dvc_cache import run_dvc
+from pipeline.core.dvc_cache import check_rwlock, run_dvc
 from pipeline.core.errors import ERROR_PREFIX, OS_ERROR_REMEDIES, PipelineError, clean_line
 from pipeline.core.files import write_text
 from pipeline.core.params import read_params
@@ -101,6 +101,7 @@ def run_repro(*targets: str, **environment: str) -> list[str]:
         return []
     errors = [line.removeprefix(ERROR_PREFIX) for line in lines if line.startswith(ERROR_PREFIX)]
     if not errors:
+        check_rwlock("\n".join(lines))
         raise PipelineError("retrain: `dvc repro` failed, see its output above")
     return errors
 
@@ -144,7 +145,11 @@ def report_decision(decision: RetrainingDecision) -> None:
 def run_retraining(dry_run: bool) -> None:
     """Retrains; a winner is proposed, not promoted. Raises: PipelineError."""
     if dry_run:
-        print(run_dvc("repro", "--dry", "--allow-missing").stdout, end="")
+        stages = run_dvc("repro", "--dry", "--allow-missing")
+        print(stages.stdout, end="")
+        if stages.returncode:
+            check_rwlock(stages.stderr)
+            raise PipelineError(f"retrain: `dvc repro --dry`: {' '.join(stages.stderr.split())}")
         return
     require_published(default_branch())
     if errors := run_repro(**{PROPOSE_VARIABLE: "1"}):

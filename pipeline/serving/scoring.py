@@ -1,5 +1,6 @@
 """Adds the model's answers to tables of messages, which are read and labelled in batches."""
 
+import io
 import itertools
 import sys
 from collections.abc import Iterable, Iterator
@@ -58,7 +59,9 @@ def _read_file(name: str) -> Tables:
 
 
 def _read_lines(text: str) -> Tables:
-    lines = (line.rstrip("\r\n") for line in sys.stdin)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(newline="\n")  # a message may hold a bare carriage return
+    lines = (line.removesuffix("\n").removesuffix("\r") for line in sys.stdin)
     with convert_format_errors(STANDARD_STREAM):
         while part := list(itertools.islice(lines, SCORED_ROWS)):
             yield pd.DataFrame({text: part})

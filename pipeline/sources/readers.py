@@ -22,7 +22,14 @@ from pipeline.core.hashing import message_id
 from pipeline.core.params import ParamsSection, choose, parse_params, read_yaml
 from pipeline.core.schemas import MESSAGES, SCORES
 from pipeline.core.tables import read_parquet
-from pipeline.sources.file_formats import FORMATS, FormatError, ReadOptions, RowBatch, read_batches
+from pipeline.sources.file_formats import (
+    FORMATS,
+    FormatError,
+    ReadOptions,
+    RowBatch,
+    convert_format_errors,
+    read_batches,
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +38,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_UNITS = ("seconds", "milliseconds")  # arguments of timedelta
 DATE_FORMATS = '"%d/%m/%Y %H:%M", seconds or milliseconds, say'
 TEXT_TYPES = (str, bytes)  # of a message; str() of anything else is no message
+# An empty name, and what pandas writes for one. A message that was cut at its commas goes on there.
+NAMELESS_COLUMN = re.compile(r"(?:Unnamed: \d+(?:\.\d+)?)?")
+WORD_OR_SIGN = re.compile(r"[^\s\d.,+-]")  # in a cell: it is neither empty nor a number
+GIT_LFS_START = b"version https://git-lfs.github.com/spec/"
 
 
 # ---- params
@@ -167,20 +178,23 @@ class Defects:
     """Values of a file that are not what they should be, collected while it is read.
 
     other_types: number of rows by the type that they have in place of a text.
+    cut_texts: number of rows whose text goes on in columns without a name.
     wrong_times: the rows whose received_at is no time.
     """
 
     other_types: Counter[str] = field(default_factory=Counter)
+    cut_texts: int = 0
     wrong_times: list[int] = field(default_factory=list)
 
 
 def read_file(file: SourceFile) -> Iterator[pa.RecordBatch]:
-    """The file as batches of MESSAGES, with a null for a text that is a number, a list or the like.
+    """The file as batches of MESSAGES, with a null for a text that is cut, a list or the like.
 
     Raises: PipelineError, with file, row and way out.
     """
     suffix = f".{file.params.format}" if file.params.format else Path(file.place).suffix.lower()
     form = choose(FORMATS, suffix, f"{file.place}: format")
+    _refuse_pointer(file)
     rows = 0
     defects = Defects()
     for batch in read_batches(form, file.path, _read_options(file), BATCH_ROWS):
@@ -189,15 +203,30 @@ def read_file(file: SourceFile) -> Iterator[pa.RecordBatch]:
         rows += messages.num_rows
         if messages.num_rows and not defects.wrong_times:
             yield messages
-    for name, count in defects.other_types.items():
-        log.warning(
-            "warning: %s: a %s in place of the text in %s rows, which validate refuses as null",
-            file.place,
-            name,
-            f"{count:,}",
-        )
+    for line in _null_text_lines(file, defects):
+        log.warning("warning: %s: %s", file.place, line)
     if defects.wrong_times:
         raise PipelineError(_wrong_times_problem(file, defects.wrong_times, rows))
+
+
+def _refuse_pointer(file: SourceFile) -> None:
+    """Refuses what Git has in place of a large file that was not fetched."""
+    with convert_format_errors(file.place), file.path.open("rb") as opened:
+        start = opened.read(len(GIT_LFS_START))
+    if start == GIT_LFS_START:
+        problem = "a Git LFS pointer, not the file itself"
+        raise FormatError(f"{file.place}: {problem}; run `git lfs pull` where it comes from")
+
+
+def _null_text_lines(file: SourceFile, defects: Defects) -> Iterator[str]:
+    """Why texts are null, and in how many rows."""
+    refused = "rows, which validate refuses as null"
+    for name, count in defects.other_types.items():
+        yield f"a {name} in place of the text in {count:,} {refused}"
+    if count := defects.cut_texts:
+        columns = f"columns without a name, right of {file.params.columns.text!r}"
+        remedy = "write each text into one cell, or name these columns"
+        yield f"{columns}, hold text in {count:,} {refused}; {remedy}"
 
 
 def _wrong_times_problem(file: SourceFile, wrong: list[int], rows: int) -> str:
@@ -273,6 +302,9 @@ def _messages(
     names = file.params.columns
     labels = file.params.label_by_key()
     texts = [_text(value, defects) for value in batch.values(names.text)]
+    for row in _cut_rows(batch, file):
+        texts[row] = None
+        defects.cut_texts += 1
     rows = range(first_row, first_row + len(texts))
     times = zip(batch.values(names.received_at), rows, strict=True)
     columns = {
@@ -294,6 +326,22 @@ def _text(value: Any, defects: Defects) -> str | None:
         return as_text(value)
     defects.other_types[type(value).__name__] += 1
     return None
+
+
+def _cut_rows(batch: RowBatch, file: SourceFile) -> list[int]:
+    """The rows whose text goes on in columns without a name, right of it."""
+    columns, text = batch.columns, file.params.columns.text
+    right = range(columns.index(text) + 1, len(columns)) if text in columns else ()
+    places = [place for place in right if NAMELESS_COLUMN.fullmatch(columns[place])]
+    if not places:
+        return []
+    with convert_format_errors(file.place):
+        rows = batch.frame().iloc[:, places].to_numpy(object)
+    return [number for number, cells in enumerate(rows) if any(map(_is_word_or_sign, cells))]
+
+
+def _is_word_or_sign(cell: Any) -> bool:
+    return isinstance(cell, str) and bool(WORD_OR_SIGN.search(cell))
 
 
 def _row_time(value: Any, file: SourceFile, row: int, defects: Defects) -> datetime | None:

@@ -30,6 +30,7 @@ RETRY_MESSAGE = "MLflow does not answer: trying again"
 ERROR_CAUSE = re.compile(  # the part of a long error message of MLflow that names the cause
     r"\[Errno -?\d+\] ([^')\"]+)|too many \d+ error responses|timed out"
     r"|Remote end closed connection|\(sqlite3\.\w+\) [\w ]*\w"
+    r"|out-of-date database schema \([^)]*\)"
 )
 
 
@@ -105,6 +106,11 @@ def connection_error(error: Exception) -> PipelineError:
 
 
 def _connection_remedy(error: Exception) -> str:
+    if "database schema" in str(error):
+        return (
+            "copy the database and run `mlflow db upgrade` with this address, "
+            "or update this clone if a newer MLflow made it"
+        )
     if tracking_uri().startswith("sqlite"):
         return "check that the file is a writable MLflow database, and that the disk has room"
     status = error.get_http_status_code() if isinstance(error, MlflowException) else None

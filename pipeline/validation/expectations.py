@@ -123,7 +123,16 @@ class Expectation:
 # ---- the expectations
 
 CONTROL_CHARACTER = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"  # not tab, newline, carriage return
-MOJIBAKE = "[ÃÂ][\u0080-\u00bf]|â€"  # UTF-8 read as Latin-1: `Ã©` for `é`, `â€™` for `’`
+# `Ã©` for `é` and `â€™` for `’`: UTF-8 read as Latin-1 or cp1252. U+0092 for `’`: cp1252 read as
+# Latin-1.
+MOJIBAKE = "[ÃÂ][\u0080-\u00bf]|â€|[\u0080-\u009f]"
+# The first lines of a mail as it was sent. A mail that a person forwards begins with others alone:
+# From, To, Date and Subject.
+MAIL_HEADERS = (
+    r"(?i)\A(?:>?From .*\n)?(?:[A-Z0-9-]+:.*\n|[ \t].*\n)*"
+    r"(?:Received|Return-Path|Message-ID|MIME-Version):"
+)
+GIT_LFS_POINTER = r"\Aversion https://git-lfs\.github\.com/spec/"
 
 EXPECTATIONS = {  # Expectation(step, build, default budget, ...)
     "columns_are_the_contract": Expectation(
@@ -155,6 +164,12 @@ EXPECTATIONS = {  # Expectation(step, build, default budget, ...)
     ),
     "text_has_no_control_characters": Expectation(
         "text", text_without(CONTROL_CHARACTER), 0.01, may_warn=True
+    ),
+    "text_has_no_mail_headers": Expectation(
+        "text", text_without(MAIL_HEADERS), 0.01, may_warn=True, fixed_budget=True
+    ),
+    "text_is_not_a_git_lfs_pointer": Expectation(
+        "text", text_without(GIT_LFS_POINTER), 0.01, may_warn=True, fixed_budget=True
     ),
     "text_length_is_within_bounds": Expectation(
         "text",

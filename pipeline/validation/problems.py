@@ -9,7 +9,10 @@ from pipeline.validation.expectations import EXPECTATIONS, format_number, format
 from pipeline.validation.runner import rows_checked
 
 ENCODING_EXPECTATIONS = ("text_decodes", "text_is_not_mojibake")  # broken by a wrong encoding
-SETTINGS = {  # by expectation: what to set if the file is right and its params are not
+REMEDIES = {  # by expectation: what to do where the rows in quarantine do not say it
+    "text_is_not_null": "write each text as text into one cell",
+    "text_has_no_mail_headers": "give subject and body of each mail without its headers",
+    "text_is_not_a_git_lfs_pointer": "run `git lfs pull` where the texts come from",
     "label_is_known": "add what the file writes to ingest.files.labels",
 }
 SHOWN_LABELS = 10  # with more unknown labels the column may hold messages
@@ -38,8 +41,8 @@ def _remedy(name: str, messages: Path, quarantine: Path) -> str:
             f"`python -m pipeline review --propose {messages}` names it"
         )
     if EXPECTATIONS[name].default_budget is not None:
-        setting = f"{SETTINGS[name]}, or " if name in SETTINGS else ""
-        return f"{setting}see {quarantine}, or run `python -m pipeline review`"
+        remedy = f"{REMEDIES[name]}, or " if name in REMEDIES else ""
+        return f"{remedy}see {quarantine}, or run `python -m pipeline review`"
     propose = f"`python -m pipeline review --propose {messages}`"
     return f"if the data is right, change section validate of params.yaml; {propose} suggests one"
 

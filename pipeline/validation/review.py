@@ -35,7 +35,7 @@ from pipeline.validation.expectations import (
     possible_warnings,
     row_level_names,
 )
-from pipeline.validation.problems import ENCODING_EXPECTATIONS, describe_problem
+from pipeline.validation.problems import ENCODING_EXPECTATIONS, REMEDIES, describe_problem
 from pipeline.validation.runner import Findings, run_suite
 
 EXAMPLE = "python -m pipeline review --propose data/inbox/messages.csv"
@@ -153,8 +153,8 @@ def _way_out(name: str, result: Any, messages: pd.DataFrame, place: Path) -> str
         used = read_params(catalogue.Params, "ingest").files.encoding
         if encoding := other_encoding(file, used):
             return f"set ingest.files.encoding to {encoding}, in which all of {file} can be read"
-    if name == "label_is_known":
-        return "say in ingest.files.labels which values mean spam and ham, or correct the data"
+    if name in REMEDIES:
+        return f"{REMEDIES[name]}, or correct the data"
     return "no bounds allow this data; correct the data"
 
 

@@ -48,7 +48,7 @@ def read_reviewed(path: Path, ids: Iterable[str] = ()) -> Reviewed:
     for row, (message_id, verdict) in enumerate(rows, 1):
         place = f"{path}: row {row}"
         if not re.fullmatch("[0-9a-f]{16}([0-9a-f]{16})?", message_id):
-            raise PipelineError(f"{place}: {message_id!r} is not a message_id; {remedy}")
+            raise PipelineError(f"{place}: {message_id!r:.40} is not a message_id; {remedy}")
         message_id, *others = ids_by_start.get(message_id) or [message_id]
         if others:
             meant = " or ".join([message_id, *others])

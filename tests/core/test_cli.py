@@ -1,5 +1,6 @@
 """pipeline/core/cli.py"""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from pipeline.core.cli import RESTORE_HINT, STAGE_LOCK, parse_paths
-from tests.harness.small_project import ROOT
+from tests.harness.small_project import ROOT, runner
 
 PROGRAM = """\
 import logging, os
@@ -79,8 +80,19 @@ def test_log_lines_are_plain_and_without_passwords(start):
     assert seconds.endswith(" s")
 
 
-def test_under_dvc_an_error_after_a_run_says_how_to_restore(start, tmp_path):
-    (tmp_path / "dvc.lock").touch()
+@pytest.mark.slow  # runs DVC
+def test_under_dvc_an_error_says_how_to_restore_what_can_be(start, tmp_path):
+    run = runner(tmp_path)
+    run("git", "init", "--quiet")
+    run("dvc", "init", "--quiet")
+    outs = [{"path": "data/a", "md5": "ab12.dir"}, {"path": "reports/a.json", "md5": "cd34"}]
+    (tmp_path / "dvc.lock").write_text(json.dumps({"stages": {"ingest": {"outs": outs}}}))
+    run("git", "add", "dvc.lock")
+    (tmp_path / "dvc.lock").unlink()  # Git has another one
+    assert outcome(start("{}[0]", DVC_STAGE="ingest"))[2].endswith("KeyError: 0\n")
+    cached = tmp_path / ".dvc" / "cache" / "files" / "md5" / "ab" / "12.dir"
+    cached.parent.mkdir(parents=True)
+    cached.touch()
     assert outcome(start("{}[0]"))[2].endswith("KeyError: 0\n")
     stderr = outcome(start("{}[0]", DVC_STAGE="ingest"))[2]
     assert stderr.endswith(f"KeyError: 0\n{RESTORE_HINT}\n")

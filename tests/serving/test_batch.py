@@ -235,13 +235,13 @@ def test_input_without_rows_gives_a_header_only(tmp_path, run, given, wanted):
 
 
 def test_standard_streams_are_lines_and_json_lines(run, capsys):
-    run("-", "-", content='Win é\r\n\nsay "hi"')
+    run("-", "-", content='Win é\r\n\nsay\r"hi"\r\r\n')
     added = '"threshold": 0.5, "model_version": "3", "scored_at": "NOW", "refused": null}'
     refused = added.replace("null", '"text_is_not_null"')
     assert TIME.sub(NOW, capsys.readouterr().out).splitlines() == [
         f'{{"text": "Win é", "label": "spam", "probability": 0.078125, {added}',
         f'{{"text": "", "label": "ham", "probability": 0.0, {refused}',
-        f'{{"text": "say \\"hi\\"", "label": "ham", "probability": 0.125, {added}',
+        f'{{"text": "say\\r\\"hi\\"\\r", "label": "ham", "probability": 0.140625, {added}',
     ]
 
 

@@ -146,6 +146,29 @@ def test_value_that_is_no_text_becomes_null_and_is_counted(read, tmp_path, caplo
     assert read_file(source_file(tmp_path / "a.parquet"))["text"].to_pylist() == [None]
 
 
+CUT = """\
+Unnamed: 0,body,kind,,Unnamed: 4,note
+a,see you,0,,,x
+b,see you,0,1.5,,x
+c,call us,1, to stop,,x
+d,call us,1,,":)",x
+"""
+
+
+def test_text_that_goes_on_in_nameless_columns_becomes_null(read, caplog):
+    texts = ["see you", "see you", None, None]
+    assert [text for text, _, _ in read("a.csv", CUT)] == texts
+    assert caplog.messages == [
+        "warning: a.csv: columns without a name, right of 'body', hold text in 2 rows, which "
+        "validate refuses as null; write each text into one cell, or name these columns"
+    ]
+    lines = ({"body": "hi", "kind": 0}, {"body": "call us", "kind": 1, "Unnamed: 2": "to stop"})
+    assert [text for text, _, _ in read("a.jsonl", "\n".join(map(json.dumps, lines)))] == [
+        "hi",
+        None,
+    ]
+
+
 def test_time_is_iso_8601_and_utc_without_a_zone():
     assert readers.as_time("2024-02-29") == NOON.replace(hour=0)
     assert readers.as_time("2024-02-29T14:00+02:00") == NOON
@@ -278,6 +301,8 @@ NO_PARQUET = (
     "parquet file"
 )
 TWO_SENT = f"more than one column 'sent' among body, kind, sent, sent; {SET}"
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:f728\nsize 100\n"
+PULL = "`git lfs pull` where it comes from"
 NO_VALUE = "Expecting value: line 1 column 10 (char 9); correct the line"
 
 
@@ -299,6 +324,7 @@ NO_VALUE = "Expecting value: line 1 column 10 (char 9); correct the line"
         ("a.jsonl", "[1, 2]\n", "line 1: not an object; correct the line"),
         ("a.jsonl", "[" * 100_000, f"line 1: {TOO_DEEP}; correct the line"),
         ("a.parquet", "body,kind\n", f"{NO_PARQUET}; correct or remove the file"),
+        ("a.parquet", POINTER, f"a Git LFS pointer, not the file itself; run {PULL}"),
         ("a.txt", "hello", "format: unknown '.txt'; choose from .csv, .tsv, .jsonl, .parquet"),
     ],
 )

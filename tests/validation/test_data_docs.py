@@ -44,7 +44,7 @@ def test_the_index_lists_each_step_with_its_result():
     assert "Stopped by rows, copies, table." in index
     assert [row[:3] for row in rows(index)] == [
         ["fa-check-circle text-success", "schema", "9 of 9"],
-        ["fa-check-circle text-success", "text", "6 of 6"],
+        ["fa-check-circle text-success", "text", "8 of 8"],
         ["fa-times text-danger", "rows", "4 of 5"],
         ["fa-times text-danger", "copies", "2 of 3"],
         ["fa-times text-danger", "table", "2 of 4"],

@@ -19,6 +19,8 @@ from tests.harness.message_tables import COPIES, STRICT, TWO_LABELS, budgets, go
 
 BANNED = "cheap loans for you"
 REVIEWED = Reviewed(banned=frozenset([hashing.message_id(BANNED)]))
+HEADERS = "text_has_no_mail_headers"
+POINTER = "text_is_not_a_git_lfs_pointer"
 BAD_TABLES = {  # each breaks the expectation of its name, and no other
     "columns_are_the_contract": good().assign(note="from another tool"),
     "message_id_is_a_string": good().astype({"message_id": "category"}),
@@ -46,6 +48,11 @@ ROWS = [  # changes to a row, and the one expectation that they break
     ({"text": "\ufeff\u00ad"}, "text_is_not_blank"),
     ({"text": "caf\ufffd au lait"}, "text_decodes"),
     ({"text": "cafÃ© au lait"}, "text_is_not_mojibake"),
+    ({"text": "don\x92t"}, "text_is_not_mojibake"),
+    ({"text": "From: Ann\nTo: Bob\nSubject: tea\n\nsee you"}, ""),  # forwarded by a person
+    ({"text": "Received: by x.example\n for Bob\n\nhi"}, HEADERS),
+    ({"text": ">From a@x.example Fri\nTo: Bob\nX-2: a\n\tb\nmime-version: 1"}, HEADERS),
+    ({"text": "version https://git-lfs.github.com/spec/v1\noid sha256:f7"}, POINTER),
     ({"text": "no\x00thing"}, "text_has_no_control_characters"),
     ({"text": "x" * 81}, "text_length_is_within_bounds"),
     ({"label": None}, "label_is_not_null"),

@@ -123,6 +123,8 @@ def test_a_file_in_another_encoding_gets_its_name_and_no_proposal(is_ingested):
 
 FAULTS = {  # they are never proposed to be allowed
     "text_is_not_mojibake": {"text": {7: "cafÃ©"}},
+    "text_has_no_mail_headers": {"text": {7: "MIME-Version: 1.0\n\nhello"}},
+    "text_is_not_a_git_lfs_pointer": {"text": {7: "version https://git-lfs.github.com/spec/v1\n"}},
     "label_is_not_null": {"label": {7: None}},
     "label_is_known": {"label": {7: "junk"}},
     "message_id_is_the_hash_of_its_text": {"message_id": {7: "0" * 16}},

@@ -19,13 +19,14 @@ REMEDY = "correct it, or restore the file with `git checkout reviewed.csv`"
     ("rows", "problem"),
     [
         (f"{HEADER}hello,ban\n", f"row 1: 'hello' is not a message_id; {REMEDY}"),
+        (f"{HEADER}{40 * 'x'},ban\n", f"row 1: '{39 * 'x'} is not a message_id; {REMEDY}"),
         (f"{HEADER}{SHORT}0,ban\n", f"row 1: '{SHORT}0' is not a message_id; {REMEDY}"),
         (f"{HEADER}{ID},ban\n{SHORT},release\n", f"row 2: {BOTH}"),
         (f"message_id\n{ID}\n", f"no column 'verdict' among message_id; {REMEDY}"),
         (f"{HEADER}{ID},keep\n", "row 1: verdict: unknown 'keep'; choose from release, ban"),
         (f"{HEADER}{ID},ban\n{ID},ban\n{ID},release\n", f"row 3: {BOTH}"),
     ],
-    ids=["id", "length", "short", "column", "verdict", "both"],
+    ids=["id", "long", "length", "short", "column", "verdict", "both"],
 )
 def test_a_broken_review_file_is_one_line(rows, problem, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
