@@ -36,7 +36,7 @@ follow: remote ## make the registry follow the merged ledger
 	python -m pipeline ledger follow
 
 remote: $(STAMP) ## add a DVC remote in .dvc/kept if there is none
-	@dvc remote default >/dev/null 2>&1 || dvc remote add --local --default kept "$(CURDIR)/.dvc/kept"
+	@dvc remote default >/dev/null 2>&1 || dvc remote add --local --default kept .dvc/kept
 
 current: $(STAMP) ## fail if dvc.lock is not up to date with code and params
 	@stages=$$(dvc repro --dry --allow-missing) && \
@@ -54,7 +54,8 @@ ui: export SERVER_PORT := $(or $(value PORT),5000)
 ui: $(STAMP) ## browse runs and models in MLflow on http://127.0.0.1:5000; PORT=... for another
 	@case "$$MLFLOW_TRACKING_URI" in \
 	  http*) echo "open the server that MLFLOW_TRACKING_URI names" ;; \
-	  *) uri="$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"; \
+	  *) python -m pipeline.tracking.artifact_paths || exit 1; \
+	     uri="$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"; \
 	     exec mlflow ui --backend-store-uri "$$uri" --host 127.0.0.1 --port "$$SERVER_PORT" ;; \
 	esac
 
