@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_bytes, write_text
-from pipeline.core.git import try_git
+from pipeline.core.git import COMMIT, try_git
 from pipeline.core.params import parse_params
 from pipeline.registry import versions
 from pipeline.registry.versions import CHALLENGER, CHAMPION, RegistryDamagedError, Version
@@ -70,6 +70,8 @@ def parse_entry(line: str, place: str) -> LedgerEntry:
         entry = LedgerEntry(**json.loads(line))
         parse_params(LedgerEntry, asdict(entry), place)
         int(entry.version)
+        if entry.commit and not COMMIT.fullmatch(entry.commit):  # it becomes an argument of Git
+            raise ValueError
         datetime.fromisoformat(entry.time).astimezone(UTC)
     except (TypeError, ValueError, OverflowError, RecursionError, PipelineError):
         raise PipelineError(
