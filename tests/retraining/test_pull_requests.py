@@ -278,3 +278,10 @@ def test_issue_tells_what_stopped_it(retrained, hub):
     assert refused["body"] == f"no retraining: torn\n\n```\na.csv: torn\n```\n\n{url}"
     assert lost["title"] == "The champion cannot be loaded"
     assert branches(retrained) == []
+
+
+def test_report_without_a_decision_is_one_line(retrained):
+    for figures in ({}, {"exit_code": Figure(9)}):
+        write_report(retrain.REPORT, 300, figures, "retraining")
+        line = "reports/retrain.json: no decision; run `python -m pipeline retrain decide`"
+        assert error_of(pull_requests.main, []) == line
