@@ -102,9 +102,9 @@ def push_winner(commit: str, winner: LedgerEntry, base: str) -> bool:
 
 def succeeds_champion(winner: LedgerEntry, entries: Sequence[LedgerEntry]) -> bool:
     """Whether the winner was compared with the champion of these entries, and after its line."""
-    if not entries:
-        return winner.previous is None
-    return winner.previous == entries[-1].version and winner.time >= entries[-1].time
+    champion = ledger.champion_entry(entries)
+    is_later = all(winner.time >= entry.time for entry in entries[-1:])
+    return is_later and winner.previous == (champion.version if champion else None)
 
 
 # ---- branches
@@ -148,7 +148,7 @@ def commit_retraining(
     tree = write_tree([*entries, winner] if winner else entries)
     if tree in run_git("log", "--format=%T", *branches).split():
         return None
-    body = proposal_text.body_text(verdict, winner, entries[-1] if entries else None)
+    body = proposal_text.body_text(verdict, winner, ledger.champion_entry(entries))
     message = "\n\n".join([_subject(verdict), body, history.trailer_line()])
     return create_commit(tree, "HEAD", message)
 
