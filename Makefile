@@ -36,7 +36,7 @@ follow: remote ## make the registry follow the merged ledger
 	python -m pipeline ledger follow
 
 remote: $(STAMP) ## add a DVC remote in .dvc/kept if there is none
-	@dvc remote default >/dev/null 2>&1 || dvc remote add --local --default kept "$(CURDIR)/.dvc/kept"
+	@dvc remote default >/dev/null 2>&1 || dvc remote add --local --default kept .dvc/kept
 
 current: $(STAMP) ## fail if dvc.lock is not up to date with code and params
 	@stages=$$(dvc repro --dry --allow-missing) && \

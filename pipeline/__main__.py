@@ -17,6 +17,7 @@ COMMANDS = {  # name: (module whose main(argv) runs it, what it does)
     "poisoning": ("pipeline.monitoring.poisoning", "look for planted labels in new messages"),
     "label-noise": ("pipeline.monitoring.label_noise", "list labels that a model disputes"),
     "ledger": ("pipeline.registry.ledger_cli", "show, verify, roll back or restore the champion"),
+    "begin-anew": ("pipeline.registry.begin_anew", "end the champion's service, for other data"),
     "retrain": ("pipeline.retraining.retrain", "decide whether to retrain, and retrain"),
     "propose": ("pipeline.retraining.pull_requests", "open a pull request for the new champion"),
 }

@@ -1,9 +1,12 @@
 """Runs Git in the current folder."""
 
 import os
+import re
 import subprocess
 
 from pipeline.core.errors import PipelineError
+
+COMMIT = re.compile(r"[0-9a-f]{40,64}")  # the full hash of a commit
 
 
 def run_git(*command: str, **environment: str) -> str:

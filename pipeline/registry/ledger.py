@@ -1,4 +1,4 @@
-"""The ledger: `ledger.jsonl` has one line for each promotion and each rollback of the champion."""
+"""The ledger: `ledger.jsonl` has one line for each promotion, rollback and end of a champion."""
 
 import getpass
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_bytes, write_text
-from pipeline.core.git import try_git
+from pipeline.core.git import COMMIT, try_git
 from pipeline.core.params import parse_params
 from pipeline.registry import versions
 from pipeline.registry.versions import CHALLENGER, CHAMPION, RegistryDamagedError, Version
@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 LEDGER = Path("ledger.jsonl")
 ENTRY_TAG = "judgement"  # tag of a version: the entry of the last decision on it, as JSON
 ROLLBACK_TAG = "rolled_back"  # tag of a version: why it was rolled back; empty if it serves again
-PROMOTION_VERDICTS = ("first", "promote", "forced", "rollback")  # verdicts that move the alias
+PROMOTION_VERDICTS = ("first", "promote", "forced", "rollback")  # verdicts that give the alias
+BEGIN_ANEW = "begin anew"  # the verdict that takes it from its version, and gives it to none
 MERGE_MARKERS = ("<<<<<<<", "=======", ">>>>>>>")
 
 
@@ -32,7 +33,7 @@ class LedgerEntry:
     """A decision on a version, with all that is needed to rebuild the version."""
 
     time: str  # UTC, ISO 8601
-    verdict: str  # of PROMOTION_VERDICTS in the ledger; other verdicts stand in tags only
+    verdict: str  # in the ledger of PROMOTION_VERDICTS or BEGIN_ANEW; others stand in tags only
     version: str
     previous: str | None  # the champion before
     reason: str
@@ -70,6 +71,8 @@ def parse_entry(line: str, place: str) -> LedgerEntry:
         entry = LedgerEntry(**json.loads(line))
         parse_params(LedgerEntry, asdict(entry), place)
         int(entry.version)
+        if entry.commit and not COMMIT.fullmatch(entry.commit):  # it becomes an argument of Git
+            raise ValueError
         datetime.fromisoformat(entry.time).astimezone(UTC)
     except (TypeError, ValueError, OverflowError, RecursionError, PipelineError):
         raise PipelineError(
@@ -147,11 +150,21 @@ def _parse_lines(lines: Sequence[str]) -> Iterator[LedgerEntry]:
 
 
 def append_entry(entry: LedgerEntry) -> None:
-    """Adds the entry, unless the ledger has it or ends with the same model."""
+    """Adds the entry, unless the ledger has it or ends with the same model in the same state."""
     entries = read_entries()
-    if entry in entries or (entries and is_same_model(entries[-1], entry)):
+    if entry in entries or any(_is_repeated(last, entry) for last in entries[-1:]):
         return
     write_text(LEDGER, ledger_text([*entries, entry]))
+
+
+def _is_repeated(last: LedgerEntry, entry: LedgerEntry) -> bool:
+    is_end, was_end = (one.verdict == BEGIN_ANEW for one in (entry, last))
+    return is_end == was_end and is_same_model(last, entry)
+
+
+def champion_entry(entries: Sequence[LedgerEntry]) -> LedgerEntry | None:
+    """The entry of the champion: the last one, unless that begins anew."""
+    return next((entry for entry in entries[-1:] if entry.verdict != BEGIN_ANEW), None)
 
 
 def ledger_text(entries: Sequence[LedgerEntry]) -> str:
@@ -244,6 +257,42 @@ def champion_files(version: Version) -> Mapping[str, str]:
     return [record, *(entry for entry in entries if is_same_model(entry, record))][-1].files
 
 
+def last_begin_anew(
+    registered: Mapping[str, Version], entries: Sequence[LedgerEntry]
+) -> LedgerEntry | None:
+    """The entry that begins anew after all these entries; None if there is none.
+
+    It is the last of them, or the record of a version whose line is not merged yet.
+    """
+    begun = [one for one in registered.values() if BEGIN_ANEW in one.tags.get(ENTRY_TAG, "")]
+    records = map(LedgerEntry.from_version, begun)
+    waiting = [record for record in records if record and record not in entries]
+    candidates = [one for one in (*waiting, *entries[-1:]) if one.verdict == BEGIN_ANEW]
+    latest = max(candidates, key=lambda entry: entry.time, default=None)
+    return latest if latest and all(latest.time >= entry.time for entry in entries) else None
+
+
+def complete_begin_anew(entries: Sequence[LedgerEntry]) -> LedgerEntry | None:
+    """Takes the aliases away and adds the line if a person began anew; returns the entry.
+
+    None if nobody did, or if a champion was promoted since.
+
+    Args:
+        entries: the ledger's lines that count, by time.
+    """
+    registered = versions.all_versions()
+    begun = last_begin_anew(registered, entries)
+    champion = registered.get(versions.champion_number() or "")
+    record = LedgerEntry.from_version(champion)
+    is_known = record in entries and begun in entries  # so the champion is the one before
+    if begun is None or (champion and record != begun and not is_known):
+        return None
+    if champion:
+        versions.remove_aliases()
+    append_entry(begun)
+    return begun
+
+
 def proposed_entry() -> LedgerEntry | None:
     """The entry of the challenger, if it won and waits for a person to merge it."""
     challenger = versions.alias_numbers().get(CHALLENGER, "")
@@ -254,6 +303,8 @@ def proposed_entry() -> LedgerEntry | None:
 def finish_promotion(model_hash: str | None = None) -> None:
     """Completes a promotion that was killed: adds the champion's line and sets the other aliases.
 
+    So it does if a person began anew.
+
     Args:
         model_hash: a registry without a champion is accepted if the ledger's last entry is this
             model as version 1, which register then registers again.
@@ -263,8 +314,10 @@ def finish_promotion(model_hash: str | None = None) -> None:
         PipelineError: the ledger has a champion and the registry has none; a lost registry would
             accept any model.
     """
-    champion = versions.find_champion()
     entries = read_entries()
+    if complete_begin_anew(entries):
+        return
+    champion = versions.find_champion()
     if champion:
         entry = check_champion(champion, entries)
         append_entry(entry)

@@ -1,6 +1,6 @@
 """Shows and checks the ledger, rolls the champion back, or rebuilds the registry from the ledger.
 
-The ledger, `ledger.jsonl`, has one line for each promotion and each rollback of the champion.
+The ledger, `ledger.jsonl`, has one line for each promotion, rollback and end of a champion.
 """
 
 import itertools
@@ -18,6 +18,7 @@ from pipeline.registry.ledger import (
     LEDGER,
     PROMOTION_VERDICTS,
     LedgerEntry,
+    champion_entry,
     changed_lines,
     line_problem,
     missing_line,
@@ -136,10 +137,12 @@ def contradictions(
             is_in_service = number in (aliases.get(CHAMPION), aliases.get(PREVIOUS))
             if is_in_service and (problem := missing_line(record, entries)):
                 yield problem
-    if entries and aliases.get(CHAMPION) != entries[-1].version:
+    last = champion_entry(entries)
+    if entries and aliases.get(CHAMPION) != (last.version if last else None):
         yield (
             f"champion: version {aliases.get(CHAMPION, 'none')} in the registry, "
-            f"{entries[-1].version} here; `git pull`, or `rollback --to` the one that shall serve"
+            f"{last.version if last else 'none'} here; `git pull`, "
+            + ("or `rollback --to` the one that shall serve" if last else "then `follow`")
         )
 
 
@@ -179,11 +182,13 @@ def _version_contradictions(
 def parallel_promotions(entries: Sequence[LedgerEntry]) -> Iterator[str]:
     """A line for each entry whose `previous` is not the champion before it."""
     for before, entry in itertools.pairwise(entries):
-        if entry.previous != before.version:
+        champion = champion_entry([before])
+        if entry.previous != (champion.version if champion else None):
             yield (
-                f"version {entry.version} replaced version {entry.previous} when {before.version} "
-                "was the champion: two branches or registries promoted, and the later one serves; "
-                f"to undo it, `rollback --to {before.version}`"
+                f"version {entry.version} replaced version {entry.previous} when "
+                f"{champion.version if champion else 'none'} was the champion: two branches or "
+                "registries promoted, and the later one serves; to undo it, "
+                f"`rollback --to {before.version}`"
             )
 
 

@@ -13,6 +13,7 @@ import pydantic
 from pydantic import Field
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.hashing import known_ids
 from pipeline.core.params import ParamsSection, choose
 from pipeline.core.schemas import SEEN_ROWS
 from pipeline.core.tables import read_parquet
@@ -25,6 +26,11 @@ from pipeline.registry.ledger import PROMOTION_VERDICTS, ROLLBACK_TAG, LedgerEnt
 from pipeline.registry.model_package import ModelHashes, ModelPackage
 from pipeline.registry.parity import ScoringError
 from pipeline.registry.versions import RegistryDamagedError, Version
+
+OTHER_DATA = (
+    "most messages of the champion are not in this data; if it is the demo's or another task's, "
+    "run `python -m pipeline begin-anew`, then `make repro`"
+)
 
 
 class Bound(ParamsSection):
@@ -219,13 +225,17 @@ def compare_with_champion(candidate: Candidate, champion: Version) -> Outcome:
         texts = rows["text"].tolist()
         champion_answers = parity.score_in_child(str(folder), texts)
     candidate_answers = candidate.package.answers(texts)
-    return champion_challenger.decide_promotion(
+    outcome = champion_challenger.decide_promotion(
         challenger=_predictions(rows, candidate_answers),
         champion=_predictions(rows, champion_answers),
         newest=rows["newest"].to_numpy(),
         test=(rows["split"] == "test").to_numpy(),
         rule=candidate.rule,
     )
+    present = known_ids(candidate.rows["message_id"], seen["message_id"]).sum()
+    if outcome.verdict == "promote" or 2 * present >= len(seen):
+        return outcome
+    return replace(outcome, sentence=f"{outcome.sentence}; {OTHER_DATA}")
 
 
 def _predictions(rows: pd.DataFrame, answers: pd.DataFrame) -> Predictions:

@@ -50,7 +50,8 @@ def rollback(to: str | None, reason: str) -> LedgerEntry:
         reason=reason,
         actor=ledger.current_actor(),
     )
-    versions.set_tags(str(champion), {ROLLBACK_TAG: reason})
+    if champion:
+        versions.set_tags(champion, {ROLLBACK_TAG: reason})
     _promote_entry(entry, champion)
     ledger.append_entry(entry)
     return entry
@@ -63,12 +64,12 @@ def _rollback_target(to: str | None) -> LedgerEntry:
     entries = {entry.version: entry for entry in ledger.read_entries()}
     choices = {number: entry for number, entry in entries.items() if number in registered}
     number = to or aliases.get(PREVIOUS)
-    if number is None or CHAMPION not in aliases:
+    if number is None or not choices:
         raise PipelineError("rollback: no earlier champion; choose a version with --to")
     if number not in choices:
         names = ", ".join(choices)
         raise PipelineError(f"rollback: --to: {number} was never the champion; choose from {names}")
-    if number == aliases[CHAMPION]:
+    if number == aliases.get(CHAMPION):
         raise PipelineError(f"rollback: version {number} is the champion already")
     if to is None and (why := registered[number].tags.get(ROLLBACK_TAG)):
         raise PipelineError(
@@ -93,7 +94,8 @@ def follow_ledger(force: bool = False) -> str:
 
     A merged line promotes its version; a line that is not merged does not. If two proposals were
     merged, the one that was decided later serves. A registry without a champion gets it back, and
-    the champion before it if that can be rebuilt. So does one whose alias was moved by hand.
+    the champion before it if that can be rebuilt. So does one whose alias was moved by hand. After
+    a line that begins anew there is none.
 
     Args:
         force: follows the last line also against the record of its version.
@@ -111,6 +113,8 @@ def follow_ledger(force: bool = False) -> str:
     entries = ledger.merged_entries()
     if champion and not was_promoted:
         entries = entries or ledger.read_entries()
+    if begun := ledger.complete_begin_anew(entries):
+        return f"no version is the champion: version {begun.version} ended at {begun.time}"
     if not entries:
         return "no promotion yet"
     last = entries[-1]
@@ -151,8 +155,8 @@ def _check_line(
 ) -> None:
     """Raises: RegistryDamagedError if the last line is not what its version's record says."""
     record = LedgerEntry.from_version(version)
-    if record is None and version and version.number == champion:
-        return  # its tag was deleted, and the line has it
+    if record in entries or (record is None and version and version.number == champion):
+        return  # an earlier line says the same, or its tag was deleted and the line has it
     problem = ledger.record_problem(version)
     if problem:
         problem = f"the last line promotes version {entries[-1].version}, but {problem}"

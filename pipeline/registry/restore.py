@@ -76,7 +76,7 @@ def restore_registry(
     """
     if not entries:
         raise PipelineError(f"{LEDGER}: no entry, so there is nothing to restore")
-    last = entries[-1]
+    last = ledger.champion_entry(entries)
     latest = {entry.version: entry for entry in entries}
     wanted = {number: latest[number] for number in latest if not numbers or number in numbers}
     for problem in ledger.changed_lines(entries):
@@ -94,26 +94,27 @@ def restore_registry(
         try:
             rebuild_version(wanted[number])
         except (NotCachedError, AnswersChangedError, RegistryDamagedError) as error:
-            if not numbers or number == last.version:
+            if not numbers or (last and number == last.version):
                 raise
             log.warning("warning: version %s is not restored: %s", number, error)
             del wanted[number]
     for number, reason in rollback_reasons(entries).items():
         if number in wanted:
             versions.set_tags(number, {ROLLBACK_TAG: reason})
-    versions.set_alias(CHAMPION, last.version)
-    versions.update_other_aliases(
-        last.version, before=last.previous if last.previous in wanted else None
-    )
-    log.info("restore: %d versions; %s is the champion", len(wanted), last.version)
+    if last:
+        versions.set_alias(CHAMPION, last.version)
+        before = last.previous if last.previous in wanted else None
+        versions.update_other_aliases(last.version, before)
+    champion = last.version if last else "none"
+    log.info("restore: %d versions; %s is the champion", len(wanted), champion)
 
 
 def _check_restorable(
-    last: LedgerEntry, wanted: Mapping[str, LedgerEntry], registered: Mapping[str, Version]
+    last: LedgerEntry | None, wanted: Mapping[str, LedgerEntry], registered: Mapping[str, Version]
 ) -> None:
     """Raises: RegistryDamagedError if it has anything else than the wanted versions."""
     champion = versions.champion_number()
-    if champion not in (None, last.version):
+    if champion not in (None, last.version if last else None):
         raise RegistryDamagedError(
             f"version {champion} is the champion of this registry; restore needs an empty one; "
             f"{REBUILD_ALL}"

@@ -216,6 +216,13 @@ def update_other_aliases(number: str, before: str | None) -> None:
             client.delete_registered_model_alias(MODEL_NAME, CHALLENGER)
 
 
+def remove_aliases() -> None:
+    """Takes all aliases away, the champion's last, so that a killed call can be repeated."""
+    with connect() as client:
+        for alias in (PREVIOUS, CHALLENGER, CHAMPION):
+            client.delete_registered_model_alias(MODEL_NAME, alias)
+
+
 # ---- models
 
 

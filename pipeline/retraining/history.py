@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import pandas as pd
 
 from pipeline.core.dvc_cache import NotCachedError, restored_files
 from pipeline.core.errors import PipelineError
-from pipeline.core.git import try_git
+from pipeline.core.git import COMMIT, try_git
 from pipeline.core.params import DVC_FILE, PARAMS_FILE, read_yaml
 from pipeline.core.tables import read_parquet
 from pipeline.registry import ledger
@@ -35,7 +34,6 @@ RETRAINING_OUTPUTS = (  # what a retraining commits besides the ledger
 )
 TRAILER = "Retrained-at"  # in the commit of a retraining: its time, and the commit it started from
 MODEL_STAGES = ("ingest", "validate", "vectorize", "train", "evaluate")  # a model depends on these
-COMMIT = re.compile(r"[0-9a-f]{40,64}")  # its full hash
 UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)  # before every other
 NO_IDS = pd.Series([], dtype="str")
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.core.cli import argument_parser, stage_lock
-from pipeline.core.errors import redact_credentials
+from pipeline.core.errors import PipelineError, redact_credentials
 from pipeline.core.files import write_text
 from pipeline.core.git import run_git, try_git
 from pipeline.core.params import read_params
@@ -19,7 +19,7 @@ from pipeline.core.reports import read_report
 from pipeline.registry import ledger, recovery
 from pipeline.registry.ledger import LedgerEntry
 from pipeline.retraining import github, history, proposal_text
-from pipeline.retraining.retrain import ACTIONS, REFUSED_FILE, REGISTER_REPORT, REPORT
+from pipeline.retraining.retrain import ACTIONS, REFUSED_FILE, REGISTER_REPORT, REPORT, Action
 from pipeline.retraining.triggers import Params
 
 log = logging.getLogger(__name__)
@@ -94,9 +94,9 @@ def push_winner(commit: str, winner: LedgerEntry, base: str) -> bool:
 
 def succeeds_champion(winner: LedgerEntry, entries: Sequence[LedgerEntry]) -> bool:
     """Whether the winner was compared with the champion of these entries, and after its line."""
-    if not entries:
-        return winner.previous is None
-    return winner.previous == entries[-1].version and winner.time >= entries[-1].time
+    champion = ledger.champion_entry(entries)
+    is_later = all(winner.time >= entry.time for entry in entries[-1:])
+    return is_later and winner.previous == (champion.version if champion else None)
 
 
 # ---- branches
@@ -140,7 +140,7 @@ def commit_retraining(
     tree = write_tree([*entries, winner] if winner else entries)
     if tree in run_git("log", "--format=%T", *branches).split():
         return None
-    body = proposal_text.body_text(verdict, winner, entries[-1] if entries else None)
+    body = proposal_text.body_text(verdict, winner, ledger.champion_entry(entries))
     message = "\n\n".join([_subject(verdict), body, history.trailer_line()])
     return create_commit(tree, "HEAD", message)
 
@@ -232,11 +232,20 @@ def report_problem() -> None:
     github.open_issue(title, "\n\n".join(filter(None, [decision, block, github.job_url()])))
 
 
+def _reported_action() -> Action:
+    """The action that `retrain decide` reported. Raises: PipelineError."""
+    figures = read_report(REPORT)["figures"]
+    exit_code = figures.get("exit_code", {}).get("value")
+    for action in ACTIONS.values():
+        if action.exit_code == exit_code:
+            return action
+    raise PipelineError(f"{REPORT}: no decision; run `python -m pipeline retrain decide`")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Publishes what reports/retrain.json tells."""
     argument_parser(__doc__, EXAMPLE).parse_args(argv)
-    exit_code = read_report(REPORT)["figures"]["exit_code"]["value"]
-    action = next(action for action in ACTIONS.values() if action.exit_code == exit_code)
+    action = _reported_action()
     base = history.default_branch()
     if action.needs_review:
         report_problem()

@@ -98,8 +98,10 @@ def champion_and_seen_ids() -> tuple[LedgerEntry | None, "pd.Series[str]", str]:
     """The champion's last entry, message_id of what it has seen, and why it cannot be used."""
     version = versions.find_champion()
     if version is None:
+        merged = ledger.merged_entries()
+        is_lost = merged and not ledger.last_begin_anew(versions.all_versions(), merged)
         lost = f"{LEDGER} names a champion, and the registry has none"
-        return None, history.NO_IDS, lost if ledger.merged_entries() else ""
+        return None, history.NO_IDS, lost if is_lost else ""
     try:
         files = ledger.champion_files(version)
         versions.check_version(version.number, files)

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 EXAMPLE = "python -m pipeline serve --port 5001"
 HOST = "127.0.0.1"  # for other machines, put a proxy with user accounts in front
 HOST_NAMES = ("127.0.0.1", "localhost")  # in the header Host
+VERSION_HEADER = "X-Model-Version"  # MLflow's own clients read the body alone
 MAX_REQUESTS = 100  # at once
 WORKERS = 4  # requests that are labelled at once; the others wait
 REQUEST_SECONDS = 60  # waiting included, and the model's compilation at its first messages
@@ -44,10 +45,11 @@ ARRIVAL_SECONDS = 10  # for a connection to send its next request whole
 # ---- the app
 
 
-def build_app(model: Any, host_names: Sequence[str]) -> FastAPI:
+def build_app(model: Any, version: str, host_names: Sequence[str]) -> FastAPI:
     """The app for a pyfunc model.
 
     Args:
+        version: of the model, for the header VERSION_HEADER of each answer.
         host_names: for the header Host, so that no web page can read answers by a name of its own.
     """
     app = FastAPI(openapi_url=None)
@@ -56,7 +58,8 @@ def build_app(model: Any, host_names: Sequence[str]) -> FastAPI:
 
     def answer(body: bytes, media_type: str) -> Response:
         answers = label_texts(request_bodies.texts_in(body, media_type), model)
-        return JSONResponse({"predictions": answers.to_dict("records")})
+        content = {"predictions": answers.to_dict("records")}
+        return JSONResponse(content, headers={VERSION_HEADER: version})
 
     @app.get("/ping")
     @app.get("/health")
@@ -173,14 +176,15 @@ def listening_socket(port: int) -> socket.socket:
     return bound
 
 
-def build_server(model: Any, other_hosts: Sequence[str] = ()) -> uvicorn.Server:
+def build_server(model: Any, version: str, other_hosts: Sequence[str] = ()) -> uvicorn.Server:
     """The server of a pyfunc model; its `run` takes a listening socket.
 
     Args:
+        version: of the model.
         other_hosts: names for the header Host, besides HOST_NAMES.
     """
     config = uvicorn.Config(
-        build_app(model, [*HOST_NAMES, *other_hosts]),
+        build_app(model, version, [*HOST_NAMES, *other_hosts]),
         http=TimedConnection,
         ws="none",
         backlog=128,  # may be accepted at once, above MAX_CONNECTIONS
@@ -198,7 +202,7 @@ def main(argv: list[str] | None = None) -> None:
     # the port first, as the model takes seconds to load
     with listening_socket(arguments.port) as listening:
         model, version = versions.load_champion()
-        server = build_server(model, arguments.allow_host)
+        server = build_server(model, version, arguments.allow_host)
         host, port = listening.getsockname()
         log.info("serve: version %s answers at http://%s:%d/invocations", version, host, port)
         with suppress(KeyboardInterrupt):  # the usual way to stop it

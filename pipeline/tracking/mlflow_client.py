@@ -18,9 +18,9 @@ from mlflow.environment_variables import (
 )
 from mlflow.exceptions import MlflowException
 
-from pipeline.core.cli import project_root
 from pipeline.core.errors import PipelineError, convert_os_errors, redact_credentials
 from pipeline.core.files import atomic_path
+from pipeline.tracking.artifact_paths import artifact_folder, follow_move, own_database
 
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
@@ -36,8 +36,7 @@ ERROR_CAUSE = re.compile(  # the part of a long error message of MLflow that nam
 
 def tracking_uri() -> str:
     """`MLFLOW_TRACKING_URI`, else an SQLite file in the project's root."""
-    default = f"sqlite:///{project_root().resolve()}/mlflow.db"
-    return os.environ.get("MLFLOW_TRACKING_URI") or default
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{own_database()}"
 
 
 # ---- the connection
@@ -51,6 +50,8 @@ def connect() -> Iterator[MlflowClient]:
     """
     _quiet_libraries()
     _create_database()
+    if Path(tracking_uri().removeprefix("sqlite:///")).resolve() == own_database().resolve():
+        follow_move()
     mlflow.set_tracking_uri(tracking_uri())  # sets the environment variable too
     mlflow.set_registry_uri(tracking_uri())
     try:
@@ -191,7 +192,7 @@ def experiment_id(client: MlflowClient) -> str:
         return str(experiment.experiment_id) if experiment else None
 
     is_file = tracking_uri().startswith("sqlite")
-    artifacts = (project_root().resolve() / "mlartifacts").as_uri() if is_file else None
+    artifacts = artifact_folder().as_uri() if is_file else None
     return find_or_create(
         find, lambda: str(client.create_experiment(MODEL_NAME, artifact_location=artifacts))
     )

@@ -1,4 +1,4 @@
-"""Ledger entries: version 1, then version 2, then a rollback to version 1. Writes ledgers."""
+"""Ledger entries: version 1, then 2, then a rollback to 1, or the end of 2. Writes ledgers."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +36,13 @@ SECOND = replace(
 )
 BACK = replace(
     FIRST, time="2026-02-03T09:00:00+00:00", verdict="rollback", previous="2", reason="loses ham"
+)
+END = replace(
+    SECOND,
+    time="2026-02-04T09:00:00+00:00",
+    verdict="begin anew",
+    previous="2",
+    reason="the first model that meets the criteria is the next champion",
 )
 
 

@@ -81,6 +81,7 @@ DAMAGED = (
         (FIRST.json_line().replace('"2026-01-05T08:00:00+00:00"', "null"), DAMAGED),
         (replace(FIRST, version="x").json_line(), DAMAGED),
         (replace(FIRST, time="yesterday").json_line(), DAMAGED),
+        (replace(FIRST, commit="--output=x").json_line(), DAMAGED),
         ('{"time":' * 9999, DAMAGED),
     ],
 )

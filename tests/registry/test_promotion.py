@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.core.params import read_params, read_yaml
 from pipeline.evaluation.champion_challenger import Outcome, PromotionRule
-from pipeline.registry import parity
+from pipeline.registry import parity, promotion
 from pipeline.registry.model_package import ModelHashes
 from pipeline.registry.promotion import Bound, Candidate, Params, decide, missed_criteria
 from pipeline.registry.versions import REBUILD_ALL, Version
@@ -165,6 +165,18 @@ def test_other_rows_are_compared_unless_the_champion_has_seen_them(champion):
     assert champion.entries() == [("first", "1", None)]
     champion.register_thresholds(0.0)
     assert champion.verdict() == "tie: there is no test message that neither has seen"
+
+
+@pytest.mark.slow
+def test_champion_of_other_data_is_named_with_the_next_step(champion):
+    for table in ("messages.parquet", "splits.parquet"):
+        rows = pd.read_parquet(table)
+        rows.assign(message_id="f" + rows["message_id"].str[1:]).to_parquet(table)
+    splits = pd.read_parquet("splits.parquet")
+    splits.assign(campaign_key=splits["message_id"]).to_parquet("splits.parquet")
+    champion.register_thresholds(3.0)
+    assert champion.verdict().startswith("tie: f1 +0.0000 ")
+    assert champion.verdict().endswith(f"; {promotion.OTHER_DATA}")
 
 
 @pytest.mark.slow

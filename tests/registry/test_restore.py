@@ -41,6 +41,17 @@ def test_empty_ledger_restores_nothing(store):
 
 
 @pytest.mark.slow
+def test_version_that_ended_is_restored_without_the_alias(lost, caplog):
+    caplog.set_level("INFO", logger="pipeline")
+    entry = read_entries()[0]
+    write_ledger([entry, replace(entry, verdict="begin anew", previous="1")])
+    ledger_cli.main(["restore"])
+    assert caplog.messages[-1] == "restore: 1 versions; none is the champion"
+    assert lost.versions() == ["1"]
+    assert lost.aliases() == {}
+
+
+@pytest.mark.slow
 def test_restored_registry_answers_as_before(lost, lost_files, caplog):
     caplog.set_level("INFO", logger="pipeline")
     ledger_cli.main(["restore"])

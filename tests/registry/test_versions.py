@@ -1,5 +1,6 @@
 """A model has one version, one version is the champion, and only promoted bytes are loaded."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from pipeline.registry.versions import REBUILD_ALL, Version
 from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness.errors import error_of
 from tests.harness.ledger_entries import FIRST
+from tests.harness.mlflow_store import store_at
 
 
 def add(store, model_hash, **tags):
@@ -98,6 +100,15 @@ def test_lost_version_is_refused(store):
     store.delete_model_version(MODEL_NAME, number)
     line = f"version 1: MLflow has lost it or its files; {REBUILD_ALL}"
     assert error_of(versions.load_version, number) == line
+
+
+@pytest.mark.slow
+def test_champion_of_a_moved_project_is_loaded(champion, tmp_path_factory):
+    moved = shutil.copytree(champion.folder, tmp_path_factory.mktemp("other") / "moved")
+    shutil.rmtree(champion.folder / "mlartifacts")
+    with store_at("", moved):
+        assert versions.load_champion()[1] == "1"
+        versions.check_version("1", {})
 
 
 @pytest.mark.slow

@@ -191,7 +191,11 @@ def test_newer_proposal_closes_the_older_unless_it_is_closed(retrained, hub, mon
     assert [request["state"] for request in hub.entries("pr")] == ["OPEN", "CLOSED"]
 
 
-@pytest.mark.parametrize("line", [WINNER, LATER, BACK], ids=["itself", "another", "rollback"])
+@pytest.mark.parametrize(
+    "line",
+    [WINNER, LATER, BACK, replace(FIRST, time=BACK.time, verdict="begin anew", previous="1")],
+    ids=["itself", "another", "rollback", "begin anew"],
+)
 def test_proposal_against_a_past_champion_is_closed(retrained, hub, line):
     pull_requests.main([])
     ledger.LEDGER.write_text(ledger.ledger_text([FIRST, line]))
@@ -200,6 +204,14 @@ def test_proposal_against_a_past_champion_is_closed(retrained, hub, line):
     (request,) = hub.entries("pr")
     assert request["state"] == "CLOSED"
     assert request["comment"] == "Another model became the champion."
+
+
+def test_winner_without_a_champion_succeeds_a_line_that_begins_anew():
+    winner = replace(WINNER, previous=None)
+    end = replace(FIRST, verdict="begin anew", previous="1")
+    assert pull_requests.succeeds_champion(winner, [FIRST, end])
+    assert not pull_requests.succeeds_champion(WINNER, [FIRST, end])
+    assert not pull_requests.succeeds_champion(winner, [FIRST, replace(end, time=LATER.time)])
 
 
 # ---- auto_merge
@@ -272,3 +284,10 @@ def test_issue_tells_what_stopped_it(retrained, hub):
     assert refused["body"] == f"no retraining: torn\n\n```\na.csv: torn\n```\n\n{url}"
     assert lost["title"] == "The champion cannot be loaded"
     assert branches(retrained) == []
+
+
+def test_report_without_a_decision_is_one_line(retrained):
+    for figures in ({}, {"exit_code": Figure(9)}):
+        write_report(retrain.REPORT, 300, figures, "retraining")
+        line = "reports/retrain.json: no decision; run `python -m pipeline retrain decide`"
+        assert error_of(pull_requests.main, []) == line

@@ -131,8 +131,12 @@ def test_champion_of_the_ledger_that_the_registry_lacks_is_an_error(champion, mo
     monkeypatch.setattr(versions, "find_champion", lambda: None)
     assert collect().champion_error == ""
     monkeypatch.setattr(ledger, "merged_entries", lambda: [FIRST])
+    monkeypatch.setattr(versions, "all_versions", dict)
     problem = "ledger.jsonl names a champion, and the registry has none"
     assert (collect().champion, collect().champion_error) == (None, problem)
+    begun = Version("1", {ENTRY_TAG: replace(FIRST, verdict="begin anew").json_line()})
+    monkeypatch.setattr(versions, "all_versions", lambda: {"1": begun})  # its line is not merged
+    assert collect().champion_error == ""
 
 
 def test_champion_that_cannot_be_loaded_is_an_error(champion, monkeypatch):

@@ -64,7 +64,7 @@ def running(model, *other_hosts):
     """The address of a server of this model, in a thread."""
     with server.listening_socket(0) as listening:
         listening.listen()
-        uvicorn_server = server.build_server(model, other_hosts)
+        uvicorn_server = server.build_server(model, "3", other_hosts)
         thread = threading.Thread(target=uvicorn_server.run, args=[[listening]])
         thread.start()
         try:
@@ -109,6 +109,7 @@ def test_bad_request_gets_one_line(address, body, content_type, status, message)
 def test_only_the_paths_of_mlflow_answer(address):
     response = post(address, content_type='Application/JSON; charset="UTF-8"')
     assert (response.status_code, response.json()) == (200, {"predictions": [ANSWER]})
+    assert response.headers["X-Model-Version"] == "3"
     with subprocesses.local_session() as session:
         paths = ["ping", "health", "version", "invocations", "docs"]
         answers = [session.get(f"{address}/{path}", timeout=60) for path in paths]
