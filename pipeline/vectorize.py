@@ -19,7 +19,9 @@ from pipeline.core.tables import read_parquet, write_csv, write_parquet, write_s
 from pipeline.preprocessing.profile import describe_sets, profile_figures, profile_tables
 from pipeline.preprocessing.size_checks import (
     budget_problem,
+    cut_problem,
     missing_test_rows,
+    share_cut,
     stop_share_problem,
 )
 from pipeline.preprocessing.splits import (
@@ -75,6 +77,10 @@ def main(argv: list[str] | None = None) -> None:
     summary = split_summary(rows)
     sets = describe_sets({name: part for name, part in used.items() if len(part)})
     token_counts = {name: count_tokens(used[name]["text"], tokenizer) for name in sets.names}
+    for name in SPLIT_RANK:
+        counts = token_counts.get(name, [])
+        share = share_cut(counts, params.sequence_length)
+        figures[f"{name}.cut_share"] = Figure(share, n=len(counts))
     profile = profile_figures(sets, token_counts)
     profile_summary = f"{len(sets.texts):,} rows in {len(sets.names)} splits"
 
@@ -88,6 +94,8 @@ def main(argv: list[str] | None = None) -> None:
     with atomic_path(paths.profile_tables) as folder:
         for name, (columns, table) in profile_tables(sets, token_counts).items():
             write_csv(folder / f"{name}.csv", columns, table)
+    if problem := cut_problem(token_counts["train"], params.sequence_length):
+        log.warning("warning: %s", problem)
     log.info("vectorize: %s", summary)
 
 

@@ -12,6 +12,7 @@ from pipeline import vectorize
 from pipeline.core.files import read_json
 from pipeline.core.schemas import SHARD, SPLITS
 from pipeline.core.tables import read_parquet
+from pipeline.preprocessing.size_checks import cut_problem
 from pipeline.preprocessing.splits import SPLIT_RANK, split_of_campaign
 from tests.harness.errors import error_of
 from tests.harness.small_project import stage_arguments
@@ -105,6 +106,27 @@ def test_report_and_profile_count_the_rows_of_each_split(run, caplog):
     assert Path("profile/lengths_newest.csv").exists()
 
 
+def test_cut_messages_are_counted_and_a_length_is_proposed(run, caplog):
+    rows = message_table(TEXTS, DAYS)
+    run(rows)
+    tokenizer = Tokenizer.from_file("tokenizer.json")
+    tokenizer.no_truncation()
+    splits = read_parquet(Path("splits.parquet")).to_pandas().merge(rows, on="message_id")
+    splits["tokens"] = [len(tokenizer.encode(text).ids) for text in splits["text"]]
+    used = splits[~splits["left_out"]].groupby("split")["tokens"]
+    for name, tokens in used:
+        assert figures()[f"{name}.cut_share"] == pytest.approx((tokens > 30).mean(), abs=1e-6)
+    train = used.get_group("train").sort_values().tolist()
+    length = train[math.ceil(0.99 * len(train)) - 1]
+    (line,) = (record.message for record in caplog.records if record.levelname == "WARNING")
+    assert line == f"warning: {cut_problem(train, 30)}"
+    assert f"; set vectorize.sequence_length to {length} to hold" in line
+    caplog.clear()
+    run(rows, sequence_length=length)
+    assert 0 <= figures()["train.cut_share"] <= 0.01
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 @pytest.mark.parametrize(
     ("step", "changes"),
     [(-1, {}), (1, {"newest_days": 0, "window_days": 1, "reservoir_rows": 0})],
@@ -173,7 +195,7 @@ def test_sizes_that_later_stages_refuse_are_said_at_once(run, caplog):
     assert stop_share.startswith("params.yaml: train.stop_share: 0.0001 of train's campaigns, or ")
     assert budget.startswith("params.yaml: evaluate.lost_ham_budget: 0.002 needs 499 ham in val, ")
     assert outputs() == {}
-    run(message_table(TEXTS), {"register": {"fewest_rows": 999}})
+    run(message_table(TEXTS), {"register": {"fewest_rows": 999}}, sequence_length=300)
     ham, spam = (record.message for record in caplog.records if record.levelname == "WARNING")
     assert ham.startswith("warning: test has ")
     assert spam.endswith(

@@ -77,6 +77,23 @@ def zero_width(message: str, percent: int, random: Random) -> str:
     return message
 
 
+def html_escapes(message: str, percent: int, random: Random) -> str:
+    """Replaces characters by their numeric HTML entities, as in &#102;re&#x65;."""
+
+    def entities(character: str) -> list[str]:
+        return [f"&#{ord(character)};", f"&#x{ord(character):x};"]
+
+    return _replace(message, percent, random, entities)
+
+
+STROKES = "\u0334\u0335\u0336\u0337"  # combining marks that go through a letter
+
+
+def strikethrough(message: str, percent: int, random: Random) -> str:
+    """Strikes characters through with combining marks."""
+    return _replace(message, percent, random, lambda letter: [letter + mark for mark in STROKES])
+
+
 _LONG_WORD = re.compile(r"[^\W\d_]{3,}")
 
 
@@ -130,6 +147,14 @@ def good_words(message: str, words: int, random: Random) -> str:
     return " ".join([message, *random.sample(FRIENDLY_WORDS, words)])
 
 
+PLACEHOLDERS = ["<#>", "&lt;#&gt;", "&#60;#&#62;", "<DECIMAL>"]  # of numbers
+
+
+def placeholders(message: str, count: int, random: Random) -> str:
+    """Appends `count` placeholders of numbers, as `&lt;#&gt;`, which only ham of the SMS has."""
+    return " ".join([message, *random.choices(PLACEHOLDERS, k=count)])
+
+
 _URL = re.compile(r"(?:https?://|www\.)[^\s,]+", re.IGNORECASE)
 _LONG_NUMBER = re.compile(r"\d{5,}")
 KEPT_LINK_PARTS = {"http", "https", "www", "com", "co", "uk", "net", "org", "info", "biz"}
@@ -149,8 +174,11 @@ ATTACKS: dict[str, Attack] = {
     "homoglyphs": Attack(homoglyphs),
     "zero_width": Attack(zero_width),
     "spaced_letters": Attack(spaced_letters),
+    "html_escapes": Attack(html_escapes, strengths=(100,)),
+    "strikethrough": Attack(strikethrough, strengths=(100,)),
     "typos": Attack(typos),
     "good_words": Attack(good_words, strengths=(4, 8, 16)),  # words
+    "placeholders": Attack(placeholders, strengths=(3,)),  # placeholders
     "link_shuffling": Attack(link_shuffling, strengths=(100,), smallest_strength=100),
 }
 ATTACK_STRENGTHS = [
@@ -243,7 +271,12 @@ def _sample_positions(
     return random.sample(eligible, min(len(eligible), _character_count(message, percent)))
 
 
-def _replace(message: str, percent: int, random: Random, replacements: Callable[[str], str]) -> str:
+def _replace(
+    message: str,
+    percent: int,
+    random: Random,
+    replacements: Callable[[str], Sequence[str]],
+) -> str:
     """Replaces `percent` of the characters, each by one of its replacements."""
     characters = list(message)
     eligible = [i for i, character in enumerate(characters) if replacements(character)]

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from pipeline.core.hashing import unit_hash
 from pipeline.models.batches import Rows
 from pipeline.preprocessing import normalize
+from pipeline.preprocessing.tokenizer import encode_texts
 
 MAX_SHARE = 0.4  # of a message's characters, in one edit
 EDIT_COUNTS = (1, 2, 3)  # edits of a corrupted message, one after the other
@@ -109,8 +110,8 @@ def row_corrupter(rows: Rows, tokenizer: Tokenizer, names: Sequence[str]) -> Row
         chosen = [i for i in range(len(texts)) if random.random() < share]
         edited = [corrupted(texts[i], names, random, words) for i in chosen]
         token_ids = list(rows.token_ids)
-        for i, encoding in zip(chosen, tokenizer.encode_batch_fast(edited), strict=True):
-            token_ids[i] = np.array(encoding.ids, np.int32)
+        for i, ids in zip(chosen, encode_texts(edited, tokenizer), strict=True):
+            token_ids[i] = np.array(ids, np.int32)
         return Rows(token_ids, rows.labels)
 
     return corrupt

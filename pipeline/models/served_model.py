@@ -4,7 +4,9 @@ MLflow stores this file inside each model version (models from code), so it impo
 pipeline's code. batch scoring, the server and the evaluation all use this path.
 """
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ BATCH_SIZE = 64  # messages; a single message is scored alone, which is faster
 MIN_WIDTH = 16  # tokens; widths are powers of two, so that few shapes are compiled
 CLIP = 1e-7  # scores are clipped to [CLIP, 1 - CLIP] before the logit
 PAD_ID, START_ID = 0, 1  # token ids of padding and of the start of each message
+ENTITY_LEVELS, HUGE_ENTITY = 3, r"&#\d{500,};?"  # as in preprocessing/normalize.py
 
 
 class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
@@ -77,7 +80,8 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
 
     def scores(self, texts: list[str]) -> NDArray[np.float32]:
         """(n,): the network's scores in [0, 1], not calibrated, in the order of the texts."""
-        token_ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
+        plain = [undo_entities(text) for text in texts]
+        token_ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(plain)]
         order = sorted(range(len(texts)), key=lambda i: len(token_ids[i]))
         scores = np.zeros(len(texts), np.float32)
         size = 1 if len(texts) == 1 else BATCH_SIZE
@@ -86,6 +90,13 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
             batch = _padded([token_ids[i] for i in part], size)
             scores[part] = self.network(tf.constant(batch)).numpy()[: len(part)]
         return scores
+
+
+def undo_entities(text: str) -> str:
+    """The text without HTML escapes, as the tokenizer's training text; see normalize.py."""
+    for _ in range(ENTITY_LEVELS):
+        text = html.unescape(re.sub(HUGE_ENTITY, "\ufffd", text))
+    return text
 
 
 def _padded(token_ids: list[list[int]], size: int) -> NDArray[np.int32]:

@@ -20,6 +20,7 @@ from pipeline.monitoring.checks import Check, alarm_report, alarm_verdict
 from pipeline.monitoring.html_report import write_html_report
 from pipeline.monitoring.poisoning_checks import LabelledMessages, Params, check_labels
 from pipeline.preprocessing import near_duplicates
+from pipeline.preprocessing.normalize import canonicalise
 from pipeline.preprocessing.time_windows import Mask
 from pipeline.registry import versions
 from pipeline.sources import readers
@@ -61,10 +62,11 @@ def dispute_by_reference(reference: pd.DataFrame, new: pd.DataFrame) -> Labelled
     Args:
         reference, new: columns `text` and `label`; new also `source`.
     """
-    texts, spam = reference["text"].tolist(), _is_spam(reference)
+    texts, new_texts = (list(map(canonicalise, rows["text"])) for rows in (reference, new))
+    spam = _is_spam(reference)
     keys = near_duplicates.campaign_keys(texts)
     known = baseline.out_of_fold_scores(texts, spam, keys) > 0.5
-    predicted = baseline.baseline_scorer(texts, spam)(new["text"].tolist()) > 0.5
+    predicted = baseline.baseline_scorer(texts, spam)(new_texts) > 0.5
     return disputed_messages(new, predicted, spam, known, texts)
 
 

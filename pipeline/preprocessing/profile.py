@@ -48,13 +48,13 @@ class DescribedSets:
 
     names: list[str]
     part: NDArray[np.intp]  # (n,), position of the message's set in `names`
-    texts: list[str]
+    texts: list[str]  # canonical, so that an encoding makes no difference
     spam: Mask
     labelled: Mask  # ham or spam
-    lengths: NDArray[np.int64]  # (n,), characters
+    lengths: NDArray[np.int64]  # (n,), characters of the canonical texts
     words: Words
     scripts: list[str]
-    letters: LetterCounts
+    letters: LetterCounts  # with look-alike letters of other scripts as they are
 
     def rows(self, name: str) -> Mask:
         """(n,): the messages of one set."""
@@ -68,8 +68,9 @@ def describe_sets(sets: Mapping[str, pd.DataFrame]) -> DescribedSets:
         sets: by name, tables with the columns text and label; both may be null.
     """
     messages = pd.concat(sets.values(), ignore_index=True)
-    texts = messages["text"].fillna("").tolist()
-    scripts, letters = letters_by_script(texts)
+    written = messages["text"].fillna("").tolist()
+    texts = [normalize.canonicalise(text) for text in written]
+    scripts, letters = letters_by_script([normalize.undo_entities(text) for text in written])
     return DescribedSets(
         names=list(sets),
         part=np.repeat(np.arange(len(sets)), [len(part) for part in sets.values()]),
@@ -142,9 +143,10 @@ def profile_figures(
 ) -> dict[str, Figure]:
     """Figures of each set.
 
-    `SET.rows`, `SET.length.*` (characters) and `SET.tokens.*` with the percentiles p5, median and
-    p95, and shares in [0, 1]: `SET.spam_share`, `SET.unknown_words` (mean over the messages) and
-    `SET.script.*`. A figure that is undefined in an empty set has the value None.
+    `SET.rows`, `SET.length.*` (characters of the canonical texts) and `SET.tokens.*` with the
+    percentiles p5, median and p95, and shares in [0, 1]: `SET.spam_share`, `SET.unknown_words`
+    (mean over the messages) and `SET.script.*`. A figure that is undefined in an empty set has the
+    value None.
 
     Args:
         token_counts: by set, the tokens of each message; sets without it have no `tokens`.

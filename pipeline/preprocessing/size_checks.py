@@ -1,6 +1,7 @@
-"""Whether the splits have enough messages for the params of the stages behind vectorize."""
+"""Whether the sizes of messages and splits fit the params of vectorize and the later stages."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +11,8 @@ from pipeline.preprocessing.splits import held_out_mask
 
 BUDGET_PARAM = "params.yaml: evaluate.lost_ham_budget"
 STOP_PARAM = "params.yaml: train.stop_share"
+LENGTH_PARAM = "params.yaml: vectorize.sequence_length"
+CUT_SHARE = 0.01  # of messages; if more are cut, a longer length is proposed
 STOP_SHARES = np.arange(0.05, 1, 0.05).round(2).tolist()  # that are proposed
 
 
@@ -54,3 +57,18 @@ def missing_test_rows(test: pd.DataFrame, fewest_rows: int) -> list[str]:
         for label, count in counts.items()
         if count < fewest_rows
     ]
+
+
+def share_cut(token_counts: Sequence[int], sequence_length: int) -> float | None:
+    """The share of messages with more tokens than that; None without messages."""
+    return float(np.mean(np.array(token_counts) > sequence_length)) if token_counts else None
+
+
+def cut_problem(token_counts: Sequence[int], sequence_length: int) -> str:
+    """One line if more than CUT_SHARE of messages are cut, with a length that would do; or ""."""
+    share = share_cut(token_counts, sequence_length) or 0
+    if share <= CUT_SHARE:
+        return ""
+    enough = int(np.quantile(token_counts, 1 - CUT_SHARE, method="inverted_cdf"))
+    cut = f"{share:.1%} of train's messages have more than {sequence_length:,} tokens and are cut"
+    return f"{LENGTH_PARAM}: {cut}; set vectorize.sequence_length to {enough} to hold 99 % of them"

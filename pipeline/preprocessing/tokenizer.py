@@ -44,7 +44,8 @@ def read_spec(path: Path) -> dict[str, Any]:
 def fit_tokenizer(texts: Iterable[str], *, vocabulary_size: int, sequence_length: int) -> Tokenizer:
     """A byte-level BPE tokenizer: no token is unknown, and every text has at least one.
 
-    Its normaliser equals `normalize.canonicalise`, so that its JSON file is all that serving needs.
+    Its normaliser is `normalize.canonicalise` without `undo_entities`, which `tokenizers` cannot
+    store: whoever encodes a text calls it first.
     Source: Sennrich, Haddow, Birch 2016; Radford et al. 2019 for bytes.
 
     Args:
@@ -62,7 +63,7 @@ def fit_tokenizer(texts: Iterable[str], *, vocabulary_size: int, sequence_length
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(map(normalize.undo_entities, texts), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START_TOKEN} $A", special_tokens=[(START_TOKEN, 1)]
     )
@@ -73,7 +74,7 @@ def fit_tokenizer(texts: Iterable[str], *, vocabulary_size: int, sequence_length
 
 
 def _normalizer() -> normalizers.Normalizer:
-    """The steps of `normalize.canonicalise`, in its order."""
+    """The steps of `normalize.canonicalise` after `undo_entities`, in its order."""
     disguises = [
         normalizers.Replace(Regex(pattern), plain)
         for pattern, plain in normalize.DISGUISE_PATTERNS.items()
@@ -112,12 +113,15 @@ def tokenizer_json(tokenizer: Tokenizer) -> str:
 
 def encode_texts(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:
     """The token ids of each of n texts: 1 to sequence_length ids, without padding."""
-    return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
+    plain = [normalize.undo_entities(text) for text in texts]
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(plain)]
 
 
 def count_tokens(texts: "pd.Series[str]", tokenizer: Tokenizer) -> list[int]:
-    """(n,): the number of tokens of each text."""
-    return [len(ids) for ids in encode_texts(texts.tolist(), tokenizer)]
+    """(n,): the number of tokens of each whole text, however many the tokenizer keeps."""
+    untruncated = Tokenizer.from_str(tokenizer.to_str())
+    untruncated.no_truncation()
+    return [len(ids) for ids in encode_texts(texts.tolist(), untruncated)]
 
 
 def shard_tables(rows: pd.DataFrame, tokenizer: Tokenizer, shard_rows: int) -> Iterator[pa.Table]:

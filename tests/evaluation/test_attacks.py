@@ -1,5 +1,6 @@
 """Each attack edits as much as it should, repeatably, in ways that training has not seen."""
 
+import html
 import re
 import unicodedata
 
@@ -11,6 +12,7 @@ from pipeline.core.reports import Figure
 from pipeline.evaluation import attacks
 from pipeline.evaluation.attacks import ATTACKS, EDITED_PERCENTS, adaptive_attack
 from pipeline.models import augmentation
+from pipeline.preprocessing import normalize
 
 SPAM = "URGENT! You have won a £2000 prize. Call 09066364589 now, or www.claim-it.com/x9z to claim"
 
@@ -63,6 +65,21 @@ def test_that_share_is_inserted_spaced_or_mistyped(percent):
     assert abs(len(message) - len(SPAM)) <= characters(percent)
     assert re.sub(r"[^\d£!]", "", message) == re.sub(r"[^\d£!]", "", SPAM)
     assert (attacks.NEIGHBOUR_KEYS["g"], attacks.NEIGHBOUR_KEYS["q"]) == ("rtyfhvbn", "was")
+
+
+def test_all_characters_are_escaped_or_struck_through():
+    escaped, struck = (edited(name, 100) for name in ("html_escapes", "strikethrough"))
+    assert re.fullmatch(r"(&#(x[0-9a-f]+|\d+);)+", escaped)
+    assert html.unescape(escaped) == SPAM
+    assert (struck[::2], len(struck)) == (SPAM, 2 * len(SPAM))
+    assert set(struck[1::2]) == set(attacks.STROKES)
+    assert unicodedata.normalize("NFKC", struck) == struck
+
+
+def test_placeholders_of_ham_are_appended():
+    added = edited("placeholders", 3).removeprefix(SPAM).split()
+    assert len(added) == 3
+    assert {normalize.undo_entities(one) for one in added} <= {"<#>", "<DECIMAL>"}
 
 
 @pytest.mark.parametrize("words", ATTACKS["good_words"].strengths)

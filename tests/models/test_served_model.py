@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 
-from pipeline.models import keras_files
+from pipeline.models import keras_files, served_model
 from pipeline.models.batches import pad
 from pipeline.models.calibration import Decision, calibrate
 from pipeline.models.served_model import BATCH_SIZE, SpamDetector
+from pipeline.preprocessing import normalize
 from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
 from tests.harness.labelled_messages import TEXTS
 from tests.harness.small_networks import small_network
@@ -63,6 +64,16 @@ def test_scores_are_the_networks_alone_and_in_any_order(network, detector):
     for row in (0, 63, 64, 89, 90):
         assert detector.scores([texts[row]]) == pytest.approx(expected[[row]], abs=1e-5)
     assert np.std(expected) > 0.1
+
+
+def test_html_escapes_of_up_to_three_levels_change_no_score(detector):
+    texts = ["abc", "a&#98;c", "a&amp;#98;c", "a&amp;amp;#98;c", "a&amp;amp;amp;#98;c"]
+    plain, *escaped, deeper = detector.scores(texts).tolist()
+    assert escaped == [plain] * 3
+    assert deeper != plain
+    texts += [f"&#{'9' * 5000}"]
+    undone = [normalize.undo_entities(text) for text in texts]
+    assert [served_model.undo_entities(text) for text in texts] == undone
 
 
 def test_probability_equals_that_of_evaluate_bit_for_bit(detector):

@@ -1,5 +1,8 @@
 """Each drift check raises an alarm for the change that it is made for, and for nothing else."""
 
+import html
+import unicodedata
+
 import pandas as pd
 import pytest
 
@@ -46,6 +49,17 @@ def test_without_a_change_there_is_no_alarm():
     unknown = "0.0% of a message's words are unknown against 0.0%"
     assert checks["unknown_words"].sentence == unknown
     assert checks["domain_classifier"].n == 1600
+
+
+def test_another_encoding_of_the_same_messages_is_no_change():
+    reference, new = (
+        part.assign(text=part["text"] + " café <#> & £1") for part in (REFERENCE, NEW)
+    )
+    decomposed = new["text"].map(lambda text: unicodedata.normalize("NFD", text))
+    encoded = new.assign(text=decomposed.map(html.escape).str.replace(" ", "\u00ad&nbsp;"))
+    checks = drift_checks.compare_sets(sets_of(reference, new), PARAMS)
+    assert drift_checks.compare_sets(sets_of(reference, encoded), PARAMS) == checks
+    assert not any(check.alarm for check in checks)
 
 
 def test_the_label_share_is_of_labelled_messages():

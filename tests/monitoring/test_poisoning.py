@@ -38,6 +38,15 @@ def test_the_champion_disputes_labels_with_its_error_on_test(tmp_path, monkeypat
     assert result.known_disputed.tolist() == [True, False]
 
 
+def test_another_encoding_of_the_same_messages_disputes_the_same_labels():
+    escaped = TAMPERED["text"].map(lambda text: "".join(f"&#{ord(sign)};" for sign in text))
+    plain, encoded = (
+        poisoning.dispute_by_reference(REFERENCE, new).disputed.tolist()
+        for new in (TAMPERED, TAMPERED.assign(text=escaped))
+    )
+    assert plain == encoded
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Runs the command on new messages. Returns the JSON report and the page."""

@@ -5,9 +5,12 @@ import pytest
 
 from pipeline.preprocessing.size_checks import (
     BUDGET_PARAM,
+    LENGTH_PARAM,
     STOP_PARAM,
     budget_problem,
+    cut_problem,
     missing_test_rows,
+    share_cut,
     stop_share_problem,
 )
 from pipeline.preprocessing.splits import held_out_mask
@@ -53,3 +56,13 @@ def test_missing_test_rows_are_named_by_label():
         "test has 4 ham, and needs 5 (register.fewest_rows)",
         "test has 1 spam, and needs 5 (register.fewest_rows)",
     ]
+
+
+def test_length_that_holds_99_percent_is_proposed():
+    counts = list(range(1, 201))  # tokens of 200 messages
+    assert (share_cut([], 9), share_cut(counts, 200), share_cut(counts, 198)) == (None, 0, 0.01)
+    assert cut_problem([], 9) == cut_problem(counts, 198) == ""
+    assert cut_problem(counts, 197) == (
+        f"{LENGTH_PARAM}: 1.5% of train's messages have more than 197 tokens and are cut; "
+        "set vectorize.sequence_length to 198 to hold 99 % of them"
+    )

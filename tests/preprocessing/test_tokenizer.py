@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.schemas import SHARD
-from pipeline.preprocessing.normalize import CONFUSABLES, canonicalise
+from pipeline.preprocessing.normalize import CONFUSABLES, canonicalise, undo_entities
 from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer, shard_tables
 
 SEQUENCE_LENGTH = 30
@@ -16,7 +16,7 @@ ANY_TEXT = st.one_of(
     st.sampled_from(["", " ", "\u200b\u2060", "\ufe0f", "a", "💰", "\0"]),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=80),
 )
-DISGUISED = st.text("abAB0139 .-_*'é\n\u200b" + "".join(CONFUSABLES)[:40], max_size=30)
+DISGUISED = st.text("abAB0139 .-_*'é\n\u200b\u0336&#;<>" + "".join(CONFUSABLES)[:40], max_size=30)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,17 @@ def test_normaliser_combines_marks_as_canonicalise_does(tokenizer):
 @given(DISGUISED)
 @settings(derandomize=True, deadline=None, max_examples=200)
 def test_normaliser_undoes_disguises_as_canonicalise_does(tokenizer, text):
-    assert tokenizer.normalizer.normalize_str(text) == canonicalise(text)
+    assert tokenizer.normalizer.normalize_str(undo_entities(text)) == canonicalise(text)
+
+
+def test_html_escapes_are_undone_before_fitting_and_encoding(tokenizer):
+    plain, escaped = "free <b> now & then", "&#102;r&amp;#x65;e &lt;b> now &amp; then"
+    assert encode_texts([escaped], tokenizer) == encode_texts([plain], tokenizer)
+    fitted = [
+        fit_tokenizer([text] * 3, vocabulary_size=400, sequence_length=9).to_str()
+        for text in (plain, escaped)
+    ]
+    assert fitted[0] == fitted[1]
 
 
 def test_no_rows_are_one_empty_shard(tokenizer):
