@@ -90,7 +90,7 @@ def list_files(address: str) -> dict[str, RemoteFile]:
     return {
         name: _as_remote_file(entry, entry["name"])
         for name, entry in sorted(by_name.items())
-        if entry["type"] == "file" and not re.search(r"(^|/)\.", name)  # hidden
+        if entry["type"] == "file" and not re.search(r"(^|/)\.(?!\./)", name)  # hidden
     }
 
 
