@@ -57,10 +57,10 @@ def sms_places(request: pytest.FixtureRequest) -> Any:
     """The folders of the default source, `catalogue.Places`, after its download."""
     from pipeline.sources import fetch
     from pipeline.sources.catalogue import Places
+    from pipeline.sources.inbox_copies import InboxPlaces, read_copies
 
-    places = Places(
-        ROOT / "data" / "sources.lock.json", ROOT / "data" / "inbox", ROOT / ".downloads"
-    )
+    no_inbox = read_copies(InboxPlaces(manifest=ROOT / "data" / "none.json"))
+    places = Places(ROOT / "data" / "sources.lock.json", no_inbox, ROOT / ".downloads")
     pin = fetch.read_pins(places.lock)["sms"]
     if not (places.downloads / pin.sha256).exists():
         request.getfixturevalue("package_index")

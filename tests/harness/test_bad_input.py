@@ -105,7 +105,7 @@ NEW = bad_input.append(INBOX, b"0,new")
     [
         (Case("", "collect ingest", RAGGED, ROW.replace("91", "90")), "row 91"),
         (Case("", "collect ingest", RAGGED, "ingest: …"), "row 91"),
-        (Case("", "collect ingest", NEW, "ingest: 91 …"), "data/ingested/messages.parquet"),
+        (Case("", "collect ingest", NEW, "ingest: 91 …"), "data/inbox.lock.json"),
         (Case("", "touch .ingest.json.77.tmp", RAGGED, ""), "ingest.json.77.tmp"),
         (Case("", "rm mlflow.db", RAGGED, ""), "no such table"),
     ],
