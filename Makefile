@@ -111,5 +111,5 @@ $(STAMP): requirements.lock
 	  echo "error: $(PYTHON) not found; install Python 3.11, or: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(call LOCKED,0) | $(INSTALL) --only-binary=:all:
-	$(call LOCKED,1) | $(INSTALL) --no-binary=:all: --no-build-isolation --no-cache-dir
+	$(call LOCKED,1) | $(INSTALL) --no-build-isolation --no-cache-dir
 	@touch $(STAMP)

@@ -1,5 +1,6 @@
 """Runs DVC; its cache: files by the MD5 of their bytes, and the runs of stages."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 import ruamel.yaml
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import write_json
+from pipeline.core.files import remove_orphans, write_json
 from pipeline.core.git import try_git
 
 RWLOCK_PROBLEM = "Unable to read RWLock-file"  # of DVC's message
@@ -66,14 +67,16 @@ def can_restore_outputs() -> bool:
 
 @contextmanager
 def restored_files(md5s: Mapping[str, str]) -> Iterator[Path]:
-    """A temporary folder with these files, while the block runs.
+    """A temporary folder with these files, while the block runs; removes those of killed runs.
 
     Args:
         md5s: the MD5 of each file, by file name.
     Raises: NotCachedError.
     """
     # in the project: DVC refuses files outside of it
-    with tempfile.TemporaryDirectory(dir=".", prefix="restored-") as folder:
+    remove_orphans(Path("restored"))
+    ending = f".{os.getpid()}.tmp"
+    with tempfile.TemporaryDirectory(dir=".", prefix=".restored.", suffix=ending) as folder:
         for name, md5 in md5s.items():
             _restore_file(Path(folder), name, md5)
         yield Path(folder)

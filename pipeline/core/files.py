@@ -30,7 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with convert_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_orphans(path)
+            remove_orphans(path)
             yield temporary
             if temporary.is_dir() and path.is_dir():
                 shutil.rmtree(path)
@@ -46,8 +46,11 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _remove_orphans(path: Path) -> None:
-    """Removes temporary files of processes that were killed."""
+def remove_orphans(path: Path) -> None:
+    """Removes the temporary files and folders for `path` of processes that were killed.
+
+    Their names are `.NAME`, anything, the process's id and `.tmp`, with dots between.
+    """
     for orphan in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         try:
             os.kill(int(orphan.suffixes[-2][1:]), 0)

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import subprocess
 
 import pytest
 
@@ -11,6 +12,13 @@ from tests.harness.small_project import runner
 CONTENT = "{}\n"
 MD5 = hashlib.md5(CONTENT.encode()).hexdigest()
 UNKNOWN = "0" * 32
+
+
+def dead_process():
+    """The id of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
 
 
 @pytest.mark.slow  # runs DVC
@@ -26,6 +34,7 @@ def test_files_come_from_the_cache_or_the_remote(tmp_path, monkeypatch):
     run("dvc", "push", "--quiet")
     monkeypatch.chdir(project)
     before = sorted(project.iterdir())
+    (project / f".restored.killed.{dead_process()}.tmp").mkdir()
     for cached in ({MD5}, set()):
         assert cached_md5s([MD5, UNKNOWN]) == cached
         with restored_files({"again.json": MD5}) as folder:
