@@ -111,7 +111,10 @@ def break_labels(project: Path, clone: Path) -> str:
     runner(project)("git", "clone", "--quiet", str(project), str(clone))
     messages = pd.read_parquet(project / "data/ingested/messages.parquet")[["text", "label"]]
     messages.loc[::20, "label"] = "?"
-    messages.to_csv(clone / "data" / "inbox" / "broken.csv", index=False)
+    inbox = clone / "data" / "inbox"  # is not in Git
+    inbox.mkdir()
+    (clone / "data" / "inbox.lock.json").unlink()  # names files that were not pushed
+    messages.to_csv(inbox / "broken.csv", index=False)
     set_params(clone, {"ingest": {"sources": ["files"], "files": {"glob": "broken.csv"}}})
     output = runner(clone)("dvc", "repro", "validate", check=False).stderr
     assert "label_is_known" in output, output

@@ -93,9 +93,10 @@ PIPE = "data/inbox/pipe.csv"
 NO_PIPE = f"{PIPE}: not a regular file; put a file there, or remove it"
 NO_YAML = f"{PARAMS}: line 1: not YAML: could not determine a constructor for the tag …"
 NO_MODEL = f"{PARAMS}: train.model: unknown 'transformer'; choose from bilstm_article, …"
-READ_ONLY = (
-    f"MLflow at sqlite:///…/{DATABASE}: (sqlite3.OperationalError) attempt to write a readonly "
-    "database; check that the file is a writable MLflow database, and that the disk has room"
+READ_ONLY = (  # the cases run in copies of a project
+    f"…/{DATABASE}: the project was moved, and its paths cannot be corrected: attempt to write a "
+    "readonly database; give permission, and end other programs that use the file, then run it "
+    "again"
 )
 SEVENS = [b"7,a message of a label that nobody knows %d" % n for n in range(4)]
 PLAIN = [b"0,a plain message that has the number %d" % n for n in range(20)]
