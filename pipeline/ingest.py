@@ -19,6 +19,8 @@ from pipeline.sources.inbox_copies import InboxPlaces, read_copies
 
 log = logging.getLogger(__name__)
 
+INPUTS = ("sources-lock", "manifest", "copies", "written")
+
 
 @dataclass(frozen=True)
 class RowCounts:
@@ -37,10 +39,11 @@ class RowCounts:
 
 
 def main(argv: list[str] | None = None) -> None:
-    paths = parse_paths(argv, __doc__, "sources-lock", "manifest", "copies", "messages", "report")
+    paths = parse_paths(argv, __doc__, *INPUTS, "messages", "report")
     params = read_params(Params, "ingest")
     inbox = read_copies(InboxPlaces(manifest=paths.manifest, copies=paths.copies))
-    places = Places(paths.sources_lock, inbox, project_root() / DOWNLOADS_FOLDER)
+    downloads = project_root() / DOWNLOADS_FOLDER
+    places = Places(paths.sources_lock, inbox, paths.written, downloads)
 
     counts = RowCounts()
     skipped = dict[str, str]()  # error by source

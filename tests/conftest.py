@@ -60,7 +60,12 @@ def sms_places(request: pytest.FixtureRequest) -> Any:
     from pipeline.sources.inbox_copies import InboxPlaces, read_copies
 
     no_inbox = read_copies(InboxPlaces(manifest=ROOT / "data" / "none.json"))
-    places = Places(ROOT / "data" / "sources.lock.json", no_inbox, ROOT / ".downloads")
+    places = Places(
+        lock=ROOT / "data" / "sources.lock.json",
+        inbox=no_inbox,
+        written=ROOT / "data" / "written",
+        downloads=ROOT / ".downloads",
+    )
     pin = fetch.read_pins(places.lock)["sms"]
     if not (places.downloads / pin.sha256).exists():
         request.getfixturevalue("package_index")

@@ -51,7 +51,8 @@ def run(sources, on_broken_file="stop", lock=LOCK):
     ruamel.yaml.YAML().dump({"ingest": params}, PARAMS_FILE)
     copies = ("data/inbox.lock.json", "data/collected")
     collect.main(stage_arguments("collect", INBOX, *copies))
-    ingest.main(stage_arguments("ingest", lock, *copies, TABLE, "reports/ingest.json"))
+    inputs = (lock, *copies, "data/written")
+    ingest.main(stage_arguments("ingest", *inputs, TABLE, "reports/ingest.json"))
     return read_parquet(TABLE), read_json(Path("reports/ingest.json"))
 
 
@@ -108,7 +109,7 @@ def test_broken_file_stops_the_run_or_is_left_out(caplog):
 
 
 def test_empty_list_of_sources_is_refused():
-    problem = "empty; choose from files, feedback or data/sources.yaml"
+    problem = "empty; choose from files, feedback, written or data/sources.yaml"
     assert error_of(run, []) == f"params.yaml: ingest.sources: {problem}"
 
 

@@ -28,7 +28,8 @@ def test_bad_rows_go_to_quarantine_and_are_counted():
     refused = pq.read_table(FILES["quarantine"])
     assert refused.schema.equals(QUARANTINE)
     ids = [message_id(texts[row]) for row in (2, 7, 9)]
-    assert list(zip(*refused.to_pydict().values(), strict=True)) == [
+    columns = ["message_id", "text", "label", "source", "row", "received_at", "reasons"]
+    assert list(zip(*refused.select(columns).to_pydict().values(), strict=True)) == [
         (ids[0], texts[2], "ham", "sms", 2, LEAP_DAY, "text_is_not_a_copy"),
         (ids[1], texts[7], "ham", "sms", 7, LEAP_DAY, BOTH),
         (ids[2], None, "junk", "sms", 9, LEAP_DAY, "text_is_not_null"),

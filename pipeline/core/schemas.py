@@ -15,11 +15,13 @@ _LABEL = pa.field("label", pa.string())  # ham or spam; before validate, whateve
 _SOURCE = pa.field("source", pa.string())  # a pinned source's name, `files/PATH` or `feedback/PATH`
 _ROW = pa.field("row", pa.int64())  # position in the source, from 1, without the header
 _RECEIVED_AT = pa.field("received_at", pa.timestamp("us", tz="UTC"))  # null if not known
+_KIND = pa.field("kind", pa.string())  # of message, such as parcel_fee; null if not known
+_LANGUAGE = pa.field("language", pa.string())  # such as en (ISO 639); null if not known
 _CAMPAIGN_KEY = pa.field("campaign_key", pa.string())  # 16 hex digits: min-hash of the masked text
 _PROBABILITY = pa.field("probability", pa.float64())  # calibrated P(spam), in [0, 1]
 
 MESSAGES = pa.schema(  # data/ingested/messages.parquet
-    [_MESSAGE_ID, _TEXT, _LABEL, _SOURCE, _ROW, _RECEIVED_AT]
+    [_MESSAGE_ID, _TEXT, _LABEL, _SOURCE, _ROW, _RECEIVED_AT, _KIND, _LANGUAGE]
 )
 EXTRACT = pa.schema(  # data/inbox/NAME/TIME.parquet: the rows of a database query
     [_TEXT, _LABEL, _RECEIVED_AT]

@@ -1,6 +1,7 @@
 """The sources that ingest can read: files in data/inbox/ and what data/sources.lock.json pins."""
 
 import logging
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pipeline.core.dates import day_in_path
 from pipeline.core.errors import PipelineError, escape
 from pipeline.core.params import ParamsSection
 from pipeline.core.schemas import FEEDBACK_SOURCE
-from pipeline.sources import archives, fetch
+from pipeline.sources import archives, fetch, written
 from pipeline.sources.encodings import other_encoding
 from pipeline.sources.file_formats import FORMATS
 from pipeline.sources.inbox import compare_files
@@ -24,6 +25,8 @@ from pipeline.sources.kinds import SOURCES_FILE, parse_declaration
 from pipeline.sources.readers import FileParams, InboxParams, SourceFile, read_file
 
 log = logging.getLogger(__name__)
+
+WRITTEN_SOURCE = "written"
 
 
 class Params(ParamsSection):
@@ -47,10 +50,17 @@ class Params(ParamsSection):
 
 @dataclass(frozen=True)
 class Places:
-    """Where the sources are: sources.lock.json, the copies of data/inbox/, and .downloads/."""
+    """Where the sources are.
+
+    lock: data/sources.lock.json.
+    inbox: the copies of data/inbox/.
+    written: the folder of the messages written for this project.
+    downloads: the folder of downloaded files.
+    """
 
     lock: Path
     inbox: InboxCopies
+    written: Path
     downloads: Path
 
 
@@ -108,25 +118,51 @@ def _collected_file(
     return nullcontext(file)
 
 
+# ---- messages written for this project
+
+
+def written_messages(params: Params, places: Places) -> Iterator[OpenFile]:
+    """The files in data/written/, by language. Raises: PipelineError."""
+    for path in written.language_files(places.written):
+        yield _filled_file(path)
+
+
+@contextmanager
+def _filled_file(path: Path) -> Iterator[SourceFile]:
+    with tempfile.TemporaryDirectory() as folder:
+        filled = Path(folder) / "filled.jsonl"
+        written.write_filled(path, filled)
+        params = FileParams(format="jsonl")
+        yield SourceFile(filled, f"{WRITTEN_SOURCE}/{path.stem}", params, place=str(path))
+
+
 # ---- pinned sources
 
 
 def pinned_files(name: str, places: Places) -> Iterator[OpenFile]:
-    """The files that data/sources.lock.json pins for a source. Raises: PipelineError."""
+    """The files that data/sources.lock.json pins for a source, or for all `NAME/...`.
+
+    Raises: PipelineError.
+    """
     pins = fetch.read_pins(places.lock)
-    if name not in pins:
+    names = [pinned for pinned in pins if fetch.is_part_of(pinned, name)]
+    if not names:
         raise PipelineError(
             f"params.yaml: ingest.sources: unknown {name!r}; choose from "
-            f"{', '.join([*SOURCES, *pins])}, "
+            f"{', '.join(dict.fromkeys([*SOURCES, *map(fetch.name_of, pins)]))}, "
             f"or declare it in {SOURCES_FILE} and run `python -m pipeline fetch`"
         )
-    files = pins[name].files
-    if files is None:
-        yield _downloaded_file(name, pins[name], places)
+    for pinned in names:
+        yield from _files_of_pin(pinned, pins[pinned], places)
+
+
+def _files_of_pin(name: str, pin: fetch.Pin, places: Places) -> Iterator[OpenFile]:
+    if pin.files is None:
+        yield _downloaded_file(name, pin, places)
         return
     inbox = places.inbox
-    compare_files(inbox.place, files, {path: file.sha256 for path, file in inbox.files.items()})
-    for path in files:
+    compare_files(inbox.place, pin.files, {path: file.sha256 for path, file in inbox.files.items()})
+    for path in pin.files:
         yield _collected_file(inbox, path, path, FileParams())
 
 
@@ -148,9 +184,15 @@ def _downloaded_file(name: str, pin: fetch.Pin, places: Places) -> Iterator[Sour
 # ---- reading
 
 
-SOURCES: dict[str, Callable[[Params, Places], Iterator[OpenFile]]] = {  # any other name is pinned
+Source = Callable[[Params, Places], Iterator[OpenFile]]
+
+INBOX_SOURCES: dict[str, Source] = {
     "files": inbox_files,
     "feedback": feedback_files,
+}
+SOURCES: dict[str, Source] = {  # any other name is pinned
+    **INBOX_SOURCES,
+    WRITTEN_SOURCE: written_messages,
 }
 
 
@@ -180,11 +222,11 @@ def read_sources(
 
 
 def _warn_of_unread_files(params: Params, places: Places) -> None:
-    """Warns of files that are ready for one of SOURCES, if the params do not name it."""
-    for name in [name for name in SOURCES if name not in params.sources]:
+    """Warns of files that are ready for one of INBOX_SOURCES, if the params do not name it."""
+    for name in [name for name in INBOX_SOURCES if name not in params.sources]:
         unread = []
         with suppress(PipelineError):  # there are none
-            for open_file in SOURCES[name](params, places):
+            for open_file in INBOX_SOURCES[name](params, places):
                 with open_file as file:
                     unread.append(PurePosixPath(file.source))
         unread = [path for path in unread if path.parts[1] not in params.sources]

@@ -7,7 +7,11 @@ data/sources.yaml declares each source by a name and a kind:
   sql       the rows of a database query, saved in data/inbox/NAME/
   feedback  files of corrected labels, saved in data/inbox/feedback/NAME/
 
-The project declares sms (the default) and uci (the collection from which sms was made).
+The project declares these sources, which data/README.md describes:
+
+  sms uci india smishing youtube thai telegram
+
+A source of several files is declared in parts, as youtube/psy; its name stands for all of them.
 Without names, the sources of `ingest.sources` in params.yaml are fetched. A pinned source stays
 as it is, unless --update finds something new.
 """
@@ -62,6 +66,16 @@ def read_pins(lock: Path) -> dict[str, Pin]:
     if not isinstance(pins, dict):
         raise PipelineError(f"{lock}: not an object of pins; {remedy}")
     return {name: parse_params(Pin, pin, f"{lock}: {name}") for name, pin in pins.items()}
+
+
+def name_of(source: str) -> str:
+    """The name of a declared source, without the part: youtube of youtube/psy."""
+    return source.split("/")[0]
+
+
+def is_part_of(source: str, name: str) -> bool:
+    """Whether a declared source is the named one, or one of its parts: sms, or youtube/psy."""
+    return source == name or source.startswith(f"{name}/")
 
 
 # ---- downloads
@@ -137,14 +151,20 @@ def _new_download(
 
 
 def select_sources(declared: dict[str, Any], names: Iterable[str]) -> list[str]:
-    """The named sources; without names, those that ingest reads. Raises: PipelineError."""
-    for name in names:
-        choose(declared, name, str(SOURCES_FILE))
+    """The named sources and their parts; without names, those that ingest reads.
+
+    Raises: PipelineError.
+    """
+    parts = {name: [part for part in declared if is_part_of(part, name)] for name in names}
+    for name, named in parts.items():
+        if not named:
+            choose(declared, name, str(SOURCES_FILE))
     ingested = read_yaml().get("ingest", {}).get("sources", [])
-    return list(names) or [
-        name
-        for name, entry in declared.items()
-        if name in ingested or (FEEDBACK_SOURCE in ingested and _is_feedback(entry))
+    return [part for named in parts.values() for part in named] or [
+        part
+        for part, entry in declared.items()
+        if any(is_part_of(part, name) for name in ingested)
+        or (FEEDBACK_SOURCE in ingested and _is_feedback(entry))
     ]
 
 

@@ -183,6 +183,38 @@ def _join_text(path: Path, parts: Sequence[Path]) -> None:
                 shutil.copyfileobj(file, joined)
 
 
+# ---- lines
+
+
+def _read_message_lines(path: Path, options: ReadOptions, size: int) -> Iterator[CsvBatch]:
+    """A row a line, without quoting; its last column may hold the separator, too."""
+    header = options.header or ["text"]
+    options.check_columns(header)
+    with _open_text(path, options) as file:
+        lines = (line.rstrip("\r\n") for line in file)
+        rows = _split_lines(lines, options.separator, header)
+        yield CsvBatch(header, list(itertools.islice(rows, size)))
+        while part := list(itertools.islice(rows, size)):
+            yield CsvBatch(header, part)
+
+
+def _split_lines(
+    lines: Iterable[str], separator: str | None, header: list[str]
+) -> Iterator[list[str]]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        row = line.split(separator, len(header) - 1) if len(header) > 1 else [line]
+        if len(row) < len(header):
+            problem = f"{len(row)} of {len(header)} columns (separator {separator!r})"
+            raise ValueError(f"line {number}: {problem}; correct the line, header or separator")
+        yield row
+
+
+def _write_message_lines(path: Path, table: pd.DataFrame, first: Path | None) -> None:
+    raise ValueError("lines have no columns; choose another format")
+
+
 # ---- JSONL
 
 
@@ -319,6 +351,12 @@ FORMATS = {  # by the ending of a file's name
     ".tsv": Format(_read_tsv, _write_tsv, _join_text),
     ".jsonl": Format(_read_jsonl, _write_jsonl, _join_text, fixed_columns=False),
     ".parquet": Format(_read_parquet, _write_parquet, _join_parquet, typed=True),
+}
+
+
+INPUT_FORMATS = {  # of labelled files, which are only read
+    **FORMATS,
+    ".lines": Format(_read_message_lines, _write_message_lines, _join_text),
 }
 
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pydantic
 
 from pipeline.core.errors import COMMON_COLUMN_NAMES, PipelineError, join_column_names
@@ -23,7 +24,7 @@ from pipeline.core.params import ParamsSection, choose, parse_params, read_yaml
 from pipeline.core.schemas import MESSAGES, SCORES
 from pipeline.core.tables import read_parquet
 from pipeline.sources.file_formats import (
-    FORMATS,
+    INPUT_FORMATS,
     FormatError,
     ReadOptions,
     RowBatch,
@@ -41,6 +42,7 @@ TEXT_TYPES = (str, bytes)  # of a message; str() of anything else is no message
 # An empty name, and what pandas writes for one. A message that was cut at its commas goes on there.
 NAMELESS_COLUMN = re.compile(r"(?:Unnamed: \d+(?:\.\d+)?)?")
 WORD_OR_SIGN = re.compile(r"[^\s\d.,+-]")  # in a cell: it is neither empty nor a number
+LEFT_OUT = "left_out"  # the label of rows that are not read
 GIT_LFS_START = b"version https://git-lfs.github.com/spec/"
 
 
@@ -56,6 +58,12 @@ class ColumnNames(ParamsSection):
         default="received_at",
         description="column of the time of receipt; a file may lack it",
     )
+    kind: str = pydantic.Field(
+        default="kind", description="column of the kind of message; a file may lack it"
+    )
+    language: str = pydantic.Field(
+        default="language", description="column of its language, such as en; a file may lack it"
+    )
 
 
 class FileParams(ParamsSection):
@@ -64,20 +72,26 @@ class FileParams(ParamsSection):
     columns: ColumnNames = pydantic.Field(default=ColumnNames(), description="its column names")
     labels: dict[str, list[str | int | bool]] = pydantic.Field(
         default={"spam": ["spam", 1, "junk"], "ham": ["ham", 0, "ok"]},
-        description="what the file writes for spam and for ham",
+        description="what the file writes for spam and for ham; left_out: for rows not to be read",
+    )
+    label: Literal["ham", "spam"] | None = pydantic.Field(
+        default=None, description="the label of all rows of a file that has no label column"
     )
     encoding: str = pydantic.Field(default="utf-8", description="encoding of CSV, TSV and JSONL")
     format: str | None = pydantic.Field(
-        default=None, description="csv, tsv, jsonl or parquet, if the file's ending does not say it"
+        default=None,
+        description="name of a format, if the file's ending does not say it: csv, tsv, "
+        "jsonl, parquet, or lines (a message a line, after its label and the separator, if any)",
     )
     separator: str | None = pydantic.Field(
         default=None,
         pattern=r'^[^"\r\n]$',
-        description="character between the columns of a CSV; null: found by itself where it is "
-        "plain (its first row shows a comma, `;`, tab or `|`, or it begins with `sep=`)",
+        description="character between the columns of a CSV, or after the label of a line; null: "
+        "found by itself in a CSV where it is plain (its first row shows a comma, `;`, tab or `|`, "
+        "or it begins with `sep=`)",
     )
     header: list[str] | None = pydantic.Field(
-        default=None, description="columns of a CSV or TSV that has no header row"
+        default=None, description="columns of a file that has no header row"
     )
     date_format: str | None = pydantic.Field(
         default=None,
@@ -88,8 +102,8 @@ class FileParams(ParamsSection):
     @pydantic.field_validator("format")
     @classmethod
     def _format_is_known(cls, name: str | None) -> str | None:
-        if name is not None and f".{name}" not in FORMATS:
-            choices = ", ".join(suffix.strip(".") for suffix in FORMATS)
+        if name is not None and f".{name}" not in INPUT_FORMATS:
+            choices = ", ".join(suffix.strip(".") for suffix in INPUT_FORMATS)
             raise ValueError(f"unknown {name!r}; choose from {choices}")
         return name
 
@@ -120,7 +134,7 @@ class FileParams(ParamsSection):
     def _labels_are_distinct(
         cls, labels: dict[str, list[str | int | bool]]
     ) -> dict[str, list[str | int | bool]]:
-        if sorted(labels) != ["ham", "spam"]:
+        if set(labels) - {LEFT_OUT} != {"ham", "spam"}:
             raise ValueError(f"must map ham and spam, not {', '.join(labels) or 'nothing'}")
         counts = Counter(label_key(value) for values in labels.values() for value in values)
         if repeated := [value for value, count in counts.items() if count > 1]:
@@ -128,7 +142,7 @@ class FileParams(ParamsSection):
         return labels
 
     def label_by_key(self) -> dict[str, str]:
-        """`ham` or `spam`, by the `label_key` of what a file writes."""
+        """`ham`, `spam` or LEFT_OUT, by the `label_key` of what a file writes."""
         return {
             label_key(value): label for label, values in self.labels.items() for value in values
         }
@@ -160,7 +174,8 @@ class SourceFile:
     source: value of the column `source` of its rows.
     place: what errors call the file; its ending tells the format, if the params do not.
     settings: where its params can be changed, for errors.
-    needs_label: whether it must have a label column; without one, labels are null.
+    needs_label: whether it must have a label column, unless its params give the label of all rows;
+        without one, labels are null.
     received_at: the time of rows that have none.
     """
 
@@ -172,6 +187,13 @@ class SourceFile:
     needs_label: bool = True
     received_at: datetime | None = None
 
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The columns that it must have."""
+        names = self.params.columns
+        has_labels = self.needs_label and self.params.label is None
+        return (names.text, names.label) if has_labels else (names.text,)
+
 
 @dataclass
 class Defects:
@@ -180,11 +202,13 @@ class Defects:
     other_types: number of rows by the type that they have in place of a text.
     cut_texts: number of rows whose text goes on in columns without a name.
     wrong_times: the rows whose received_at is no time.
+    left_out: number of rows that are not read because of their label.
     """
 
     other_types: Counter[str] = field(default_factory=Counter)
     cut_texts: int = 0
     wrong_times: list[int] = field(default_factory=list)
+    left_out: int = 0
 
 
 def read_file(file: SourceFile) -> Iterator[pa.RecordBatch]:
@@ -193,7 +217,7 @@ def read_file(file: SourceFile) -> Iterator[pa.RecordBatch]:
     Raises: PipelineError, with file, row and way out.
     """
     suffix = f".{file.params.format}" if file.params.format else Path(file.place).suffix.lower()
-    form = choose(FORMATS, suffix, f"{file.place}: format")
+    form = choose(INPUT_FORMATS, suffix, f"{file.place}: format")
     _refuse_pointer(file)
     rows = 0
     defects = Defects()
@@ -201,10 +225,13 @@ def read_file(file: SourceFile) -> Iterator[pa.RecordBatch]:
         _refuse_scores(batch.columns, file)
         messages = _messages(batch, file, rows + 1, defects)
         rows += messages.num_rows
+        messages = _without_left_out(messages, defects)
         if messages.num_rows and not defects.wrong_times:
             yield messages
     for line in _null_text_lines(file, defects):
         log.warning("warning: %s: %s", file.place, line)
+    if count := defects.left_out:
+        log.info("%s: left out by %s.labels: %s rows", file.place, file.settings, f"{count:,}")
     if defects.wrong_times:
         raise PipelineError(_wrong_times_problem(file, defects.wrong_times, rows))
 
@@ -241,7 +268,6 @@ def _wrong_times_problem(file: SourceFile, wrong: list[int], rows: int) -> str:
 
 def _read_options(file: SourceFile) -> ReadOptions:
     """Bytes that are not UTF-8, where they should be, become U+FFFD, which validate reports."""
-    names = file.params.columns
     encoding = file.params.encoding
     is_utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
     return ReadOptions(
@@ -250,7 +276,7 @@ def _read_options(file: SourceFile) -> ReadOptions:
         errors="replace" if is_utf8 else "strict",
         separator=file.params.separator,
         header=file.params.header,
-        required=(names.text, names.label) if file.needs_label else (names.text,),
+        required=file.required,
         check_columns=partial(_check_columns, file),
         settings=file.settings,
     )
@@ -269,13 +295,9 @@ def _refuse_scores(columns: list[str], file: SourceFile) -> None:
 
 def _check_columns(file: SourceFile, columns: list[str]) -> None:
     names = file.params.columns
-    for name, needed in (
-        (names.text, True),
-        (names.label, file.needs_label),
-        (names.received_at, False),
-    ):
+    for name in names.model_dump().values():
         count = columns.count(name)
-        if count > 1 or (needed and not count):
+        if count > 1 or (name in file.required and not count):
             problem = "more than one column" if count else "no column"
             raise FormatError(
                 f"{file.place}: {problem} {name!r} among {join_column_names(columns)}; "
@@ -307,18 +329,34 @@ def _messages(
         defects.cut_texts += 1
     rows = range(first_row, first_row + len(texts))
     times = zip(batch.values(names.received_at), rows, strict=True)
+    label = file.params.label
     columns = {
         "message_id": [message_id(text) for text in texts],
         "text": texts,
         "label": [
-            labels.get(label_key(label), as_text(label)) for label in batch.values(names.label)
+            label or labels.get(label_key(value), as_text(value))
+            for value in batch.values(names.label)
         ],
         "source": list(itertools.repeat(file.source, len(texts))),
         "row": list(rows),
         "received_at": [_row_time(time, file, row, defects) for time, row in times],
+        "kind": _optional_texts(batch, names.kind, file),
+        "language": _optional_texts(batch, names.language, file),
     }
     arrays = [pa.array(columns[field.name], field.type) for field in MESSAGES]
     return pa.RecordBatch.from_arrays(arrays, schema=MESSAGES)
+
+
+def _optional_texts(batch: RowBatch, column: str, file: SourceFile) -> list[str | None]:
+    """The values of a column, unless it is one that the file must have."""
+    values = [None] * len(batch.values(column)) if column in file.required else batch.values(column)
+    return list(map(as_text, values))
+
+
+def _without_left_out(messages: pa.RecordBatch, defects: Defects) -> pa.RecordBatch:
+    is_left_out = pc.fill_null(pc.equal(messages["label"], LEFT_OUT), False)
+    defects.left_out += pc.sum(is_left_out).as_py() or 0
+    return messages.filter(pc.invert(is_left_out))
 
 
 def _text(value: Any, defects: Defects) -> str | None:

@@ -69,6 +69,7 @@ def write_tables(folder):
     messages = pd.DataFrame({"message_id": ids, "text": rows["body"], "source": "sms", "row": 1})
     messages["label"] = np.where(rows["kind"] == 1, "spam", "ham")
     messages["received_at"] = pd.Series(pd.NaT, index=rows.index, dtype="datetime64[us, UTC]")
+    messages[["kind", "language"]] = None
     split = np.array(["train", "val", "test", "train", "val", "train", "test"])[rows.index % 7]
     splits = pd.DataFrame({"message_id": ids, "split": split, "campaign_key": ids})
     splits["left_out"] = rows.index < 9

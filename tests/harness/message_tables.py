@@ -52,6 +52,8 @@ def message_table(texts: list, labels: list) -> pd.DataFrame:
         "source": ["sms"] * rows,
         "row": range(1, rows + 1),
         "received_at": [datetime(2024, 2, 29, tzinfo=UTC)] * (rows - 3) + [None] * 3,
+        "kind": [None] * rows,
+        "language": [None] * rows,
     }
     return pa.table(columns, schema=MESSAGES).to_pandas()
 

@@ -71,7 +71,8 @@ def champion(repository, tmp_path, monkeypatch):
     monkeypatch.setattr(state, "drifted_windows", lambda _, new, *__: [ids(new)])
     monkeypatch.setattr(state, "poisoning_alarms", lambda _, __, untried, ___: ids(untried))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772604000")  # 2026-03-04T06:00
-    columns = {"text": "", "label": "ham", "source": "s", "row": 1, "received_at": None}
+    columns = {"text": "", "label": "ham", "source": "s", "row": 1}
+    columns |= dict.fromkeys(["received_at", "kind", "language"])
     messages = pd.DataFrame({"message_id": [*"abcde"]}).assign(**columns)
     table = pa.Table.from_pandas(messages, MESSAGES, preserve_index=False)
     write_parquet(tmp_path / history.MESSAGES_FILE, table.to_batches(), MESSAGES)

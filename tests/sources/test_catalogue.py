@@ -18,6 +18,7 @@ from tests.harness.small_project import ROOT
 from tests.sources.test_archives import make_zip
 from tests.sources.test_readers import inbox_params
 
+WRITTEN = ROOT / "data" / "written"
 LOCK = ROOT / "data" / "sources.lock.json"
 INBOX = Path("2026-01-01/inbox")  # a day above the inbox is no day of its files
 
@@ -32,7 +33,7 @@ def read(*sources, lock=LOCK, **files):
     """The rows of some sources."""
     params = Params(sources=list(sources), on_broken_file="stop", files=inbox_params(**files))
     copies = collect_files(InboxPlaces(INBOX))
-    batches = read_sources(params, Places(lock, copies, Path(".downloads")), {})
+    batches = read_sources(params, Places(lock, copies, WRITTEN, Path(".downloads")), {})
     return pa.Table.from_batches(batches, MESSAGES)
 
 
@@ -88,8 +89,9 @@ def test_invalid_glob_is_refused():
 def test_unknown_source_is_refused_with_the_choices():
     add("a.csv")
     assert error_of(read, "files", "sms_spm") == (
-        "params.yaml: ingest.sources: unknown 'sms_spm'; choose from files, feedback, sms, or "
-        "declare it in data/sources.yaml and run `python -m pipeline fetch`"
+        "params.yaml: ingest.sources: unknown 'sms_spm'; choose from files, feedback, written, "
+        "sms, india, smishing, youtube, thai, telegram, or declare it in "
+        "data/sources.yaml and run `python -m pipeline fetch`"
     )
 
 
@@ -202,3 +204,27 @@ def test_exactly_the_pinned_files_are_read():
     assert row == {"text": "2", "source": "tickets/2.parquet"}
     new.write_bytes(b"tampered with")
     assert error_of(read, "mine", lock=lock).startswith(f"{new}: changed since it was saved; ")
+
+
+# ---- written messages, and sources in parts
+
+
+def test_written_messages_are_read_with_kind_and_language():
+    rows = read("written").to_pandas()
+    assert set(rows["label"]) == {"ham", "spam"}
+    assert rows[["kind", "language"]].notna().all(axis=None)
+    assert set(rows["source"]) == {f"written/{name}" for name in rows["language"]}
+
+
+def test_name_of_a_source_stands_for_its_parts():
+    pins = {}
+    for name, label in (("mine/a", "ham"), ("mine/b", "spam"), ("minefield", "spam")):
+        content = f"{name}\n".encode()
+        sha256 = hashlib.sha256(content).hexdigest()
+        Path(".downloads").mkdir(exist_ok=True)
+        Path(".downloads", sha256).write_bytes(content)
+        declared = {"kind": "url", "url": "x", "read": {"format": "lines", "label": label}}
+        pins[name] = {"declared": declared, "sha256": sha256}
+    Path("lock.json").write_text(json.dumps(pins))
+    rows = read("mine", lock=Path("lock.json")).select(["text", "label"]).to_pylist()
+    assert rows == [{"text": "mine/a", "label": "ham"}, {"text": "mine/b", "label": "spam"}]

@@ -93,7 +93,7 @@ def test_every_format_gives_the_same_table(mine, monkeypatch):
     labels = ["spam", "spam", "ham", "spam", "spam", "ham", "perhaps"]
     rows = zip(ROWS, labels, range(1, 8), strict=True)
     assert [tuple(row.values()) for row in read_file(mine).to_pylist()] == [
-        (message_id(text), text, label, "files/mine", row, date)
+        (message_id(text), text, label, "files/mine", row, date, None, None)
         for (text, _, date), label, row in rows
     ]
 
@@ -325,7 +325,11 @@ NO_VALUE = "Expecting value: line 1 column 10 (char 9); correct the line"
         ("a.jsonl", "[" * 100_000, f"line 1: {TOO_DEEP}; correct the line"),
         ("a.parquet", "body,kind\n", f"{NO_PARQUET}; correct or remove the file"),
         ("a.parquet", POINTER, f"a Git LFS pointer, not the file itself; run {PULL}"),
-        ("a.txt", "hello", "format: unknown '.txt'; choose from .csv, .tsv, .jsonl, .parquet"),
+        (
+            "a.txt",
+            "hello",
+            "format: unknown '.txt'; choose from .csv, .tsv, .jsonl, .parquet, .lines",
+        ),
     ],
 )
 def test_unreadable_file_is_refused_in_one_line(read, name, content, problem):
@@ -359,7 +363,7 @@ TWICE = {"spam": [1, "junk"], "ham": ["Junk ", True]}
         ({"date_format": "%Q"}, f"date_format: 'Q' is a bad directive in format '%Q'; {DATES}"),
         ({"date_format": "days"}, f"date_format: unknown 'days'; {DATES}"),
         ({"separator": ";;"}, f"separator: {ONE_CHARACTER}, not ';;'"),
-        ({"format": "xlsx"}, "format: unknown 'xlsx'; choose from csv, tsv, jsonl, parquet"),
+        ({"format": "xlsx"}, "format: unknown 'xlsx'; choose from csv, tsv, jsonl, parquet, lines"),
     ],
 )
 def test_contradictory_params_are_refused(changes, problem):
@@ -395,3 +399,43 @@ def test_table_of_ingest_or_validate_is_read_as_it_is(tmp_path, mine):
     pq.write_table(more, tmp_path / "messages.parquet")
     read = readers.read_messages(tmp_path / "messages.parquet")
     assert pa.Table.from_pandas(read, MESSAGES).equals(table)
+
+
+# ---- lines, labels of a whole file, rows that are left out
+
+
+def test_lines_are_messages_that_may_hold_anything(read):
+    content = 'a "quoted, one\r\n\n  b|c\n'
+    rows = read("mine.txt", content, format="lines", header=["body"], label="spam")
+    assert rows == [('a "quoted, one', "spam", 1), ("  b|c", "spam", 2)]
+
+
+def test_line_is_cut_at_its_first_separators(read):
+    header = {"format": "lines", "header": ["kind", "body"], "separator": "|"}
+    assert read("mine.txt", "ok|a|b\njunk|c\n", **header) == [("a|b", "ham", 1), ("c", "spam", 2)]
+
+
+def test_line_without_its_separator_is_an_error(read):
+    header = {"format": "lines", "header": ["kind", "body"], "separator": "|"}
+    problem = "mine.txt: line 2: 1 of 2 columns (separator '|'); correct the line, header or separ"
+    assert problem in error_of(read, "mine.txt", "ok|a\nb\n", **header)
+
+
+def test_left_out_labels_are_not_read_and_counted(read, caplog):
+    caplog.set_level("INFO")
+    labels = {**LABELS, "left_out": ["unsure"]}
+    rows = read("mine.csv", "body,kind\na,1\nb,unsure\nc,0\n", labels=labels)
+    assert rows == [("a", "spam", 1), ("c", "ham", 3)]
+    assert "mine.csv: left out by ingest.files.labels: 1 rows" in caplog.text
+
+
+def test_kind_and_language_are_read_if_a_file_has_them(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("body,kind,sort,language\na,1,toll,en\n")
+    columns = ColumnNames(**NAMES)
+    plain, named = (
+        read_file(source_file(path, columns=names)).select(["kind", "language"]).to_pylist()
+        for names in (columns, columns.model_copy(update={"kind": "sort"}))
+    )
+    assert plain == [{"kind": None, "language": "en"}]  # `kind` is the column of the label
+    assert named == [{"kind": "toll", "language": "en"}]
