@@ -3,8 +3,11 @@
 Source: Ribeiro et al. 2020, Beyond Accuracy: Behavioral Testing of NLP Models with CheckList.
 """
 
+import csv
 import re
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +37,10 @@ UNDISPUTED_CASES = {  # message: whether it is spam
     "Hot singles in your area are waiting to chat! Text DATE to 69696, 150p/msg": True,
     "Claim your free ringtone now! Reply TONE to 83355. To stop, text STOP. 150p per text": True,
 }
+# Messages of today, written apart from data/written/ and never trained on. Columns: behaviour
+# (business_ham or current_scams), kind, pair (of a notice and the scam that imitates it), text.
+TODAY_FILE = Path(__file__).with_name("messages_of_today.csv")
+BUSINESS_HAM, CURRENT_SCAMS = "business_ham", "current_scams"
 _AMOUNT = re.compile(r"£\s?\d(?:[\d,.]*\d)?")
 
 
@@ -70,13 +77,53 @@ def undisputed_cases_are_right(score: Scorer, threshold: float, messages: Sequen
     return (score(list(UNDISPUTED_CASES)) >= threshold) == y_true
 
 
+def business_ham_passes(score: Scorer, threshold: float, messages: Sequence[str]) -> Passed:
+    """Notices of banks, carriers, doctors and the like are ham. `messages` is not used."""
+    return score(messages_of_today(BUSINESS_HAM)) < threshold
+
+
+def current_scams_are_caught(score: Scorer, threshold: float, messages: Sequence[str]) -> Passed:
+    """Scams of today are spam. `messages` is not used."""
+    return score(messages_of_today(CURRENT_SCAMS)) >= threshold
+
+
+def near_misses_differ(score: Scorer, threshold: float, messages: Sequence[str]) -> Passed:
+    """A notice is ham, and the scam that imitates it is spam. A case is such a pair."""
+    pairs = near_miss_pairs()
+    notices = score([notice for notice, _ in pairs])
+    scams = score([scam for _, scam in pairs])
+    return (notices < threshold) & (scams >= threshold)
+
+
 BEHAVIOURAL_TESTS: dict[str, BehaviouralTest] = {
     "names": label_ignores_names,
     "greetings": label_ignores_greetings,
     "amounts": label_ignores_amounts,
     "premium_number": premium_number_raises_score,
     "plain_cases": undisputed_cases_are_right,
+    BUSINESS_HAM: business_ham_passes,
+    CURRENT_SCAMS: current_scams_are_caught,
+    "near_misses": near_misses_differ,
 }
+
+
+def messages_of_today(behaviour: str) -> list[str]:
+    """The texts of one behaviour in TODAY_FILE."""
+    return [row["text"] for row in _rows_of_today() if row["behaviour"] == behaviour]
+
+
+def near_miss_pairs() -> list[tuple[str, str]]:
+    """Each notice in TODAY_FILE that a scam imitates, and that scam."""
+    pairs = defaultdict[str, dict[str, str]](dict)
+    for row in _rows_of_today():
+        if row["pair"]:
+            pairs[row["pair"]][row["behaviour"]] = row["text"]
+    return [(pair[BUSINESS_HAM], pair[CURRENT_SCAMS]) for pair in pairs.values()]
+
+
+def _rows_of_today() -> Iterator[dict[str, str]]:
+    with TODAY_FILE.open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)
 
 
 def pass_rates(score: Scorer, threshold: float, messages: Sequence[str]) -> dict[str, Figure]:
