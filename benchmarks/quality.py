@@ -5,7 +5,8 @@ threshold of the other four. Rows that are in test by params.yaml are not read. 
 test with the decision of val. --out-of-fold scores each message by one of ten models that did not
 see it. Note each use of the last two in docs/explanation/what-was-tried.md.
 
-Reads what `dvc repro` validated. Results are kept for the same messages, params and code.
+Reads what `dvc repro` validated, or the messages of one --source of it. Results are kept for the
+same messages, params and code.
 """
 
 import json
@@ -33,6 +34,7 @@ from pipeline.core.params import read_params, read_yaml
 from pipeline.core.tables import read_parquet
 from pipeline.evaluation.attacks import attack_figures
 from pipeline.evaluation.metrics import METRICS, Predictions, Scorer, counts_by_threshold, is_spam
+from pipeline.evaluation.slices import source_name
 from pipeline.models import checkpoints
 from pipeline.models.calibration import largest_f1_threshold
 from pipeline.models.scoring import calibrated_model
@@ -259,9 +261,11 @@ def _mean_and_interval(values: pd.Series) -> str:
 # ---- the command
 
 
-def complete(path: Path, names: Sequence[str], splits: int, measure: Callable) -> Results:
+def complete(
+    path: Path, names: Sequence[str], splits: int, measure: Callable, source: str | None = None
+) -> Results:
     """The results in `path`, after measuring what is missing; each is saved at once."""
-    key = checkpoints.training_key(read_yaml(), MESSAGES)
+    key = checkpoints.training_key(read_yaml() | {"source": source}, MESSAGES)
     saved = json.loads(path.read_text()) if path.exists() else {}
     results = saved["figures"] if saved.get("key") == key else {}
     tasks = [(name, n) for n in range(splits) for name in names]
@@ -278,21 +282,27 @@ def main(argv: list[str] | None = None) -> None:
     which.add_argument("--on", choices=["val"], help="measure val, to choose")
     which.add_argument("--final", action="store_true", help="measure test")
     which.add_argument("--out-of-fold", action="store_true", help="measure all messages")
+    parser.add_argument("--source", help="measure one source alone, such as sms")
     parser.add_argument("--splits", type=int, default=20, help="number of splits (default: 20)")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=PEERS)
     options = parser.parse_args(argv)
     messages = read_parquet(MESSAGES).to_pandas()
+    if options.source:
+        messages = messages[source_name(messages) == options.source].reset_index(drop=True)
     installed = shutil.which("bogofilter")
     names = [name for name in options.models if name != "bogofilter" or installed]
     if options.out_of_fold:
-        scores = complete(FOLD_SCORES, names, FOLDS, partial(score_fold, messages=messages))
+        scores = complete(
+            FOLD_SCORES, names, FOLDS, partial(score_fold, messages=messages), options.source
+        )
         summary = fold_summary(scores, names, messages)
         write_json(RESULTS / "quality_out_of_fold.json", summary)
         print(fold_table(summary))
     else:
         on = "test" if options.final else "val"
         measure = partial(measure_split, messages=messages, on=on)
-        results = complete(RESULTS / f"quality_{on}.json", names, options.splits, measure)
+        path = RESULTS / f"quality_{on}.json"
+        results = complete(path, names, options.splits, measure, options.source)
         print(split_tables(results, names, options.splits))
 
 

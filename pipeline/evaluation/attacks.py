@@ -17,6 +17,7 @@ Edit = Callable[[str, int, Random], str]  # (message, strength, random) to the e
 # the strength is a percentage of the message's characters, unless the edit says otherwise
 
 EDITED_PERCENTS = (5, 15, 30)  # of a message's characters
+ATTACKED_MESSAGES = 250  # of each label at most; the adaptive attack takes minutes for thousands
 QUERIES_PER_MESSAGE = 50  # scores that the adaptive attack may ask the model for
 
 
@@ -229,24 +230,31 @@ def attack_figures(
     """Percentages of spam caught and of ham blocked after each attack on the test messages.
 
     The figures are `ATTACK_STRENGTH.spam_caught_percent`, `ATTACK_STRENGTH.ham_blocked_percent` and
-    `adaptive.spam_caught_percent`. n is the number of spam, or of ham.
+    `adaptive.spam_caught_percent`. n is the number of spam, or of ham: ATTACKED_MESSAGES at most.
 
     Args:
         probabilities: the model, with calibrated scores.
         test: columns text and label.
         strengths: (name in ATTACKS, strength).
     """
-    texts = test["text"].tolist()
-    spam = is_spam(test)
+    attacked = _attacked_messages(test, seed)
+    texts = attacked["text"].tolist()
+    spam = is_spam(attacked)
     figures: dict[str, Figure] = {}
     for name, strength in strengths:
         edited = attack_messages(texts, ATTACKS[name], strength, seed)
         y_pred = probabilities(edited) >= threshold
         figures[f"{name}_{strength}.spam_caught_percent"] = _percent_true(y_pred[spam])
         figures[f"{name}_{strength}.ham_blocked_percent"] = _percent_true(y_pred[~spam])
-    edited = adaptive_attack(test["text"][spam].tolist(), probabilities, threshold, seed)
+    edited = adaptive_attack(attacked["text"][spam].tolist(), probabilities, threshold, seed)
     y_pred = probabilities(edited) >= threshold
     return figures | {"adaptive.spam_caught_percent": _percent_true(y_pred)}
+
+
+def _attacked_messages(test: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """A random choice of ATTACKED_MESSAGES of each label, in the order of `test`."""
+    shuffled = test.sample(frac=1, random_state=seed)
+    return shuffled.groupby("label").head(ATTACKED_MESSAGES).sort_index()
 
 
 def _percent_true(labels: Labels) -> Figure:

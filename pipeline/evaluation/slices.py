@@ -4,8 +4,10 @@ import math
 import re
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pandas as pd
 
+from pipeline.preprocessing.scripts import letters_by_script
 from pipeline.preprocessing.time_windows import Mask
 
 # Characters: of the default SMS, 35 % of ham and 1 % of spam are shorter than SHORT.
@@ -28,6 +30,8 @@ CURRENCY_SIGN = re.compile(
 )
 NON_ASCII = re.compile(r"[^\x00-\x7f]")
 LETTER = re.compile(r"[^\W\d_]")
+
+LEAST_ROWS = 30  # of a slice by language, script or kind: figures of fewer rows tell little
 
 Slice = Callable[[pd.Series], pd.Series]  # texts (n,) to bool (n,)
 
@@ -56,14 +60,43 @@ SLICES: dict[str, Slice] = {
 }
 
 
+Grouping = Callable[[pd.DataFrame], pd.Series]  # messages (n,) to a name each, or null
+
+
+def source_name(messages: pd.DataFrame) -> pd.Series:
+    """The name of each message's source: `files` of `files/2026-11.csv`."""
+    return messages["source"].str.split("/").str[0]
+
+
+def main_script(messages: pd.DataFrame) -> pd.Series:
+    """The script of most letters of each message; null without letters."""
+    scripts, letters = letters_by_script(messages["text"].tolist())
+    names = pd.Series([*scripts, None], dtype="object")
+    most = np.where(letters.any(axis=1), letters.argmax(axis=1), len(scripts)) if scripts else 0
+    return names.iloc[np.broadcast_to(most, len(messages))].set_axis(messages.index)
+
+
+GROUPINGS: dict[str, Grouping] = {  # each group is a slice, such as source_sms
+    "source": source_name,
+    "language": lambda messages: messages["language"],
+    "script": main_script,
+    "kind": lambda messages: messages["kind"],
+}
+
+
 def slice_masks(messages: pd.DataFrame) -> Iterator[tuple[str, Mask]]:
-    """Each slice's name and mask (n,): those of SLICES, then `source_KIND` for each kind of source.
+    """Each slice's name and mask (n,): those of SLICES, then the groups of GROUPINGS.
+
+    All sources are slices, and other groups of at least LEAST_ROWS rows.
 
     Args:
-        messages: columns text and source. The kind of `files/2026-11.csv` is `files`.
+        messages: columns text, source, language and kind.
     """
     for name, selects in SLICES.items():
         yield name, selects(messages["text"]).to_numpy(bool)
-    kinds = messages["source"].str.split("/").str[0]
-    for kind in sorted(kinds.unique()):
-        yield f"source_{kind}", (kinds == kind).to_numpy(bool)
+    for grouping, group_of in GROUPINGS.items():
+        groups = group_of(messages)
+        counts = groups.value_counts()
+        for group in sorted(counts.index):
+            if grouping == "source" or counts[group] >= LEAST_ROWS:
+                yield f"{grouping}_{group}", (groups == group).to_numpy(bool)

@@ -14,10 +14,17 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.models.batches import Batch
-from pipeline.models.wide_features import CHARACTER_KINDS, NO_FEATURE, ORDERS, Ngrams, Shape
+from pipeline.models.wide_features import (
+    CHARACTER_KINDS,
+    FEATURES,
+    NO_FEATURE,
+    ORDERS,
+    Ngrams,
+    Shape,
+)
 
-VIEWS = (slice(0, ORDERS), slice(ORDERS, ORDERS + 1))  # n-grams and words, of equal weight
-BUCKETS = 1 << 17  # of the hashed features; with half as many, collisions cost accuracy
+VIEWS = (slice(0, ORDERS), slice(ORDERS, FEATURES))  # n-grams and words, of equal weight
+BUCKETS = 1 << 20  # of the hashed features; with an eighth, collisions cost accuracy
 SHAPE_SCALE = 0.05  # standard deviation of a shape feature; TF-IDF rows have length 1
 INVERSE_REGULARIZATION = 50.0  # scikit-learn's C
 
@@ -26,7 +33,7 @@ INVERSE_REGULARIZATION = 50.0  # scikit-learn's C
 class Wide(layers.Layer):  # type: ignore[misc] # Keras has no types
     """A linear model of the TF-IDF of each view, scaled to length 1, and of the shape.
 
-    Input: (n, t, ORDERS + 1) hashes of Ngrams, and (n, kinds) counts of Shape.
+    Input: (n, t, FEATURES) hashes of Ngrams, and (n, kinds) counts of Shape.
     Output: (n, 1) logits.
 
     Gradients do not change it; `fit_wide_layers` finds its weights.

@@ -13,6 +13,7 @@ from pipeline.models.batches import PAD_ID
 
 ORDERS = 4  # n-grams of one to four sub-words
 MAX_WORD_TOKENS = 12  # of a longer word only the last tokens are read
+FEATURES = ORDERS + 2  # at each token: these n-grams, the word, and the pair of words
 NO_FEATURE = -1  # stands where no n-gram or word ends
 SPACE_SYMBOL = "Ġ"  # a space in the tokenizer's byte-level alphabet
 LOWERCASE = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
@@ -34,9 +35,9 @@ MIX_FACTOR = 0x2C1B3C6D  # any large odd number
 class Ngrams(layers.Layer):  # type: ignore[misc] # Keras has no types
     """Hashes of the n-grams and words of a message, whatever their case.
 
-    Input: (n, t) token ids. Output: (n, t, ORDERS + 1) int32; at each token the hashes of the
-    ORDERS n-grams and of the word that end there, or NO_FEATURE. A word is a run of ASCII letters
-    and digits, or a run of other characters, however the tokenizer has cut it.
+    Input: (n, t) token ids. Output: (n, t, FEATURES) int32; at each token the hashes of the ORDERS
+    n-grams, of the word and of the pair of words that end there, or NO_FEATURE. A word is a run of
+    ASCII letters and digits, or a run of other characters, however the tokenizer has cut it.
     """
 
     def __init__(self, vocabulary_size: int, **kwargs: Any) -> None:
@@ -75,9 +76,12 @@ class Ngrams(layers.Layer):  # type: ignore[misc] # Keras has no types
         kind_changes = ops.not_equal(is_plain, _shifted_right(is_plain, 1))
         is_first = ops.logical_or(begins_word > 0, kind_changes)
         is_last = ops.logical_or(_shifted_left(is_first), ops.logical_not(_shifted_left(real)))
-        word = _word_hashes(real, letters, base_power, is_first)
+        word = _mixed(_word_hashes(real, letters, base_power, is_first))
         ends = ops.logical_and(real, is_last)
-        features.append(ops.where(ends, _mixed(word), NO_FEATURE))
+        features.append(ops.where(ends, word, NO_FEATURE))
+        previous = _previous_words(word, real, is_first)
+        has_previous = ops.logical_and(ends, ops.not_equal(previous, NO_FEATURE))
+        features.append(ops.where(has_previous, _mixed(previous * FNV_PRIME + word), NO_FEATURE))
         return ops.stack(features, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
@@ -153,6 +157,24 @@ def _word_hashes(
         scale = scale * _shifted_right(base_power, back)
         within = ops.logical_and(within, ops.logical_not(_shifted_right(is_first, back)))
     return word
+
+
+def _previous_words(
+    word: keras.KerasTensor, real: keras.KerasTensor, is_first: keras.KerasTensor
+) -> keras.KerasTensor:
+    """(n, t): at each token, the hash of the word before its own; NO_FEATURE if there is none.
+
+    Args:
+        word: (n, t), at the last token of each word its hash.
+    """
+    before = ops.where(_shifted_right(real, 1), _shifted_right(word, 1), NO_FEATURE)
+    within = real
+    previous = ops.full_like(word, NO_FEATURE)
+    for back in range(MAX_WORD_TOKENS):
+        starts = ops.logical_and(within, _shifted_right(is_first, back))
+        previous = ops.where(starts, _shifted_right(before, back), previous)
+        within = ops.logical_and(within, ops.logical_not(_shifted_right(is_first, back)))
+    return previous
 
 
 def _mixed(hashed: keras.KerasTensor) -> keras.KerasTensor:

@@ -36,7 +36,7 @@ def test_comparison_has_both_models_and_their_difference():
 
 def test_a_slice_has_the_metrics_of_its_rows_alone():
     figures = report.slice_figures(OURS, messages(60), **BOOTSTRAP)
-    slices = [*SLICES, "source_files", "source_sms"]
+    slices = [*SLICES, "source_files", "source_sms", "script_latin"]
     assert list(figures) == [f"slices.{part}.{name}" for part in slices for name in SLICE_METRICS]
     rows = OURS.take(np.arange(60) % 3 == 0)
     for name in SLICE_METRICS:

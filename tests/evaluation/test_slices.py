@@ -3,10 +3,11 @@
 import sys
 from unicodedata import category
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.slices import CURRENCY_SIGN, SLICES, slice_masks
+from pipeline.evaluation.slices import CURRENCY_SIGN, LEAST_ROWS, SLICES, slice_masks
 
 INSIDE = {
     "short": ["ok", "", "x" * 39],
@@ -47,9 +48,27 @@ def test_currency_signs_are_those_of_unicode():
 
 def test_each_source_is_a_slice_after_the_named_ones():
     texts, sources = ["ok", "see www.x.com", "hm"], ["sms", "inbox/2026-11.csv", "sms"]
-    messages = pd.DataFrame({"text": texts, "source": sources}, index=[7, 5, 7])
+    messages = pd.DataFrame(
+        {"text": texts, "source": sources, "language": None, "kind": None}, index=[7, 5, 7]
+    )
     masks = {name: mask.tolist() for name, mask in slice_masks(messages)}
     assert list(masks) == [*SLICES, "source_inbox", "source_sms"]
     assert masks["source_sms"] == [True, False, True]
     assert masks["has_link"] == [False, True, False]
     assert masks["long"] == [False, False, False]
+
+
+def test_groups_of_enough_rows_are_slices():
+    rows = LEAST_ROWS
+    messages = pd.DataFrame(
+        {
+            "text": ["скидка ok"] * rows + ["a"] * (rows - 1) + ["7"] * rows,
+            "source": "files/a.csv",
+            "language": ["ru"] * rows + [None] * (2 * rows - 1),
+            "kind": ["toll"] * (rows - 1) + ["chat"] * (2 * rows),
+        }
+    )
+    masks = {name: mask for name, mask in slice_masks(messages) if name not in SLICES}
+    assert list(masks) == ["source_files", "language_ru", "script_cyrillic", "kind_chat"]
+    assert np.flatnonzero(masks["script_cyrillic"]).tolist() == list(range(rows))
+    assert masks["kind_chat"].sum() == 2 * rows

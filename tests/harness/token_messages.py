@@ -1,5 +1,6 @@
 """A hand-made vocabulary, and messages of its token ids."""
 
+import itertools
 import re
 
 import numpy as np
@@ -32,6 +33,12 @@ def words_of(ids):
     """The start token, then runs of letters and digits, or of other characters, in lower case."""
     text = "".join(TOKENS[i].lower() for i in ids[1:]).replace("ġ", " ")
     return ["[start]", *re.findall(r"\w+|[^\w\s]+", text)]
+
+
+def words_and_pairs_of(ids):
+    """The words, and each two that follow each other."""
+    words = words_of(ids)
+    return [*words, *map(" ".join, itertools.pairwise(words))]
 
 
 def shape_of(ids):

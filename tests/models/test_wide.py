@@ -10,7 +10,14 @@ from sklearn.linear_model import LogisticRegression
 from pipeline.models import wide
 from pipeline.models.wide import Blend, Wide, fit_wide_layers
 from pipeline.models.wide_features import Ngrams, Shape
-from tests.harness.token_messages import MESSAGES, TOKENS, ngrams_of, padded, shape_of, words_of
+from tests.harness.token_messages import (
+    MESSAGES,
+    TOKENS,
+    ngrams_of,
+    padded,
+    shape_of,
+    words_and_pairs_of,
+)
 
 SPAM = np.array([1, 0, 0, 1, 1, 0], np.float32)
 
@@ -41,7 +48,7 @@ def expected_logits():
     """The logits of MESSAGES, by scikit-learn."""
     shapes = np.array([shape_of(ids) for ids in MESSAGES])
     scaled = wide.SHAPE_SCALE * (shapes - shapes.mean(axis=0)) / (shapes.std(axis=0) + 1e-9)
-    rows = np.hstack([tfidf_of(ngrams_of), tfidf_of(words_of), scaled])
+    rows = np.hstack([tfidf_of(ngrams_of), tfidf_of(words_and_pairs_of), scaled])
     fitted = LogisticRegression(C=wide.INVERSE_REGULARIZATION, max_iter=1000).fit(rows, SPAM > 0)
     return fitted.decision_function(rows)
 

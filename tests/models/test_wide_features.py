@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.models.wide import BUCKETS
-from pipeline.models.wide_features import NO_FEATURE, Ngrams, Shape
+from pipeline.models.wide_features import NO_FEATURE, ORDERS, Ngrams, Shape
 from tests.harness import token_messages as toy
 from tests.harness.token_messages import MESSAGES, TOKENS, padded
 
@@ -23,9 +23,9 @@ def hashes_of(messages, width=6):
     return keras.ops.convert_to_numpy(layer_of(Ngrams, TOKENS)(padded(messages, width)))
 
 
-def word_hashes_of(messages, width=9):
-    """The hashes of each message's words."""
-    return [row[row != NO_FEATURE].tolist() for row in hashes_of(messages, width)[:, :, -1]]
+def word_hashes_of(messages, width=9, feature=ORDERS):
+    """The hashes of each message's words; those of its pairs of words are the next feature."""
+    return [row[row != NO_FEATURE].tolist() for row in hashes_of(messages, width)[:, :, feature]]
 
 
 def assert_one_hash_each(pairs, names):
@@ -51,6 +51,13 @@ def test_every_word_has_its_own_hash():
     pairs = {*zip(words, itertools.chain(*word_hashes_of(MESSAGES)), strict=True)}
     names = {"[start]", "abc", "ab", "bc", "!", "c9", "!!!", "a", "aebf", "bca"}
     assert_one_hash_each(pairs, names)
+
+
+def test_every_pair_of_words_has_its_own_hash():
+    pairs = [pair for ids in MESSAGES for pair in itertools.pairwise(toy.words_of(ids))]
+    hashes = word_hashes_of(MESSAGES, feature=ORDERS + 1)
+    assert [len(row) for row in hashes] == [len(toy.words_of(ids)) - 1 for ids in MESSAGES]
+    assert_one_hash_each({*zip(pairs, itertools.chain(*hashes), strict=True)}, set(pairs))
 
 
 def test_a_word_is_the_same_however_it_is_cut():
