@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ from benchmarks.peers import MODELS, OURS, PEERS
 from pipeline import evaluate, vectorize
 from pipeline.core.cli import argument_parser, run_stage
 from pipeline.core.files import write_json
-from pipeline.core.hashing import unit_hash
+from pipeline.core.hashing import file_sha256, unit_hash
 from pipeline.core.params import read_params, read_yaml
 from pipeline.core.tables import read_parquet
 from pipeline.evaluation.attacks import attack_figures
@@ -66,13 +67,14 @@ TITLES = {
 }
 COMPARED = ("f1", "average_precision", "log_loss", "brier", "adaptive")
 Figures = dict[str, float]  # by the names of TITLES
-Results = dict[str, Figures]  # by "MODEL SPLIT"
+Results = dict[str, Figures]  # by "MODEL PART"
+Task = tuple[str, str | int]  # model and split, fold or setting
 
 
 # ---- one model on one split
 
 
-def measure_split(name: str, messages: pd.DataFrame, on: str, number: int) -> Figures:
+def measure_split(name: str, number: int, messages: pd.DataFrame, on: str) -> Figures:
     """The figures of a model, trained on train of this split and measured on val or test."""
     params = read_params(vectorize.Params, "vectorize")
     budget = read_params(evaluate.Params, "evaluate").lost_ham_budget
@@ -151,7 +153,7 @@ def combined_figures(measured: Sequence[dict]) -> Figures:
 # ---- out of fold
 
 
-def score_fold(name: str, messages: pd.DataFrame, number: int) -> Figures:
+def score_fold(name: str, number: int, messages: pd.DataFrame) -> Figures:
     """The score of each message of a fold, by id, from a model that saw none of its near-copies."""
     rows, near_copies = assign_splits(messages, read_params(vectorize.Params, "vectorize"))
     in_fold = _folds(rows, FOLDS, "out of fold") == number
@@ -261,18 +263,21 @@ def _mean_and_interval(values: pd.Series) -> str:
 # ---- the command
 
 
-def complete(
-    path: Path, names: Sequence[str], splits: int, measure: Callable, source: str | None = None
-) -> Results:
-    """The results in `path`, after measuring what is missing; each is saved at once."""
-    key = checkpoints.training_key(read_yaml() | {"source": source}, MESSAGES)
+def complete(path: Path, tasks: Sequence[Task], measure: Callable, **key: Any) -> Results:
+    """The results in `path`, after measuring what is missing; each is saved at once.
+
+    Args:
+        tasks: (model, part), by "MODEL PART" in the results.
+        measure: the figures of a model and a part.
+        key: on what the results depend, beside params and code.
+    """
+    training_key = checkpoints.training_key(read_yaml() | key)
     saved = json.loads(path.read_text()) if path.exists() else {}
-    results = saved["figures"] if saved.get("key") == key else {}
-    tasks = [(name, n) for n in range(splits) for name in names]
-    missing = [(name, n) for name, n in tasks if f"{name} {n}" not in results]
-    for name, number in tqdm(missing, "models and splits", unit="fit", disable=None):
-        results[f"{name} {number}"] = measure(name, number=number)
-        write_json(path, {"key": key, "figures": results})
+    results = saved["figures"] if saved.get("key") == training_key else {}
+    missing = [(name, part) for name, part in tasks if f"{name} {part}" not in results]
+    for name, part in tqdm(missing, "models and parts", unit="fit", disable=None):
+        results[f"{name} {part}"] = measure(name, part)
+        write_json(path, {"key": training_key, "figures": results})
     return results
 
 
@@ -289,20 +294,20 @@ def main(argv: list[str] | None = None) -> None:
     messages = read_parquet(MESSAGES).to_pandas()
     if options.source:
         messages = messages[source_name(messages) == options.source].reset_index(drop=True)
+    key = {"messages": file_sha256(MESSAGES), "source": options.source}
     installed = shutil.which("bogofilter")
     names = [name for name in options.models if name != "bogofilter" or installed]
     if options.out_of_fold:
-        scores = complete(
-            FOLD_SCORES, names, FOLDS, partial(score_fold, messages=messages), options.source
-        )
+        tasks = [(name, number) for number in range(FOLDS) for name in names]
+        scores = complete(FOLD_SCORES, tasks, partial(score_fold, messages=messages), **key)
         summary = fold_summary(scores, names, messages)
         write_json(RESULTS / "quality_out_of_fold.json", summary)
         print(fold_table(summary))
     else:
         on = "test" if options.final else "val"
         measure = partial(measure_split, messages=messages, on=on)
-        path = RESULTS / f"quality_{on}.json"
-        results = complete(path, names, options.splits, measure, options.source)
+        tasks = [(name, number) for number in range(options.splits) for name in names]
+        results = complete(RESULTS / f"quality_{on}.json", tasks, measure, **key)
         print(split_tables(results, names, options.splits))
 
 

@@ -29,7 +29,7 @@ def test_a_model_is_measured_on_rows_it_has_not_seen(on, trained_on, monkeypatch
     pairs = []
     monkeypatch.setattr(quality, "combined_figures", lambda measured: {})
     monkeypatch.setattr(quality, "measure_rows", lambda _, *rows: pairs.append(rows[:2]) or {})
-    quality.measure_split("spy", TABLE, on, 0)
+    quality.measure_split("spy", 0, TABLE, on)
     committed, _ = quality.assign_splits(TABLE, read_params(vectorize.Params, "vectorize"))
     committed_test = set(TABLE["message_id"][(committed["split"] == "test").to_numpy()])
     measured_ids = []
@@ -45,7 +45,7 @@ def test_a_model_is_measured_on_rows_it_has_not_seen(on, trained_on, monkeypatch
 def test_out_of_fold_models_see_no_copy_of_what_they_score(trained_on):
     both = pd.concat([TABLE, TABLE.assign(text=TABLE["text"] + " ")], ignore_index=True)
     both["message_id"] = [f"{i:064x}" for i in range(180)]
-    folds = [quality.score_fold("spy", both, number) for number in range(quality.FOLDS)]
+    folds = [quality.score_fold("spy", number, both) for number in range(quality.FOLDS)]
     assert sorted(name for fold in folds for name in fold) == both["message_id"].tolist()
     text_of = dict(zip(both["message_id"], both["text"].str.strip(), strict=True))
     for fold, rows in zip(folds, trained_on, strict=True):

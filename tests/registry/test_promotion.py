@@ -48,7 +48,8 @@ def test_warnings_are_missed_apart_and_end_the_verdict():
 
 def test_linear_baseline_that_wins_is_a_warning_by_default():
     criteria = read_params(Params, "register", ROOT / "params.yaml").criteria
-    figures = {name: {"value": 1.0} for name in criteria} | {"difference.f1": {"value": -0.01}}
+    figures = {name: {"value": rule.min or 0.0} for name, rule in criteria.items()}
+    figures["difference.f1"] = {"value": -0.01}
     (warning,) = missed_criteria(criteria, figures, "warning")
     assert warning == "difference.f1 (ours minus the linear baseline's) -0.01 is below 0"
     assert missed_criteria(criteria, figures) == []

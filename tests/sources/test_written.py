@@ -131,13 +131,13 @@ def test_slots_alone_do_not_tell_the_label(wordings):
     """A model of the filled slots, without the words around them, guesses."""
     slots = written.read_slots(FOLDER)
     values, labels = [], []
-    for row in wordings.itertuples():
+    for row in wordings.sample(6000, random_state=1).itertuples():
         for slot in SLOT.findall(row.text):
             random = Random(f"{row.text} {slot}")
             values.append(written.draw_value(slot, slots.of_locale(row.locale)[slot], random))
             labels.append(row.label == "spam")
     model = make_pipeline(
-        TfidfVectorizer(analyzer="char", ngram_range=(1, 4), min_df=2), LogisticRegression()
+        TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2), LogisticRegression()
     )
     scores = cross_val_predict(model, values, labels, cv=5, method="predict_proba")[:, 1]
     # which slots a message has, and its locale, tell a little; the values must tell no more

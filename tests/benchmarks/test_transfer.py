@@ -1,0 +1,63 @@
+"""Each setting measures rows that its models have not seen, nor a near-copy of them."""
+
+from random import Random
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import transfer
+from benchmarks.transfer import Pool, measured_rows
+from pipeline import vectorize
+from pipeline.core.params import read_params
+from pipeline.preprocessing.splits import assign_splits
+
+
+def text(number):
+    """Random words; that of an odd number has the word that spam has."""
+    random = Random(number)
+    words = ["".join(random.choices("abcdefghij", k=7)) for _ in range(8)]
+    return " ".join([*words, ("lunch", "prize")[number % 2]])
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """150 messages of three sources, and one of `india` that is a near-copy of one of `sms`."""
+    texts = [text(number) for number in range(150)]
+    names = np.repeat(["sms", "written", "india"], 50)
+    texts[149] = texts[1] + "!"
+    kinds = [f"kind {i % 10}" if name == "written" else None for i, name in enumerate(names)]
+    messages = pd.DataFrame({"text": texts, "label": ["ham", "spam"] * 75, "kind": kinds})
+    messages = messages.assign(
+        message_id=[f"{i:032x}" for i in range(150)],
+        received_at=pd.Series(pd.NaT, index=messages.index, dtype="datetime64[us, UTC]"),
+    )
+    rows, near_copies = assign_splits(messages, read_params(vectorize.Params, "vectorize"))
+    return Pool(rows.assign(name=names), near_copies)
+
+
+@pytest.mark.parametrize(
+    "setting", ["default", "without india", "without sms", "pooled", "kinds 2"]
+)
+def test_no_measured_row_or_near_copy_of_one_is_trained_on(pool, monkeypatch, setting):
+    seen = {}
+
+    def train(rows):
+        seen["train"] = rows
+        return lambda texts: np.array([("prize" in text) * 0.5 + 0.25 for text in texts])
+
+    monkeypatch.setitem(transfer.MODELS, "spy", train)
+    trained_on = ["sms", "written"]
+    measured = pool.rows[measured_rows(setting, pool, trained_on)]
+    figures = transfer.measure_setting("spy", setting, pool, trained_on)
+    assert len(measured)
+    assert set(seen["train"].index).isdisjoint(measured.index)
+    one_of_the_pair = {1, 149} & set(measured.index)
+    assert not (one_of_the_pair and {1, 149} & set(seen["train"].index))
+    assert {key.split(".")[0] for key in figures} == set(measured["name"])
+    assert figures[f"{measured['name'].iloc[0]}.average_precision"] == 1
+
+
+def test_each_kind_is_left_out_once(pool):
+    masks = [measured_rows(f"kinds {number}", pool, []) for number in range(1, 6)]
+    assert np.sum(masks, axis=0).tolist() == (pool.rows["name"] == "written").astype(int).tolist()
