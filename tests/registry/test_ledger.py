@@ -81,6 +81,7 @@ DAMAGED = (
         (FIRST.json_line().replace('"2026-01-05T08:00:00+00:00"', "null"), DAMAGED),
         (replace(FIRST, version="x").json_line(), DAMAGED),
         (replace(FIRST, time="yesterday").json_line(), DAMAGED),
+        (replace(FIRST, time="0001-01-01T00:00:00+01:00").json_line(), DAMAGED),
         (replace(FIRST, commit="--output=x").json_line(), DAMAGED),
         ('{"time":' * 9999, DAMAGED),
     ],
@@ -97,7 +98,7 @@ def test_time_of_an_entry_is_now_but_never_before_the_last_one(monkeypatch):
     assert ledger.next_entry_time() == FIRST.time
 
 
-@pytest.mark.parametrize("epoch", ["yesterday", "1.5", "9" * 30])
+@pytest.mark.parametrize("epoch", ["yesterday", "1.5", "9" * 18, "9" * 30])
 def test_epoch_that_is_no_time_is_refused(epoch, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
     problem = f"{epoch!r} is not a time in seconds since 1970; correct or unset it"
