@@ -85,11 +85,16 @@ def list_pull_requests() -> list[PullRequest]:
 
 
 def open_pull_request(branch: str, base: str, title: str, body: str) -> None:
-    """Opens a pull request for the branch. Raises: PipelineError."""
+    """Opens a pull request for the branch, unless another run just did. Raises: PipelineError."""
     _create_label()
     with _body_file(body) as path:
         content = ("--title", title, "--body-file", path, "--label", LABEL)
-        _gh("pr", "create", "--head", branch, "--base", base, *content)
+        try:
+            _gh("pr", "create", "--head", branch, "--base", base, *content)
+        except PipelineError as error:
+            if "already exists" not in str(error):
+                raise
+            log.info("%s: its pull request is open already", branch)
 
 
 def close_pull_request(number: int, reason: str) -> None:

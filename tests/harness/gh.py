@@ -65,6 +65,9 @@ def run(record: dict, kind: str, command: str, words: list[str]) -> None:
         assert given["label"] in record["label"]
         if kind == "pr" and os.environ.get("GH_KILLS"):
             os.killpg(0, signal.SIGKILL)
+        head = given.get("head")
+        if kind == "pr" and head in [e["headRefName"] for e in entries if e["state"] == "OPEN"]:
+            sys.exit(f'a pull request for branch "{head}" into branch "main" already exists')
         entry = {"number": len(entries) + 1, "state": "OPEN", "isCrossRepository": False}
         entries.append(entry | {"headRefName": given.get("head"), **given})
 

@@ -53,6 +53,14 @@ def test_all_pull_requests_but_those_of_forks_are_listed(hub):
     assert others == [github.PullRequest(n, f"retrain/{n}", open=False) for n in range(38, 0, -1)]
 
 
+def test_pull_request_that_another_run_opened_is_no_error(hub, caplog):
+    caplog.set_level("INFO")
+    for _ in range(2):
+        github.open_pull_request("retrain/1", "main", "Better", "Why")
+    assert [entry["headRefName"] for entry in hub.open("pr")] == ["retrain/1"]
+    assert "retrain/1: its pull request is open already" in caplog.text
+
+
 def test_open_issue_with_this_title_gets_a_comment(hub):
     bodies = (("Refused", PROBLEM), ("Tampered with", "38 %"), ("Refused", LONG))
     for title, body in bodies:
