@@ -17,8 +17,9 @@ help: ## list the targets
 install: $(STAMP) ## bring .venv up to date with requirements.lock
 
 repro: $(STAMP) ## run the stages whose inputs changed, and register the model
+	@python -m pipeline.core.dvc_cache before # removes a dvc.lock that a kill has cut
 	dvc repro
-	@python -m pipeline.core.dvc_cache # into the run cache, where DVC does not put outputs in Git
+	@python -m pipeline.core.dvc_cache after # into the run cache, where DVC does not put outputs in Git
 
 retrain: export WHY := $(value REASON)
 retrain: remote ## retrain if there is a reason, and propose a better model; REASON='...' is one

@@ -168,7 +168,7 @@ def test_another_machine_pulls_everything_and_registers_the_same_model(copied, t
 def test_stages_from_the_run_cache_are_registered_in_a_new_registry(copied):
     folder, run = copied
     before = output_bytes(folder)
-    run("python", "-m", "pipeline.core.dvc_cache")  # as `make repro` does
+    run("python", "-m", "pipeline.core.dvc_cache", "after")  # as `make repro` does
     lost = ("dvc.lock", "ledger.jsonl", "mlflow.db", "models/model.keras", "reports/train.json")
     for name in lost:
         (folder / name).unlink()

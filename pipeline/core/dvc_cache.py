@@ -1,5 +1,6 @@
 """Runs DVC; its cache: files by the MD5 of their bytes, and the runs of stages."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -15,7 +16,11 @@ from pipeline.core.files import remove_orphans, write_json
 from pipeline.core.git import try_git
 
 RWLOCK_PROBLEM = "Unable to read RWLock-file"  # of DVC's message
+CONFLICT = "<<<<<<<"  # of Git, in a file that a merge left to people
 OUTPUTS_IN_GIT = ("reports/", "data/inbox.lock.json")  # and not in the cache
+
+
+log = logging.getLogger(__name__)
 
 
 class NotCachedError(PipelineError):
@@ -52,6 +57,26 @@ def save_runs() -> None:
     with Repo() as repo, repo.lock:
         for stage in repo.index.stages:
             repo.stage_cache.save(stage)
+
+
+def remove_torn_lock() -> None:
+    """Removes a dvc.lock that a kill has cut: DVC empties the file, then writes it step by step.
+
+    DVC restores the stages whose runs its run cache has, and runs the others again.
+    """
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    lock = Path("dvc.lock")
+    if not lock.exists():
+        return
+    text = lock.read_text(encoding="utf-8", errors="replace")
+    try:
+        COMPILED_LOCKFILE_SCHEMA(ruamel.yaml.YAML(typ="safe").load(text))
+    except (Invalid, ruamel.yaml.error.YAMLError):
+        if CONFLICT not in text:
+            lock.unlink()
+            log.warning("dvc.lock: cut, as by a kill; removed, DVC writes it anew")
 
 
 def can_restore_outputs() -> bool:
@@ -96,5 +121,5 @@ def _restore_file(folder: Path, name: str, md5: str) -> None:
     )
 
 
-if __name__ == "__main__":
-    save_runs()
+if __name__ == "__main__":  # of `make repro`
+    {"before": remove_torn_lock, "after": save_runs}[sys.argv[1]]()

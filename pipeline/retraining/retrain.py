@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.cli import argument_parser
-from pipeline.core.dvc_cache import check_rwlock, run_dvc
+from pipeline.core.dvc_cache import check_rwlock, remove_torn_lock, run_dvc
 from pipeline.core.errors import ERROR_PREFIX, OS_ERROR_REMEDIES, PipelineError, clean_line
 from pipeline.core.files import write_text
 from pipeline.core.params import read_params
@@ -85,6 +85,7 @@ def run_repro(*targets: str, **environment: str) -> list[str]:
 
     Returns an empty list if it succeeds. Raises: PipelineError, if it fails without such a line.
     """
+    remove_torn_lock()
     command = [sys.executable, "-m", "dvc", "repro", *targets]
     lines = []
     with subprocess.Popen(

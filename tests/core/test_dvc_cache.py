@@ -6,7 +6,12 @@ import subprocess
 
 import pytest
 
-from pipeline.core.dvc_cache import NotCachedError, cached_md5s, restored_files
+from pipeline.core.dvc_cache import (
+    NotCachedError,
+    cached_md5s,
+    remove_torn_lock,
+    restored_files,
+)
 from tests.harness.small_project import runner
 
 CONTENT = "{}\n"
@@ -45,3 +50,31 @@ def test_files_come_from_the_cache_or_the_remote(tmp_path, monkeypatch):
     line = rf"^{start}\(.*\); somebody who has it runs `dvc push`$"
     with pytest.raises(NotCachedError, match=line), restored_files({"model.keras": UNKNOWN}):
         pass
+
+
+LOCK = """schema: '2.0'
+stages:
+  ingest:
+    cmd: python -m pipeline.ingest
+    outs:
+    - path: data/ingested
+      hash: md5
+      md5: 0123456789abcdef0123456789abcdef
+      size: 8
+"""
+
+
+def test_only_a_cut_lock_is_removed(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    lock = tmp_path / "dvc.lock"
+    remove_torn_lock()
+    for good in (LOCK, f"<<<<<<< HEAD\n{LOCK}=======\n{LOCK}>>>>>>> other\n"):
+        lock.write_text(good)
+        remove_torn_lock()
+        assert lock.read_text() == good
+    assert not caplog.messages
+    for end in ("", "sch", "schema: '2.0'\nstages:\n  ing", "    outs:\n    - pa", "      size:"):
+        lock.write_text(LOCK[: LOCK.index(end) + len(end)])
+        remove_torn_lock()
+        assert not lock.exists()
+        assert caplog.messages.pop() == "dvc.lock: cut, as by a kill; removed, DVC writes it anew"
