@@ -10,6 +10,7 @@ COMMANDS = {  # name: (module whose main(argv) runs it, what it does)
     "fetch": ("pipeline.sources.fetch", "pin and download the data sources"),
     "review": ("pipeline.validation.review", "list quarantined rows, or explain the expectations"),
     "tune": ("pipeline.models.tune", "search for better training params"),
+    "calibrate": ("pipeline.retraining.calibrate", "fit a threshold to a stream of one's own"),
     "score": ("pipeline.serving.batch", "label a file of messages with the champion"),
     "serve": ("pipeline.serving.server", "serve the champion over HTTP"),
     "ui": ("pipeline.tracking.ui", "browse runs and models in MLflow"),

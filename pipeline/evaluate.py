@@ -1,4 +1,4 @@
-"""Chooses the threshold on val, and measures the model on test and the newest messages."""
+"""Chooses thresholds on val, and measures the model on test and the newest messages."""
 
 import logging
 from dataclasses import asdict
@@ -8,9 +8,9 @@ from pydantic import Field
 
 from pipeline.core.cli import parse_paths, run_stage
 from pipeline.core.files import atomic_path, write_json
-from pipeline.core.params import ParamsSection, read_params
+from pipeline.core.params import read_params
 from pipeline.core.reports import round_figures, write_report
-from pipeline.core.schemas import MESSAGES, MISTAKES
+from pipeline.core.schemas import MESSAGES, MISTAKES, SPLITS
 from pipeline.core.tables import read_parquet, write_csv, write_parquet
 from pipeline.evaluation import report
 from pipeline.evaluation.attacks import attack_figures
@@ -18,7 +18,8 @@ from pipeline.evaluation.behavioural_tests import pass_rates
 from pipeline.evaluation.curves import plot_tables
 from pipeline.evaluation.metrics import METRICS, is_spam
 from pipeline.models import keras_files
-from pipeline.models.baseline import baseline_scorer
+from pipeline.models.baseline import baseline_scorer, out_of_fold_scores
+from pipeline.models.calibration import Budgets
 from pipeline.models.scoring import calibrated_model, network_scorer
 from pipeline.preprocessing.time_windows import newest_rows
 from pipeline.preprocessing.tokenizer import read_spec
@@ -26,12 +27,9 @@ from pipeline.preprocessing.tokenizer import read_spec
 log = logging.getLogger(__name__)
 
 
-class Params(ParamsSection):
+class Params(Budgets):
     """The section `evaluate` of params.yaml."""
 
-    lost_ham_budget: float = Field(
-        gt=0, lt=1, description="expected share of ham that may be labelled spam"
-    )
     resamples: int = Field(
         ge=1, le=1_000_000, description="of the bootstrap behind each 95 % interval"
     )
@@ -39,12 +37,13 @@ class Params(ParamsSection):
 
 
 def main(argv: list[str] | None = None) -> None:
-    inputs = ("messages", "splits", "tokenizer", "network")
+    inputs = ("messages", "calibration", "splits", "tokenizer", "network", "out-of-fold")
     outputs = ("decision", "mistakes", "report", "metrics", "plots")
     paths = parse_paths(argv, __doc__, *inputs, *outputs)
     params = read_params(Params, "evaluate")
     messages = read_parquet(paths.messages, MESSAGES.names).to_pandas()
-    splits = read_parquet(paths.splits, ["message_id", "split", "left_out"]).to_pandas()
+    calibration = read_parquet(paths.calibration, MESSAGES.names).to_pandas()
+    splits = read_parquet(paths.splits, SPLITS.names).to_pandas()
     tokenizer = read_spec(paths.tokenizer)
     network = keras_files.load(paths.network)
 
@@ -53,22 +52,31 @@ def main(argv: list[str] | None = None) -> None:
         rows[(rows["split"] == name) & ~rows["left_out"]].reset_index(drop=True)
         for name in ("train", "val", "test")
     )
+    out_of_fold = train.merge(read_parquet(paths.out_of_fold).to_pandas(), on="message_id")
     newest = rows[newest_rows(rows) & ~rows["left_out"]]
 
-    svm = baseline_scorer(train["text"].tolist(), is_spam(train))
-    baseline = calibrated_model(svm, val, params.lost_ham_budget)
-    ours = calibrated_model(network_scorer(tokenizer, network), val, params.lost_ham_budget)
+    train_texts = train["text"].tolist()
+    svm = baseline_scorer(train_texts, is_spam(train))
+    of_svm = out_of_fold.assign(score=0.0)
+    if len(out_of_fold):
+        keys = train["campaign_key"]
+        of_svm = train.assign(score=out_of_fold_scores(train_texts, is_spam(train), keys))
+    baseline = calibrated_model(svm, val, calibration, params, of_svm)
+    ours = calibrated_model(
+        network_scorer(tokenizer, network), val, calibration, params, out_of_fold
+    )
     ours_on_test, baseline_on_test = ours.predictions(test), baseline.predictions(test)
 
     bootstrap = {"resamples": params.resamples, "seed": params.seed}
     figures = report.comparison_figures(ours_on_test, baseline_on_test, **bootstrap)
     figures |= report.slice_figures(ours_on_test, test, **bootstrap)
     figures |= ours.decision_figures()
+    figures |= report.confident_figures(ours_on_test, ours.confident(test), **bootstrap)
     figures |= report.newest_figures(
         ours.predictions(newest), baseline.predictions(newest), **bootstrap
     )
     for prefix, model in (("", ours), ("baseline.", baseline)):
-        threshold = model.decision.threshold
+        threshold = model.decisions.threshold  # attackers choose their source
         attacked = attack_figures(model.probabilities, threshold, test, params.seed)
         behaviours = pass_rates(model.probabilities, threshold, test["text"].tolist())
         figures |= report.prefixed(f"{prefix}attacks", attacked)
@@ -76,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
     summary = report.evaluation_summary(figures)
     mistakes = report.worst_mistakes(test, ours_on_test)
 
-    write_json(paths.decision, asdict(ours.decision))
+    write_json(paths.decision, asdict(ours.decisions))
     mistakes_table = pa.Table.from_pandas(mistakes, MISTAKES, preserve_index=False)
     write_parquet(paths.mistakes, mistakes_table.to_batches(), MISTAKES)
     with atomic_path(paths.plots) as folder:

@@ -1,4 +1,7 @@
-"""Reads every source into one table of messages, without checking them."""
+"""Reads every source into one table of messages, without checking them.
+
+The messages of data/inbox/calibration/ go into a table of their own: they only fit thresholds.
+"""
 
 import logging
 from collections import Counter
@@ -13,7 +16,7 @@ from pipeline.core.params import read_params
 from pipeline.core.reports import Figure, write_report
 from pipeline.core.schemas import MESSAGES
 from pipeline.core.tables import write_parquet
-from pipeline.sources.catalogue import Params, Places, read_sources
+from pipeline.sources.catalogue import Params, Places, read_calibration, read_sources
 from pipeline.sources.fetch import DOWNLOADS_FOLDER
 from pipeline.sources.inbox_copies import InboxPlaces, read_copies
 
@@ -39,7 +42,7 @@ class RowCounts:
 
 
 def main(argv: list[str] | None = None) -> None:
-    paths = parse_paths(argv, __doc__, *INPUTS, "messages", "report")
+    paths = parse_paths(argv, __doc__, *INPUTS, "messages", "calibration", "report")
     params = read_params(Params, "ingest")
     inbox = read_copies(InboxPlaces(manifest=paths.manifest, copies=paths.copies))
     downloads = project_root() / DOWNLOADS_FOLDER
@@ -50,9 +53,13 @@ def main(argv: list[str] | None = None) -> None:
     batches = counts.count(read_sources(params, places, skipped))
     rows = write_parquet(paths.messages, _require_rows(batches, skipped, places), MESSAGES)
 
+    calibration = RowCounts()
+    write_parquet(paths.calibration, calibration.count(read_calibration(params, places)), MESSAGES)
+
     figures = {
         **{f"label.{label}": Figure(n) for label, n in counts.labels.items()},
         **{f"source.{source}": Figure(n) for source, n in counts.sources.items()},
+        **{f"calibration.{source}": Figure(n) for source, n in calibration.sources.items()},
         **{f"broken.{source}": Figure(1) for source in skipped},
     }
     verdict = f"{rows:,} rows from {', '.join(params.sources)}"

@@ -3,19 +3,32 @@
 import logging
 from dataclasses import asdict, astuple
 
+import pyarrow as pa
+
 from pipeline.core.cli import parse_paths, run_stage
 from pipeline.core.hashing import files_sha256
 from pipeline.core.params import read_params, read_yaml
 from pipeline.core.reports import Figure, write_report
-from pipeline.core.schemas import TRAINING_CURVES
-from pipeline.core.tables import read_parquet, write_csv
+from pipeline.core.schemas import OUT_OF_FOLD, TRAINING_CURVES
+from pipeline.core.tables import read_parquet, write_csv, write_parquet
 from pipeline.models import keras_files
 from pipeline.models.checkpoints import Checkpoint, training_key
-from pipeline.models.training import Epoch, Params, best_epoch, split_rows, train_network
+from pipeline.models.training import (
+    Epoch,
+    Params,
+    best_epoch,
+    out_of_fold_scores,
+    split_rows,
+    train_network,
+)
 from pipeline.preprocessing.tokenizer import read_spec
 from pipeline.tracking.live_runs import live_run
 
 log = logging.getLogger(__name__)
+
+
+INPUTS = ("tokenizer", "shards")
+OUTPUTS = ("network", "out-of-fold", "curves", "report")
 
 
 def training_figures(
@@ -41,7 +54,7 @@ def training_figures(
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the stage."""
-    paths = parse_paths(argv, __doc__, "tokenizer", "shards", "network", "curves", "report")
+    paths = parse_paths(argv, __doc__, *INPUTS, *OUTPUTS)
     params = read_params(Params, "train")
     as_written = {"train": read_yaml()["train"]}  # 1 stays 1, not 1.0: register logs it again
     table = read_parquet(paths.shards).to_pandas()
@@ -66,6 +79,11 @@ def main(argv: list[str] | None = None) -> None:
         model, curves = train_network(rows, stop, spec, params, report, checkpoint)
         keras_files.save(model, paths.network)
         live.finish(files_sha256(paths.network))
+
+    few = table if len(table) <= params.out_of_fold_rows else table.iloc[:0]
+    scored = few.assign(score=out_of_fold_scores(few, spec, params))
+    scores = pa.Table.from_pandas(scored[OUT_OF_FOLD.names], OUT_OF_FOLD, preserve_index=False)
+    write_parquet(paths.out_of_fold, scores.to_batches(), OUT_OF_FOLD)
 
     best = best_epoch(curves)
     verdict = (

@@ -124,9 +124,10 @@ def _require_enough_rows(used: Mapping[str, pd.DataFrame], sections: Mapping[str
     match train:
         case {"stop_share": float(share), "seed": int(seed)}:
             problems.append(stop_share_problem(used["train"], share, seed))
-    match evaluate:
-        case {"lost_ham_budget": float(budget)} if 0 < budget < 1:
-            ham = int((used["val"]["label"] == "ham").sum())
+    match evaluate, train:
+        case {"lost_ham_budget": float(budget)}, {"out_of_fold_rows": int(few)} if 0 < budget < 1:
+            parts = ("val", "train") if len(used["train"]) <= few else ("val",)
+            ham = sum(int((used[part]["label"] == "ham").sum()) for part in parts)
             problems.append(budget_problem(ham, budget))
     if any(problems):
         raise PipelineError(*filter(None, problems))

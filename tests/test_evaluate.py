@@ -18,7 +18,14 @@ from pipeline.evaluation.report import NEWEST_METRICS
 from tests.harness.evaluated_project import Project
 from tests.harness.small_project import set_params, stage_arguments
 
-INPUTS = ["messages.parquet", "splits.parquet", "tokenizer.json", "model.keras"]
+INPUTS = [
+    "messages.parquet",
+    "calibration.parquet",
+    "splits.parquet",
+    "tokenizer.json",
+    "model.keras",
+    "out_of_fold.parquet",
+]
 OUTPUTS = ["decision.json", "mistakes.parquet", "evaluate.json", "metrics.json", "plots"]
 NEWEST = ("newest", "baseline.newest", "difference.newest")
 NEWEST_FIGURES = {f"{prefix}.{name}" for prefix in NEWEST for name in NEWEST_METRICS}
@@ -44,14 +51,14 @@ def outputs(tmp_path_factory):
 @pytest.fixture
 def tables(outputs):
     """The messages and their splits."""
-    return [pd.read_parquet(outputs.parent / name) for name in INPUTS[:2]]
+    return [pd.read_parquet(outputs.parent / f"{name}.parquet") for name in ("messages", "splits")]
 
 
 def run_with(tables, outputs, tmp_path):
     """The outputs for a copy of the project with other messages and splits."""
     folder = shutil.copytree(outputs.parent, tmp_path / "copy")
-    for table, name in zip(tables, INPUTS, strict=False):
-        table.to_parquet(folder / name)
+    for table, name in zip(tables, ("messages", "splits"), strict=True):
+        table.to_parquet(folder / f"{name}.parquet")
     return run(folder)
 
 

@@ -21,6 +21,7 @@ from tests.sources.test_readers import LABELS, NAMES
 LOCK = ROOT / "data" / "sources.lock.json"
 INBOX = Path("data/inbox")
 TABLE = Path("data/ingested/messages.parquet")
+CALIBRATION = Path("data/ingested/calibration.parquet")
 
 
 def test_sms_source_equals_the_lines_of_its_file(sms_messages, sms_places):
@@ -52,8 +53,43 @@ def run(sources, on_broken_file="stop", lock=LOCK):
     copies = ("data/inbox.lock.json", "data/collected")
     collect.main(stage_arguments("collect", INBOX, *copies))
     inputs = (lock, *copies, "data/written")
-    ingest.main(stage_arguments("ingest", *inputs, TABLE, "reports/ingest.json"))
+    ingest.main(stage_arguments("ingest", *inputs, TABLE, CALIBRATION, "reports/ingest.json"))
     return read_parquet(TABLE), read_json(Path("reports/ingest.json"))
+
+
+def test_calibration_files_are_sources_of_their_own_and_no_messages(caplog):
+    (INBOX / "a.csv").write_text("body,kind\na,1\n")
+    folder = INBOX / "calibration"
+    folder.mkdir()
+    (folder / "chat.csv").write_text("body,kind\nhi,0\nwin,1\n")
+    (folder / "support-2.csv").write_text("body,kind\nhi,0\n")
+    table, report = run(["files"])
+    assert table["text"].to_pylist() == ["a"]
+    calibration = read_parquet(CALIBRATION)
+    columns = ("text", "label", "source")
+    assert list(zip(*(calibration[name].to_pylist() for name in columns), strict=True)) == [
+        ("hi", "ham", "chat"),
+        ("win", "spam", "chat"),
+        ("hi", "ham", "support-2"),
+    ]
+    assert report["figures"]["calibration.chat"]["value"] == 2
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("files.csv", "body,kind\na,1\n", "'files' is not a name of its own; use small letters, "),
+        ("Chat.csv", "body,kind\na,1\n", "'Chat' is not a name of its own; use small letters, "),
+        ("chat.csv", "body,kind\na,1\nb,offer\n", "row 2 is neither ham nor spam; correct it, "),
+        ("chat.csv", "body,kind\n,1\n", "row 1 has no text; correct it, "),
+    ],
+)
+def test_calibration_file_that_is_no_good_is_refused(name, content, problem):
+    (INBOX / "a.csv").write_text("body,kind\na,1\n")
+    (INBOX / "calibration").mkdir()
+    (INBOX / "calibration" / name).write_text(content)
+    assert error_of(run, ["files"]).startswith(f"{INBOX}/calibration/{name}: {problem}")
 
 
 def test_sources_follow_each_other_in_the_order_of_params(sms_messages):

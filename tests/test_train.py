@@ -8,10 +8,10 @@ from pipeline import train
 from pipeline.core.files import read_json
 from pipeline.core.params import read_yaml
 from pipeline.core.reports import Figure
-from pipeline.core.tables import read_csv
+from pipeline.core.tables import read_csv, read_parquet
 from pipeline.tracking.runs import flatten_params
 from tests.harness.labelled_messages import write_vectorized
-from tests.harness.small_project import stage_arguments
+from tests.harness.small_project import set_params, stage_arguments
 from tests.harness.toy_problem import toy_epoch
 
 SMALL = {"model": "dense", "epochs": 2, "stop_share": 0.3}
@@ -33,7 +33,7 @@ def test_figures_are_those_of_the_best_epoch_ties_by_the_lowest_loss():
 @pytest.mark.slow
 def test_stage_writes_its_files_and_logs_params_as_written(store, tmp_path):
     write_vectorized(tmp_path, SMALL | {"learning_rate": 1})  # MLflow must show 1, not 1.0
-    files = ("data/vectorized/train", "model.keras", "curves.csv", "report.json")
+    files = ("data/vectorized/train", "model.keras", "oof.parquet", "curves.csv", "report.json")
     train.main(stage_arguments("train", "models/tokenizer.json", *files))
     assert Path("model.keras").exists()
     assert read_csv(Path("curves.csv"))["epoch"] == ["1", "2"]
@@ -42,3 +42,8 @@ def test_stage_writes_its_files_and_logs_params_as_written(store, tmp_path):
     logged = {name: str(value) for name, value in flatten_params(read_yaml()).items()}
     assert run.data.params.items() <= logged.items()
     assert list(Path(".checkpoints").glob("*.done.npz"))
+    rows = read_parquet(Path("data/vectorized/train"))
+    for few, ids in ((60, rows["message_id"].to_pylist()), (59, [])):
+        set_params(tmp_path, {"train": {"out_of_fold_rows": few}})
+        train.main(stage_arguments("train", "models/tokenizer.json", *files))
+        assert read_parquet(Path("oof.parquet"))["message_id"].to_pylist() == ids

@@ -190,11 +190,18 @@ def test_if_all_rows_are_newest_the_error_names_newest_days(run):
 
 
 def test_sizes_that_later_stages_refuse_are_said_at_once(run, caplog):
-    later = {"train": {"stop_share": 0.0001, "seed": 1}, "evaluate": {"lost_ham_budget": 0.002}}
+    train = {"stop_share": 0.0001, "out_of_fold_rows": 0, "seed": 1}
+    later = {"train": train, "evaluate": {"lost_ham_budget": 0.002}}
     stop_share, budget = error_of(run, message_table(TEXTS), later).split("\nerror: ")
     assert stop_share.startswith("params.yaml: train.stop_share: 0.0001 of train's campaigns, or ")
-    assert budget.startswith("params.yaml: evaluate.lost_ham_budget: 0.002 needs 499 ham in val, ")
+    assert budget.startswith("params.yaml: evaluate.lost_ham_budget: 0.002 needs 499 ham, ")
     assert outputs() == {}
+    train |= {"stop_share": 0.3}
+    later["evaluate"]["lost_ham_budget"] = 0.02
+    assert "lost_ham_budget: 0.02 needs 49 ham" in error_of(run, message_table(TEXTS), later)
+    train["out_of_fold_rows"] = 5_000  # then the ham of train counts, too
+    run(message_table(TEXTS), later)
+    caplog.clear()
     run(message_table(TEXTS), {"register": {"fewest_rows": 999}}, sequence_length=300)
     ham, spam = (record.message for record in caplog.records if record.levelname == "WARNING")
     assert ham.startswith("warning: test has ")

@@ -64,16 +64,16 @@ def remove_torn_lock() -> None:
 
     DVC restores the stages whose runs its run cache has, and runs the others again.
     """
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-    from voluptuous import Invalid
+    from dvc.dvcfile import Lockfile
+    from dvc.exceptions import DvcException
 
     lock = Path("dvc.lock")
     if not lock.exists():
         return
     text = lock.read_text(encoding="utf-8", errors="replace")
     try:
-        COMPILED_LOCKFILE_SCHEMA(ruamel.yaml.YAML(typ="safe").load(text))
-    except (Invalid, ruamel.yaml.error.YAMLError):
+        Lockfile.validate(ruamel.yaml.YAML(typ="safe").load(text))
+    except (DvcException, ruamel.yaml.error.YAMLError):
         if CONFLICT not in text:
             lock.unlink()
             log.warning("dvc.lock: cut, as by a kill; removed, DVC writes it anew")

@@ -67,6 +67,12 @@ SHARD = pa.schema(  # data/vectorized/train and val
         pa.field("label", pa.int8()),  # 1 is spam, 0 is ham
     ]
 )
+OUT_OF_FOLD = pa.schema(  # models/out_of_fold.parquet: the rows of train, or none
+    [
+        _MESSAGE_ID,
+        pa.field("score", pa.float64()),  # of a network that was trained without the row's campaign
+    ]
+)
 LENGTHS = pa.schema(  # reports/profile/lengths_SPLIT.csv: the quantile function of two lengths
     {
         "percentile": pa.int64(),  # 0, 5, ..., 100
@@ -156,6 +162,7 @@ SCORES = pa.schema(  # columns that `python -m pipeline score` adds to those of 
         _LABEL,  # ham or spam; null if the text is null
         _PROBABILITY,  # null if the text is null
         pa.field("threshold", pa.float64()),  # spam is at least this probability
+        pa.field("confident", pa.bool_()),  # False: the message may have the other label
         pa.field("model_version", pa.string()),  # number of the registered version
         pa.field("scored_at", pa.timestamp("us", tz="UTC")),  # in whole seconds
         pa.field("refused", pa.string()),  # expectations that the text breaks, joined by ", "

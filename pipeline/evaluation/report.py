@@ -1,17 +1,20 @@
 """The figures of the evaluation report, the worst mistakes and the summary."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from pipeline.core.reports import Figure
 from pipeline.core.schemas import MISTAKES
 from pipeline.evaluation.bootstrap import measure, measure_difference
-from pipeline.evaluation.metrics import Predictions
+from pipeline.evaluation.metrics import Labels, Predictions
 from pipeline.evaluation.slices import slice_masks
 
 Figures = dict[str, Figure]
 
 SLICE_METRICS = ("spam_caught_percent", "ham_blocked_percent", "average_precision")
+BLOCKED_METRICS = ("spam_caught_percent", "ham_blocked_percent")
 NEWEST_METRICS = ("f1", "average_precision", "spam_caught_percent", "ham_blocked_percent")
 MISTAKES_KEPT = 50
 
@@ -42,6 +45,20 @@ def slice_figures(
         chosen = {metric: measured[metric] for metric in SLICE_METRICS}
         figures |= prefixed(f"slices.{name}", chosen)
     return figures
+
+
+def confident_figures(
+    predictions: Predictions, confident: Labels, *, resamples: int, seed: int
+) -> Figures:
+    """The share of confident answers, and BLOCKED_METRICS if only confident spam is blocked.
+
+    Args:
+        confident: (n,), True for rows whose label is confident.
+    """
+    blocked = replace(predictions, y_pred=predictions.y_pred & confident)
+    measured = measure(blocked, resamples=resamples, seed=seed)
+    share = Figure(100 * float(confident.mean()), n=len(confident))
+    return prefixed("confident", {"percent": share} | {m: measured[m] for m in BLOCKED_METRICS})
 
 
 def newest_figures(

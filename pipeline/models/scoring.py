@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,17 @@ import pandas as pd
 
 from pipeline.core.files import write_json
 from pipeline.core.reports import Figure
-from pipeline.evaluation.metrics import Predictions, Scorer, Scores, is_spam
-from pipeline.models import keras_files
-from pipeline.models.calibration import Decision, calibrate, fit_decision, label
-from pipeline.models.served_model import SpamDetector
+from pipeline.evaluation.metrics import Labels, Predictions, Scorer, Scores, is_spam
+from pipeline.evaluation.slices import source_name
+from pipeline.models import keras_files, served_model
+from pipeline.models.calibration import (
+    Budgets,
+    Decision,
+    Scored,
+    SourceDecisions,
+    fit_decision,
+    fit_decisions,
+)
 
 
 def network_scorer(tokenizer: dict[str, Any], network: keras.Model) -> Scorer:
@@ -28,46 +35,92 @@ def network_scorer(tokenizer: dict[str, Any], network: keras.Model) -> Scorer:
         write_json(tokenizer_file, tokenizer)
         saved_model = Path(folder) / "network"
         keras_files.export(network, saved_model)
-        detector = SpamDetector().load(tokenizer_file, saved_model)
+        detector = served_model.SpamDetector().load(tokenizer_file, saved_model)
     return lambda texts: detector.scores(list(texts))
 
 
 @dataclass(frozen=True)
 class CalibratedModel:
-    """A scorer with the decision that was made on val."""
+    """A scorer with the decisions that were made on val; it answers as the served model does."""
 
     score: Scorer
-    decision: Decision
+    decisions: SourceDecisions
 
-    def probabilities(self, texts: Sequence[str]) -> Scores:
-        """(n,): the calibrated probability of spam of each text."""
-        return calibrate(self.score(texts), self.decision)
-
-    def predictions(self, messages: pd.DataFrame) -> Predictions:
-        """The probability and label of each message, beside its true label.
+    def answers(self, texts: Sequence[str], sources: Sequence[object]) -> pd.DataFrame:
+        """The columns of the served model's answer.
 
         Args:
-            messages: columns text and label.
+            sources: (n,), the name of each text's source, or None.
         """
-        probability = self.probabilities(messages["text"].tolist())
+        return served_model.answers(self.score(texts), sources, asdict(self.decisions))
+
+    def probabilities(self, texts: Sequence[str]) -> Scores:
+        """(n,): the calibrated probability of spam of each text, of an unknown source."""
+        return self.answers(texts, [None] * len(texts))["probability"].to_numpy(copy=True)
+
+    def predictions(self, messages: pd.DataFrame) -> Predictions:
+        """The probability and label of each message, by the decision of its source.
+
+        Args:
+            messages: columns text, label and source.
+        """
+        answers = self.answers(messages["text"].tolist(), messages["source"].tolist())
         return Predictions(
-            y_true=is_spam(messages), y_score=probability, y_pred=label(probability, self.decision)
+            y_true=is_spam(messages),
+            y_score=answers["probability"].to_numpy(copy=True),
+            y_pred=(answers["label"] == "spam").to_numpy(),
         )
 
+    def confident(self, messages: pd.DataFrame) -> Labels:
+        """(n,): whether the label of each message is confident. Args: as `predictions`."""
+        answers = self.answers(messages["text"].tolist(), messages["source"].tolist())
+        return answers["confident"].to_numpy()
+
     def decision_figures(self) -> dict[str, Figure]:
-        """The threshold, and the share of val's ham that it loses, with its upper bound."""
-        decision = self.decision
-        ham_lost = decision.ham_lost / decision.ham
-        return {
-            "threshold": Figure(decision.threshold),
-            "val_ham_lost": Figure(ham_lost, high=decision.lost_ham_upper, n=decision.ham),
-        }
+        """The thresholds, and the share of val's ham that each loses, with its upper bound."""
+        figures = _decision_figures(self.decisions)
+        for name, decision in self.decisions.sources.items():
+            of_source = _decision_figures(decision).items()
+            figures |= {f"sources.{name}.{figure}": value for figure, value in of_source}
+        return figures
 
 
-def calibrated_model(score: Scorer, val: pd.DataFrame, lost_ham_budget: float) -> CalibratedModel:
-    """Calibrates the scores and chooses the threshold on val, by the same rule for every model.
+def _decision_figures(decision: Decision) -> dict[str, Figure]:
+    ham_lost = decision.ham_lost / decision.ham
+    return {
+        "threshold": Figure(decision.threshold),
+        "val_ham_lost": Figure(ham_lost, high=decision.lost_ham_upper, n=decision.ham),
+        "val_spam_caught": Figure(decision.spam_caught / decision.spam, n=decision.spam),
+    }
 
-    Raises: PipelineError if val has too few messages for the budget.
+
+def calibrated_model(
+    score: Scorer,
+    val: pd.DataFrame,
+    calibration: pd.DataFrame,
+    budgets: Budgets,
+    out_of_fold: pd.DataFrame | None = None,
+) -> CalibratedModel:
+    """Calibrates the scores and chooses the thresholds on val, by the same rule for every model.
+
+    Args:
+        val: columns text, label and source.
+        calibration: the same columns, of sources that are not in val; for their decisions alone.
+        out_of_fold: columns label, source and score, of rows that are used as those of val.
+
+    Raises: PipelineError if there are too few messages for a budget.
     """
-    decision = fit_decision(is_spam(val), score(val["text"].tolist()), lost_ham_budget)
-    return CalibratedModel(score=score, decision=decision)
+    rows = val.assign(score=score(val["text"].tolist()))
+    if out_of_fold is not None:
+        rows = pd.concat([rows, out_of_fold], ignore_index=True)
+    scored = Scored(is_spam(rows), rows["score"].to_numpy())
+    decisions = fit_decisions(scored, source_name(rows).to_numpy(object), budgets)
+    own = {
+        str(name): fit_decision(_scored(score, messages), budgets.of(str(name)))
+        for name, messages in calibration.drop_duplicates(["source", "text"]).groupby("source")
+    }
+    return CalibratedModel(score, replace(decisions, sources=decisions.sources | own))
+
+
+def _scored(score: Scorer, messages: pd.DataFrame) -> Scored:
+    return Scored(is_spam(messages), score(messages["text"].tolist()))

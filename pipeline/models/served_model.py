@@ -7,6 +7,7 @@ pipeline's code. batch scoring, the server and the evaluation all use this path.
 import html
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tokenizers import Tokenizer
 BATCH_SIZE = 64  # messages; a single message is scored alone, which is faster
 MIN_WIDTH = 16  # tokens; widths are powers of two, so that few shapes are compiled
 CLIP = 1e-7  # scores are clipped to [CLIP, 1 - CLIP] before the logit
+RULE = ("slope", "intercept", "threshold", "confident_ham", "confident_spam")  # of a decision
 PAD_ID, START_ID = 0, 1  # token ids of padding and of the start of each message
 ENTITY_LEVELS, HUGE_ENTITY = 3, r"&#\d{500,};?"  # as in preprocessing/normalize.py
 
@@ -29,12 +31,15 @@ ENTITY_LEVELS, HUGE_ENTITY = 3, r"&#\d{500,};?"  # as in preprocessing/normalize
 class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
     """Labels text messages as ham or spam.
 
-    Input: a table with the column `text`, or a Series of texts. Output: a table with the columns
-    `label` (ham or spam), `probability` (of spam, in [0, 1]) and `threshold` (messages with at
-    least this probability are labelled spam).
+    Input: a table with the column `text` and, if it is known, `source`, or a Series of texts.
+    Output: a table with the columns `label` (ham or spam), `probability` (of spam, in [0, 1]),
+    `threshold` (messages with at least this probability are labelled spam) and `confident` (False
+    for messages that people should review: they may have the other label). Calibration and
+    threshold are those of the message's source, if the model has learned them.
 
     Artifacts: `tokenizer` (a JSON file), `network` (a TensorFlow SavedModel from (n, t) token ids
-    to (n, 1) scores) and `decision` (a JSON file with slope, intercept and threshold).
+    to (n, 1) scores) and `decision` (a JSON file with the fields of RULE, and the same fields of
+    each known source).
     """
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -57,7 +62,7 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """A table with the columns label, probability and threshold, and the index of the input.
+        """A table with the columns of the class's docstring, and the index of the input.
 
         Raises: MlflowException (bad request), when a text is not a string.
         """
@@ -66,17 +71,8 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
             if not isinstance(text, str):  # the tokenizer would take a list for a pair of texts
                 problem = f"text of row {row} is a {type(text).__name__}, not a string"
                 raise MlflowException.invalid_parameter_value(problem)
-        probability = self.probabilities(self.scores(texts.to_list()))
-        threshold = self.decision["threshold"]
-        label = np.where(probability >= threshold, "spam", "ham")
-        columns = {"label": label, "probability": probability, "threshold": threshold}
-        return pd.DataFrame(columns, index=texts.index)
-
-    def probabilities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(n,): calibrated probabilities of spam, the sigmoid of slope * logit + intercept."""
-        clipped = np.clip(scores.astype(np.float64), CLIP, 1 - CLIP)
-        logit = np.log(clipped / (1 - clipped))
-        return 1 / (1 + np.exp(-(self.decision["slope"] * logit + self.decision["intercept"])))
+        table = answers(self.scores(texts.to_list()), _sources(model_input), self.decision)
+        return table.set_index(texts.index)
 
     def scores(self, texts: list[str]) -> NDArray[np.float32]:
         """(n,): the network's scores in [0, 1], not calibrated, in the order of the texts."""
@@ -90,6 +86,40 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
             batch = _padded([token_ids[i] for i in part], size)
             scores[part] = self.network(tf.constant(batch)).numpy()[: len(part)]
         return scores
+
+
+def _sources(model_input: pd.DataFrame | pd.Series) -> list[object]:
+    """The source of each message; None where it is not known."""
+    if isinstance(model_input, pd.DataFrame) and "source" in model_input:
+        return list(model_input["source"])
+    return [None] * len(model_input)
+
+
+def answers(
+    scores: NDArray[np.floating[Any]], sources: Sequence[object], decision: dict[str, Any]
+) -> pd.DataFrame:
+    """The answers to messages with these scores (n,).
+
+    Args:
+        sources: (n,), such as `sms` or `files/2026-11.csv`; anything else is an unknown source.
+        decision: the content of the artifact `decision`.
+    """
+    names = [source.split("/")[0] if isinstance(source, str) else "" for source in sources]
+    rules = [decision.get("sources", {}).get(name, decision) for name in names]
+    values = np.array([[rule[key] for key in RULE] for rule in rules], np.float64)
+    slope, intercept, threshold, confident_ham, confident_spam = values.reshape(-1, len(RULE)).T
+    clipped = np.clip(scores.astype(np.float64), CLIP, 1 - CLIP)
+    probability = 1 / (1 + np.exp(-(slope * np.log(clipped / (1 - clipped)) + intercept)))
+    is_spam = probability >= threshold
+    confident = np.where(is_spam, probability >= confident_spam, probability <= confident_ham)
+    return pd.DataFrame(
+        {
+            "label": np.where(is_spam, "spam", "ham"),
+            "probability": probability,
+            "threshold": threshold,
+            "confident": confident,
+        }
+    )
 
 
 def undo_entities(text: str) -> str:

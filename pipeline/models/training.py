@@ -15,11 +15,13 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.hashing import unit_hash
 from pipeline.core.params import choose
 from pipeline.evaluation.metrics import Predictions, accuracy, average_precision, log_loss
 from pipeline.models import augmentation
@@ -42,6 +44,7 @@ from pipeline.preprocessing.splits import held_out_mask
 log = logging.getLogger(__name__)
 
 THREADS = 2  # fixed, so that every machine adds numbers up in the same order
+FOLDS = 4  # of the rows that are scored out of fold
 WIDE_BATCH_SIZE = 256  # messages whose features the wide path computes at once
 
 # At import, because TensorFlow refuses it after its first computation.
@@ -83,6 +86,11 @@ class Params(NetworkParams):
     )
     stop_share: float = Field(
         gt=0, lt=1, description="share of train's campaigns that is held out for early stopping"
+    )
+    out_of_fold_rows: int = Field(
+        ge=0,
+        description="with at most so many rows in train, FOLDS more networks score them out of "
+        "fold, so that the thresholds rest on the ham of train too",
     )
     seed: int = Field(ge=0, description="of initial weights, order, dropout and corruption")
 
@@ -141,6 +149,30 @@ def train_network(
     both = Rows(rows.token_ids + stop.token_ids, np.concatenate([rows.labels, stop.labels]))
     fit_wide_path(model, row_corrupter(both, tokenizer, params.corruptions), params)
     return model, curves
+
+
+def out_of_fold_scores(
+    table: pd.DataFrame, spec: dict[str, Any], params: Params
+) -> NDArray[np.float64]:
+    """(n,): the score of each row by a network that was trained without the fold of its campaign.
+
+    Args:
+        table: n rows with the columns of SHARD.
+        spec: the content of tokenizer.json.
+
+    Raises: PipelineError, when the rest of a fold has only one class.
+    Source: Vovk 2015, Cross-conformal Predictors.
+    """
+    fold = np.array([int(FOLDS * unit_hash("fold", key)) for key in table["campaign_key"]])
+    scores = np.zeros(len(table))
+    folds = range(FOLDS if len(table) else 0)
+    for number in tqdm(folds, "out of fold", leave=False, disable=None):
+        rows, stop = split_rows(table[fold != number], params)
+        model, _ = train_network(rows, stop, spec, params, report=lambda curves: None)
+        in_fold = rows_from_table(table[fold == number])
+        scored = score_rows(in_fold, compiled_scorer(model), params.batch_size)
+        scores[fold == number] = scored.y_score
+    return scores
 
 
 def split_rows(table: pd.DataFrame, params: Params) -> tuple[Rows, Rows]:

@@ -75,7 +75,7 @@ def dispute_by_champion(new: pd.DataFrame) -> LabelledMessages:
     confusion = read_csv(CONFUSION_FILE)
     actual, known = (np.array(confusion[name]) == "spam" for name in ("actual", "predicted"))
     model, _ = versions.load_champion()
-    prediction = model.predict(pd.DataFrame({"text": new["text"].tolist()}, dtype="str"))
+    prediction = model.predict(new[["text", "source"]].astype("str"))
     return disputed_messages(new, _is_spam(prediction), actual, known, known_texts=[])
 
 

@@ -17,12 +17,12 @@ STOP_SHARES = np.arange(0.05, 1, 0.05).round(2).tolist()  # that are proposed
 
 
 def budget_problem(ham: int, budget: float) -> str:
-    """One line if val has too few ham for the budget, in (0, 1), with one that would do; or ""."""
+    """One line if the ham is too few for the budget, in (0, 1), with one that would do; or ""."""
     needed = math.ceil(1 / Fraction(str(budget))) - 1  # exact: the float 0.07 is above 7/100
     if ham >= needed:
         return ""
     enough = f"raise it to {math.ceil(10_000 / (ham + 1)) / 10_000:g}" if ham else "none would do"
-    problem = f"{budget} needs {needed} ham in val, there are {ham}"
+    problem = f"{budget} needs {needed} ham, there are {ham}"
     return f"{BUDGET_PARAM}: {problem}; {enough}, or bring more ham"
 
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 LEDGER = Path("ledger.jsonl")
 ENTRY_TAG = "judgement"  # tag of a version: the entry of the last decision on it, as JSON
 ROLLBACK_TAG = "rolled_back"  # tag of a version: why it was rolled back; empty if it serves again
-PROMOTION_VERDICTS = ("first", "promote", "forced", "rollback")  # verdicts that give the alias
+PROMOTION_VERDICTS = ("first", "promote", "calibrated", "forced", "rollback")  # give the alias
 BEGIN_ANEW = "begin anew"  # the verdict that takes it from its version, and gives it to none
 MERGE_MARKERS = ("<<<<<<<", "=======", ">>>>>>>")
 
@@ -43,7 +43,7 @@ class LedgerEntry:
     data_hash: str
     model_hash: str
     files: Mapping[str, str]  # MD5 of each file of the model, its name in DVC's cache
-    answers: Sequence[float | None]  # probabilities of versions.EXAMPLE_TEXTS; None if NaN
+    answers: Sequence[float | None]  # probabilities of versions.EXAMPLES; None if NaN
     key: str  # hash of the rows and rules of the decision; an equal key is not decided again
 
     @classmethod

@@ -76,20 +76,19 @@ class ModelPackage:
 
         return SpamDetector().load(self.tokenizer, self._saved_model, self.decision)
 
-    def answers(self, texts: list[str]) -> pd.DataFrame:
-        """Columns label, probability and threshold of each text, by the code that serves."""
-        return self._detector.predict(None, pd.DataFrame({"text": texts}, dtype="str"))
+    def answers(self, messages: pd.DataFrame) -> pd.DataFrame:
+        """The answer to a table of text and, if known, source, by the code that serves."""
+        return self._detector.predict(None, messages)
 
     def files(self) -> ModelFiles:
-        """The files of the MLflow model, with an example and its answer."""
+        """The files of the MLflow model, with its answer to the examples."""
         return ModelFiles(
             tokenizer=self.tokenizer,
             network=self._saved_model,
             decision=self.decision,
             seen=self._write_seen_rows(),
             requirements=[f"{name}=={installed_version(name)}" for name in REQUIREMENTS],
-            example=pd.DataFrame({"text": versions.EXAMPLE_TEXTS}),
-            answer=self.answers(versions.EXAMPLE_TEXTS),
+            answer=self.answers(versions.EXAMPLES),
         )
 
     def _write_seen_rows(self) -> Path:

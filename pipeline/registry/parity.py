@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 600  # until a model or a server without an answer is given up
 PROBABILITY_TOLERANCE = 1e-6  # labels must be equal
 TIMED_REQUESTS = 20  # of one message each
+UNKNOWN_SOURCE = "unknown"  # of messages whose source has no decision of its own
 SAMPLE_SIZE = 40  # messages in the comparison, besides HOSTILE_TEXTS
 HOSTILE_TEXTS = [  # "", NA, null and the like are missing: MLflow's batch file reads them as null
     *("12345", "-1e5", "0x10", "inf", "True", "2024-01-31"),  # pandas may convert them
@@ -44,37 +45,46 @@ class ScoringError(Exception):
     """A model does not load or gives no usable answer; the message is one line without texts."""
 
 
-def parity_texts(texts: Sequence[str]) -> list[str]:
-    """SAMPLE_SIZE of the texts, evenly spaced, and HOSTILE_TEXTS.
+def parity_messages(messages: pd.DataFrame) -> pd.DataFrame:
+    """SAMPLE_SIZE of the messages, evenly spaced, and HOSTILE_TEXTS of an unknown source.
 
     Texts that pandas reads back from CSV as something else, such as NA, are left out.
+
+    Args:
+        messages: columns text and source, and so are those of the result.
     """
-    chosen = [*texts[:: max(1, len(texts) // SAMPLE_SIZE)][:SAMPLE_SIZE], *HOSTILE_TEXTS]
-    written = pd.DataFrame({"text": chosen}).to_csv(index=False, quoting=csv.QUOTE_ALL)
+    sample = messages[["text", "source"]].iloc[:: max(1, len(messages) // SAMPLE_SIZE)]
+    hostile = pd.DataFrame({"text": HOSTILE_TEXTS, "source": UNKNOWN_SOURCE}, dtype="str")
+    chosen = pd.concat([sample.head(SAMPLE_SIZE), hostile], ignore_index=True)
+    written = chosen.to_csv(index=False, quoting=csv.QUOTE_ALL)
     read = pd.read_csv(io.StringIO(written, newline=""))["text"]
-    return [text for text, is_same in zip(chosen, read == chosen, strict=True) if is_same]
+    return chosen[read == chosen["text"]].reset_index(drop=True)
 
 
-def score_in_child(model: str, texts: list[str]) -> pd.DataFrame:
-    """Columns label and probability of each text, by the code of an MLflow model in a local folder.
+def score_in_child(model: str, messages: pd.DataFrame) -> pd.DataFrame:
+    """Columns label and probability of each message, by the code of an MLflow model in a folder.
+
+    Args:
+        messages: columns text and source.
 
     Raises: ScoringError.
     """
-    answers = _ask_child(str(Path(model).resolve()), texts, ["DataFrame"])
-    return checked_answer(answers["DataFrame"], len(texts))
+    answers = _ask_child(str(Path(model).resolve()), messages, ["DataFrame"])
+    return checked_answer(answers["DataFrame"], len(messages))
 
 
 def find_disagreements(
     uri: str,
-    texts: list[str],
-    expected: pd.DataFrame,
+    messages: pd.DataFrame,
+    ask: Callable[[pd.DataFrame], pd.DataFrame],
     interfaces: Sequence[str],
     latency_budget: float,
 ) -> list[str]:
     """How a registered model's answers differ from the expected ones, a sentence per interface.
 
     Args:
-        expected: columns label and probability.
+        messages: columns text and source.
+        ask: gives the expected answers, with columns label and probability.
         interfaces: of INTERFACES.
         latency_budget: milliseconds for one message over HTTP.
     """
@@ -87,13 +97,16 @@ def find_disagreements(
         if with_server
         else nullcontext()
     ) as server:
-        answers = _answers_or_error(in_python, lambda: _ask_child(uri, texts, in_python))
+        answers = _answers_or_error(in_python, lambda: _ask_child(uri, messages, in_python))
         if server:  # which started meanwhile
-            answers |= _answers_or_error(["HTTP"], lambda: {"HTTP": _ask_server(server, texts)})
-        problems = {name: describe_difference(answers[name], expected) for name in interfaces}
+            answers |= _answers_or_error(["HTTP"], lambda: {"HTTP": _ask_server(server, messages)})
+        expected = {name: ask(messages) for name in interfaces}
+        if "Series" in interfaces:  # it has no room for sources
+            expected["Series"] = ask(messages[["text"]])
+        problems = {name: describe_difference(answers[name], expected[name]) for name in interfaces}
         sentences = [f"{name}: {problem}" for name, problem in problems.items() if problem]
         if server and not isinstance(answers["HTTP"], str):
-            sentences += latency_problems(server.address, texts, latency_budget)
+            sentences += latency_problems(server.address, messages, latency_budget)
     return sentences
 
 
@@ -155,13 +168,13 @@ def describe_difference(answer: Any, expected: pd.DataFrame) -> str | None:
     )
 
 
-def latency_problems(address: str, texts: Sequence[str], budget: float) -> list[str]:
+def latency_problems(address: str, messages: pd.DataFrame, budget: float) -> list[str]:
     """A sentence if the median of TIMED_REQUESTS is over the budget, in milliseconds."""
     milliseconds = []
-    for text in itertools.islice(itertools.cycle(texts), TIMED_REQUESTS):
+    for row in itertools.islice(itertools.cycle(range(len(messages))), TIMED_REQUESTS):
         start = time.perf_counter()
         try:
-            score_over_http(address, [text])
+            score_over_http(address, messages.iloc[[row]])
         except ScoringError as error:
             return [f"HTTP, one message: {error}"]
         milliseconds.append(1000 * (time.perf_counter() - start))
@@ -175,9 +188,9 @@ def latency_problems(address: str, texts: Sequence[str], budget: float) -> list[
 # ---- interfaces
 
 
-def score_over_http(address: str, texts: list[str]) -> pd.DataFrame:
+def score_over_http(address: str, messages: pd.DataFrame) -> pd.DataFrame:
     """The answer of MLflow's scoring server. Raises: ScoringError."""
-    body: Any = {"dataframe_split": {"columns": ["text"], "data": [[text] for text in texts]}}
+    body: Any = {"dataframe_split": messages.to_dict("split", index=False)}
     try:
         with subprocesses.local_session() as session:
             response = session.post(f"{address}/invocations", json=body, timeout=ANSWER_SECONDS)
@@ -188,7 +201,7 @@ def score_over_http(address: str, texts: list[str]) -> pd.DataFrame:
         raise ScoringError(type(error).__name__) from error
 
 
-INTERFACES: dict[str, Callable[[str, list[str]], pd.DataFrame]] = {
+INTERFACES: dict[str, Callable[[str, pd.DataFrame], pd.DataFrame]] = {
     **parity_client.PYTHON_INTERFACES,
     "HTTP": score_over_http,
 }
@@ -202,13 +215,14 @@ def _registry_environment() -> dict[str, str]:
     return {"MLFLOW_TRACKING_URI": address, "MLFLOW_REGISTRY_URI": address}
 
 
-def _ask_child(model: str, texts: list[str], interfaces: Sequence[str]) -> dict[str, Any]:
+def _ask_child(model: str, messages: pd.DataFrame, interfaces: Sequence[str]) -> dict[str, Any]:
     """The answer or the error of each interface, by `parity_client`. Raises: ScoringError."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "texts.json").write_text(json.dumps({"text": texts}), encoding="utf-8")
+        columns = json.dumps(messages.to_dict("list"))
+        (folder / "messages.json").write_text(columns, encoding="utf-8")
         command = [sys.executable, "-I", parity_client.__file__, model]
-        command += ["texts.json", "answers.json", *interfaces]
+        command += ["messages.json", "answers.json", *interfaces]
         with subprocesses.running_program(command, folder, _registry_environment()) as process:
             try:
                 status = process.wait(ANSWER_SECONDS)
@@ -223,10 +237,10 @@ def _ask_child(model: str, texts: list[str], interfaces: Sequence[str]) -> dict[
         return json.loads((folder / "answers.json").read_bytes())
 
 
-def _ask_server(server: subprocesses.Server, texts: list[str]) -> pd.DataFrame:
+def _ask_server(server: subprocesses.Server, messages: pd.DataFrame) -> pd.DataFrame:
     """The answer of a scoring server, once it has started. Raises: ScoringError."""
     if server.wait_until_up(ANSWER_SECONDS):
-        return score_over_http(server.address, texts)
+        return score_over_http(server.address, messages)
     if server.process.poll() is None:
         raise ScoringError(f"no answer in {ANSWER_SECONDS} seconds")
     line = subprocesses.last_output_line(server.folder)

@@ -13,6 +13,7 @@ import pydantic
 from pydantic import Field
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import read_json
 from pipeline.core.hashing import known_ids
 from pipeline.core.params import ParamsSection, choose
 from pipeline.core.schemas import SEEN_ROWS
@@ -20,6 +21,7 @@ from pipeline.core.tables import read_parquet
 from pipeline.evaluation import champion_challenger
 from pipeline.evaluation.champion_challenger import Outcome, PromotionRule
 from pipeline.evaluation.metrics import Predictions
+from pipeline.evaluation.slices import source_name
 from pipeline.preprocessing import time_windows
 from pipeline.registry import ledger, parity, versions
 from pipeline.registry.ledger import PROMOTION_VERDICTS, ROLLBACK_TAG, LedgerEntry
@@ -189,7 +191,7 @@ def decide(candidate: Candidate) -> Outcome:
 
 
 def _decide(candidate: Candidate) -> Outcome:
-    """The verdict: criteria missed, nothing new, first, or that of a comparison."""
+    """The verdict: criteria missed, nothing new, first, calibrated, or that of a comparison."""
     if candidate.missed_criteria:
         return Outcome("criteria missed", "; ".join(candidate.missed_criteria), {})
     if candidate.is_champion:
@@ -217,14 +219,16 @@ def compare_with_champion(candidate: Candidate, champion: Version) -> Outcome:
         RegistryDamagedError: its files are not those that were registered.
     """
     with versions.downloaded_version(champion.number) as folder:
+        if names := recalibrated_sources(candidate, champion, folder):
+            sentence = f"the champion's network, with another threshold for {', '.join(names)}"
+            return Outcome("calibrated", sentence, {})
         rows = candidate.comparison_rows
         seen = read_seen_rows(folder)
         rows = rows[champion_challenger.unseen_rows(rows, candidate.rows, seen)]
         if rows.empty:
             return Outcome("tie", "there is no test message that neither has seen", {})
-        texts = rows["text"].tolist()
-        champion_answers = parity.score_in_child(str(folder), texts)
-    candidate_answers = candidate.package.answers(texts)
+        champion_answers = parity.score_in_child(str(folder), rows[["text", "source"]])
+    candidate_answers = candidate.package.answers(rows)
     outcome = champion_challenger.decide_promotion(
         challenger=_predictions(rows, candidate_answers),
         champion=_predictions(rows, champion_answers),
@@ -236,6 +240,31 @@ def compare_with_champion(candidate: Candidate, champion: Version) -> Outcome:
     if outcome.verdict == "promote" or 2 * present >= len(seen):
         return outcome
     return replace(outcome, sentence=f"{outcome.sentence}; {OTHER_DATA}")
+
+
+def recalibrated_sources(candidate: Candidate, champion: Version, folder: Path) -> list[str]:
+    """The sources with another decision than in the champion, if nothing else differs from it.
+
+    They have labelled messages in data/inbox/calibration/, and none in the rows: so no comparison
+    can tell the models apart, and their budgets hold by the choice of the threshold.
+
+    Args:
+        folder: of the champion's MLflow model.
+    """
+    entry = LedgerEntry.from_version(champion)
+    files = entry.files if entry else {}
+    if any(files.get(name) != candidate.hashes.md5s[name] for name in ("tokenizer", "network")):
+        return []
+    paths = (candidate.package.decision, folder / "artifacts" / "decision.json")
+    ours, before = map(read_json, paths)
+    of_source = [decision.pop("sources", {}) for decision in (ours, before)]
+    changed = {name for name, _ in set.symmetric_difference(*map(_items, of_source))}
+    in_rows = set(source_name(candidate.rows))
+    return sorted(changed) if ours == before and not in_rows & changed else []
+
+
+def _items(decisions: Mapping[str, Any]) -> set[tuple[str, str]]:
+    return {(name, json.dumps(decision)) for name, decision in decisions.items()}
 
 
 def _predictions(rows: pd.DataFrame, answers: pd.DataFrame) -> Predictions:

@@ -11,7 +11,7 @@ from pipeline.registry.parity import ScoringError
 from pipeline.registry.restore import check_answers, restore_registry
 from pipeline.registry.versions import (
     CHAMPION,
-    EXAMPLE_TEXTS,
+    EXAMPLES,
     PREVIOUS,
     RegistryDamagedError,
     Version,
@@ -38,7 +38,7 @@ def rollback(to: str | None, reason: str) -> LedgerEntry:
     target = _rollback_target(to)
     with versions.downloaded_version(target.version, target.files) as folder:
         try:
-            check_answers(target, parity.score_in_child(str(folder), EXAMPLE_TEXTS))
+            check_answers(target, parity.score_in_child(str(folder), EXAMPLES))
         except ScoringError as error:
             problem = f"rollback: version {target.version}: {error}; choose another with --to"
             raise PipelineError(problem) from None

@@ -101,7 +101,7 @@ def new_entry(
     outcome: Outcome, candidate: Candidate, number: str, contents: RunContents
 ) -> LedgerEntry:
     """The decision on a version as an entry, for its tag and for the ledger."""
-    answers = candidate.package.answers(versions.EXAMPLE_TEXTS)["probability"]
+    answers = candidate.package.answers(versions.EXAMPLES)["probability"]
     return LedgerEntry(
         time=ledger.next_entry_time(),
         verdict=outcome.verdict,
@@ -146,10 +146,11 @@ def apply_decision(entry: LedgerEntry, candidate: Candidate, params: Params) -> 
 
 def check_parity(number: str, candidate: Candidate, params: Params) -> None:
     """Raises: PipelineError if the registered version answers differently from the model here."""
-    texts = parity.parity_texts(candidate.comparison_rows["text"].tolist())
-    expected = candidate.package.answers(texts)
+    messages = parity.parity_messages(candidate.comparison_rows)
     uri = f"models:/{MODEL_NAME}/{number}"
-    problems = parity.find_disagreements(uri, texts, expected, params.parity, params.latency_budget)
+    problems = parity.find_disagreements(
+        uri, messages, candidate.package.answers, params.parity, params.latency_budget
+    )
     if problems:
         lines = [f"{uri}: {problem}; the champion stays" for problem in problems]
         raise PipelineError(*lines)

@@ -16,7 +16,7 @@ from pipeline.registry.ledger import ENTRY_TAG, LEDGER, ROLLBACK_TAG, LedgerEntr
 from pipeline.registry.model_package import hash_model, packaged_model
 from pipeline.registry.versions import (
     CHAMPION,
-    EXAMPLE_TEXTS,
+    EXAMPLES,
     REBUILD_ALL,
     RESTORED_AS,
     RegistryDamagedError,
@@ -40,11 +40,11 @@ class AnswersChangedError(PipelineError):
 
 
 def check_answers(entry: LedgerEntry, answers: pd.DataFrame) -> None:
-    """Compares the answers to EXAMPLE_TEXTS with those in the entry.
+    """Compares the answers to EXAMPLES with those in the entry.
 
     Raises: AnswersChangedError if a probability differs by more than RESTORE_TOLERANCE.
     """
-    pairs = zip(EXAMPLE_TEXTS, entry.answers, answers["probability"], strict=True)
+    pairs = zip(EXAMPLES["text"], entry.answers, answers["probability"], strict=True)
     for text, before, now in pairs:
         if before is None or not abs(before - now) <= RESTORE_TOLERANCE:  # NaN is a change too
             raise AnswersChangedError(
@@ -144,7 +144,7 @@ def rebuild_version(entry: LedgerEntry) -> None:
     with promoted_files(entry) as paths:
         splits = read_parquet(paths.pop("splits")).to_pandas()
         with packaged_model(**paths, splits=splits) as package:
-            check_answers(entry, package.answers(EXAMPLE_TEXTS))
+            check_answers(entry, package.answers(EXAMPLES))
             run_name = f"restored version {entry.version}"
             run_id = model_runs.log_restored_run(entry.model_hash, run_name, tags)
             number = int(entry.version)

@@ -14,7 +14,8 @@ import mlflow
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
+from mlflow.models import ModelSignature, infer_signature
+from mlflow.types import ColSpec, Schema
 
 from pipeline.core.errors import PipelineError
 from pipeline.registry.package_hash import PACKAGE_TAG, hash_package, package_problem
@@ -25,7 +26,10 @@ PREVIOUS = "previous"  # alias of the champion before
 CHALLENGER = "challenger"  # alias of the last version that was decided on and does not serve
 RESTORED_AS = "restored_as"  # tag of a rebuilt version: the number that it must have
 REBUILD_ALL = "`python -m pipeline ledger restore --anew` rebuilds every champion from DVC's files"
-EXAMPLE_TEXTS = ["WIN a prize now! Text CLAIM to 87121", "are we still on for lunch?"]
+EXAMPLES = pd.DataFrame(
+    {"text": ["WIN a prize now! Text CLAIM to 87121", "are we still on for lunch?"]}
+)
+MODEL_INPUTS = Schema([ColSpec("string", "text"), ColSpec("string", "source", required=False)])
 ARTIFACTS = ("tokenizer", "network", "decision", "seen")  # fields of ModelFiles
 SERVED_MODEL = Path(__file__).parents[1] / "models" / "served_model.py"
 
@@ -36,15 +40,14 @@ class RegistryDamagedError(PipelineError):
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The files of an MLflow model, named as in `served_model.py`, with an example."""
+    """The files of an MLflow model, named as in `served_model.py`, with an example's answer."""
 
     tokenizer: Path
     network: Path  # a TensorFlow SavedModel
     decision: Path
     seen: Path  # Parquet with the columns of schemas.SEEN_ROWS
     requirements: list[str]  # pinned, as pip takes them
-    example: pd.DataFrame  # input: one column, text
-    answer: pd.DataFrame  # output for the example: label, probability, threshold
+    answer: pd.DataFrame  # output for EXAMPLES
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,8 @@ def _log_model(client: MlflowClient, run_id: str, files: ModelFiles) -> str:
             python_model=str(SERVED_MODEL),
             artifacts={name: str(getattr(files, name)) for name in ARTIFACTS},
             pip_requirements=files.requirements,
-            signature=infer_signature(files.example, files.answer),
-            input_example=files.example,
+            signature=ModelSignature(MODEL_INPUTS, infer_signature(EXAMPLES, files.answer).outputs),
+            input_example=EXAMPLES,
         )
     models = client.search_logged_models([experiment_id(client)], f"source_run_id = '{run_id}'")
     for model in models:

@@ -2,9 +2,10 @@
 
 INPUT and OUTPUT are .csv, .tsv, .jsonl or .parquet files, of the same format or of different ones;
 `-` is standard input (a message a line) or standard output (a JSON object a line). The output has
-the columns of the input and six more: label, probability, threshold, model_version, scored_at and
-refused, which names what is wrong with a message; only a null text gets no label. The output file
-appears when all rows are done; an interrupted run keeps its rows for --resume.
+the columns of the input and seven more: label, probability, threshold, confident (false: for people
+to review), model_version, scored_at and refused, which names what is wrong with a message; only a
+null text gets no label. The output file appears when all rows are done; an interrupted run keeps
+its rows for --resume.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from pipeline.core.hashing import file_sha256
 from pipeline.core.params import read_params
 from pipeline.registry import versions
 from pipeline.serving import resumable
+from pipeline.serving.labels import known_sources
 from pipeline.serving.scoring import (
     ANSWER_COLUMNS,
     STANDARD_STREAM,
@@ -54,7 +56,8 @@ def main(argv: list[str] | None = None) -> None:
     params = read_params(expectations.Params, "validate")
     if arguments.output == STANDARD_STREAM:
         model, version = versions.load_champion()
-        answers = add_answers(tables, arguments.text, model, version, params)
+        check_source(arguments.source, model, version)
+        answers = add_answers(tables, arguments.text, arguments.source, model, version, params)
         write_lines(_with_progress_bar(answers))
     else:
         label_file(arguments, tables, first.columns.to_list(), params)
@@ -65,6 +68,7 @@ def _parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("input", metavar="INPUT", help="file to label, or -")
     parser.add_argument("output", metavar="OUTPUT", help="labelled file, or -")
     parser.add_argument("--text", default="text", help="the column of the messages (default: text)")
+    parser.add_argument("--source", help="whose threshold to use (default: that of unknown ones)")
     parser.add_argument(
         "--resume", action="store_true", help="continue an interrupted run, with its model version"
     )
@@ -75,6 +79,15 @@ def _parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     if arguments.resume and len(files) < 2:
         raise PipelineError("--resume: - cannot be read or written again; name two files")
     return arguments
+
+
+def check_source(source: str | None, model: Any, version: str) -> None:
+    """Raises: PipelineError if the model has no threshold for the source that was named."""
+    if source is not None and source not in (known := known_sources(model)):
+        raise PipelineError(
+            f"--source: version {version} has no threshold for {source!r}; choose from "
+            f"{', '.join(known) or 'none'}, or see `python -m pipeline calibrate --help`"
+        )
 
 
 # ---- writing
@@ -125,14 +138,16 @@ def label_file(
     settings = {
         "input": _input_identity(arguments.input),
         "--text": arguments.text,
+        "--source": str(arguments.source),
         "section validate of params.yaml": repr(params),
     }
     with resumable.exclusive_output(output):
         model, version = _start_or_resume(output, settings, arguments.resume)
+        check_source(arguments.source, model, version)
         with _keeping_parts(output, _is_file(arguments.input)):
             done = resumable.finished_rows(output)
             rest = skip_rows(tables, done)
-            answers = add_answers(rest, arguments.text, model, version, params)
+            answers = add_answers(rest, arguments.text, arguments.source, model, version, params)
             if form.fixed_columns:
                 answers = with_columns(answers, [*columns, *ANSWER_COLUMNS])
             write_parts(output, _with_progress_bar(answers, done))

@@ -1,6 +1,6 @@
-"""Labels texts with the model in service, the same for `score` and over HTTP."""
+"""Labels messages with the model in service, the same for `score` and over HTTP."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,14 +12,24 @@ from pipeline.preprocessing import normalize
 READ_CHARACTERS = 10_000
 
 
-def label_texts(texts: Iterable[str], model: Any) -> pd.DataFrame:
-    """Columns label, probability and threshold of each text, blank texts included.
+def label_messages(
+    texts: Sequence[str], model: Any, sources: Sequence[str | None] = ()
+) -> pd.DataFrame:
+    """The model's answer to each text, blank texts included.
 
     Args:
         model: an MLflow pyfunc model.
+        sources: the source of each text, if it is known; or none at all.
     """
-    shortened = [_without_unread_end(text) for text in texts]
-    return model.predict(pd.DataFrame({"text": shortened}, dtype="str"))
+    messages = pd.DataFrame({"text": [_without_unread_end(text) for text in texts]}, dtype="str")
+    if any(sources):
+        messages["source"] = [source or "" for source in sources]
+    return model.predict(messages)
+
+
+def known_sources(model: Any) -> list[str]:
+    """The sources for which a pyfunc model has thresholds of their own."""
+    return sorted(model.unwrap_python_model().decision.get("sources", {}))
 
 
 def valid_unicode(text: str) -> str:

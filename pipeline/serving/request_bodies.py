@@ -1,4 +1,4 @@
-"""Reads the texts of a request to the server, without tables of its columns, within limits."""
+"""Reads the messages of a request to the server, without tables of its columns, within limits."""
 
 import csv
 import io
@@ -23,8 +23,11 @@ class RequestError(Exception):
         self.status_code = status_code
 
 
-def texts_in(body: bytes, media_type: str) -> list[str]:
-    """The texts of a body, one of each of its records or rows, in their order.
+Cells = list[tuple[Any, Any]]  # text and source of each message; None where there is none
+
+
+def messages_in(body: bytes, media_type: str) -> tuple[list[str], list[str | None]]:
+    """The texts of a body, one of each of its records or rows, in their order; and their sources.
 
     Args:
         media_type: of READERS.
@@ -34,17 +37,18 @@ def texts_in(body: bytes, media_type: str) -> list[str]:
     cells = READERS[media_type](body)
     if len(cells) > MAX_MESSAGES:
         raise RequestError(413, f"more than {MAX_MESSAGES:,} messages; send fewer at a time")
-    for row, cell in enumerate(cells):
-        if cell is None:
+    for row, (text, source) in enumerate(cells):
+        if text is None:
             raise RequestError(400, f"row {row} has no text")
-        if not isinstance(cell, str):
-            problem = f"text of row {row} is a {type(cell).__name__}, not a string"
-            raise RequestError(400, problem)
-    return [valid_unicode(cell) for cell in cells]
+        for column, cell in (("text", text), ("source", source)):
+            if not isinstance(cell, str | None):
+                problem = f"{column} of row {row} is a {type(cell).__name__}, not a string"
+                raise RequestError(400, problem)
+    return [valid_unicode(text) for text, _ in cells], [source for _, source in cells]
 
 
-def _json_cells(body: bytes) -> list[Any]:
-    """The cells `text` of a JSON body in one of MLflow's forms; None where there is none."""
+def _json_cells(body: bytes) -> Cells:
+    """The cells of a JSON body in one of MLflow's forms."""
     try:
         content = json.loads(body)
     except (RecursionError, ValueError):  # also deeply nested lists, or 5,000 digits
@@ -53,28 +57,32 @@ def _json_cells(body: bytes) -> list[Any]:
         raise RequestError(400, f"the body must be an object with one key; {FORMS}")
     match content:
         case {"dataframe_records": [*rows]} | {"instances": [*rows]} | {"inputs": [*rows]}:
-            return [row.get("text") if isinstance(row, dict) else None for row in rows]
+            records = [row if isinstance(row, dict) else {} for row in rows]
+            return [(record.get("text"), record.get("source")) for record in records]
         case {"dataframe_split": {"columns": [*columns], "data": [*rows]}}:
-            return _column(columns, rows)
-        case {"inputs": {"text": [*cells]}}:
-            return cells
-        case {"inputs": {"text": str(text)}}:
-            return [text]
+            return _cells_of_rows(columns, rows)
+        case {"inputs": {"text": [*texts], **others}}:
+            sources = others.get("source", [None] * len(texts))
+            if not isinstance(sources, list) or len(sources) != len(texts):
+                raise RequestError(400, "source has not one cell for each text")
+            return list(zip(texts, sources, strict=True))
+        case {"inputs": {"text": str(text), **others}}:
+            return [(text, others.get("source"))]
     raise RequestError(400, f"the body is not in a known form; {FORMS}")
 
 
-def _csv_cells(body: bytes) -> list[Any]:
-    """The column `text` of a CSV body with a header."""
+def _csv_cells(body: bytes) -> Cells:
+    """The cells of a CSV body with a header."""
     try:
         lines = io.StringIO(body.decode("utf-8-sig"), newline="")
         columns, *rows = csv.reader(lines, strict=True)
     except (csv.Error, ValueError):  # also not UTF-8, or no header
         raise RequestError(400, "the body cannot be read as CSV in UTF-8") from None
-    return _column(columns, rows)
+    return _cells_of_rows(columns, rows)
 
 
-def _column(columns: list[Any], rows: list[Any]) -> list[Any]:
-    """The column `text` of rows, each a list of as many cells as there are columns."""
+def _cells_of_rows(columns: list[Any], rows: list[Any]) -> Cells:
+    """Texts and sources of rows, each a list of as many cells as there are columns."""
     if columns.count("text") != 1:
         raise RequestError(400, f"{columns.count('text')} columns are named text; name one")
     for row, cells in enumerate(rows):
@@ -84,8 +92,9 @@ def _column(columns: list[Any], rows: list[Any]) -> list[Any]:
                 f"row {row} does not have as many cells as there are columns ({len(columns)}); "
                 "in CSV, put a text with a comma in quotation marks",
             )
-    position = columns.index("text")
-    return [cells[position] for cells in rows]
+    text = columns.index("text")
+    source = columns.index("source") if "source" in columns else None
+    return [(cells[text], None if source is None else cells[source]) for cells in rows]
 
 
 READERS = {"application/json": _json_cells, "text/csv": _csv_cells}

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import join_column_names
-from pipeline.serving.labels import label_texts, valid_unicode
+from pipeline.serving.labels import label_messages, valid_unicode
 from pipeline.sources.file_formats import (
     FormatError,
     ReadOptions,
@@ -25,6 +25,7 @@ ANSWER_COLUMNS = (
     "label",  # ham or spam; null if the text is null
     "probability",  # of spam, in [0, 1]; null if the text is null
     "threshold",  # at which a message is spam; null if the text is null
+    "confident",  # False: for people to review; null if the text is null
     "model_version",
     "scored_at",  # UTC, whole seconds
     "refused",  # the expectations that the message breaks; null if it breaks none
@@ -84,7 +85,12 @@ def _check_input_columns(table: pd.DataFrame, name: str, text: str) -> None:
 
 
 def add_answers(
-    tables: Iterable[pd.DataFrame], text: str, model: Any, version: str, params: expectations.Params
+    tables: Iterable[pd.DataFrame],
+    text: str,
+    source: str | None,
+    model: Any,
+    version: str,
+    params: expectations.Params,
 ) -> Tables:
     """Each table with ANSWER_COLUMNS after its own.
 
@@ -92,6 +98,7 @@ def add_answers(
 
     Args:
         text: the column of the messages.
+        source: of the messages; None if it has no threshold of its own.
         model: an MLflow pyfunc model.
         params: the section `validate`.
     """
@@ -99,7 +106,9 @@ def add_answers(
         texts = _model_texts(table[text])
         refused = runner.refusals(texts, params)
         rows = [row for row, text in enumerate(texts) if text is not None]
-        answers = label_texts([text for text in texts if text is not None], model)
+        answers = label_messages(
+            [text for text in texts if text is not None], model, [source] * len(rows)
+        )
         answers = answers.set_index(pd.Index(rows, dtype="int64")).reindex(refused.index)
         answers = answers.assign(
             model_version=version, scored_at=scoring_time(), refused=refused.where(refused != "")

@@ -1,7 +1,8 @@
 """Serves the champion over HTTP on this machine, until it is interrupted.
 
 It takes what MLflow's own server takes as JSON or CSV, within limits, and gives a 4xx answer to
-every bad request. POST to /invocations: {"dataframe_records": [{"text": "WIN a prize now"}]}
+every bad request. POST to /invocations: {"dataframe_records": [{"text": "WIN a prize now"}]}; a
+record may name its `source`, whose threshold is used.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from pipeline.core.cli import argument_parser
 from pipeline.core.errors import PipelineError
 from pipeline.registry import versions
 from pipeline.serving import request_bodies
-from pipeline.serving.labels import label_texts
+from pipeline.serving.labels import label_messages
 from pipeline.serving.request_bodies import RequestError
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,8 @@ def build_app(model: Any, version: str, host_names: Sequence[str]) -> FastAPI:
     workers = ThreadPoolExecutor(WORKERS)
 
     def answer(body: bytes, media_type: str) -> Response:
-        answers = label_texts(request_bodies.texts_in(body, media_type), model)
+        texts, sources = request_bodies.messages_in(body, media_type)
+        answers = label_messages(texts, model, sources)
         content = {"predictions": answers.to_dict("records")}
         return JSONResponse(content, headers={VERSION_HEADER: version})
 

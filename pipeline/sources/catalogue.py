@@ -1,6 +1,7 @@
 """The sources that ingest can read: files in data/inbox/ and what data/sources.lock.json pins."""
 
 import logging
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -27,6 +28,8 @@ from pipeline.sources.readers import FileParams, InboxParams, SourceFile, read_f
 log = logging.getLogger(__name__)
 
 WRITTEN_SOURCE = "written"
+NAME = re.compile(r"[a-z0-9_-]+")
+CALIBRATION_FOLDER = "calibration"  # in data/inbox/: a file NAME.csv for each source NAME
 
 
 class Params(ParamsSection):
@@ -82,7 +85,7 @@ def inbox_files(params: Params, places: Places) -> Iterator[OpenFile]:
         raise PipelineError(
             f"params.yaml: ingest.files.glob: {error}; use a pattern relative to {inbox.place}"
         ) from None
-    other_folders = {FEEDBACK_SOURCE, *params.sources}
+    other_folders = {FEEDBACK_SOURCE, CALIBRATION_FOLDER, *params.sources}
     names = [name for name in names if PurePosixPath(name).parts[0] not in other_folders]
     if not names:
         raise PipelineError(
@@ -98,6 +101,27 @@ def feedback_files(params: Params, places: Places) -> Iterator[OpenFile]:
     names = places.inbox.matching(f"{FEEDBACK_SOURCE}/**")
     for name in sorted(names, key=lambda name: (PurePosixPath(name).name, name)):
         yield _collected_file(places.inbox, name, name, params.files)
+
+
+def calibration_files(params: Params, places: Places) -> Iterator[OpenFile]:
+    """The files in data/inbox/calibration/, each a source of its name. Raises: PipelineError."""
+    inbox = places.inbox
+    names = inbox.matching(f"{CALIBRATION_FOLDER}/*")
+    stems = [PurePosixPath(name).stem for name in names]
+    for name, stem in zip(names, stems, strict=True):
+        check_calibration_name(stem, params, str(inbox.place / name))
+        if stems.count(stem) > 1:
+            raise PipelineError(f"{inbox.place / name}: two files are named {stem}; remove one")
+        yield _collected_file(inbox, name, stem, params.files)
+
+
+def check_calibration_name(name: str, params: Params, place: str) -> None:
+    """Raises: PipelineError if a name is no good for a source of its own."""
+    if name in {*SOURCES, *params.sources} or not NAME.fullmatch(name):
+        raise PipelineError(
+            f"{place}: {name!r} is not a name of its own; use small letters, digits, - and _, "
+            "and no name of ingest.sources"
+        )
 
 
 def _collected_file(
@@ -219,6 +243,27 @@ def read_sources(
                 else:
                     log.warning("warning: left out: %s", error)
                     skipped[file.source] = error
+
+
+def read_calibration(params: Params, places: Places) -> Iterator[pa.RecordBatch]:
+    """The rows in data/inbox/calibration/, as batches of MESSAGES. Raises: PipelineError."""
+    for open_file in calibration_files(params, places):
+        with open_file as file:
+            yield from read_labelled(file)
+
+
+def read_labelled(file: SourceFile) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, as batches of MESSAGES.
+
+    Raises: PipelineError, also if a row has no text or is neither ham nor spam.
+    """
+    for batch in _read_decoded(file):
+        for row in batch.select(["row", "text", "label"]).to_pylist():
+            problem = "" if row["label"] in ("ham", "spam") else "is neither ham nor spam"
+            if problem := problem or ("" if row["text"] else "has no text"):
+                remedy = "correct it, remove it, or see ingest.files in params.yaml"
+                raise PipelineError(f"{file.place}: row {row['row']} {problem}; {remedy}")
+        yield batch
 
 
 def _warn_of_unread_files(params: Params, places: Places) -> None:

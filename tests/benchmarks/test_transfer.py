@@ -29,6 +29,8 @@ def pool():
     kinds = [f"kind {i % 10}" if name == "written" else None for i, name in enumerate(names)]
     messages = pd.DataFrame({"text": texts, "label": ["ham", "spam"] * 75, "kind": kinds})
     messages = messages.assign(
+        source=names,
+        language=messages["kind"],
         message_id=[f"{i:032x}" for i in range(150)],
         received_at=pd.Series(pd.NaT, index=messages.index, dtype="datetime64[us, UTC]"),
     )
@@ -37,7 +39,7 @@ def pool():
 
 
 @pytest.mark.parametrize(
-    "setting", ["default", "without india", "without sms", "pooled", "kinds 2"]
+    "setting", ["default", "without india", "without sms", "pooled", "kinds 2", "retrained 9"]
 )
 def test_no_measured_row_or_near_copy_of_one_is_trained_on(pool, monkeypatch, setting):
     seen = {}
@@ -58,6 +60,19 @@ def test_no_measured_row_or_near_copy_of_one_is_trained_on(pool, monkeypatch, se
     assert figures[f"{measured['name'].iloc[0]}.average_precision"] == 1
 
 
-def test_each_kind_is_left_out_once(pool):
-    masks = [measured_rows(f"kinds {number}", pool, []) for number in range(1, 6)]
+@pytest.mark.parametrize("group", transfer.GROUPS)
+def test_each_kind_and_language_is_left_out_once(pool, group):
+    masks = [measured_rows(f"{group} {number}", pool, []) for number in range(1, 6)]
     assert np.sum(masks, axis=0).tolist() == (pool.rows["name"] == "written").astype(int).tolist()
+
+
+def test_a_threshold_of_drawn_messages_is_measured_on_the_others():
+    random = np.random.default_rng(1)
+    spam = np.arange(400) % 4 == 0
+    score = np.where(spam, 0.6, 0.4) + random.normal(0, 0.08, 400)
+    figures = transfer.calibrated_figures(np.clip(score, 0.01, 0.99), spam)
+    assert set(figures) == {f"calibrated 100.{name}" for name in transfer.BLOCKED}
+    assert 45 < figures["calibrated 100.spam_caught_percent"] < 65
+    assert 0.3 < figures["calibrated 100.ham_blocked_percent"] < 3  # the budget is 1 / 76 or so
+    few_spam = np.arange(400) == 0
+    assert set(transfer.calibrated_figures(score, few_spam)) <= set(figures)

@@ -20,6 +20,7 @@ from pipeline.models import keras_files
 from pipeline.preprocessing.tokenizer import fit_tokenizer
 from pipeline.registry import ledger, parity
 from pipeline.tracking.mlflow_client import MODEL_NAME
+from tests.harness.small_models import plain_decision
 from tests.harness.small_networks import small_network
 from tests.harness.small_project import MESSAGES, ROOT, set_params, stage_arguments
 
@@ -73,19 +74,21 @@ def write_tables(folder):
     split = np.array(["train", "val", "test", "train", "val", "train", "test"])[rows.index % 7]
     splits = pd.DataFrame({"message_id": ids, "split": split, "campaign_key": ids})
     splits["left_out"] = rows.index < 9
-    for name, frame in (("messages", messages), ("splits", splits)):
-        schema = getattr(schemas, name.upper())
+    tables = [("messages", messages, schemas.MESSAGES), ("splits", splits, schemas.SPLITS)]
+    tables += [("calibration", messages.iloc[:0], schemas.MESSAGES)]
+    none = pd.DataFrame({"message_id": [], "score": []})
+    for name, frame, schema in [*tables, ("out_of_fold", none, schemas.OUT_OF_FOLD)]:
         batches = pa.Table.from_pandas(frame, schema, preserve_index=False).to_batches()
         write_parquet(folder / f"{name}.parquet", batches, schema)
 
 
-def score_in_process(model, texts):
+def score_in_process(model, messages):
     """What parity.score_in_child answers, without a process that imports TensorFlow again."""
     try:
-        answer = mlflow.pyfunc.load_model(model).predict(pd.DataFrame({"text": texts}))
+        answer = mlflow.pyfunc.load_model(model).predict(messages)
     except OSError as error:
         raise parity.ScoringError(f"OSError: {error}") from error
-    return parity.checked_answer(answer, len(texts))
+    return parity.checked_answer(answer, len(messages))
 
 
 class Project:
@@ -101,8 +104,7 @@ class Project:
 
     def set_threshold(self, threshold):
         """Makes another model: at 0 everything is spam; above 1 nothing is, which is worse."""
-        decision = {"slope": 1.0, "intercept": 0.0, "threshold": threshold}
-        write_json(self.folder / "decision.json", decision)
+        write_json(self.folder / "decision.json", plain_decision(threshold))
 
     def register(self, *flags):
         """Runs the stage and returns the bytes of its report."""

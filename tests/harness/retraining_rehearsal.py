@@ -28,7 +28,7 @@ OURS = read_yaml(ROOT / "params.yaml")
 SETTINGS: dict[str, Any] = {  # our params for few messages; the small project has changed them
     "ingest": OURS["ingest"] | {"sources": ["files"]},
     "validate": OURS["validate"] | {"row_count": [300, 100_000]},
-    "train": OURS["train"],
+    "train": OURS["train"] | {"out_of_fold_rows": 0},  # they take four times as long
     "evaluate": {"lost_ham_budget": 0.02, "resamples": 100},
     "register": {
         "criteria": {"ham_blocked_percent": {"max": 10.0}},

@@ -9,7 +9,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.models import infer_signature
+from mlflow.models import ModelSignature, infer_signature
 
 from pipeline.models import keras_files
 from pipeline.models.served_model import SpamDetector
@@ -45,6 +45,12 @@ def save_hand_written(folder: Path, predict: str = "return None", load: str = "p
     return str(folder / "model")
 
 
+def plain_decision(threshold: float) -> dict[str, float]:
+    """The fields of a decision that takes scores for probabilities; every label is confident."""
+    confident = {"confident_ham": threshold, "confident_spam": threshold}
+    return {"slope": 1.0, "intercept": 0.0, "threshold": threshold} | confident
+
+
 @dataclass(frozen=True)
 class RegisteredModel:
     """A version in the registry, and the same model here."""
@@ -70,7 +76,7 @@ class SmallRegistry:
         keras_files.export(network, folder / "network")
         detector = SpamDetector().load(folder / "tokenizer.json", folder / "network")
         median = float(np.median(detector.scores(TEXTS)))  # so that both labels occur
-        decision = {"slope": 1.0, "intercept": 0.0, "threshold": median}
+        decision = plain_decision(median) | {"sources": {"sms": plain_decision(0.9)}}
         (folder / "decision.json").write_text(json.dumps(decision))
 
     def add(self) -> RegisteredModel:
@@ -88,7 +94,10 @@ class SmallRegistry:
             python_model=str(versions.SERVED_MODEL),
             artifacts={name: str(path) for name, path in paths.items()},
             pip_requirements=[],
-            signature=infer_signature(example, detector.predict(None, example)),
+            signature=ModelSignature(
+                versions.MODEL_INPUTS,
+                infer_signature(example, detector.predict(None, example)).outputs,
+            ),
         )
         number = mlflow.register_model(logged.model_uri, MODEL_NAME).version
         files = artifacts / "models" / logged.model_id / "artifacts" / "artifacts"

@@ -36,7 +36,13 @@ SMALL = {  # a whole run in seconds, on 90 messages
     },
     "validate": {"row_count": [20, 1000], "spam_share": [0.05, 0.6], "median_length": [10, 150]},
     "vectorize": {"vocabulary_size": 400},
-    "train": {"units": 8, "embedding_dim": 8, "epochs": 2, "stop_share": 0.3},
+    "train": {
+        "units": 8,
+        "embedding_dim": 8,
+        "epochs": 2,
+        "stop_share": 0.3,
+        "out_of_fold_rows": 0,
+    },
     "evaluate": {"lost_ham_budget": 0.3, "resamples": 20},
     "register": {
         "criteria": {"roc_auc": {"min": 0.0}},

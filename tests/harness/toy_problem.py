@@ -23,6 +23,7 @@ PARAMS = Params(
     epochs=9,
     patience=9,
     stop_share=0.3,
+    out_of_fold_rows=0,
     seed=1,
 )
 

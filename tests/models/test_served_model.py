@@ -10,8 +10,8 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.models import keras_files, served_model
 from pipeline.models.batches import pad
-from pipeline.models.calibration import Decision, calibrate
-from pipeline.models.served_model import BATCH_SIZE, SpamDetector
+from pipeline.models.calibration import Decision, SourceDecisions
+from pipeline.models.served_model import BATCH_SIZE, SpamDetector, answers
 from pipeline.preprocessing import normalize
 from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
 from tests.harness.labelled_messages import TEXTS
@@ -19,7 +19,12 @@ from tests.harness.small_networks import small_network
 
 TOKENIZER = fit_tokenizer(TEXTS, vocabulary_size=400, sequence_length=40)
 COUNTS = {"lost_ham_budget": 0.01, "ham": 100, "ham_lost": 0, "lost_ham_upper": 0.03}
-DECISION = Decision(slope=1.75, intercept=-0.25, threshold=0.46, **COUNTS)
+COUNTS |= {"spam": 10, "spam_caught": 9}
+CONFIDENT = {"confident_ham": 0.25, "confident_spam": 0.75}
+OF_SMS = Decision(slope=1.0, intercept=0.0, threshold=0.2, **COUNTS, **CONFIDENT)
+DECISION = SourceDecisions(
+    slope=1.75, intercept=-0.25, threshold=0.46, **COUNTS, **CONFIDENT, sources={"sms": OF_SMS}
+)
 WORDLESS = ["", " ", "\u200b", ":)", "\N{THUMBS UP SIGN}", "你好", "\x00"]
 
 
@@ -44,11 +49,11 @@ def answer(detector, texts):
 
 
 @pytest.mark.parametrize("texts", [TEXTS + WORDLESS, []], ids=["all", "none"])
-def test_answer_has_label_probability_and_threshold(texts, detector):
+def test_answer_has_its_four_columns(texts, detector):
     table = answer(detector, texts)
     assert len(table) == len(texts)
-    assert table.dtypes.astype(str).tolist() == ["str", "float64", "float64"]
-    assert list(table) == ["label", "probability", "threshold"]
+    assert table.dtypes.astype(str).tolist() == ["str", "float64", "float64", "bool"]
+    assert list(table) == ["label", "probability", "threshold", "confident"]
     assert table["probability"].between(0, 1, inclusive="neither").all()
     assert table["label"].isin(["ham", "spam"]).all()
     assert (table["threshold"] == 0.46).all()
@@ -76,18 +81,41 @@ def test_html_escapes_of_up_to_three_levels_change_no_score(detector):
     assert [served_model.undo_entities(text) for text in texts] == undone
 
 
-def test_probability_equals_that_of_evaluate_bit_for_bit(detector):
-    extremes = np.array([0, 1e-9, 0.5, 1 - 1e-7, 1], np.float32)
-    scores = np.concatenate([detector.scores(TEXTS), extremes])
-    assert detector.probabilities(scores).tolist() == calibrate(scores, DECISION).tolist()
+def test_answers_are_the_documented_formulas():
+    scores = np.array([0.0, 1e-8, 0.25, 0.4, 0.5, 0.7, 1.0], np.float32)
+    sources = [None, "", "unknown", "sms", "sms/part", 5, "other"]
+    table = answers(scores, sources, asdict(DECISION))
+    s = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
+    of_sms = np.array([False, False, False, True, True, False, False])
+    slope, intercept = np.where(of_sms, 1.0, 1.75), np.where(of_sms, 0.0, -0.25)
+    expected = 1 / (1 + np.exp(-(slope * np.log(s / (1 - s)) + intercept)))
+    assert table["probability"].tolist() == expected.tolist()
+    assert table["threshold"].tolist() == np.where(of_sms, 0.2, 0.46).tolist()
+    assert table["label"].tolist() == ["ham", "ham", "ham", "spam", "spam", "spam", "spam"]
+    # of sms 0.4 and 0.5 are spam and below 0.75; of the others 0.25 and 0.7 become 0.1 and 0.77
+    assert table["confident"].tolist() == [True, True, True, False, False, True, True]
 
 
-def test_message_at_the_threshold_is_spam(detector, monkeypatch):
-    probability = answer(detector, TEXTS[:9])["probability"]
-    monkeypatch.setitem(detector.decision, "threshold", probability.median())
-    is_spam = answer(detector, TEXTS[:9])["label"] == "spam"
-    assert is_spam.tolist() == (probability >= probability.median()).tolist()
-    assert is_spam.sum() == 5
+def test_message_at_a_bound_is_spam_and_confident():
+    (probability,) = answers(np.array([0.625]), [None], asdict(DECISION))["probability"]
+    for name, label, confident in (
+        ("threshold", "spam", False),
+        ("confident_spam", "spam", True),
+        ("confident_ham", "ham", True),
+    ):
+        bounds = {"threshold": probability, "confident_spam": 1.0, "confident_ham": 0.0}
+        bounds |= {"threshold": 0.9} if name == "confident_ham" else {}
+        decision = asdict(DECISION) | bounds | {name: probability}
+        (row,) = answers(np.array([0.625]), [None], decision).to_dict("records")
+        assert (row["label"], row["confident"]) == (label, confident)
+
+
+def test_source_is_an_optional_column(detector):
+    table = pd.DataFrame({"text": TEXTS[:4], "source": ["sms", None, "sms/a", "other"]})
+    of_table = detector.predict(None, table)
+    assert of_table["threshold"].tolist() == [0.2, 0.46, 0.2, 0.46]
+    alone = answer(detector, TEXTS[:4])
+    assert of_table["probability"][1] == alone["probability"][1] != of_table["probability"][0]
 
 
 def test_series_and_table_get_equal_answers(detector):

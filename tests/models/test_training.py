@@ -2,9 +2,11 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, log_loss
 
@@ -201,3 +203,30 @@ def test_a_new_architecture_is_one_function_and_one_entry(monkeypatch, tmp_path)
     loaded = keras_files.load(tmp_path / "model.keras")
     assert len(curves) == 1
     assert scores_of(loaded, rows).tolist() == scores_of(model, rows).tolist()
+
+
+# ---- out of fold
+
+
+def test_no_row_is_scored_by_a_network_that_has_seen_its_campaign(monkeypatch):
+    table = pd.DataFrame({"campaign_key": [f"{n // 2}" for n in range(80)], "label": [0, 1] * 40})
+    table["token_ids"] = [np.array([n], np.int32) for n in range(80)]
+    trained = []
+
+    def train(rows, stop, *arguments, **options):
+        trained.append({int(ids[0]) for part in (rows, stop) for ids in part.token_ids})
+        return len(trained) - 1, []
+
+    def score(rows, network, size):
+        seen = [int(ids[0]) for ids in rows.token_ids]
+        assert not trained[network] & {n for seen_one in seen for n in (seen_one, seen_one ^ 1)}
+        return SimpleNamespace(y_score=np.array(seen) / 100)
+
+    monkeypatch.setattr(training, "train_network", train)
+    monkeypatch.setattr(training, "score_rows", score)
+    monkeypatch.setattr(training, "compiled_scorer", lambda network: network)
+    scores = training.out_of_fold_scores(table, {}, toy_params())
+    assert scores.tolist() == [n / 100 for n in range(80)]
+    assert len(trained) == training.FOLDS
+    assert len(training.out_of_fold_scores(table[:0], {}, toy_params())) == 0
+    assert len(trained) == training.FOLDS

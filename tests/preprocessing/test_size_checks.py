@@ -21,9 +21,9 @@ from tests.harness.labelled_messages import TABLE
     ("ham", "budget", "problem"),
     [
         (499, 0.002, ""),
-        (13, 0.07, "0.07 needs 14 ham in val, there are 13; raise it to 0.0715, or bring more ham"),
+        (13, 0.07, "0.07 needs 14 ham, there are 13; raise it to 0.0715, or bring more ham"),
         (13, 0.0715, ""),
-        (0, 0.5, "0.5 needs 1 ham in val, there are 0; none would do, or bring more ham"),
+        (0, 0.5, "0.5 needs 1 ham, there are 0; none would do, or bring more ham"),
     ],
 )
 def test_budget_that_would_do(ham, budget, problem):

@@ -22,6 +22,7 @@ from tests.harness.evaluated_project import REGISTER_ARGUMENTS, Project, score_i
 from tests.harness.fault_proxy import answers, calls, drops, loses_the_answer
 from tests.harness.mlflow_store import store_at
 from tests.harness.servers import USER, bucket
+from tests.harness.small_models import plain_decision
 from tests.harness.small_project import ROOT, registry_flaws, runner, set_params
 
 pytestmark = pytest.mark.slow
@@ -57,8 +58,7 @@ class ServerProject:
 
     def improve(self):
         """Makes a better model than that of `first`."""
-        decision = {"slope": 1.0, "intercept": 0.0, "threshold": 0.0}
-        (self.folder / "decision.json").write_text(json.dumps(decision))
+        (self.folder / "decision.json").write_text(json.dumps(plain_decision(0.0)))
         (self.folder / REPORT).unlink()
 
     def register(self, **environment):

@@ -8,7 +8,7 @@ import pytest
 from pipeline.core.hashing import files_sha256
 from pipeline.registry.model_package import hash_model, packaged_model
 from pipeline.registry.restore import FILE_NAMES
-from pipeline.registry.versions import EXAMPLE_TEXTS
+from pipeline.registry.versions import EXAMPLES
 from tests.harness.evaluated_project import Project
 
 
@@ -31,15 +31,14 @@ def test_model_hash_covers_network_tokenizer_and_decision(paths):
 
 
 @pytest.mark.slow
-def test_package_has_an_example_and_the_seen_rows(paths):
+def test_package_has_the_answer_to_the_examples_and_the_seen_rows(paths):
     rows = pd.read_parquet(paths["splits"])
     rows.loc[::5, "split"] = "newest"
     with packaged_model(**paths | {"splits": rows}) as package:
         files = package.files()
         seen = pd.read_parquet(files.seen)
         assert (files.network / "saved_model.pb").exists()
-        assert files.example["text"].tolist() == EXAMPLE_TEXTS
-        pd.testing.assert_frame_equal(files.answer, package.answers(EXAMPLE_TEXTS))
+        pd.testing.assert_frame_equal(files.answer, package.answers(EXAMPLES))
     used = rows[rows["split"].isin(["train", "val"]) & ~rows["left_out"]]
     assert 0 < len(used) < len(rows)
     pd.testing.assert_frame_equal(seen, used[["message_id", "campaign_key"]].reset_index(drop=True))

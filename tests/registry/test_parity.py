@@ -15,18 +15,31 @@ from tests.harness.mlflow_store import store_at
 
 TEXTS = small_models.TEXTS
 INTERFACES = ["DataFrame", "Series", "batch file", "HTTP"]
+THREE = pd.DataFrame({"text": ["one", "two", "three"], "source": "sms"}, dtype="str")
 TABLE = pd.DataFrame({"label": ["ham", "spam", "ham"], "probability": [0.25, 0.75, 0.125]})
 
-# ---- texts
+
+def messages_of(texts):
+    return pd.DataFrame({"text": texts, "source": "sms"}, dtype="str")
 
 
-def test_texts_are_a_spread_sample_and_the_hostile_ones():
+# ---- messages
+
+
+def test_messages_are_a_spread_sample_and_the_hostile_texts():
+    def chosen(texts):
+        messages = parity.parity_messages(messages_of(texts))
+        sources = ["sms"] * (len(messages) - len(HOSTILE_TEXTS))
+        unknown = [parity.UNKNOWN_SOURCE] * len(HOSTILE_TEXTS)
+        assert messages["source"].tolist() == sources + unknown
+        return messages["text"].tolist()
+
     texts = [f"message {i}" for i in range(400)]
-    assert parity.parity_texts(texts) == [*texts[::10], *HOSTILE_TEXTS]
-    assert parity.parity_texts(texts[:3]) == [*texts[:3], *HOSTILE_TEXTS]
-    assert parity.parity_texts([]) == HOSTILE_TEXTS
+    assert chosen(texts) == [*texts[::10], *HOSTILE_TEXTS]
+    assert chosen(texts[:3]) == [*texts[:3], *HOSTILE_TEXTS]
+    assert chosen([]) == HOSTILE_TEXTS
     read_as_null = ["", "NA", "null", "nan", "None", "#N/A"]
-    assert parity.parity_texts(["a", *read_as_null, "b"]) == ["a", "b", *HOSTILE_TEXTS]
+    assert chosen(["a", *read_as_null, "b"]) == ["a", "b", *HOSTILE_TEXTS]
 
 
 # ---- answers
@@ -69,7 +82,7 @@ def test_error_over_http_is_one_line_without_messages(answer, line):
         server.on("/invocations", answer)
         address = f"http://127.0.0.1:{server.http.server_port}"
         with pytest.raises(ScoringError) as refused:
-            parity.score_over_http(address, ["a message"])
+            parity.score_over_http(address, messages_of(["a message"]))
     assert str(refused.value) == line
 
 
@@ -95,7 +108,7 @@ ANSWER = 'return pandas.DataFrame({"label": "ham", "probability": %s}, index=tex
 def score(folder, **statements):
     """What score_in_child answers to three texts for a hand-written model."""
     model = small_models.save_hand_written(folder, **statements)
-    return parity.score_in_child(model, ["one", "two", "three"])
+    return parity.score_in_child(model, THREE)
 
 
 @pytest.mark.slow
@@ -123,14 +136,14 @@ def test_model_that_answers_too_late_is_a_scoring_error(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_loading_error_is_reported_for_each_interface(tmp_path):
     model = small_models.save_hand_written(tmp_path, load='raise OSError("no vocabulary")')
-    problems = parity.find_disagreements(model, ["one"], TABLE[:1], INTERFACES, 250)
+    problems = parity.find_disagreements(model, THREE, lambda _: TABLE, INTERFACES, 250)
     assert problems == [f"{name}: OSError: no vocabulary" for name in INTERFACES]
 
 
 @pytest.mark.slow
 def test_only_the_named_interfaces_are_compared(tmp_path):
     model = small_models.save_hand_written(tmp_path, ANSWER % "0.25")
-    problems = parity.find_disagreements(model, ["one", "two", "three"], TABLE, ["Series"], 0)
+    problems = parity.find_disagreements(model, THREE, lambda _: TABLE, ["Series"], 0)
     assert problems == ["Series: 2 of 3 answers differ, by up to 0.5 in probability, 1 in label"]
 
 
@@ -155,14 +168,23 @@ def served(tmp_path_factory, empty_database):
 def test_every_interface_agrees_until_the_model_is_tampered_with(served, caplog):
     caplog.set_level(logging.INFO, "pipeline")
     good, tampered = served
-    texts = parity.parity_texts(TEXTS)
-    expected = good.answers(texts)
-    assert set(expected["label"]) == {"ham", "spam"}
-    assert parity.find_disagreements(good.uri, texts, expected, INTERFACES, 60_000) == []
+    messages = parity.parity_messages(messages_of(TEXTS))
+    answers = good.detector.predict(None, messages)
+    unnamed = good.detector.predict(None, messages[["text"]])
+    assert set(answers["label"]) == {"ham", "spam"}
+    assert (answers["threshold"] == 0.9).sum() == 40
+    assert not (answers["label"] == unnamed["label"]).all()
+
+    def ask(messages):
+        return good.detector.predict(None, messages)
+
+    assert parity.find_disagreements(good.uri, messages, ask, INTERFACES, 60_000) == []
     assert re.fullmatch(r"one message takes \d+ ms over HTTP", caplog.messages[-1])
-    *problems, slow = parity.find_disagreements(tampered.uri, texts, expected, INTERFACES, 0)
+    *problems, slow = parity.find_disagreements(tampered.uri, messages, ask, INTERFACES, 0)
     assert [line.partition(":")[0] for line in problems] == INTERFACES
-    (difference,) = {line.partition(": ")[2] for line in problems}
-    count = f"{len(texts)} of {len(texts)}"
-    assert difference.startswith(f"{count} answers differ, by up to 0.12 in probability")
+    differences = [line.partition(": ")[2] for line in problems]
+    unknown, every = len(HOSTILE_TEXTS), len(messages)  # only the default was tampered with
+    counts = [unknown, every, unknown, unknown]
+    for count, difference in zip(counts, differences, strict=True):
+        assert difference.startswith(f"{count} of {every} answers differ, by up to 0.12")
     assert re.fullmatch(r"one message takes \d+ ms over HTTP, the budget is 0", slow)

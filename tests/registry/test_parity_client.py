@@ -2,6 +2,7 @@
 
 import zlib
 
+import pandas as pd
 import pytest
 
 from pipeline.registry import parity_client
@@ -17,7 +18,8 @@ CHECKSUM = """import zlib
 def test_interface_brings_hostile_texts_unchanged(interface, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = small_models.save_hand_written(tmp_path, CHECKSUM)
-    assert parity_client.answer_or_error(interface, model, HOSTILE_TEXTS) == {
+    messages = pd.DataFrame({"text": HOSTILE_TEXTS, "source": "sms"}, dtype="str")
+    assert parity_client.answer_or_error(interface, model, messages) == {
         "label": ["ham"] * len(HOSTILE_TEXTS),
         "probability": [zlib.crc32(text.encode()) / 2**32 for text in HOSTILE_TEXTS],
     }
@@ -27,7 +29,8 @@ def test_interface_brings_hostile_texts_unchanged(interface, tmp_path, monkeypat
 def test_error_of_a_model_is_told_without_the_text(interface, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = small_models.save_hand_written(tmp_path, "raise ValueError(texts[0])")
-    answer = parity_client.answer_or_error(interface, model, ["a secret"])
+    messages = pd.DataFrame({"text": ["a secret"]}, dtype="str")
+    answer = parity_client.answer_or_error(interface, model, messages)
     assert answer == "ValueError at hand_written.py:8"
 
 

@@ -3,10 +3,12 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from pipeline.core.files import read_json, write_json
 from pipeline.core.params import read_params, read_yaml
 from pipeline.evaluation.champion_challenger import Outcome, PromotionRule
 from pipeline.registry import parity, promotion
@@ -132,6 +134,26 @@ def test_tie_leaves_the_champion_and_is_decided_once(champion, monkeypatch):
     champion.register("--force", "--reason", "I like it")
     assert champion.verdict().startswith("forced: I like it (tie: f1 +0.0000 ")
     assert champion.aliases() == {"champion": "2", "previous": "1"}
+
+
+@pytest.mark.slow
+def test_threshold_of_a_new_stream_is_promoted_without_a_comparison(champion):
+    decision = read_json(Path("decision.json"))
+    stream = decision | {"threshold": 0.25}
+    write_json(Path("decision.json"), decision | {"sources": {"chat": stream}})
+    champion.register()
+    expected = "calibrated: the champion's network, with another threshold for chat"
+    assert champion.verdict() == expected
+    assert champion.aliases() == {"champion": "2", "previous": "1"}
+    assert champion.entries()[-1] == ("calibrated", "2", "1")
+    of_sms = {"sources": {"sms": decision | {"threshold": 3.0}}}  # sms is among the rows
+    for changes in (of_sms, {"sources": {"chat": stream}, "slope": 2.0}):
+        write_json(Path("decision.json"), decision | changes)
+        champion.register()
+        assert not champion.verdict().startswith("calibrated")
+    write_json(Path("decision.json"), decision)
+    champion.register()
+    assert champion.verdict() == expected
 
 
 @pytest.mark.slow

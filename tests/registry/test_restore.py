@@ -58,7 +58,7 @@ def test_restored_registry_answers_as_before(lost, lost_files, caplog):
     assert lost.versions() == ["1", "3"]
     assert lost.aliases() == {"champion": "1", "previous": "3"}
     model, _ = versions.load_champion()
-    assert model.metadata.signature.inputs.input_names() == ["text"]
+    assert model.metadata.signature.inputs.input_names() == ["text", "source"]
     answers = model.predict(pd.DataFrame({"text": lost_files.texts}))
     pd.testing.assert_frame_equal(answers, lost_files.answers)
     ledger_cli.main(["verify"])

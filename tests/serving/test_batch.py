@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pyarrow as pa
@@ -37,20 +38,25 @@ class Model:
     """Like MLflow's model: spam if the text contains `win`, its length as probability."""
 
     def __init__(self):
-        self.texts = []
+        self.texts, self.sources = [], []
         self.ends_after = None  # so many texts
 
     def predict(self, table):
         if len(self.texts) == self.ends_after:
             raise KeyboardInterrupt
-        assert list(table) == ["text"]
+        assert list(table) in (["text"], ["text", "source"])
         assert table["text"].dtype == "str"
         assert not table["text"].isna().any()
         texts = table["text"].tolist()
         self.texts += texts
+        self.sources += table["source"].tolist() if "source" in table else [None] * len(texts)
         label = pd.Series(["spam" if "win" in text.lower() else "ham" for text in texts], dtype=str)
         probability = pd.Series([len(text) / 64 for text in texts], dtype="float64")
-        return pd.DataFrame({"label": label, "probability": probability, "threshold": 0.5})
+        columns = {"label": label, "probability": probability, "threshold": 0.5, "confident": True}
+        return pd.DataFrame(columns)
+
+    def unwrap_python_model(self):
+        return SimpleNamespace(decision={"sources": {"sms": {}, "chat": {}}})
 
 
 @pytest.fixture
@@ -117,16 +123,22 @@ ROWS = [
     {"id": "", "text": "hé"},
     {"id": " 1 ", "text": "NA"},
 ]
-SAME = {"threshold": 0.5, "model_version": "3", "scored_at": NOW, "refused": None}
+SAME = {
+    "threshold": 0.5,
+    "confident": True,
+    "model_version": "3",
+    "scored_at": NOW,
+    "refused": None,
+}
 SCORED = [
     ROWS[0] | {"label": "spam", "probability": 0.1875} | SAME,
     ROWS[1] | {"label": "ham", "probability": 0.03125} | SAME,
     ROWS[2] | {"label": "ham", "probability": 0.03125} | SAME,
 ]
 CSV = f"""id,text,{HEADER}
-007,"Win ""it"" now",spam,0.1875,0.5,3,NOW,
-,hé,ham,0.03125,0.5,3,NOW,
- 1 ,NA,ham,0.03125,0.5,3,NOW,
+007,"Win ""it"" now",spam,0.1875,0.5,True,3,NOW,
+,hé,ham,0.03125,0.5,True,3,NOW,
+ 1 ,NA,ham,0.03125,0.5,True,3,NOW,
 """
 WRITTEN = {
     ".csv": CSV,
@@ -190,7 +202,7 @@ def test_later_lines_keep_their_columns(run, monkeypatch):
 
 def test_message_with_any_line_end_stays_one_row(run):
     written = run("in.jsonl", "out.csv", content='{"text": "a\\rb"}\n{"text": "c\\n"}\n')
-    answer = f"ham,{{}},0.5,3,{NOW},\n"
+    answer = f"ham,{{}},0.5,True,3,{NOW},\n"
     first, second = answer.format(3 / 64), answer.format(2 / 64)
     assert written == f'text,{HEADER}\n"a\rb",{first}"c\n",{second}'
 
@@ -236,7 +248,8 @@ def test_input_without_rows_gives_a_header_only(tmp_path, run, given, wanted):
 
 def test_standard_streams_are_lines_and_json_lines(run, capsys):
     run("-", "-", content='Win é\r\n\nsay\r"hi"\r\r\n')
-    added = '"threshold": 0.5, "model_version": "3", "scored_at": "NOW", "refused": null}'
+    added = '"threshold": 0.5, "confident": true, "model_version": "3", "scored_at": "NOW", '
+    added += '"refused": null}'
     refused = added.replace("null", '"text_is_not_null"')
     assert TIME.sub(NOW, capsys.readouterr().out).splitlines() == [
         f'{{"text": "Win é", "label": "spam", "probability": 0.078125, {added}',
@@ -247,9 +260,20 @@ def test_standard_streams_are_lines_and_json_lines(run, capsys):
 
 def test_standard_stream_and_file_can_be_combined(run, capsys):
     written = run("-", "out.csv", "--text", "body", content="hi\n")
-    assert written == f"body,{HEADER}\nhi,ham,0.03125,0.5,3,NOW,\n"
+    assert written == f"body,{HEADER}\nhi,ham,0.03125,0.5,True,3,NOW,\n"
     run("in.csv", "-", content="\ufefftext,n\r\nhi,007\r\n")
     assert json.loads(capsys.readouterr().out)["n"] == "007"
+
+
+def test_a_known_source_may_be_named(run, model):
+    run("in.csv", "out.csv", "--source", "chat", content="text\nhi\n")
+    assert model.sources == ["chat"]
+    problem = "version 3 has no threshold for 'chta'; choose from chat, sms"
+    hint = "or see `python -m pipeline calibrate --help`"
+    for wanted in ("-", "new.csv"):
+        line = error_of(run, "in.csv", wanted, "--source", "chta", content="text\nhi\n")
+        assert line == f"--source: {problem}, {hint}"
+    assert not Path("new.csv").exists()
 
 
 def test_standard_input_must_be_utf_8(run):

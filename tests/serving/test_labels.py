@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.serving.labels import READ_CHARACTERS, label_texts
+from pipeline.serving.labels import READ_CHARACTERS, label_messages
 from tests.serving.test_batch import Model
 
 LONGEST = "win " * (READ_CHARACTERS // 4)
@@ -20,6 +20,13 @@ INVISIBLE = "\u200b"
 )
 def test_model_reads_the_first_visible_characters(text, read):
     model = Model()
-    answers = label_texts([text, "ham"], model)
+    answers = label_messages([text, "ham"], model)
     assert model.texts == [read, "ham"]
     assert answers["label"].tolist() == ["spam" if read else "ham", "ham"]
+
+
+def test_sources_that_are_known_reach_the_model():
+    model = Model()
+    label_messages(["a", "b"], model, ["sms", None])
+    label_messages(["c"], model, [None])
+    assert model.sources == ["sms", "", None]

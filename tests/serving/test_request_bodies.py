@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipeline.serving import request_bodies
-from pipeline.serving.request_bodies import RequestError, texts_in
+from pipeline.serving.request_bodies import RequestError, messages_in
 
 JSON, CSV = "application/json", "text/csv"
 
@@ -27,12 +27,26 @@ JSON, CSV = "application/json", "text/csv"
     ],
 )
 def test_each_record_gives_its_text(body, media_type, texts):
-    assert texts_in(body.encode(), media_type) == texts
+    assert messages_in(body.encode(), media_type) == (texts, [None] * len(texts))
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "sources"),
+    [
+        ('{"instances": [{"text": "a", "source": "sms"}, {"text": "b"}]}', JSON, ["sms", None]),
+        ('{"dataframe_split": {"columns": ["source", "text"], "data": [["x", "a"]]}}', JSON, ["x"]),
+        ('{"inputs": {"text": ["a", "b"], "source": ["x", null]}}', JSON, ["x", None]),
+        ('{"inputs": {"text": "a", "source": "x"}}', JSON, ["x"]),
+        ("source,text\nsms,a\n,b\n", CSV, ["sms", ""]),
+    ],
+)
+def test_record_may_name_its_source(body, media_type, sources):
+    assert messages_in(body.encode(), media_type)[1] == sources
 
 
 def error_of(body, media_type=JSON):
     with pytest.raises(RequestError) as error:
-        texts_in(body if isinstance(body, bytes) else body.encode(), media_type)
+        messages_in(body if isinstance(body, bytes) else body.encode(), media_type)
     return error.value.status_code, str(error.value)
 
 
@@ -56,6 +70,16 @@ CELLS = f"row 1 does not have as many cells as there are columns (1); {QUOTES}"
         ('{"dataframe_records": [{"text": "a"}, null]}', JSON, "row 1 has no text"),
         ('{"inputs": {"text": ["a", 5]}}', JSON, "text of row 1 is a int, not a string"),
         ('{"inputs": {"text": [["a"]]}}', JSON, "text of row 0 is a list, not a string"),
+        (
+            '{"inputs": [{"text": "a", "source": 5}]}',
+            JSON,
+            "source of row 0 is a int, not a string",
+        ),
+        (
+            '{"inputs": {"text": ["a"], "source": "x"}}',
+            JSON,
+            "source has not one cell for each text",
+        ),
         ("{}", JSON, OBJECT),
         ('["hello"]', JSON, OBJECT),
         ('{"instances": [{"text": "a"}], "inputs": [{"text": "b"}]}', JSON, OBJECT),
@@ -79,4 +103,4 @@ def test_more_messages_than_the_limit_are_refused():
     records = [{"text": "a", f"key {n}": n} for n in range(request_bodies.MAX_MESSAGES + 1)]
     problem = "more than 2,000 messages; send fewer at a time"
     assert error_of(json.dumps({"dataframe_records": records})) == (413, problem)
-    assert len(texts_in(json.dumps({"instances": records[1:]}).encode(), JSON)) == 2_000
+    assert len(messages_in(json.dumps({"instances": records[1:]}).encode(), JSON)[0]) == 2_000

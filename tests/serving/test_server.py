@@ -25,7 +25,7 @@ from tests.serving import test_batch
 
 JSON = "application/json"
 GOOD = b'{"dataframe_records": [{"text": "WIN a prize now"}]}'
-ANSWER = {"label": "spam", "probability": 15 / 64, "threshold": 0.5}
+ANSWER = {"label": "spam", "probability": 15 / 64, "threshold": 0.5, "confident": True}
 
 
 def post(address, body=GOOD, content_type=JSON, **headers):
@@ -219,7 +219,7 @@ def served(tmp_path_factory, empty_database):
 
 @pytest.mark.slow
 def test_answers_equal_those_of_the_model(served):
-    texts = ["", *parity.parity_texts(small_models.TEXTS)]
+    texts = ["", *small_models.TEXTS, *parity.HOSTILE_TEXTS]
     expected = served[1].answers(texts)
     for body in (
         {"dataframe_split": {"columns": ["text"], "data": [[text] for text in texts]}},
@@ -230,6 +230,11 @@ def test_answers_equal_those_of_the_model(served):
         answers = post(served[0].address, json.dumps(body)).json()["predictions"]
         assert parity.describe_difference(pd.DataFrame(answers), expected) is None
         assert len({row["threshold"] for row in answers}) == 1
+    records = [{"text": text, "source": "sms"} for text in small_models.TEXTS]
+    of_sms = post(served[0].address, json.dumps({"dataframe_records": records})).json()
+    expected = served[1].detector.predict(None, pd.DataFrame(records))
+    assert parity.describe_difference(pd.DataFrame(of_sms["predictions"]), expected) is None
+    assert {row["threshold"] for row in of_sms["predictions"]} == {0.9}
     none = post(served[0].address, b'{"dataframe_split": {"columns": ["text"], "data": []}}')
     assert (none.status_code, none.json()) == (200, {"predictions": []})
 
