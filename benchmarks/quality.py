@@ -37,8 +37,8 @@ from pipeline.evaluation.attacks import attack_figures
 from pipeline.evaluation.metrics import METRICS, Predictions, Scorer, counts_by_threshold, is_spam
 from pipeline.evaluation.slices import source_name
 from pipeline.models import checkpoints
-from pipeline.models.calibration import largest_f1_threshold
-from pipeline.models.scoring import calibrated_model
+from pipeline.models.calibration import largest_f1_threshold, read_budgets
+from pipeline.models.scoring import CalibratedModel, calibrated_model
 from pipeline.preprocessing.splits import SPLIT_RANK, assign_splits, left_out_wordings
 
 EXAMPLE = "python -m benchmarks.quality --on val --splits 10 --models bilstm 'linear SVM'"
@@ -77,7 +77,6 @@ Task = tuple[str, str | int]  # model and split, fold or setting
 def measure_split(name: str, number: int, messages: pd.DataFrame, on: str) -> Figures:
     """The figures of a model, trained on train of this split and measured on val or test."""
     params = read_params(vectorize.Params, "vectorize")
-    budget = read_params(evaluate.Params, "evaluate").lost_ham_budget
     if on == "val":  # what is test by params.yaml must not be used to choose
         committed, _ = assign_splits(messages, params)
         messages = messages[(committed["split"] != "test").to_numpy()]
@@ -89,11 +88,11 @@ def measure_split(name: str, number: int, messages: pd.DataFrame, on: str) -> Fi
     seconds = time.perf_counter() - start
     val, test = part["val"], part["test"]
     if on == "test":
-        measured = [measure_rows(score, val, test, budget)]
+        measured = [measure_rows(score, val, test)]
     else:
         folds = _folds(val, VAL_FOLDS, "fold")
         pairs = [(val[folds != n], val[folds == n]) for n in range(VAL_FOLDS)]
-        measured = [measure_rows(score, *pair, smallest_budget(pair[0], budget)) for pair in pairs]
+        measured = [measure_rows(score, *pair) for pair in pairs]
     return combined_figures(measured) | {"seconds": seconds}
 
 
@@ -102,19 +101,22 @@ def _folds(rows: pd.DataFrame, folds: int, salt: str) -> np.ndarray:
     return np.array([int(folds * unit_hash(salt, key)) for key in rows["campaign_key"]])
 
 
-def smallest_budget(val: pd.DataFrame, budget: float) -> float:
-    """The budget, or the smallest that so little ham can keep."""
-    return max(budget, math.ceil(1e6 / (1 + np.count_nonzero(~is_spam(val)))) / 1e6)
+def calibrated_on(score: Scorer, val: pd.DataFrame) -> CalibratedModel:
+    """The model by the budgets of params.yaml, or by the smallest that so little ham can keep."""
+    budgets = read_budgets()
+    smallest = math.ceil(1e6 / (1 + np.count_nonzero(~is_spam(val)))) / 1e6
+    least = {"lost_ham_budget": max(budgets.lost_ham_budget, smallest)}
+    return calibrated_model(score, val, val.iloc[:0], budgets.model_copy(update=least))
 
 
-def measure_rows(score: Scorer, val: pd.DataFrame, rows: pd.DataFrame, budget: float) -> dict:
+def measure_rows(score: Scorer, val: pd.DataFrame, rows: pd.DataFrame) -> dict:
     """Predictions of the rows, by the threshold of the budget and by that of the largest F1.
 
     Calibration and thresholds are those of val.
     """
-    model = calibrated_model(score, val, budget)
+    model = calibrated_on(score, val)
     threshold = largest_f1_threshold(is_spam(val), model.probabilities(val["text"].tolist()))
-    by_f1 = replace(model, decision=replace(model.decision, threshold=threshold))
+    by_f1 = replace(model, decisions=replace(model.decisions, threshold=threshold, sources={}))
     attacked = attack_figures(by_f1.probabilities, threshold, rows, seed=1, strengths=ATTACKS)
     by_budget = model.predictions(rows)
     return {"budget": by_budget, "f1": by_f1.predictions(rows), "attacked": attacked}
