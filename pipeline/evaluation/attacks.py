@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.reports import Figure
+from pipeline.evaluation.behavioural_tests import BUSINESS_HAM, messages_of_today
 from pipeline.evaluation.metrics import Labels, Scorer, is_spam
 from pipeline.preprocessing import normalize
 
@@ -148,6 +149,21 @@ def good_words(message: str, words: int, random: Random) -> str:
     return " ".join([message, *random.sample(FRIENDLY_WORDS, words)])
 
 
+def padding_before(message: str, characters: int, random: Random) -> str:
+    """Puts `characters` of harmless notices before the message."""
+    return f"{_padding(characters, random)} {message}"
+
+
+def padding_after(message: str, characters: int, random: Random) -> str:
+    """Puts `characters` of harmless notices after the message."""
+    return f"{message} {_padding(characters, random)}"
+
+
+def _padding(characters: int, random: Random) -> str:
+    notices = messages_of_today(BUSINESS_HAM)
+    return " ".join(random.sample(notices, len(notices)))[:characters]
+
+
 PLACEHOLDERS = ["<#>", "&lt;#&gt;", "&#60;#&#62;", "<DECIMAL>"]  # of numbers
 
 
@@ -179,6 +195,8 @@ ATTACKS: dict[str, Attack] = {
     "strikethrough": Attack(strikethrough, strengths=(100,)),
     "typos": Attack(typos),
     "good_words": Attack(good_words, strengths=(4, 8, 16)),  # words
+    "padding_before": Attack(padding_before, strengths=(300, 1700), smallest_strength=100),
+    "padding_after": Attack(padding_after, strengths=(300, 1700), smallest_strength=100),
     "placeholders": Attack(placeholders, strengths=(3,)),  # placeholders
     "link_shuffling": Attack(link_shuffling, strengths=(100,), smallest_strength=100),
 }

@@ -7,6 +7,7 @@ import csv
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,7 @@ BEHAVIOURAL_TESTS: dict[str, BehaviouralTest] = {
 }
 
 
+@cache
 def messages_of_today(behaviour: str) -> list[str]:
     """The texts of one behaviour in TODAY_FILE."""
     return [row["text"] for row in _rows_of_today() if row["behaviour"] == behaviour]

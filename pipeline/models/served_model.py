@@ -7,7 +7,7 @@ pipeline's code. batch scoring, the server and the evaluation all use this path.
 import html
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 BATCH_SIZE = 64  # messages; a single message is scored alone, which is faster
+MAX_TOKENS = 2_048  # of a message that are read
+WINDOW, WINDOW_STEP = 127, 64  # tokens; a longer message is read in windows, against padding
 MIN_WIDTH = 16  # tokens; widths are powers of two, so that few shapes are compiled
 CLIP = 1e-7  # scores are clipped to [CLIP, 1 - CLIP] before the logit
 RULE = ("slope", "intercept", "threshold", "confident_ham", "confident_spam")  # of a decision
@@ -49,6 +51,7 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
     def load(self, tokenizer: Path, network: Path, decision: Path | None = None) -> "SpamDetector":
         """Loads the artifacts; without a decision only `scores` works. Returns itself."""
         self.tokenizer = Tokenizer.from_file(str(tokenizer))
+        self.tokenizer.enable_truncation(MAX_TOKENS)
         self.saved = tf.saved_model.load(str(network))  # kept, or its functions would be deleted
         self.network = tf.function(
             lambda ids: self.saved.serve(ids)[:, 0],
@@ -78,9 +81,13 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
         """(n,): the network's scores in [0, 1], not calibrated, in the order of the texts."""
         plain = [undo_entities(text) for text in texts]
         token_ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(plain)]
-        order = sorted(range(len(texts)), key=lambda i: len(token_ids[i]))
-        scores = np.zeros(len(texts), np.float32)
-        size = 1 if len(texts) == 1 else BATCH_SIZE
+        return largest_in_windows(token_ids, self._score_tokens)
+
+    def _score_tokens(self, token_ids: list[list[int]]) -> NDArray[np.float32]:
+        """(n,): the network's scores of token ids, in their order."""
+        order = sorted(range(len(token_ids)), key=lambda i: len(token_ids[i]))
+        scores = np.zeros(len(token_ids), np.float32)
+        size = 1 if len(token_ids) == 1 else BATCH_SIZE
         for start in range(0, len(order), size):
             part = order[start : start + size]
             batch = _padded([token_ids[i] for i in part], size)
@@ -93,6 +100,27 @@ def _sources(model_input: pd.DataFrame | pd.Series) -> list[object]:
     if isinstance(model_input, pd.DataFrame) and "source" in model_input:
         return list(model_input["source"])
     return [None] * len(model_input)
+
+
+def largest_in_windows(
+    token_ids: Sequence[Sequence[int]],
+    score: Callable[[list[list[int]]], NDArray[np.floating[Any]]],
+) -> NDArray[np.float32]:
+    """(n,): the score of each message; of one longer than WINDOW, the largest of its windows.
+
+    Args:
+        token_ids: of n messages, each with START_ID first.
+        score: gives the scores of token ids of at most WINDOW + 1.
+    """
+    windows, message = [], []
+    for row, ids in enumerate(token_ids):
+        last = max(0, len(ids) - 1 - WINDOW)  # the last window ends with the message
+        for start in [*range(0, last, WINDOW_STEP), last]:
+            windows.append([START_ID, *ids[1 + start : 1 + start + WINDOW]])
+            message.append(row)
+    largest = np.zeros(len(token_ids), np.float32)
+    np.maximum.at(largest, np.array(message, np.intp), score(windows))
+    return largest
 
 
 def answers(

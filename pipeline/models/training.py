@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -37,6 +38,7 @@ from pipeline.models.batches import (
     sorted_batches,
 )
 from pipeline.models.checkpoints import Checkpoint, TrainingState
+from pipeline.models.served_model import largest_in_windows
 from pipeline.models.wide import fit_wide_layers
 from pipeline.preprocessing.size_checks import stop_share_problem
 from pipeline.preprocessing.splits import held_out_mask
@@ -169,10 +171,17 @@ def out_of_fold_scores(
     for number in tqdm(folds, "out of fold", leave=False, disable=None):
         rows, stop = split_rows(table[fold != number], params)
         model, _ = train_network(rows, stop, spec, params, report=lambda curves: None)
-        in_fold = rows_from_table(table[fold == number])
-        scored = score_rows(in_fold, compiled_scorer(model), params.batch_size)
-        scores[fold == number] = scored.y_score
+        score = partial(_score_tokens, compiled_scorer(model), params.batch_size)
+        in_fold = table["token_ids"][fold == number].tolist()
+        scores[fold == number] = largest_in_windows(in_fold, score)
     return scores
+
+
+def _score_tokens(
+    score: TokenScorer, size: int, token_ids: list[list[int]]
+) -> NDArray[np.floating[Any]]:
+    rows = [np.array(ids, np.int32) for ids in token_ids]
+    return score_rows(Rows(rows, np.zeros(len(rows), np.float32)), score, size).y_score
 
 
 def split_rows(table: pd.DataFrame, params: Params) -> tuple[Rows, Rows]:

@@ -7,9 +7,9 @@ import pandas as pd
 
 from pipeline.preprocessing import normalize
 
-# of a message; the tokenizer takes 20 s for a million and keeps only the first `sequence_length`
-# tokens, which are in these characters
-READ_CHARACTERS = 10_000
+# of a message; the tokenizer takes 20 s for a million, and the model reads only the first
+# MAX_TOKENS, which are in these characters
+READ_CHARACTERS = 20_000
 
 
 def label_messages(

@@ -11,6 +11,7 @@ import pytest
 from pipeline.core.reports import Figure
 from pipeline.evaluation import attacks
 from pipeline.evaluation.attacks import ATTACKS, EDITED_PERCENTS, adaptive_attack
+from pipeline.evaluation.behavioural_tests import BUSINESS_HAM, messages_of_today
 from pipeline.models import augmentation
 from pipeline.preprocessing import normalize
 
@@ -74,6 +75,16 @@ def test_all_characters_are_escaped_or_struck_through():
     assert (struck[::2], len(struck)) == (SPAM, 2 * len(SPAM))
     assert set(struck[1::2]) == set(attacks.STROKES)
     assert unicodedata.normalize("NFKC", struck) == struck
+
+
+@pytest.mark.parametrize("characters", ATTACKS["padding_after"].strengths)
+def test_padding_is_harmless_notices_before_or_after(characters):
+    before = edited("padding_before", characters).removesuffix(f" {SPAM}")
+    after = edited("padding_after", characters).removeprefix(f"{SPAM} ")
+    assert len(before) == len(after) == characters
+    notices = " ".join(messages_of_today(BUSINESS_HAM))
+    assert before[:60] in notices
+    assert after[:60] in notices
 
 
 def test_placeholders_of_ham_are_appended():

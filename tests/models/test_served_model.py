@@ -11,7 +11,16 @@ from mlflow.exceptions import MlflowException
 from pipeline.models import keras_files, served_model
 from pipeline.models.batches import pad
 from pipeline.models.calibration import Decision, SourceDecisions
-from pipeline.models.served_model import BATCH_SIZE, SpamDetector, answers
+from pipeline.models.served_model import (
+    BATCH_SIZE,
+    MAX_TOKENS,
+    START_ID,
+    WINDOW,
+    WINDOW_STEP,
+    SpamDetector,
+    answers,
+    largest_in_windows,
+)
 from pipeline.preprocessing import normalize
 from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
 from tests.harness.labelled_messages import TEXTS
@@ -69,6 +78,37 @@ def test_scores_are_the_networks_alone_and_in_any_order(network, detector):
     for row in (0, 63, 64, 89, 90):
         assert detector.scores([texts[row]]) == pytest.approx(expected[[row]], abs=1e-5)
     assert np.std(expected) > 0.1
+
+
+def test_long_message_has_the_largest_score_of_its_windows(network, detector):
+    text = " ".join(TEXTS)
+    ids = detector.tokenizer.encode(text).ids
+    assert 10 * WINDOW < len(ids) < MAX_TOKENS
+    starts = [*range(1, len(ids) - WINDOW, WINDOW_STEP), len(ids) - WINDOW]
+    windows = [[START_ID, *ids[start : start + WINDOW]] for start in starts]
+    token_ids = pad([np.array(window, np.int32) for window in windows])
+    expected = network(token_ids, training=False).numpy()[:, 0]
+    assert detector.scores([text]) == pytest.approx([expected.max()], abs=1e-5)
+    assert detector.scores(["a", text, "b"])[1] == pytest.approx(expected.max(), abs=1e-5)
+    assert expected.argmax() not in (0, len(windows) - 1)
+
+
+@pytest.mark.parametrize("length", [1, 2, WINDOW + 1, WINDOW + 2, WINDOW + 1 + WINDOW_STEP, 400])
+def test_windows_hold_every_token_and_are_full(length):
+    seen = []
+
+    def score(windows):
+        seen.extend(windows)
+        return np.arange(len(windows)) / 10
+
+    ids = [START_ID, *range(1000, 999 + length)]
+    scores = largest_in_windows([ids, [START_ID]], score)
+    assert [window[0] for window in seen] == [START_ID] * len(seen)
+    assert {token for window in seen for token in window[1:]} == set(ids[1:])
+    assert {len(window) for window in seen[:-1]} == {min(length, WINDOW + 1)}
+    count = max(1, 1 + -(-(length - 1 - WINDOW) // WINDOW_STEP))
+    assert len(seen) == count + 1
+    assert scores == pytest.approx([(count - 1) / 10, count / 10])
 
 
 def test_html_escapes_of_up_to_three_levels_change_no_score(detector):

@@ -15,6 +15,7 @@ from pipeline.models.architectures import MODELS, build_network
 from pipeline.models.augmentation import CORRUPTIONS, row_corrupter
 from pipeline.models.batches import shuffled_batches
 from pipeline.models.checkpoints import Checkpoint
+from pipeline.models.served_model import START_ID
 from pipeline.models.training import best_epoch, run_epochs
 from pipeline.preprocessing.splits import held_out_mask
 from tests.harness import toy_problem
@@ -210,15 +211,15 @@ def test_a_new_architecture_is_one_function_and_one_entry(monkeypatch, tmp_path)
 
 def test_no_row_is_scored_by_a_network_that_has_seen_its_campaign(monkeypatch):
     table = pd.DataFrame({"campaign_key": [f"{n // 2}" for n in range(80)], "label": [0, 1] * 40})
-    table["token_ids"] = [np.array([n], np.int32) for n in range(80)]
+    table["token_ids"] = [np.array([START_ID, n], np.int32) for n in range(80)]
     trained = []
 
     def train(rows, stop, *arguments, **options):
-        trained.append({int(ids[0]) for part in (rows, stop) for ids in part.token_ids})
+        trained.append({int(ids[1]) for part in (rows, stop) for ids in part.token_ids})
         return len(trained) - 1, []
 
     def score(rows, network, size):
-        seen = [int(ids[0]) for ids in rows.token_ids]
+        seen = [int(ids[1]) for ids in rows.token_ids]
         assert not trained[network] & {n for seen_one in seen for n in (seen_one, seen_one ^ 1)}
         return SimpleNamespace(y_score=np.array(seen) / 100)
 
@@ -226,7 +227,7 @@ def test_no_row_is_scored_by_a_network_that_has_seen_its_campaign(monkeypatch):
     monkeypatch.setattr(training, "score_rows", score)
     monkeypatch.setattr(training, "compiled_scorer", lambda network: network)
     scores = training.out_of_fold_scores(table, {}, toy_params())
-    assert scores.tolist() == [n / 100 for n in range(80)]
+    assert scores == pytest.approx([n / 100 for n in range(80)], abs=1e-6)
     assert len(trained) == training.FOLDS
     assert len(training.out_of_fold_scores(table[:0], {}, toy_params())) == 0
     assert len(trained) == training.FOLDS
