@@ -26,7 +26,7 @@ from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
 from tests.harness.labelled_messages import TEXTS
 from tests.harness.small_networks import small_network
 
-TOKENIZER = fit_tokenizer(TEXTS, vocabulary_size=400, sequence_length=40)
+TOKENIZER = fit_tokenizer(TEXTS, vocabulary_size=400, sequence_length=100)
 COUNTS = {"lost_ham_budget": 0.01, "ham": 100, "ham_lost": 0, "lost_ham_upper": 0.03}
 COUNTS |= {"spam": 10, "spam_caught": 9}
 CONFIDENT = {"confident_ham": 0.25, "confident_spam": 0.75}
@@ -81,9 +81,9 @@ def test_scores_are_the_networks_alone_and_in_any_order(network, detector):
 
 
 def test_long_message_has_the_largest_score_of_its_windows(network, detector):
-    text = " ".join(TEXTS)
+    text = " ".join(TEXTS[:50])
     ids = detector.tokenizer.encode(text).ids
-    assert 10 * WINDOW < len(ids) < MAX_TOKENS
+    assert 5 * WINDOW < len(ids) < MAX_TOKENS
     starts = [*range(1, len(ids) - WINDOW, WINDOW_STEP), len(ids) - WINDOW]
     windows = [[START_ID, *ids[start : start + WINDOW]] for start in starts]
     token_ids = pad([np.array(window, np.int32) for window in windows])
