@@ -162,19 +162,32 @@ def out_of_fold_scores(
         table: n rows with the columns of SHARD.
         spec: the content of tokenizer.json.
 
-    Raises: PipelineError, when the rest of a fold has only one class.
+    Raises: PipelineError, when there is too little ham or spam outside of a fold.
     Source: Vovk 2015, Cross-conformal Predictors.
     """
     fold = np.array([int(FOLDS * unit_hash("fold", key)) for key in table["campaign_key"]])
     scores = np.zeros(len(table))
     folds = range(FOLDS if len(table) else 0)
     for number in tqdm(folds, "out of fold", leave=False, disable=None):
-        rows, stop = split_rows(table[fold != number], params)
+        rows, stop = _split_fold(table[fold != number], params)
         model, _ = train_network(rows, stop, spec, params, report=lambda curves: None)
         score = partial(_score_tokens, compiled_scorer(model), params.batch_size)
         in_fold = table["token_ids"][fold == number].tolist()
         scores[fold == number] = largest_in_windows(in_fold, score)
     return scores
+
+
+def _split_fold(table: pd.DataFrame, params: Params) -> tuple[Rows, Rows]:
+    """As `split_rows`; with too few campaigns for that, early stopping has a row of each label."""
+    if not stop_share_problem(table, params.stop_share, params.seed):
+        return split_rows(table, params)
+    held_out = ~table["label"].duplicated(keep="last")
+    if table["label"][~held_out].nunique() < 2:
+        raise PipelineError(
+            "params.yaml: train.out_of_fold_rows: too little ham or spam to train without a fold; "
+            "set it to 0, or bring more messages"
+        )
+    return rows_from_table(table[~held_out]), rows_from_table(table[held_out])
 
 
 def _score_tokens(
@@ -279,7 +292,8 @@ def seed_dropout(model: keras.Model, seed: tuple[int, int]) -> None:
 
 def compiled_scorer(model: keras.Model) -> TokenScorer:
     """The network as one compiled function."""
-    return tf.function(lambda ids: model(ids, training=False)[:, 0], reduce_retracing=True)
+    signature = [tf.TensorSpec((None, None), tf.int32)]
+    return tf.function(lambda ids: model(ids, training=False)[:, 0], input_signature=signature)
 
 
 def score_rows(rows: Rows, score: TokenScorer, size: int) -> Predictions:

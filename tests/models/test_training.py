@@ -209,6 +209,28 @@ def test_a_new_architecture_is_one_function_and_one_entry(monkeypatch, tmp_path)
 # ---- out of fold
 
 
+def test_too_few_campaigns_stop_on_a_row_of_each_label(monkeypatch):
+    keys = [f"{n // 2}" for n in range(40)]
+    table = pd.DataFrame({"campaign_key": keys, "label": [0] * 36 + [1] * 4})
+    table["token_ids"] = [np.array([START_ID, n], np.int32) for n in range(40)]
+    stopped = []
+
+    def train(rows, stop, *arguments, **options):
+        assert set(rows.labels) == {0, 1}
+        stopped.append(stop.labels.tolist())
+        return None, []
+
+    monkeypatch.setattr(training, "train_network", train)
+    monkeypatch.setattr(training, "_score_tokens", lambda *scoring: np.zeros(len(scoring[-1])))
+    monkeypatch.setattr(training, "compiled_scorer", lambda network: network)
+    params = toy_params(stop_share=0.01)
+    training.out_of_fold_scores(table, {}, params)
+    assert stopped == [[0, 1]] * training.FOLDS
+    table["label"] = [0] * 39 + [1]
+    line = error_of(training.out_of_fold_scores, table, {}, params)
+    assert line.startswith("params.yaml: train.out_of_fold_rows: too little ham or spam to train ")
+
+
 def test_no_row_is_scored_by_a_network_that_has_seen_its_campaign(monkeypatch):
     table = pd.DataFrame({"campaign_key": [f"{n // 2}" for n in range(80)], "label": [0, 1] * 40})
     table["token_ids"] = [np.array([START_ID, n], np.int32) for n in range(80)]
