@@ -22,7 +22,10 @@ from tokenizers import Tokenizer
 
 BATCH_SIZE = 64  # messages; a single message is scored alone, which is faster
 MAX_TOKENS = 2_048  # of a message that are read
-WINDOW, WINDOW_STEP = 127, 64  # tokens; a longer message is read in windows, against padding
+WINDOW, WINDOW_STEP = 320, 160  # characters; a longer message is read in windows, against padding
+# Bytes within a UTF-8 character, in the alphabet of byte-level tokenizers
+CONTINUATION_BYTES = {*map(chr, range(0xA1, 0xAD)), *map(chr, range(0xAE, 0xC0))}
+CONTINUATION_BYTES |= {*map(chr, range(0x122, 0x144))}
 MIN_WIDTH = 16  # tokens; widths are powers of two, so that few shapes are compiled
 CLIP = 1e-7  # scores are clipped to [CLIP, 1 - CLIP] before the logit
 RULE = ("slope", "intercept", "threshold", "confident_ham", "confident_spam")  # of a decision
@@ -52,6 +55,7 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
         """Loads the artifacts; without a decision only `scores` works. Returns itself."""
         self.tokenizer = Tokenizer.from_file(str(tokenizer))
         self.tokenizer.enable_truncation(MAX_TOKENS)
+        self.characters = count_characters(self.tokenizer)
         self.saved = tf.saved_model.load(str(network))  # kept, or its functions would be deleted
         self.network = tf.function(
             lambda ids: self.saved.serve(ids)[:, 0],
@@ -81,7 +85,7 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
         """(n,): the network's scores in [0, 1], not calibrated, in the order of the texts."""
         plain = [undo_entities(text) for text in texts]
         token_ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(plain)]
-        return largest_in_windows(token_ids, self._score_tokens)
+        return largest_in_windows(token_ids, self.characters, self._score_tokens)
 
     def _score_tokens(self, token_ids: list[list[int]]) -> NDArray[np.float32]:
         """(n,): the network's scores of token ids, in their order."""
@@ -102,21 +106,34 @@ def _sources(model_input: pd.DataFrame | pd.Series) -> list[object]:
     return [None] * len(model_input)
 
 
+def count_characters(tokenizer: Tokenizer) -> NDArray[np.int64]:
+    """(vocabulary,): how many characters begin in each token; none in padding and start."""
+    vocabulary = tokenizer.get_vocab()
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    counts = np.array([sum(sign not in CONTINUATION_BYTES for sign in token) for token in tokens])
+    counts[[PAD_ID, START_ID]] = 0
+    return counts
+
+
 def largest_in_windows(
     token_ids: Sequence[Sequence[int]],
+    characters: NDArray[np.int64],
     score: Callable[[list[list[int]]], NDArray[np.floating[Any]]],
 ) -> NDArray[np.float32]:
     """(n,): the score of each message; of one longer than WINDOW, the largest of its windows.
 
     Args:
         token_ids: of n messages, each with START_ID first.
-        score: gives the scores of token ids of at most WINDOW + 1.
+        characters: (vocabulary,), how many characters begin in each token.
+        score: gives the scores of token ids.
     """
     windows, message = [], []
     for row, ids in enumerate(token_ids):
-        last = max(0, len(ids) - 1 - WINDOW)  # the last window ends with the message
+        ends = np.cumsum(characters[np.asarray(ids)])  # characters up to each token and with it
+        last = max(0, ends[-1] - WINDOW)  # the last window ends with the message
         for start in [*range(0, last, WINDOW_STEP), last]:
-            windows.append([START_ID, *ids[1 + start : 1 + start + WINDOW]])
+            first, after = np.searchsorted(ends, [start, start + WINDOW], side="right")
+            windows.append([START_ID, *ids[max(1, first) : after]])
             message.append(row)
     largest = np.zeros(len(token_ids), np.float32)
     np.maximum.at(largest, np.array(message, np.intp), score(windows))

@@ -38,7 +38,7 @@ from pipeline.models.batches import (
     sorted_batches,
 )
 from pipeline.models.checkpoints import Checkpoint, TrainingState
-from pipeline.models.served_model import largest_in_windows
+from pipeline.models.served_model import count_characters, largest_in_windows
 from pipeline.models.wide import fit_wide_layers
 from pipeline.preprocessing.size_checks import stop_share_problem
 from pipeline.preprocessing.splits import held_out_mask
@@ -166,6 +166,7 @@ def out_of_fold_scores(
     Source: Vovk 2015, Cross-conformal Predictors.
     """
     fold = np.array([int(FOLDS * unit_hash("fold", key)) for key in table["campaign_key"]])
+    characters = count_characters(Tokenizer.from_str(json.dumps(spec)))
     scores = np.zeros(len(table))
     folds = range(FOLDS if len(table) else 0)
     for number in tqdm(folds, "out of fold", leave=False, disable=None):
@@ -173,7 +174,7 @@ def out_of_fold_scores(
         model, _ = train_network(rows, stop, spec, params, report=lambda curves: None)
         score = partial(_score_tokens, compiled_scorer(model), params.batch_size)
         in_fold = table["token_ids"][fold == number].tolist()
-        scores[fold == number] = largest_in_windows(in_fold, score)
+        scores[fold == number] = largest_in_windows(in_fold, characters, score)
     return scores
 
 

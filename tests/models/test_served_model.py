@@ -19,6 +19,7 @@ from pipeline.models.served_model import (
     WINDOW_STEP,
     SpamDetector,
     answers,
+    count_characters,
     largest_in_windows,
 )
 from pipeline.preprocessing import normalize
@@ -80,35 +81,59 @@ def test_scores_are_the_networks_alone_and_in_any_order(network, detector):
     assert np.std(expected) > 0.1
 
 
+def test_characters_are_counted_in_every_script():
+    texts = [
+        "hello, wörld £5",
+        "สวัสดีครับ",
+        "你好，世界",
+        "привет",
+        "\N{THUMBS UP SIGN}\U0001f3fd 12",
+    ]
+    tokenizer = fit_tokenizer(TEXTS, vocabulary_size=400, sequence_length=100)
+    counts = count_characters(tokenizer)
+    for text in texts:
+        plain = tokenizer.normalizer.normalize_str(text)
+        ids = tokenizer.encode(text).ids
+        assert abs(int(counts[ids].sum()) - len(plain)) <= 1  # a space may begin the message
+
+
 def test_long_message_has_the_largest_score_of_its_windows(network, detector):
     text = " ".join(TEXTS[:50])
     ids = detector.tokenizer.encode(text).ids
-    assert 5 * WINDOW < len(ids) < MAX_TOKENS
-    starts = [*range(1, len(ids) - WINDOW, WINDOW_STEP), len(ids) - WINDOW]
-    windows = [[START_ID, *ids[start : start + WINDOW]] for start in starts]
-    token_ids = pad([np.array(window, np.int32) for window in windows])
-    expected = network(token_ids, training=False).numpy()[:, 0]
-    assert detector.scores([text]) == pytest.approx([expected.max()], abs=1e-5)
-    assert detector.scores(["a", text, "b"])[1] == pytest.approx(expected.max(), abs=1e-5)
-    assert expected.argmax() not in (0, len(windows) - 1)
+    assert len(text) > 6 * WINDOW
+    assert len(ids) < MAX_TOKENS
+    windows = []
+
+    def score(token_ids):
+        windows.extend(token_ids)
+        return network(pad([np.array(i, np.int32) for i in token_ids])).numpy()[:, 0]
+
+    expected = largest_in_windows([ids], detector.characters, score)
+    assert len(windows) > 10
+    assert detector.scores([text]) == pytest.approx(expected, abs=1e-5)
+    assert detector.scores(["a", text, "b"])[1] == pytest.approx(expected[0], abs=1e-5)
+    assert expected[0] > network(pad([np.array(windows[0], np.int32)])).numpy()[0, 0] + 1e-3
 
 
-@pytest.mark.parametrize("length", [1, 2, WINDOW + 1, WINDOW + 2, WINDOW + 1 + WINDOW_STEP, 400])
-def test_windows_hold_every_token_and_are_full(length):
+@pytest.mark.parametrize("length", [0, 1, WINDOW, WINDOW + 1, WINDOW + WINDOW_STEP, 1000])
+@pytest.mark.parametrize("width", [1, 3])
+def test_windows_hold_every_token_and_so_many_characters(length, width):
+    characters = np.zeros(5000, np.int64)
+    characters[1000::width] = 1  # each character has `width` tokens
     seen = []
 
     def score(windows):
         seen.extend(windows)
-        return np.arange(len(windows)) / 10
+        return np.arange(len(windows)) / 100
 
-    ids = [START_ID, *range(1000, 999 + length)]
-    scores = largest_in_windows([ids, [START_ID]], score)
+    ids = [START_ID, *range(1000, 1000 + width * length)]
+    scores = largest_in_windows([ids, [START_ID]], characters, score)
     assert [window[0] for window in seen] == [START_ID] * len(seen)
     assert {token for window in seen for token in window[1:]} == set(ids[1:])
-    assert {len(window) for window in seen[:-1]} == {min(length, WINDOW + 1)}
-    count = max(1, 1 + -(-(length - 1 - WINDOW) // WINDOW_STEP))
+    assert {characters[window].sum() for window in seen[:-1]} == {min(length, WINDOW)}
+    count = max(1, 1 + -(-(length - WINDOW) // WINDOW_STEP))
     assert len(seen) == count + 1
-    assert scores == pytest.approx([(count - 1) / 10, count / 10])
+    assert scores == pytest.approx([(count - 1) / 100, count / 100])
 
 
 def test_html_escapes_of_up_to_three_levels_change_no_score(detector):

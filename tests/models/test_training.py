@@ -223,6 +223,8 @@ def test_too_few_campaigns_stop_on_a_row_of_each_label(monkeypatch):
     monkeypatch.setattr(training, "train_network", train)
     monkeypatch.setattr(training, "_score_tokens", lambda *scoring: np.zeros(len(scoring[-1])))
     monkeypatch.setattr(training, "compiled_scorer", lambda network: network)
+    monkeypatch.setattr(training, "count_characters", lambda tokenizer: np.ones(100, np.int64))
+    monkeypatch.setattr(training, "Tokenizer", SimpleNamespace(from_str=str))
     params = toy_params(stop_share=0.01)
     training.out_of_fold_scores(table, {}, params)
     assert stopped == [[0, 1]] * training.FOLDS
@@ -248,6 +250,8 @@ def test_no_row_is_scored_by_a_network_that_has_seen_its_campaign(monkeypatch):
     monkeypatch.setattr(training, "train_network", train)
     monkeypatch.setattr(training, "score_rows", score)
     monkeypatch.setattr(training, "compiled_scorer", lambda network: network)
+    monkeypatch.setattr(training, "count_characters", lambda tokenizer: np.ones(100, np.int64))
+    monkeypatch.setattr(training, "Tokenizer", SimpleNamespace(from_str=str))
     scores = training.out_of_fold_scores(table, {}, toy_params())
     assert scores == pytest.approx([n / 100 for n in range(80)], abs=1e-6)
     assert len(trained) == training.FOLDS
