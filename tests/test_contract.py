@@ -43,7 +43,8 @@ HOMES = {  # libraries that are slow to import or have one purpose: who may impo
 }
 SLOW_IMPORTS = {"tensorflow", "keras", "mlflow", "great_expectations", "sklearn"}
 REPEATED_NAMES = {  # names that may be defined in several modules
-    *("log", "main", "Params", "EXAMPLE"),  # each module's, stage's or command's own
+    *("log", "main", "Params", "EXAMPLE", "INPUTS"),  # each module's, stage's or command's own
+    "out_of_fold_scores",  # of the network, and of the baseline
     *(
         "CLIP",
         "PAD_ID",
