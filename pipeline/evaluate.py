@@ -18,7 +18,7 @@ from pipeline.evaluation.behavioural_tests import pass_rates
 from pipeline.evaluation.curves import plot_tables
 from pipeline.evaluation.metrics import METRICS, is_spam
 from pipeline.models import keras_files
-from pipeline.models.baseline import baseline_scorer, out_of_fold_scores
+from pipeline.models.baseline import DEFAULT_FOLDS, baseline_scorer, out_of_fold_scores
 from pipeline.models.calibration import Budgets
 from pipeline.models.scoring import calibrated_model, network_scorer
 from pipeline.preprocessing.time_windows import newest_rows
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     train_texts = train["text"].tolist()
     svm = baseline_scorer(train_texts, is_spam(train))
     of_svm = out_of_fold.assign(score=0.0)
-    if len(out_of_fold):
+    if len(out_of_fold) and train["campaign_key"].nunique() > DEFAULT_FOLDS:
         keys = train["campaign_key"]
         of_svm = train.assign(score=out_of_fold_scores(train_texts, is_spam(train), keys))
     baseline = calibrated_model(svm, val, calibration, params, of_svm)

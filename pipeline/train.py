@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
         live.finish(files_sha256(paths.network))
 
     few = table if len(table) <= params.out_of_fold_rows else table.iloc[:0]
-    scored = few.assign(score=out_of_fold_scores(few, spec, params))
+    scored = few.assign(score=out_of_fold_scores(few, spec, params)).dropna(subset="score")
     scores = pa.Table.from_pandas(scored[OUT_OF_FOLD.names], OUT_OF_FOLD, preserve_index=False)
     write_parquet(paths.out_of_fold, scores.to_batches(), OUT_OF_FOLD)
 

@@ -62,7 +62,7 @@ def test_calibration_files_are_sources_of_their_own_and_no_messages(caplog):
     folder = INBOX / "calibration"
     folder.mkdir()
     (folder / "chat.csv").write_text("body,kind\nhi,0\nwin,1\n")
-    (folder / "support-2.csv").write_text("body,kind\nhi,0\n")
+    (folder / "support-2.csv").write_text("body,kind\nhi,0\nwin,1\n")
     table, report = run(["files"])
     assert table["text"].to_pylist() == ["a"]
     calibration = read_parquet(CALIBRATION)
@@ -71,6 +71,7 @@ def test_calibration_files_are_sources_of_their_own_and_no_messages(caplog):
         ("hi", "ham", "chat"),
         ("win", "spam", "chat"),
         ("hi", "ham", "support-2"),
+        ("win", "spam", "support-2"),
     ]
     assert report["figures"]["calibration.chat"]["value"] == 2
     assert not caplog.messages
@@ -83,6 +84,8 @@ def test_calibration_files_are_sources_of_their_own_and_no_messages(caplog):
         ("Chat.csv", "body,kind\na,1\n", "'Chat' is not a name of its own; use small letters, "),
         ("chat.csv", "body,kind\na,1\nb,offer\n", "row 2 is neither ham nor spam; correct it, "),
         ("chat.csv", "body,kind\n,1\n", "row 1 has no text; correct it, "),
+        ("chat.csv", "body,kind\na,1\na,0\n", "row 2 is ham, and the same text was spam; "),
+        ("chat.csv", "body,kind\na,1\n", "has no ham; bring more labelled messages"),
     ],
 )
 def test_calibration_file_that_is_no_good_is_refused(name, content, problem):

@@ -158,6 +158,8 @@ def out_of_fold_scores(
 ) -> NDArray[np.float64]:
     """(n,): the score of each row by a network that was trained without the fold of its campaign.
 
+    It is NaN for rows that were cut: the served model reads more of them.
+
     Args:
         table: n rows with the columns of SHARD.
         spec: the content of tokenizer.json.
@@ -170,12 +172,15 @@ def out_of_fold_scores(
     scores = np.zeros(len(table))
     folds = range(FOLDS if len(table) else 0)
     for number in tqdm(folds, "out of fold", leave=False, disable=None):
+        if not np.any(fold == number):
+            continue
         rows, stop = _split_fold(table[fold != number], params)
         model, _ = train_network(rows, stop, spec, params, report=lambda curves: None)
         score = partial(_score_tokens, compiled_scorer(model), params.batch_size)
         in_fold = table["token_ids"][fold == number].tolist()
         scores[fold == number] = largest_in_windows(in_fold, characters, score)
-    return scores
+    was_cut = table["token_ids"].map(len) >= spec["truncation"]["max_length"]
+    return np.where(was_cut, np.nan, scores)
 
 
 def _split_fold(table: pd.DataFrame, params: Params) -> tuple[Rows, Rows]:

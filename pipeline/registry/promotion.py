@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +30,7 @@ from pipeline.registry.model_package import ModelHashes, ModelPackage
 from pipeline.registry.parity import ScoringError
 from pipeline.registry.versions import RegistryDamagedError, Version
 
+RELATIVE_TOLERANCE = 1e-4  # of the values of a decision, on another processor
 OTHER_DATA = (
     "most messages of the champion are not in this data; if it is the demo's or another task's, "
     "run `python -m pipeline begin-anew`, then `make repro`"
@@ -246,7 +248,8 @@ def recalibrated_sources(candidate: Candidate, champion: Version, folder: Path) 
     """The sources with another decision than in the champion, if nothing else differs from it.
 
     They have labelled messages in data/inbox/calibration/, and none in the rows: so no comparison
-    can tell the models apart, and their budgets hold by the choice of the threshold.
+    can tell the models apart, and their budgets hold by the choice of the threshold. None of the
+    new thresholds lets all spam pass, as with labels that were swapped.
 
     Args:
         folder: of the champion's MLflow model.
@@ -257,14 +260,23 @@ def recalibrated_sources(candidate: Candidate, champion: Version, folder: Path) 
         return []
     paths = (candidate.package.decision, folder / "artifacts" / "decision.json")
     ours, before = map(read_json, paths)
-    of_source = [decision.pop("sources", {}) for decision in (ours, before)]
-    changed = {name for name, _ in set.symmetric_difference(*map(_items, of_source))}
+    of_source, of_source_before = (decision.pop("sources", {}) for decision in (ours, before))
+    names = sorted(of_source | of_source_before)
+    changed = [n for n in names if not _is_alike(of_source.get(n), of_source_before.get(n))]
+    useless = [n for n in changed if n in of_source and not of_source[n].get("spam_caught")]
     in_rows = set(source_name(candidate.rows))
-    return sorted(changed) if ours == before and not in_rows & changed else []
+    is_other = useless or in_rows & set(changed) or not _is_alike(ours, before)
+    return [] if is_other else changed
 
 
-def _items(decisions: Mapping[str, Any]) -> set[tuple[str, str]]:
-    return {(name, json.dumps(decision)) for name, decision in decisions.items()}
+def _is_alike(decision: Mapping[str, float] | None, before: Mapping[str, float] | None) -> bool:
+    """Whether decisions differ only as processors do, in the last digits."""
+    if decision is None or before is None:
+        return decision is before
+    values = [(value, before.get(name, math.nan)) for name, value in decision.items()]
+    return len(decision) == len(before) and all(
+        math.isclose(*pair, rel_tol=RELATIVE_TOLERANCE) for pair in values
+    )
 
 
 def _predictions(rows: pd.DataFrame, answers: pd.DataFrame) -> Predictions:

@@ -5,7 +5,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pandas as pd
+
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import read_json
 from pipeline.core.reports import Figure, round_figures, round_number
 from pipeline.evaluation.champion_challenger import Outcome
 from pipeline.registry import ledger, parity, versions
@@ -146,7 +149,10 @@ def apply_decision(entry: LedgerEntry, candidate: Candidate, params: Params) -> 
 
 def check_parity(number: str, candidate: Candidate, params: Params) -> None:
     """Raises: PipelineError if the registered version answers differently from the model here."""
-    messages = parity.parity_messages(candidate.comparison_rows)
+    sources = read_json(candidate.package.decision).get("sources", {})
+    examples = [versions.EXAMPLES.assign(source=name) for name in sources]
+    sample = parity.parity_messages(candidate.comparison_rows)
+    messages = pd.concat([sample, *examples], ignore_index=True)
     uri = f"models:/{MODEL_NAME}/{number}"
     problems = parity.find_disagreements(
         uri, messages, candidate.package.answers, params.parity, params.latency_budget

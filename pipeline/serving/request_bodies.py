@@ -44,7 +44,8 @@ def messages_in(body: bytes, media_type: str) -> tuple[list[str], list[str | Non
             if not isinstance(cell, str | None):
                 problem = f"{column} of row {row} is a {type(cell).__name__}, not a string"
                 raise RequestError(400, problem)
-    return [valid_unicode(text) for text, _ in cells], [source for _, source in cells]
+    sources = [source and valid_unicode(source) for _, source in cells]
+    return [valid_unicode(text) for text, _ in cells], sources
 
 
 def _json_cells(body: bytes) -> Cells:

@@ -3,12 +3,12 @@
 import logging
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pydantic
@@ -117,7 +117,8 @@ def calibration_files(params: Params, places: Places) -> Iterator[OpenFile]:
 
 def check_calibration_name(name: str, params: Params, place: str) -> None:
     """Raises: PipelineError if a name is no good for a source of its own."""
-    if name in {*SOURCES, *params.sources} or not NAME.fullmatch(name):
+    others = {*SOURCES, *(source.split("/")[0] for source in params.sources)}
+    if name in others or not NAME.fullmatch(name):
         raise PipelineError(
             f"{place}: {name!r} is not a name of its own; use small letters, digits, - and _, "
             "and no name of ingest.sources"
@@ -255,15 +256,29 @@ def read_calibration(params: Params, places: Places) -> Iterator[pa.RecordBatch]
 def read_labelled(file: SourceFile) -> Iterator[pa.RecordBatch]:
     """The rows of a file, as batches of MESSAGES.
 
-    Raises: PipelineError, also if a row has no text or is neither ham nor spam.
+    Raises: PipelineError, also if a row has no text or no label, or another label than its text had
+        before, or if there is no ham or no spam.
     """
+    labels = dict[str, str]()  # by the text's id
     for batch in _read_decoded(file):
-        for row in batch.select(["row", "text", "label"]).to_pylist():
-            problem = "" if row["label"] in ("ham", "spam") else "is neither ham nor spam"
-            if problem := problem or ("" if row["text"] else "has no text"):
+        for row in batch.select(["row", "text", "label", "message_id"]).to_pylist():
+            if problem := _label_problem(row, labels):
                 remedy = "correct it, remove it, or see ingest.files in params.yaml"
                 raise PipelineError(f"{file.place}: row {row['row']} {problem}; {remedy}")
+            labels[row["message_id"]] = row["label"]
         yield batch
+    for label in {"ham", "spam"} - set(labels.values()):
+        raise PipelineError(f"{file.place}: has no {label}; bring more labelled messages")
+
+
+def _label_problem(row: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """What is wrong with a row; "" if nothing is. Args: labels: of the rows before, by id."""
+    if row["label"] not in ("ham", "spam"):
+        return "is neither ham nor spam"
+    if not row["text"]:
+        return "has no text"
+    before = labels.get(row["message_id"], row["label"])
+    return "" if before == row["label"] else f"is {row['label']}, and the same text was {before}"
 
 
 def _warn_of_unread_files(params: Params, places: Places) -> None:

@@ -161,6 +161,13 @@ def test_answers_are_the_documented_formulas():
     assert table["confident"].tolist() == [True, True, True, False, False, True, True]
 
 
+def test_a_decision_of_older_code_is_always_confident():
+    decision = {"slope": 1.0, "intercept": 0.0, "threshold": 0.5}
+    table = answers(np.array([0.1, 0.5, 0.9]), [None] * 3, decision)
+    assert table["confident"].all()
+    assert table["label"].tolist() == ["ham", "spam", "spam"]
+
+
 def test_message_at_a_bound_is_spam_and_confident():
     (probability,) = answers(np.array([0.625]), [None], asdict(DECISION))["probability"]
     for name, label, confident in (

@@ -30,6 +30,7 @@ from tests.harness.toy_problem import (
     toy_rows,
 )
 
+SPEC = {"truncation": {"max_length": 3}}  # of tokenizer.json
 TINY_RATE = 1e-12  # a learning rate that changes no float32 weight
 
 
@@ -226,16 +227,17 @@ def test_too_few_campaigns_stop_on_a_row_of_each_label(monkeypatch):
     monkeypatch.setattr(training, "count_characters", lambda tokenizer: np.ones(100, np.int64))
     monkeypatch.setattr(training, "Tokenizer", SimpleNamespace(from_str=str))
     params = toy_params(stop_share=0.01)
-    training.out_of_fold_scores(table, {}, params)
+    training.out_of_fold_scores(table, SPEC, params)
     assert stopped == [[0, 1]] * training.FOLDS
     table["label"] = [0] * 39 + [1]
-    line = error_of(training.out_of_fold_scores, table, {}, params)
+    line = error_of(training.out_of_fold_scores, table, SPEC, params)
     assert line.startswith("params.yaml: train.out_of_fold_rows: too little ham or spam to train ")
 
 
 def test_no_row_is_scored_by_a_network_that_has_seen_its_campaign(monkeypatch):
     table = pd.DataFrame({"campaign_key": [f"{n // 2}" for n in range(80)], "label": [0, 1] * 40})
     table["token_ids"] = [np.array([START_ID, n], np.int32) for n in range(80)]
+    table.at[79, "token_ids"] = np.array([START_ID, 79, 79], np.int32)
     trained = []
 
     def train(rows, stop, *arguments, **options):
@@ -252,8 +254,9 @@ def test_no_row_is_scored_by_a_network_that_has_seen_its_campaign(monkeypatch):
     monkeypatch.setattr(training, "compiled_scorer", lambda network: network)
     monkeypatch.setattr(training, "count_characters", lambda tokenizer: np.ones(100, np.int64))
     monkeypatch.setattr(training, "Tokenizer", SimpleNamespace(from_str=str))
-    scores = training.out_of_fold_scores(table, {}, toy_params())
-    assert scores == pytest.approx([n / 100 for n in range(80)], abs=1e-6)
+    scores = training.out_of_fold_scores(table, SPEC, toy_params())
+    assert scores[:79] == pytest.approx([n / 100 for n in range(79)], abs=1e-6)
+    assert np.isnan(scores[79])  # cut
     assert len(trained) == training.FOLDS
-    assert len(training.out_of_fold_scores(table[:0], {}, toy_params())) == 0
+    assert len(training.out_of_fold_scores(table[:0], SPEC, toy_params())) == 0
     assert len(trained) == training.FOLDS

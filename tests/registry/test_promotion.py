@@ -139,15 +139,21 @@ def test_tie_leaves_the_champion_and_is_decided_once(champion, monkeypatch):
 @pytest.mark.slow
 def test_threshold_of_a_new_stream_is_promoted_without_a_comparison(champion):
     decision = read_json(Path("decision.json"))
-    stream = decision | {"threshold": 0.25}
+    stream = decision | {"threshold": 0.25, "spam_caught": 5}
     write_json(Path("decision.json"), decision | {"sources": {"chat": stream}})
     champion.register()
     expected = "calibrated: the champion's network, with another threshold for chat"
     assert champion.verdict() == expected
     assert champion.aliases() == {"champion": "2", "previous": "1"}
     assert champion.entries()[-1] == ("calibrated", "2", "1")
+    elsewhere = {"slope": 1 + 1e-9, "sources": {"chat": stream | {"threshold": 0.3}}}
+    write_json(Path("decision.json"), decision | elsewhere)
+    champion.register()
+    assert champion.verdict() == expected
+    assert champion.aliases()["champion"] == "3"
     of_sms = {"sources": {"sms": decision | {"threshold": 3.0}}}  # sms is among the rows
-    for changes in (of_sms, {"sources": {"chat": stream}, "slope": 2.0}):
+    useless = {"sources": {"chat": stream, "mail": stream | {"spam_caught": 0}}}
+    for changes in (of_sms, useless, {"sources": {"chat": stream}, "slope": 2.0}):
         write_json(Path("decision.json"), decision | changes)
         champion.register()
         assert not champion.verdict().startswith("calibrated")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import ruamel.yaml
 
-from pipeline.core.files import read_json
+from pipeline.core.files import read_json, write_json
+from pipeline.core.reports import write_report
 from pipeline.retraining import calibrate
 from tests.harness.errors import error_of
 from tests.harness.small_project import MESSAGES, new_project, set_params
@@ -35,8 +36,9 @@ BUDGET = "params.yaml: evaluate.lost_ham_budget: 0.1 needs 9 ham, there are 8"
 @pytest.mark.parametrize(
     ("rows", "source", "line"),
     [
-        ((8, 3), "mail", f"labelled.csv: {BUDGET}; raise it to 0.1112, or bring more ham"),
+        ((8, 19), "mail", f"labelled.csv: {BUDGET}; raise it to 0.1112, or bring more ham"),
         ((9, 0), "mail", "labelled.csv: has no spam; bring more labelled messages"),
+        ((9, 18), "mail", "labelled.csv: has 18 spam; 19 are needed"),
         ((9, 3), "files", "--source: 'files' is not a name of its own; use small letters, digits"),
         ((9, 3), "a/b", "--source: 'a/b' is not a name of its own; use small letters, digits"),
     ],
@@ -49,26 +51,41 @@ def test_messages_that_do_not_suffice_are_refused_before_anything_runs(rows, sou
 
 
 @pytest.mark.usefixtures("_project")
-def test_file_is_kept_for_each_retraining_and_replaces_the_one_before(monkeypatch):
+def test_file_replaces_the_one_before_unless_the_run_fails(monkeypatch):
     monkeypatch.setattr(calibrate, "run_repro", lambda: ["evaluate: val has no ham"])
-    write("labelled.csv", 3, 1)
-    calibrate.CALIBRATION_INBOX.mkdir(parents=True)
-    (calibrate.CALIBRATION_INBOX / "chat.jsonl").write_text("{}")
+    monkeypatch.setattr(calibrate, "check_project", lambda: None)
+    write("labelled.csv", 3, 19)
+    inbox = calibrate.CALIBRATION_INBOX
+    inbox.mkdir(parents=True)
+    (inbox / "chat.jsonl").write_text("{}")
     line = error_of(calibrate.main, ["labelled.csv", "--source", "chat"])
-    target = calibrate.CALIBRATION_INBOX / "chat.csv"
-    assert line == f"calibrate: {target} is there, but: evaluate: val has no ham"
-    assert target.read_bytes() == Path("labelled.csv").read_bytes()
-    assert list(calibrate.CALIBRATION_INBOX.iterdir()) == [target]
+    assert line == f"calibrate: nothing was changed in {inbox}: evaluate: val has no ham"
+    assert [path.read_text() for path in inbox.iterdir()] == ["{}"]
+
+    def repro():
+        assert [path.name for path in inbox.iterdir()] == ["chat.csv"]
+        assert (inbox / "chat.csv").read_bytes() == Path("labelled.csv").read_bytes()
+        counts = {"ham_lost": 0, "ham": 3, "lost_ham_upper": 0.6, "spam_caught": 19, "spam": 19}
+        write_json(Path("models/decision.json"), {"sources": {"chat": counts}})
+        write_report(Path("reports/register.json"), 1, {}, "tie: no difference")
+        return []
+
+    monkeypatch.setattr(calibrate, "run_repro", repro)
+    line = error_of(calibrate.main, ["labelled.csv", "--source", "chat"])
+    assert line == "calibrate: the threshold does not serve: tie: no difference"
 
 
 @pytest.mark.slow
 def test_stream_gets_a_threshold_and_a_version_without_training(tmp_path):
     run = new_project(tmp_path)
+    (tmp_path / "chat.csv").write_bytes(MESSAGES.read_bytes())
+    command = ("python", "-m", "pipeline", "calibrate", "chat.csv", "--source", "chat")
+    set_params(tmp_path, {"evaluate": {"source_budgets": {"chat": 0.1}}})
+    refused = run(*command, check=False)
+    assert refused.stderr.endswith(" has work to do first; run `make repro`, then this again\n")
     run("dvc", "repro")
     network = (tmp_path / "models" / "model.keras").read_bytes()
-    (tmp_path / "chat.csv").write_bytes(MESSAGES.read_bytes())
-    set_params(tmp_path, {"evaluate": {"source_budgets": {"chat": 0.1}}})
-    done = run("python", "-m", "pipeline", "calibrate", "chat.csv", "--source", "chat")
+    done = run(*command)
     assert "Running stage 'train'" not in done.stdout
     decision = read_json(tmp_path / "models" / "decision.json")["sources"]["chat"]
     assert (decision["ham"], decision["spam"], decision["lost_ham_budget"]) == (60, 30, 0.1)

@@ -38,6 +38,7 @@ def test_each_record_gives_its_text(body, media_type, texts):
         ('{"inputs": {"text": ["a", "b"], "source": ["x", null]}}', JSON, ["x", None]),
         ('{"inputs": {"text": "a", "source": "x"}}', JSON, ["x"]),
         ("source,text\nsms,a\n,b\n", CSV, ["sms", ""]),
+        ('{"inputs": [{"text": "a", "source": "x\\ud83d"}]}', JSON, ["x?"]),
     ],
 )
 def test_record_may_name_its_source(body, media_type, sources):
