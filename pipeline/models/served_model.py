@@ -151,7 +151,7 @@ def answers(
     """
     names = [source.split("/")[0] if isinstance(source, str) else "" for source in sources]
     rules = [decision.get("sources", {}).get(name, decision) for name in names]
-    values = np.array([[_value(rule, key) for key in RULE] for rule in rules], np.float64)
+    values = np.array([[_rule_value(rule, key) for key in RULE] for rule in rules], np.float64)
     slope, intercept, threshold, confident_ham, confident_spam = values.reshape(-1, len(RULE)).T
     clipped = np.clip(scores.astype(np.float64), CLIP, 1 - CLIP)
     probability = 1 / (1 + np.exp(-(slope * np.log(clipped / (1 - clipped)) + intercept)))
@@ -167,7 +167,7 @@ def answers(
     )
 
 
-def _value(rule: dict[str, float], key: str) -> float:
+def _rule_value(rule: dict[str, float], key: str) -> float:
     """A value of a rule; a decision of older code says of no label that it is not confident."""
     return rule["threshold"] if key.startswith("confident") and key not in rule else rule[key]
 
