@@ -169,7 +169,7 @@ def alarms_of_draw(path: Path, setting: str, seed: int) -> list[str]:
     """The checks that raise an alarm on one draw."""
     reference, new = SETTINGS[setting](read_messages(path), np.random.default_rng(seed))
     sets = describe_sets({"reference": reference, "new": new})
-    checks = drift_checks.compare_sets(sets, read_params(drift_checks.Params, "drift"))
+    checks = drift_checks.compare_sets({"": sets}, read_params(drift_checks.Params, "drift"))
     return [check.name for check in checks if check.alarm]
 
 

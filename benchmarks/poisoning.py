@@ -14,6 +14,7 @@ from benchmarks.drift import VALIDATED_FILE, map_draws, print_table
 from pipeline.core.cli import argument_parser
 from pipeline.core.params import read_params
 from pipeline.core.tables import read_parquet
+from pipeline.evaluation.slices import source_name
 from pipeline.models import baseline
 from pipeline.monitoring import poisoning, poisoning_checks
 from pipeline.preprocessing import near_duplicates
@@ -109,13 +110,14 @@ def alarms_by_setting(seed: int, messages: pd.DataFrame, settings: list[str]) ->
     reference, new = draw(messages, rng)
     texts, spam = reference["text"].tolist(), (reference["label"] == "spam").to_numpy()
     known = baseline.out_of_fold_scores(texts, spam, near_duplicates.campaign_keys(texts)) > 0.5
+    names = source_name(reference).to_numpy(object)
     tampered = {name: SETTINGS[name](new, rng) for name in settings}
     score = baseline.baseline_scorer(texts, spam)
     params = read_params(poisoning_checks.Params, "poisoning")
     alarms = {}
     for name, rows in tampered.items():
         predicted = score(rows["text"].tolist()) > 0.5
-        labelled = poisoning.disputed_messages(rows, predicted, spam, known, texts)
+        labelled = poisoning.disputed_messages(rows, predicted, spam, known, names, texts)
         checks = poisoning_checks.check_labels(labelled, params)
         alarms[name] = [check.name.split(".")[0] for check in checks if check.alarm]
     return alarms

@@ -3,7 +3,8 @@
 A new check is one function and one entry of DRIFT_CHECKS, with a smallest effect in params.yaml.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -133,14 +134,20 @@ DRIFT_CHECKS: dict[str, Callable[[DescribedSets, Params], Check | None]] = {
 }
 
 
-def compare_sets(sets: DescribedSets, params: Params) -> list[Check]:
+def compare_sets(comparisons: Mapping[str, DescribedSets], params: Params) -> list[Check]:
     """The results of all checks that have something to compare, with their alarms.
 
     Args:
-        sets: the sets `reference` and `new`, in this order.
+        comparisons: the sets `reference` and `new`, in this order, by what the names of their
+            checks begin with, such as `sms.`, or nothing.
     """
-    checks = [check(sets, params) for check in DRIFT_CHECKS.values()]
-    return decide_alarms([check for check in checks if check is not None], params.alpha)
+    checks = [
+        replace(check, name=f"{prefix}{check.name}")
+        for prefix, sets in comparisons.items()
+        for check in (function(sets, params) for function in DRIFT_CHECKS.values())
+        if check is not None
+    ]
+    return decide_alarms(checks, params.alpha)
 
 
 # ---- words

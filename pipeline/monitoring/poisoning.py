@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pipeline.core.cli import argument_parser
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_json
 from pipeline.core.params import read_params
 from pipeline.core.tables import read_csv
+from pipeline.evaluation.slices import source_name
 from pipeline.models import baseline
 from pipeline.monitoring.checks import Check, alarm_report, alarm_verdict
 from pipeline.monitoring.html_report import write_html_report
@@ -60,14 +62,15 @@ def dispute_by_reference(reference: pd.DataFrame, new: pd.DataFrame) -> Labelled
     """The new messages, disputed by a baseline of the reference; its error is out of fold.
 
     Args:
-        reference, new: columns `text` and `label`; new also `source`.
+        reference, new: columns `text`, `label` and `source`.
     """
     texts, new_texts = (list(map(canonicalise, rows["text"])) for rows in (reference, new))
     spam = _is_spam(reference)
     keys = near_duplicates.campaign_keys(texts)
     known = baseline.out_of_fold_scores(texts, spam, keys) > 0.5
     predicted = baseline.baseline_scorer(texts, spam)(new_texts) > 0.5
-    return disputed_messages(new, predicted, spam, known, texts)
+    known_name = source_name(reference).to_numpy(object)
+    return disputed_messages(new, predicted, spam, known, known_name, texts)
 
 
 def dispute_by_champion(new: pd.DataFrame) -> LabelledMessages:
@@ -76,11 +79,17 @@ def dispute_by_champion(new: pd.DataFrame) -> LabelledMessages:
     actual, known = (np.array(confusion[name]) == "spam" for name in ("actual", "predicted"))
     model, _ = versions.load_champion()
     prediction = model.predict(new[["text", "source"]].astype("str"))
-    return disputed_messages(new, _is_spam(prediction), actual, known, known_texts=[])
+    no_names = np.array([], object)
+    return disputed_messages(new, _is_spam(prediction), actual, known, no_names, known_texts=[])
 
 
 def disputed_messages(
-    new: pd.DataFrame, predicted: Mask, known_spam: Mask, known: Mask, known_texts: list[str]
+    new: pd.DataFrame,
+    predicted: Mask,
+    known_spam: Mask,
+    known: Mask,
+    known_name: NDArray[np.object_],
+    known_texts: list[str],
 ) -> LabelledMessages:
     """Compares labels with predictions; masks are True for spam.
 
@@ -89,6 +98,7 @@ def disputed_messages(
         predicted: (n,), the model's labels of them.
         known_spam: (k,), labels of the messages on which the error is known.
         known: (k,), the model's labels of them.
+        known_name: (k,), the names of their sources, or none.
         known_texts: their texts, or none.
     """
     spam = _is_spam(new)
@@ -96,9 +106,11 @@ def disputed_messages(
         texts=new["text"].tolist(),
         spam=spam,
         source=new["source"].to_numpy(object),
+        name=source_name(new).to_numpy(object),
         disputed=predicted != spam,
         known_spam=known_spam,
         known_disputed=known != known_spam,
+        known_name=known_name,
         known_texts=known_texts,
     )
 

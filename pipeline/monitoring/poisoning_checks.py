@@ -5,7 +5,7 @@ A new check is one function and one entry of POISONING_CHECKS.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,19 +50,23 @@ class LabelledMessages:
     Attributes:
         texts: n new texts.
         spam: (n,), their labels.
-        source: (n,), their sources.
+        source: (n,), their sources, such as `files/2026-11.csv`.
+        name: (n,), the names of these, such as `files`.
         disputed: (n,), whether the model predicts the other label.
         known_spam: (k,), the labels of the messages with a known error.
         known_disputed: (k,), whether the model is wrong about them.
+        known_name: (k,), the names of their sources, or none if they are not available.
         known_texts: their k texts, or none if they are not available.
     """
 
     texts: list[str]
     spam: Mask
     source: NDArray[np.object_]
+    name: NDArray[np.object_]
     disputed: Mask
     known_spam: Mask
     known_disputed: Mask
+    known_name: NDArray[np.object_]
     known_texts: list[str]
 
 
@@ -102,12 +106,19 @@ def disputed_by_label(messages: LabelledMessages, params: Params) -> list[Check]
 
 
 def disputed_by_source(messages: LabelledMessages, params: Params) -> list[Check]:
-    """For each source with enough messages, the share of disputed labels against the others'."""
+    """For each source with enough messages, the share of disputed labels.
+
+    It is compared with that of the source's known messages, or if they are too few with that of the
+    other new messages.
+    """
     checks = []
-    for source in sorted(set(messages.source)):
+    for source, name in sorted(set(zip(messages.source, messages.name, strict=True))):
         own = messages.source == source
-        if min(own.sum(), (~own).sum()) >= params.fewest_rows:
-            others, new = messages.disputed[~own], messages.disputed[own]
+        others = messages.known_disputed[np.flatnonzero(messages.known_name == name)]
+        if len(others) < params.fewest_rows:
+            others = messages.disputed[~own]
+        if min(own.sum(), len(others)) >= params.fewest_rows:
+            new = messages.disputed[own]
             checks.append(_excess(f"sources.{source}", f"labels of {source}", others, new, params))
     return checks
 
@@ -157,12 +168,31 @@ POISONING_CHECKS: dict[str, Callable[[LabelledMessages, Params], list[Check]]] =
 
 
 def check_labels(messages: LabelledMessages, params: Params) -> list[Check]:
-    """The results of all checks, with their alarms."""
+    """The results of all checks, with their alarms.
+
+    Known messages of sources that have no new ones are left out, if enough known ones are left: the
+    model may be wrong about another source more often.
+    """
+    same_source = np.isin(messages.known_name, messages.name)
+    if np.count_nonzero(same_source) >= params.fewest_rows:
+        messages = _with_known(messages, same_source)
     checks = [one for check in POISONING_CHECKS.values() for one in check(messages, params)]
     return decide_alarms(checks, params.alpha)
 
 
 # ---- what the checks share
+
+
+def _with_known(messages: LabelledMessages, chosen: Mask) -> LabelledMessages:
+    """Args: chosen: (k,), which of the known messages stay."""
+    texts = [text for text, stays in zip(messages.known_texts, chosen, strict=True) if stays]
+    return replace(
+        messages,
+        known_spam=messages.known_spam[chosen],
+        known_disputed=messages.known_disputed[chosen],
+        known_name=messages.known_name[chosen],
+        known_texts=texts,
+    )
 
 
 def number_campaigns(texts: Sequence[str]) -> NDArray[np.int64]:

@@ -4,13 +4,15 @@ import json
 import re
 import shutil
 
+import pandas as pd
 import pytest
 
 from benchmarks import drift as benchmark
 from pipeline.monitoring import drift
 from pipeline.monitoring.drift_checks import DRIFT_CHECKS
-from tests.harness.drift_messages import CHANGES, REFERENCE
+from tests.harness.drift_messages import CHANGES, NEW, RARE_WORDS, REFERENCE, draw
 from tests.harness.errors import error_of
+from tests.harness.message_tables import message_table
 from tests.harness.small_project import ROOT
 
 
@@ -51,6 +53,33 @@ def test_equal_files_give_equal_reports(folder):
     page = (folder / "one" / "drift.html").read_text()
     assert "no alarm from 6 checks" in page
     assert "Not checked" not in page
+
+
+def test_a_source_is_compared_with_itself():
+    """The mix of sources changes, and one of them; the third is new."""
+    texts = dict(zip(("a", "b", "c"), (REFERENCE, draw(5, 1200), NEW), strict=True))
+    a, b, c = (table.assign(source=f"{name}/x.csv") for name, table in texts.items())
+    pairs = drift.pairs_by_source(pd.concat([a, b[:99]]), pd.concat([a[:200], b, c[:100]]), 100)
+    sizes = {name: tuple(map(len, pair)) for name, pair in pairs.items()}
+    assert sizes == {"a": (1200, 200), "": (1299, 1300)}
+    pairs = drift.pairs_by_source(pd.concat([a, b]), pd.concat([a, b[:500], c[:99]]), 100)
+    assert list(pairs) == ["a", "b"]
+    assert list(drift.pairs_by_source(a, c[:50], 100)) == [""]
+
+
+def test_a_change_of_one_source_is_not_hidden_by_the_others(folder, caplog):
+    caplog.set_level("INFO")
+    texts = {"a": REFERENCE, "b": draw(5, 1200, words=RARE_WORDS)}
+    tables = [
+        message_table(table["text"].tolist(), table["label"].tolist()).assign(source=name)
+        for name, table in texts.items()
+    ]
+    pd.concat(tables).to_parquet("known.parquet")
+    CHANGES["terms"].to_csv("new.csv", index=False)
+    drift.main(["known.parquet", "new.csv", "--source", "a"])
+    report = json.loads((folder / "data" / "review" / "drift.json").read_text())
+    assert list(report["alarms"]) == ["a.terms"]
+    assert "Words of a" in (folder / "data" / "review" / "drift.html").read_text()
 
 
 def test_too_few_messages_are_one_line(folder):

@@ -27,6 +27,8 @@ def labelled(disputed, *, known_wrong=0, known_rows=1000, **changes):
         "texts": unrelated,
         "spam": np.zeros(rows, bool),
         "source": np.full(rows, "x", object),
+        "name": np.full(rows, "x", object),
+        "known_name": np.array([], object),
         "known_spam": first(known_rows, of=2 * known_rows),
         "known_disputed": np.arange(2 * known_rows) % known_rows < known_wrong,
         "known_texts": [],
@@ -52,12 +54,26 @@ def test_an_excess_of_disputed_labels_alarms_for_its_label():
 def test_a_source_alarms_if_its_labels_are_disputed_more():
     source = np.array(["ours"] * 300 + ["theirs"] * 300 + ["few"] * 50, object)
     disputed = first(345, of=650) & ~first(300, of=650)
-    messages = labelled(disputed, source=source)
+    messages = labelled(disputed, source=source, name=source)
     ours, theirs = poisoning_checks.disputed_by_source(messages, PARAMS)
     assert (ours.name, theirs.name) == ("sources.ours", "sources.theirs")
     assert theirs.p_value < 1e-9 < 0.9 < ours.p_value
     assert theirs.effect == pytest.approx(45 / 300)
     assert theirs.sentence == "15.0% of the labels of theirs are disputed, against 0.0%"
+
+
+def test_a_source_is_compared_with_its_own_known_messages():
+    """The model is wrong about 10 % of the old messages of `hard`, and about none of `easy`."""
+    names = np.where(first(1000, of=2000), "hard", "easy").astype(object)
+    known = {"known_spam": np.zeros(2000, bool), "known_disputed": first(100, of=2000)}
+    known |= {"known_name": names, "known_texts": ["a"] * 2000}
+    files = {name: np.full(300, f"{name}/new.csv", object) for name in ("hard", "easy")}
+    as_before = {name: np.full(300, name, object) for name in files}
+    alarmed = {}
+    for name, source in files.items():
+        new = labelled(first(30, of=300), source=source, name=as_before[name], **known)
+        alarmed[name] = [one for one in alarms(new) if not one.startswith("terms")]
+    assert alarmed == {"hard": [], "easy": ["labels.ham", "sources.easy/new.csv"]}
 
 
 def texts_with(word, count):
