@@ -19,6 +19,7 @@ Edit = Callable[[str, int, Random], str]  # (message, strength, random) to the e
 
 EDITED_PERCENTS = (5, 15, 30)  # of a message's characters
 ATTACKED_MESSAGES = 250  # of each label at most; the adaptive attack takes minutes for thousands
+CUT_PERCENT = 25  # of the message's characters: how far from the middle it may be cut in two
 QUERIES_PER_MESSAGE = 50  # scores that the adaptive attack may ask the model for
 
 
@@ -29,6 +30,7 @@ class Attack:
     edit: Edit
     strengths: Sequence[int] = EDITED_PERCENTS
     smallest_strength: int = 1  # of one step of the adaptive attack: one character, one word
+    keeps_message: bool = True  # or a part of it is sent, which is not a step of that attack
 
 
 # ---- edits
@@ -164,6 +166,24 @@ def _padding(characters: int, random: Random) -> str:
     return " ".join(random.sample(notices, len(notices)))[:characters]
 
 
+def first_part(message: str, percent: int, random: Random) -> str:
+    """The first of two messages, if the message is sent as two; cut near `percent` of it."""
+    return _two_parts(message, percent, random)[0]
+
+
+def last_part(message: str, percent: int, random: Random) -> str:
+    """The second of these two messages; the same seed cuts at the same place."""
+    return _two_parts(message, percent, random)[1]
+
+
+def _two_parts(message: str, percent: int, random: Random) -> tuple[str, str]:
+    """Cuts between words, in a random place up to CUT_PERCENT away; one word is cut within it."""
+    place = round(len(message) * (percent + random.uniform(-CUT_PERCENT, CUT_PERCENT)) / 100)
+    spaces = [gap.start() for gap in re.finditer(r"(?<=\S)\s+(?=\S)", message)]
+    cut = min(spaces, key=lambda space: abs(space - place), default=place)
+    return message[:cut].strip(), message[cut:].strip()
+
+
 PLACEHOLDERS = ["<#>", "&lt;#&gt;", "&#60;#&#62;", "<DECIMAL>"]  # of numbers
 
 
@@ -197,6 +217,8 @@ ATTACKS: dict[str, Attack] = {
     "good_words": Attack(good_words, strengths=(4, 8, 16)),  # words
     "padding_before": Attack(padding_before, strengths=(300, 1700), smallest_strength=100),
     "padding_after": Attack(padding_after, strengths=(300, 1700), smallest_strength=100),
+    "first_part": Attack(first_part, strengths=(50,), keeps_message=False),
+    "last_part": Attack(last_part, strengths=(50,), keeps_message=False),
     "placeholders": Attack(placeholders, strengths=(3,)),  # placeholders
     "link_shuffling": Attack(link_shuffling, strengths=(100,), smallest_strength=100),
 }
@@ -224,7 +246,7 @@ def adaptive_attack(
     """
     best = list(messages)
     lowest = np.asarray(score(messages))
-    attacks = list(ATTACKS.values())
+    attacks = [attack for attack in ATTACKS.values() if attack.keeps_message]
     for query in range(QUERIES_PER_MESSAGE - 1):
         above = np.flatnonzero(lowest >= threshold).tolist()
         if not above:

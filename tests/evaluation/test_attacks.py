@@ -87,6 +87,15 @@ def test_padding_is_harmless_notices_before_or_after(characters):
     assert after[:60] in notices
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_both_parts_are_the_message(seed):
+    first, last = (edited(name, 50, seed=seed) for name in ("first_part", "last_part"))
+    assert f"{first} {last}" == SPAM
+    assert min(len(first), len(last)) > 0.15 * len(SPAM)
+    word = [edited(name, 50, "overpriced", seed) for name in ("first_part", "last_part")]
+    assert ("".join(word), all(word)) == ("overpriced", True)
+
+
 def test_placeholders_of_ham_are_appended():
     added = edited("placeholders", 3).removeprefix(SPAM).split()
     assert len(added) == 3
