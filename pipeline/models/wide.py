@@ -1,6 +1,7 @@
-"""The wide path of a network: logistic regression on n-grams, words and counts of characters.
+"""The wide path of a network: a linear SVM on n-grams, words and counts of characters.
 
-Source: Cheng and others 2016, Wide & Deep Learning; Weinberger and others 2009, Feature Hashing.
+Source: Cheng and others 2016, Wide & Deep Learning; Weinberger and others 2009, Feature Hashing;
+Cortes and Vapnik 1995, Support-Vector Networks.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
 
 from pipeline.models.batches import Batch
 from pipeline.models.wide_features import (
@@ -24,9 +25,11 @@ from pipeline.models.wide_features import (
 )
 
 VIEWS = (slice(0, ORDERS), slice(ORDERS, FEATURES))  # n-grams and words, of equal weight
-BUCKETS = 1 << 20  # of the hashed features; with an eighth, collisions cost accuracy
+BUCKETS = 1 << 22  # of the hashed features; with fewer, collisions cost accuracy
+BUCKET_DTYPE = "float16"  # of what is stored for a bucket: half the size, and as accurate
 SHAPE_SCALE = 0.05  # standard deviation of a shape feature; TF-IDF rows have length 1
-INVERSE_REGULARIZATION = 50.0  # scikit-learn's C
+INVERSE_REGULARIZATION = 1.0  # scikit-learn's C
+MARGIN_LOGIT = 4.0  # the logit of a message on the margin, beside those of the deep path
 
 
 @keras.saving.register_keras_serializable("spam_detector")
@@ -42,18 +45,22 @@ class Wide(layers.Layer):  # type: ignore[misc] # Keras has no types
     def build(self, ngrams_shape: Sequence[int | None], shape_shape: Sequence[int | None]) -> None:
         """Adds the weights of the linear model."""
         self.of_kind = self._add_zeros((len(CHARACTER_KINDS), 1), "of_kind")
-        self.idf = self._add_zeros((BUCKETS,), "idf")
-        self.coefficient = self._add_zeros((BUCKETS,), "coefficient")
+        self.idf = self._add_zeros((BUCKETS,), "idf", BUCKET_DTYPE)
+        self.coefficient = self._add_zeros((BUCKETS,), "coefficient", BUCKET_DTYPE)
         self.intercept = self._add_zeros((1,), "intercept")
 
-    def _add_zeros(self, shape: tuple[int, ...], name: str) -> keras.Variable:
-        return self.add_weight(shape, name=name, initializer="zeros", trainable=False)
+    def _add_zeros(
+        self, shape: tuple[int, ...], name: str, dtype: str = "float32"
+    ) -> keras.Variable:
+        options = {"initializer": "zeros", "trainable": False, "autocast": False}
+        return self.add_weight(shape, name=name, dtype=dtype, **options)
 
     def call(self, ngrams: keras.KerasTensor, shape: keras.KerasTensor) -> keras.KerasTensor:
         """The logits."""
         bucket = ngrams % BUCKETS
-        idf = ops.take(self.idf, bucket) * ops.cast(ops.not_equal(ngrams, NO_FEATURE), "float32")
-        evidence = idf * ops.take(self.coefficient, bucket)
+        real = ops.cast(ops.not_equal(ngrams, NO_FEATURE), "float32")
+        idf = ops.cast(ops.take(self.idf, bucket), "float32") * real
+        evidence = idf * ops.cast(ops.take(self.coefficient, bucket), "float32")
         square = idf * idf
         logit = sum(
             ops.sum(evidence[:, :, view], axis=(1, 2))
@@ -97,7 +104,7 @@ CUSTOM_LAYERS = {f"spam_detector>{layer.__name__}": layer for layer in (Ngrams, 
 
 
 def fit_wide_layers(model: keras.Model, batches: Iterable[Batch]) -> None:
-    """Fits the wide path in place by logistic regression; a network without one stays as it is."""
+    """Fits the wide path in place by a linear SVM; a network without one stays as it is."""
     wide_layers = [_layer_of(model, kind) for kind in CUSTOM_LAYERS.values()]
     if None in wide_layers:
         return
@@ -105,18 +112,18 @@ def fit_wide_layers(model: keras.Model, batches: Iterable[Batch]) -> None:
     views, kinds, spam = _features(ngrams, shape, batches)
 
     documents = sum(np.bincount(view.indices, minlength=BUCKETS) for view in views)
-    idf = np.log((1 + len(spam)) / (1 + documents)) + 1
+    idf = np.float16(np.log((1 + len(spam)) / (1 + documents)) + 1).astype(np.float64)
     mean = kinds.mean(axis=0)
     scale = SHAPE_SCALE / (kinds.std(axis=0) + 1e-9)
     tfidf = sum(_tfidf(view, idf) for view in views)
     features = sparse.hstack([tfidf, (kinds - mean) * scale], "csr")
-    fitted = LogisticRegression(C=INVERSE_REGULARIZATION, max_iter=1000).fit(features, spam)
+    fitted = LinearSVC(C=INVERSE_REGULARIZATION, random_state=0).fit(features, spam)
 
-    of_bucket, of_kind = np.split(fitted.coef_[0], [BUCKETS])
+    of_bucket, of_kind = np.split(MARGIN_LOGIT * fitted.coef_[0], [BUCKETS])
     wide.idf.assign(idf)
     wide.coefficient.assign(of_bucket)
     wide.of_kind.assign((of_kind * scale)[:, None])
-    wide.intercept.assign(fitted.intercept_ - mean @ (of_kind * scale))
+    wide.intercept.assign(MARGIN_LOGIT * fitted.intercept_ - mean @ (of_kind * scale))
     blend.fitted.assign(1)
 
 
@@ -143,8 +150,8 @@ def _count_matrix(hashes: NDArray[np.int32]) -> sparse.csr_array:
     """(n, BUCKETS): how often each message has each feature; `hashes` is (n, t, features)."""
     rows, *_ = np.nonzero(hashes != NO_FEATURE)
     buckets = hashes[hashes != NO_FEATURE] % BUCKETS
-    shape = (len(hashes), BUCKETS)
-    counts = sparse.coo_array((np.ones(len(rows)), (rows, buckets)), shape).tocsr()
+    places = (rows.astype(np.int32), buckets)  # scikit-learn wants matrices with 32-bit indices
+    counts = sparse.coo_array((np.ones(len(rows)), places), (len(hashes), BUCKETS)).tocsr()
     counts.sum_duplicates()
     return counts
 

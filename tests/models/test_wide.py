@@ -1,11 +1,11 @@
-"""The wide path is TF-IDF and logistic regression as scikit-learn computes them."""
+"""The wide path is TF-IDF and a linear SVM as scikit-learn computes them."""
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
-from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
 
 from pipeline.models import wide
 from pipeline.models.wide import Blend, Wide, fit_wide_layers
@@ -49,15 +49,15 @@ def expected_logits():
     shapes = np.array([shape_of(ids) for ids in MESSAGES])
     scaled = wide.SHAPE_SCALE * (shapes - shapes.mean(axis=0)) / (shapes.std(axis=0) + 1e-9)
     rows = np.hstack([tfidf_of(ngrams_of), tfidf_of(words_and_pairs_of), scaled])
-    fitted = LogisticRegression(C=wide.INVERSE_REGULARIZATION, max_iter=1000).fit(rows, SPAM > 0)
-    return fitted.decision_function(rows)
+    fitted = LinearSVC(C=wide.INVERSE_REGULARIZATION, random_state=0).fit(rows, SPAM > 0)
+    return wide.MARGIN_LOGIT * fitted.decision_function(rows)
 
 
-def test_fitted_wide_path_is_tfidf_and_logistic_regression():
+def test_fitted_wide_path_is_tfidf_and_a_linear_svm():
     model = new_network()
     deep = {width: logits_of(model, width) for width in (6, 11)}  # the wide path is not fitted
     batches = [(padded(MESSAGES[:4]), SPAM[:4]), (padded(MESSAGES[4:], 9), SPAM[4:])]
     fit_wide_layers(model, batches)
     for width, logits in deep.items():
         expected = 0.25 * logits + 0.75 * expected_logits()
-        assert logits_of(model, width) == pytest.approx(expected, abs=2e-3)
+        assert logits_of(model, width) == pytest.approx(expected, abs=1e-2)
