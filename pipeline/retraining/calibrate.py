@@ -25,13 +25,9 @@ from pipeline.registry.ledger import LedgerEntry
 from pipeline.registry.model_package import hash_model
 from pipeline.registry.restore import FILE_NAMES
 from pipeline.retraining.retrain import REGISTER_REPORT, run_repro
-from pipeline.sources.catalogue import (
-    CALIBRATION_FOLDER,
-    Params,
-    check_calibration_name,
-    read_labelled,
-)
+from pipeline.sources.catalogue import Params, check_calibration_name, read_labelled
 from pipeline.sources.file_formats import format_of
+from pipeline.sources.kinds import CALIBRATION_FOLDER
 from pipeline.sources.readers import SourceFile
 
 log = logging.getLogger(__name__)

@@ -22,14 +22,18 @@ from pipeline.sources.encodings import other_encoding
 from pipeline.sources.file_formats import FORMATS
 from pipeline.sources.inbox import compare_files
 from pipeline.sources.inbox_copies import InboxCopies
-from pipeline.sources.kinds import SOURCES_FILE, parse_declaration
+from pipeline.sources.kinds import (
+    CALIBRATION_FOLDER,
+    FILES_SOURCE,
+    SOURCES_FILE,
+    WRITTEN_SOURCE,
+    parse_declaration,
+)
 from pipeline.sources.readers import FileParams, InboxParams, SourceFile, read_file
 
 log = logging.getLogger(__name__)
 
-WRITTEN_SOURCE = "written"
 NAME = re.compile(r"[a-z0-9_-]+")
-CALIBRATION_FOLDER = "calibration"  # in data/inbox/: a file NAME.csv for each source NAME
 
 
 class Params(ParamsSection):
@@ -212,8 +216,8 @@ def _downloaded_file(name: str, pin: fetch.Pin, places: Places) -> Iterator[Sour
 Source = Callable[[Params, Places], Iterator[OpenFile]]
 
 INBOX_SOURCES: dict[str, Source] = {
-    "files": inbox_files,
-    "feedback": feedback_files,
+    FILES_SOURCE: inbox_files,
+    FEEDBACK_SOURCE: feedback_files,
 }
 SOURCES: dict[str, Source] = {  # any other name is pinned
     **INBOX_SOURCES,

@@ -12,6 +12,7 @@ import pydantic
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import ParamsSection, choose, parse_params
+from pipeline.core.schemas import FEEDBACK_SOURCE
 from pipeline.sources import download
 from pipeline.sources.inbox import (
     Checksums,
@@ -23,6 +24,9 @@ from pipeline.sources.inbox import (
 from pipeline.sources.readers import FileParams
 
 SOURCES_FILE = Path("data/sources.yaml")
+FILES_SOURCE, WRITTEN_SOURCE = "files", "written"
+CALIBRATION_FOLDER = "calibration"  # in data/inbox/: a file NAME.csv for each source NAME
+RESERVED_NAMES = (FILES_SOURCE, FEEDBACK_SOURCE, WRITTEN_SOURCE, CALIBRATION_FOLDER)
 
 
 # ---- downloads
@@ -128,6 +132,9 @@ def parse_declaration(name: str, declared: Any, place: str) -> tuple[DownloadKin
 
     Raises: PipelineError.
     """
+    if name.split("/")[0] in RESERVED_NAMES:
+        reserved = ", ".join(RESERVED_NAMES)
+        raise PipelineError(f"{place}: {name}: reserved, as are {reserved}; choose another name")
     if not isinstance(declared, dict):
         choices = ", ".join(SOURCE_KINDS)
         raise PipelineError(f"{place}: {name}: not a mapping with a kind; choose from {choices}")

@@ -20,3 +20,9 @@ DOC = {"kind": "url", "url": "x", "read": {"format": "doc"}}
 )
 def test_invalid_declaration_is_refused(declared, line):
     assert error_of(kinds.parse_declaration, "mine", declared, "x").startswith(f"x: {line}")
+
+
+@pytest.mark.parametrize("name", ["written", "calibration/mine"])
+def test_name_with_a_meaning_is_refused(name):
+    line = f"x: {name}: reserved, as are files, feedback, written, calibration; choose another name"
+    assert error_of(kinds.parse_declaration, name, {"kind": "url"}, "x") == line
