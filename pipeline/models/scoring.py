@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import pandas as pd
 
+from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_json
 from pipeline.core.reports import Figure
 from pipeline.evaluation.metrics import Labels, Predictions, Scorer, Scores, is_spam
@@ -116,10 +117,17 @@ def calibrated_model(
     scored = Scored(is_spam(rows), rows["score"].to_numpy())
     decisions = fit_decisions(scored, source_name(rows).to_numpy(object), budgets)
     own = {
-        str(name): fit_decision(_scored(score, messages), budgets.of(str(name)))
+        str(name): _own_decision(str(name), _scored(score, messages), budgets)
         for name, messages in calibration.drop_duplicates(["source", "text"]).groupby("source")
     }
     return CalibratedModel(score, replace(decisions, sources=decisions.sources | own))
+
+
+def _own_decision(name: str, scored: Scored, budgets: Budgets) -> Decision:
+    try:
+        return fit_decision(scored, budgets.of(name))
+    except PipelineError as error:
+        raise PipelineError(f"data/inbox/calibration/{name}: {error}") from None
 
 
 def _scored(score: Scorer, messages: pd.DataFrame) -> Scored:

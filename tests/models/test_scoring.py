@@ -10,6 +10,7 @@ from pipeline.evaluation.metrics import is_spam
 from pipeline.models import served_model
 from pipeline.models.calibration import Budgets, Scored, fit_decision, fit_decisions
 from pipeline.models.scoring import calibrated_model
+from tests.harness.errors import error_of
 from tests.harness.predictions import noisy_predictions
 
 
@@ -42,6 +43,13 @@ def test_decisions_are_those_of_val_and_of_the_calibration_messages():
     assert set(MODEL.decisions.sources) == {"sms", "chat"}
     twice = calibrated_model(score, VAL, pd.concat([OTHER, OTHER]), BUDGETS)
     assert twice.decisions == MODEL.decisions
+
+
+def test_a_calibration_that_is_too_small_for_its_budget_is_named():
+    strict = BUDGETS.model_copy(update={"source_budgets": {"chat": 0.01}})
+    line = error_of(calibrated_model, score, VAL, OTHER, strict)
+    place = "data/inbox/calibration/chat: params.yaml: evaluate.lost_ham_budget"
+    assert line.startswith(f"{place}: 0.01 needs 99 ham, there are ")
 
 
 def test_messages_get_the_answers_of_the_served_model():
