@@ -8,6 +8,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any
@@ -32,13 +33,23 @@ from pipeline.preprocessing.tokenizer import fit_tokenizer, shard_tables, tokeni
 Trainer = Callable[[pd.DataFrame], Scorer]
 
 OURS = "bilstm"
+# Of all networks but ours.
 ARTICLE_PARAMS = {"embedding_dim": 64, "units": 64, "learning_rate": 0.001, "batch_size": 32}
-ARTICLE_PARAMS |= {"epochs": 10, "patience": 4, "corruptions": []}  # of all networks but ours
+ARTICLE_PARAMS |= {"epochs": 10, "fewest_steps": 0, "patience": 4, "corruptions": []}
 ARTICLE_VOCABULARY = 2000
 
 
-def network(name: str, rows: pd.DataFrame, **changes: Any) -> Scorer:
-    """A network of architectures.MODELS, trained as by the stages vectorize and train."""
+@dataclass(frozen=True)
+class TrainingInput:
+    """What the stage train gets of rows, as the stage vectorize writes it."""
+
+    table: pd.DataFrame  # the columns of SHARD
+    spec: dict[str, Any]  # the content of tokenizer.json
+    params: training.Params
+
+
+def training_input(name: str, rows: pd.DataFrame, **changes: Any) -> TrainingInput:
+    """Args: name: of architectures.MODELS; changes: of the params of train."""
     text_params = read_params(vectorize.Params, "vectorize")
     vocabulary_size = text_params.vocabulary_size
     if name != OURS:
@@ -48,11 +59,16 @@ def network(name: str, rows: pd.DataFrame, **changes: Any) -> Scorer:
     params = training.Params(**committed | {"model": name} | changes)
     length = text_params.sequence_length
     tokenizer = fit_tokenizer(rows["text"], vocabulary_size=vocabulary_size, sequence_length=length)
-    spec = json.loads(tokenizer_json(tokenizer))
     table = pa.concat_tables(shard_tables(rows, tokenizer, len(rows))).to_pandas()
-    train, stop = training.split_rows(table, params)
-    model, _ = training.train_network(train, stop, spec, params, lambda curves: None)
-    return network_scorer(spec, model)
+    return TrainingInput(table, json.loads(tokenizer_json(tokenizer)), params)
+
+
+def network(name: str, rows: pd.DataFrame, **changes: Any) -> Scorer:
+    """A network of architectures.MODELS, trained as by the stages vectorize and train."""
+    given = training_input(name, rows, **changes)
+    train, stop = training.split_rows(given.table, given.params)
+    model, _ = training.train_network(train, stop, given.spec, given.params, lambda curves: None)
+    return network_scorer(given.spec, model)
 
 
 def linear_svm(rows: pd.DataFrame) -> Scorer:

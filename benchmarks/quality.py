@@ -101,12 +101,19 @@ def _folds(rows: pd.DataFrame, folds: int, salt: str) -> np.ndarray:
     return np.array([int(folds * unit_hash(salt, key)) for key in rows["campaign_key"]])
 
 
-def calibrated_on(score: Scorer, val: pd.DataFrame) -> CalibratedModel:
-    """The model by the budgets of params.yaml, or by the smallest that so little ham can keep."""
+def calibrated_on(
+    score: Scorer, val: pd.DataFrame, out_of_fold: pd.DataFrame | None = None
+) -> CalibratedModel:
+    """The model by the budgets of params.yaml, or by the smallest that so little ham can keep.
+
+    Args:
+        out_of_fold: rows with a column `score`, that are used as those of val.
+    """
     budgets = read_budgets()
-    smallest = math.ceil(1e6 / (1 + np.count_nonzero(~is_spam(val)))) / 1e6
-    least = {"lost_ham_budget": max(budgets.lost_ham_budget, smallest)}
-    return calibrated_model(score, val, val.iloc[:0], budgets.model_copy(update=least))
+    ham = sum(np.count_nonzero(~is_spam(rows)) for rows in (val, out_of_fold) if rows is not None)
+    least = max(budgets.lost_ham_budget, math.ceil(1e6 / (1 + ham)) / 1e6)
+    budgets = budgets.model_copy(update={"lost_ham_budget": least})
+    return calibrated_model(score, val, val.iloc[:0], budgets, out_of_fold)
 
 
 def measure_rows(score: Scorer, val: pd.DataFrame, rows: pd.DataFrame) -> dict:
@@ -223,7 +230,7 @@ def split_tables(results: Results, names: Sequence[str], splits: int) -> str:
         measured = {n: results[f"{name} {n}"] for n in range(splits) if f"{name} {n}" in results}
         if measured:
             tables[name] = pd.DataFrame(measured).T[list(TITLES)]  # a row for each split
-    spreads = {f"{name} ({len(table)})": table.apply(_spread) for name, table in tables.items()}
+    spreads = {f"{name} ({len(table)})": table.apply(spread) for name, table in tables.items()}
     parts = [markdown("mean ± standard deviation", pd.DataFrame(spreads).rename(index=TITLES))]
     if OURS in tables:
         less = {}
@@ -251,7 +258,8 @@ def markdown(corner: str, table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _spread(values: pd.Series) -> str:
+def spread(values: pd.Series) -> str:
+    """Mean and standard deviation."""
     exact = values.round(9)  # the difference of equal shares is 0
     deviation = f" ± {exact.std():.2g}" if len(exact) > 1 else ""
     return f"{exact.mean():.3g}{deviation}"

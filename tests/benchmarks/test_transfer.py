@@ -1,4 +1,4 @@
-"""Each setting measures rows that its models have not seen, nor a near-copy of them."""
+"""What transfer and own_data measure, their models have not seen, nor a near-copy of it."""
 
 from random import Random
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import transfer
+from benchmarks import own_data, transfer
 from benchmarks.transfer import Pool, measured_rows
 from pipeline import vectorize
 from pipeline.core.params import read_params
@@ -58,6 +58,30 @@ def test_no_measured_row_or_near_copy_of_one_is_trained_on(pool, monkeypatch, se
     assert not (one_of_the_pair and {1, 149} & set(seen["train"].index))
     assert {key.split(".")[0] for key in figures} == set(measured["name"])
     assert figures[f"{measured['name'].iloc[0]}.average_precision"] == 1
+
+
+def test_a_split_of_own_data_measures_what_neither_threshold_has_seen(pool, monkeypatch):
+    seen, scored = [], []
+
+    def train(rows):
+        seen.append(set(rows["text"]))
+        return lambda texts: np.array([("prize" in text) * 0.5 + 0.25 for text in texts])
+
+    def out_of_fold(rows):
+        scored.append(set(rows["text"]))
+        return pd.Series(0.25, rows.index).where(rows["label"] == "ham", 0.75)
+
+    monkeypatch.setitem(own_data.MODELS, "spy", train)
+    monkeypatch.setitem(own_data.OUT_OF_FOLD, "spy", out_of_fold)
+    figures = own_data.measure_split("spy", "written 40 0", pool)
+    own_data.measure_split("spy", "written 40 1", pool)
+    assert seen == scored
+    assert seen[0] != seen[1]
+    assert 20 < len(seen[0]) < 40
+    expected = {"average_precision": 1, "spam_caught_percent": 100, "ham_blocked_percent": 0}
+    for threshold in ("val", "val and train"):
+        for name, value in expected.items():
+            assert figures[f"{name}, {threshold}"] == value
 
 
 @pytest.mark.parametrize("group", transfer.GROUPS)
