@@ -9,12 +9,13 @@ from pipeline.core.files import read_json
 from pipeline.core.params import read_yaml
 from pipeline.core.reports import Figure
 from pipeline.core.tables import read_csv, read_parquet
+from pipeline.preprocessing.tokenizer import read_spec
 from pipeline.tracking.runs import flatten_params
 from tests.harness.labelled_messages import write_vectorized
 from tests.harness.small_project import set_params, stage_arguments
 from tests.harness.toy_problem import toy_epoch
 
-SMALL = {"model": "dense", "epochs": 2, "stop_share": 0.3}
+SMALL = {"model": "dense", "epochs": 2, "fewest_steps": 0, "stop_share": 0.3}
 
 
 def test_figures_are_those_of_the_best_epoch_ties_by_the_lowest_loss():
@@ -43,7 +44,10 @@ def test_stage_writes_its_files_and_logs_params_as_written(store, tmp_path):
     assert run.data.params.items() <= logged.items()
     assert list(Path(".checkpoints").glob("*.done.npz"))
     rows = read_parquet(Path("data/vectorized/train"))
-    for few, ids in ((60, rows["message_id"].to_pylist()), (59, [])):
+    longest = read_spec(Path("models/tokenizer.json"))["truncation"]["max_length"]
+    whole = rows.to_pandas()[rows.to_pandas()["token_ids"].map(len) < longest]["message_id"]
+    assert 0 < len(whole) < 60
+    for few, ids in ((60, whole.tolist()), (59, [])):
         set_params(tmp_path, {"train": {"out_of_fold_rows": few}})
         train.main(stage_arguments("train", "models/tokenizer.json", *files))
         assert read_parquet(Path("oof.parquet"))["message_id"].to_pylist() == ids

@@ -25,7 +25,7 @@ SEPARATORS = [".", "-", "_", "*", "  "]
 Corruption = Callable[[str, float, Random, Sequence[str]], str]
 """From (message, share of its characters in [0, 1], random, words of ham) to the edited message."""
 
-RowCorrupter = Callable[[tuple[int, int], float], Rows]
+RowCorrupter = Callable[[Sequence[int], float], Rows]
 """From (seed, share of the messages to corrupt in [0, 1]) to the rows, some of them corrupted."""
 
 
@@ -105,8 +105,8 @@ def row_corrupter(rows: Rows, tokenizer: Tokenizer, names: Sequence[str]) -> Row
     ham = [text for text, target in zip(texts, rows.labels, strict=True) if not target]
     words = [word for text in ham for word in text.split() if may_train(word)]
 
-    def corrupt(seed: tuple[int, int], share: float) -> Rows:
-        random = Random(repr(seed))
+    def corrupt(seed: Sequence[int], share: float) -> Rows:
+        random = Random(repr(tuple(seed)))
         chosen = [i for i in range(len(texts)) if random.random() < share]
         edited = [corrupted(texts[i], names, random, words) for i in chosen]
         token_ids = list(rows.token_ids)

@@ -1,6 +1,6 @@
 """Groups messages into batches that are padded to the longest message of each batch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,13 +40,13 @@ def pad(token_ids: list[NDArray[np.int32]]) -> TokenIds:
     return padded
 
 
-def shuffled_batches(rows: Rows, size: int, seed: tuple[int, int]) -> Iterator[Batch]:
+def shuffled_batches(rows: Rows, size: int, seed: Sequence[int]) -> Iterator[Batch]:
     """All rows once, in batches of messages of similar length, in random order.
 
     Padding every message to the longest of all would waste three quarters of the computation.
 
     Args:
-        seed: (seed, epoch); it decides the order alone.
+        seed: (seed, epoch), and the pass; it decides the order alone.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(rows.labels))

@@ -7,7 +7,7 @@ training that resumes after an interruption must end with the same weights, bit 
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any
@@ -83,6 +83,11 @@ class Params(NetworkParams):
         json_schema_extra={"search": {"low": 32, "high": 128, "step": 32}},
     )
     epochs: int = Field(ge=1, description="maximum number of epochs")
+    fewest_steps: int = Field(
+        ge=0,
+        description="batches of all epochs together, at least: with few messages an epoch reads "
+        "them several times",
+    )
     patience: int = Field(
         ge=1, description="epochs without a better average precision before training stops"
     )
@@ -95,6 +100,11 @@ class Params(NetworkParams):
         "fold, so that the thresholds rest on the ham of train too",
     )
     seed: int = Field(ge=0, description="of initial weights, order, dropout and corruption")
+
+    def passes(self, rows: int) -> int:
+        """How often an epoch reads so many rows."""
+        steps = math.ceil(rows / self.batch_size)
+        return max(1, math.ceil(self.fewest_steps / (self.epochs * steps)))
 
     @field_validator("corruptions")
     @classmethod
@@ -234,7 +244,8 @@ def run_epochs(
 
     With a checkpoint it resumes after the last saved epoch.
     """
-    steps = math.ceil(len(rows.labels) / params.batch_size)
+    passes = params.passes(len(rows.labels))
+    steps = passes * math.ceil(len(rows.labels) / params.batch_size)
     optimizer = _optimizer(params, steps)
     train_step = _train_step(model, optimizer)
     score = compiled_scorer(model)
@@ -249,11 +260,10 @@ def run_epochs(
     while not is_finished(curves, params):
         seed = params.seed, len(curves) + 1
         seed_dropout(model, seed)
-        varied = corrupt(seed, params.corrupted) if corrupt else rows
-        order = shuffled_batches(varied, params.batch_size, seed)
+        order = _batches_of_epoch(rows, passes, params, seed, corrupt)
         loss, right = _train_on(_progress(order, steps, seed[1]), train_step)
         stop_figures = _stop_figures(score_rows(stop, score, params.batch_size))
-        n = len(rows.labels)
+        n = passes * len(rows.labels)
         curves.append(Epoch(seed[1], loss / n, right / n, *stop_figures))
         if best_epoch(curves) is curves[-1]:
             best_weights = model.get_weights()
@@ -314,6 +324,16 @@ def _optimizer(params: Params, steps: int) -> keras.Optimizer:
     """Adam, whose learning rate decays over all epochs of `steps` batches."""
     decay = keras.optimizers.schedules.CosineDecay(params.learning_rate, params.epochs * steps)
     return keras.optimizers.Adam(decay)
+
+
+def _batches_of_epoch(
+    rows: Rows, passes: int, params: Params, seed: Sequence[int], corrupt: RowCorrupter | None
+) -> Iterator[Batch]:
+    """All rows, `passes` times, each time corrupted and shuffled anew."""
+    for number in range(passes):
+        of_pass = (*seed, number) if number else seed
+        varied = corrupt(of_pass, params.corrupted) if corrupt else rows
+        yield from shuffled_batches(varied, params.batch_size, of_pass)
 
 
 TrainStep = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]

@@ -112,7 +112,7 @@ def broken_file(inbox: Inbox) -> None:
 
 def worse_training(inbox: Inbox) -> None:
     """Somebody makes the training faster and worse."""
-    set_params(inbox.world.desk, {"train": {"epochs": 1, "wide_share": 0.0}})
+    set_params(inbox.world.desk, {"train": {"epochs": 1, "fewest_steps": 0, "wide_share": 0.0}})
 
 
 def undo(inbox: Inbox) -> None:

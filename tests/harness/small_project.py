@@ -40,6 +40,7 @@ SMALL = {  # a whole run in seconds, on 90 messages
         "units": 8,
         "embedding_dim": 8,
         "epochs": 2,
+        "fewest_steps": 0,
         "stop_share": 0.3,
         "out_of_fold_rows": 0,
     },

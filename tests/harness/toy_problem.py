@@ -21,6 +21,7 @@ PARAMS = Params(
     learning_rate=0.03,
     batch_size=8,
     epochs=9,
+    fewest_steps=0,
     patience=9,
     stop_share=0.3,
     out_of_fold_rows=0,

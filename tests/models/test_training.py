@@ -55,9 +55,11 @@ def equal_arrays(some, others):
     return all(np.array_equal(a, b) for a, b in zip(some, others, strict=True))
 
 
-def test_curves_equal_the_figures_of_the_scores():
+@pytest.mark.parametrize("fewest_steps", [0, 20])
+def test_curves_equal_the_figures_of_the_scores(fewest_steps):
     rows, stop = toy_rows(61, seed=1), toy_rows(35, seed=2)
-    model, (epoch,), _ = run_toy(toy_params(learning_rate=TINY_RATE, epochs=1), rows, stop)
+    params = toy_params(learning_rate=TINY_RATE, epochs=1, fewest_steps=fewest_steps)
+    model, (epoch,), _ = run_toy(params, rows, stop)
     for part, prefix in ((rows, ""), (stop, "stop_")):
         scores = scores_of(model, part)
         loss, accuracy = (getattr(epoch, prefix + name) for name in ("loss", "accuracy"))
@@ -80,6 +82,19 @@ def test_training_equals_keras_on_the_same_batches():
             oracle.train_on_batch(token_ids, labels[:, None])
         for ours, theirs in zip(weights[number - 1], oracle.get_weights(), strict=True):
             assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_an_epoch_reads_few_rows_several_times_corrupted_anew():
+    seeds = []
+
+    def corrupt(seed, share):
+        seeds.append(seed)
+        return rows
+
+    rows, params = toy_rows(61), toy_params(epochs=2, fewest_steps=33)  # 8 steps a pass
+    run_epochs(rows, rows, new_network(params), params, print, corrupt=corrupt)
+    assert seeds == [(1, 1), (1, 1, 1), (1, 1, 2), (1, 2), (1, 2, 1), (1, 2, 2)]
+    assert [params.passes(n) for n in (1, 61, 128, 129, 1000)] == [17, 3, 2, 1, 1]
 
 
 def test_weights_of_the_best_epoch_stay():

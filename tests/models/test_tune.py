@@ -19,7 +19,8 @@ from tests.harness.errors import error_of
 from tests.harness.labelled_messages import write_vectorized
 from tests.harness.small_project import ROOT, set_params
 
-SMALL = {"model": "dense", "epochs": 1, "patience": 1, "stop_share": 0.3, "learning_rate": 0.0006}
+SMALL = {"model": "dense", "epochs": 1, "fewest_steps": 0, "patience": 1, "stop_share": 0.3}
+SMALL |= {"learning_rate": 0.0006}
 
 
 @pytest.fixture

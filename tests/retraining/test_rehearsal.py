@@ -12,7 +12,7 @@ from tests.harness.retraining_world import World
 pytestmark = pytest.mark.slow
 
 SMALL_NETWORK = {"model": "dense", "corruptions": [], "wide_share": 0.0, "dropout": 0.0}
-SHORT_TRAINING = {"patience": 99, "epochs": 7, "learning_rate": 0.01}
+SHORT_TRAINING = {"patience": 99, "epochs": 7, "fewest_steps": 0, "learning_rate": 0.01}
 
 
 def test_weeks_end_as_they_should(sms_messages, tmp_path):
