@@ -4,6 +4,7 @@ The added words, separators, signs and typing errors differ from those of evalua
 which measures the result.
 """
 
+import math
 import re
 import string
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from pipeline.preprocessing.tokenizer import encode_texts
 
 MAX_SHARE = 0.4  # of a message's characters, in one edit
 EDIT_COUNTS = (1, 2, 3)  # edits of a corrupted message, one after the other
+PADDING_WORDS = (4, 60)  # fewest and most, drawn on a logarithmic scale
 SIGNS = string.digits + "@$!+*^|&#%"
 SEPARATORS = [".", "-", "_", "*", "  "]
 
@@ -67,11 +69,20 @@ def ham_words(message: str, share: float, random: Random, words: Sequence[str]) 
     return " ".join([message, *added] if random.random() < 0.7 else [*added, message])
 
 
+def padding(message: str, share: float, random: Random, words: Sequence[str]) -> str:
+    """Puts a run of the words of ham before or after the message, as a harmless notice."""
+    count = round(math.exp(random.uniform(*map(math.log, PADDING_WORDS))))
+    start = random.randrange(len(words)) if words else 0
+    run = words[start : start + count]
+    return " ".join([message, *run] if random.random() < 0.5 else [*run, message])
+
+
 CORRUPTIONS: dict[str, Corruption] = {
     "leet": random_leet,
     "slips": slips,
     "separated": separated,
     "ham_words": ham_words,
+    "padding": padding,
 }
 
 

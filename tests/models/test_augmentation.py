@@ -45,12 +45,22 @@ def test_leet_draws_one_table_for_each_message():
     assert len(tables) == 20
 
 
-def test_ham_words_are_added_at_one_end():
+@pytest.mark.parametrize("name", ["ham_words", "padding"])
+def test_words_of_ham_are_added_at_one_end(name):
     for seed in range(20):
-        edited = edit("ham_words", seed=seed)
+        edited = edit(name, seed=seed)
         assert edited.startswith(f"{MESSAGE} ") or edited.endswith(f" {MESSAGE}")
         assert set(edited.replace(MESSAGE, "").split()) <= set(WORDS)
-    assert CORRUPTIONS["ham_words"](MESSAGE, 0.3, Random(1), []).strip() == MESSAGE
+    assert CORRUPTIONS[name](MESSAGE, 0.3, Random(1), []).strip() == MESSAGE
+
+
+def test_padding_is_a_run_of_words():
+    words = [f"w{number}" for number in range(1000)]
+    runs = [CORRUPTIONS["padding"]("free", 0.3, Random(seed), words) for seed in range(50)]
+    numbers = [[int(word[1:]) for word in run.split() if word != "free"] for run in runs]
+    assert all(run == [*range(run[0], run[0] + len(run))] for run in numbers)
+    assert {run.startswith("free ") for run in runs} == {True, False}
+    assert 4 <= min(map(len, numbers)) < 8 < 40 < max(map(len, numbers)) <= 60
 
 
 def test_half_of_all_words_may_train_in_any_spelling():
