@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 
 BATCH_SIZE = 64  # messages; a single message is scored alone, which is faster
 MAX_TOKENS = 2_048  # of a message that are read
-WINDOW, WINDOW_STEP = 320, 160  # characters; a longer message is read in windows, against padding
+WINDOW, WINDOW_STEP = 250, 125  # characters; a longer message is read in windows, against padding
 # Bytes within a UTF-8 character, in the alphabet of byte-level tokenizers
 CONTINUATION_BYTES = {*map(chr, range(0xA1, 0xAD)), *map(chr, range(0xAE, 0xC0))}
 CONTINUATION_BYTES |= {*map(chr, range(0x122, 0x144))}
@@ -85,7 +85,7 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
         """(n,): the network's scores in [0, 1], not calibrated, in the order of the texts."""
         plain = [undo_entities(text) for text in texts]
         token_ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(plain)]
-        return largest_in_windows(token_ids, self.characters, self._score_tokens)
+        return score_in_windows(token_ids, self.characters, self._score_tokens)
 
     def _score_tokens(self, token_ids: list[list[int]]) -> NDArray[np.float32]:
         """(n,): the network's scores of token ids, in their order."""
@@ -115,12 +115,15 @@ def count_characters(tokenizer: Tokenizer) -> NDArray[np.int64]:
     return counts
 
 
-def largest_in_windows(
+def score_in_windows(
     token_ids: Sequence[Sequence[int]],
     characters: NDArray[np.int64],
     score: Callable[[list[list[int]]], NDArray[np.floating[Any]]],
 ) -> NDArray[np.float32]:
-    """(n,): the score of each message; of one longer than WINDOW, the largest of its windows.
+    """(n,): the score of each message; of one longer than WINDOW, by the largest of its windows.
+
+    Its odds are divided by the square root of the number of windows: of many harmless windows one
+    is more likely to look like spam.
 
     Args:
         token_ids: of n messages, each with START_ID first.
@@ -128,16 +131,19 @@ def largest_in_windows(
         score: gives the scores of token ids.
     """
     windows, message = [], []
+    number = np.ones(len(token_ids))
     for row, ids in enumerate(token_ids):
         ends = np.cumsum(characters[np.asarray(ids)])  # characters up to each token and with it
         last = max(0, ends[-1] - WINDOW)  # the last window ends with the message
-        for start in [*range(0, last, WINDOW_STEP), last]:
+        starts = [*range(0, last, WINDOW_STEP), last]
+        number[row] = len(starts)
+        for start in starts:
             first, after = np.searchsorted(ends, [start, start + WINDOW], side="right")
             windows.append([START_ID, *ids[max(1, first) : after]])
             message.append(row)
-    largest = np.zeros(len(token_ids), np.float32)
+    largest = np.zeros(len(token_ids))
     np.maximum.at(largest, np.array(message, np.intp), score(windows))
-    return largest
+    return (largest / (largest + np.sqrt(number) * (1 - largest))).astype(np.float32)
 
 
 def answers(

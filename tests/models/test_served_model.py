@@ -20,7 +20,7 @@ from pipeline.models.served_model import (
     SpamDetector,
     answers,
     count_characters,
-    largest_in_windows,
+    score_in_windows,
 )
 from pipeline.preprocessing import normalize
 from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
@@ -97,7 +97,11 @@ def test_characters_are_counted_in_every_script():
         assert abs(int(counts[ids].sum()) - len(plain)) <= 1  # a space may begin the message
 
 
-def test_long_message_has_the_largest_score_of_its_windows(network, detector):
+def odds(score):
+    return score / (1 - score)
+
+
+def test_long_message_is_scored_by_the_largest_of_its_windows(network, detector):
     text = " ".join(TEXTS[:50])
     ids = detector.tokenizer.encode(text).ids
     assert len(text) > 6 * WINDOW
@@ -108,11 +112,13 @@ def test_long_message_has_the_largest_score_of_its_windows(network, detector):
         windows.extend(token_ids)
         return network(pad([np.array(i, np.int32) for i in token_ids])).numpy()[:, 0]
 
-    expected = largest_in_windows([ids], detector.characters, score)
+    expected = score_in_windows([ids], detector.characters, score)
     assert len(windows) > 10
     assert detector.scores([text]) == pytest.approx(expected, abs=1e-5)
     assert detector.scores(["a", text, "b"])[1] == pytest.approx(expected[0], abs=1e-5)
-    assert expected[0] > network(pad([np.array(windows[0], np.int32)])).numpy()[0, 0] + 1e-3
+    scores = [network(pad([np.array(ids, np.int32)])).numpy()[0, 0] for ids in windows]
+    assert max(scores) > scores[0] + 1e-3
+    assert odds(expected[0]) == pytest.approx(odds(max(scores)) / np.sqrt(len(windows)), rel=1e-4)
 
 
 @pytest.mark.parametrize("length", [0, 1, WINDOW, WINDOW + 1, WINDOW + WINDOW_STEP, 1000])
@@ -127,13 +133,14 @@ def test_windows_hold_every_token_and_so_many_characters(length, width):
         return np.arange(len(windows)) / 100
 
     ids = [START_ID, *range(1000, 1000 + width * length)]
-    scores = largest_in_windows([ids, [START_ID]], characters, score)
+    scores = score_in_windows([ids, [START_ID]], characters, score)
     assert [window[0] for window in seen] == [START_ID] * len(seen)
     assert {token for window in seen for token in window[1:]} == set(ids[1:])
     assert {characters[window].sum() for window in seen[:-1]} == {min(length, WINDOW)}
     count = max(1, 1 + -(-(length - WINDOW) // WINDOW_STEP))
     assert len(seen) == count + 1
-    assert scores == pytest.approx([(count - 1) / 100, count / 100])
+    assert odds(scores[0]) == pytest.approx(odds((count - 1) / 100) / np.sqrt(count))
+    assert scores[1] == np.float32(count / 100)
 
 
 def test_html_escapes_of_up_to_three_levels_change_no_score(detector):
