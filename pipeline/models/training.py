@@ -38,7 +38,7 @@ from pipeline.models.batches import (
     sorted_batches,
 )
 from pipeline.models.checkpoints import Checkpoint, TrainingState
-from pipeline.models.served_model import count_characters, largest_in_windows
+from pipeline.models.served_model import count_characters, score_in_windows
 from pipeline.models.wide import fit_wide_layers
 from pipeline.preprocessing.size_checks import stop_share_problem
 from pipeline.preprocessing.splits import held_out_mask
@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 THREADS = 2  # fixed, so that every machine adds numbers up in the same order
 FOLDS = 4  # of the rows that are scored out of fold
+MAX_PASSES = 5  # of an epoch over few rows
 WIDE_BATCH_SIZE = 256  # messages whose features the wide path computes at once
 
 # At import, because TensorFlow refuses it after its first computation.
@@ -85,8 +86,8 @@ class Params(NetworkParams):
     epochs: int = Field(ge=1, description="maximum number of epochs")
     fewest_steps: int = Field(
         ge=0,
-        description="batches of all epochs together, at least: with few messages an epoch reads "
-        "them several times",
+        description="batches that all epochs should have together: with few messages an epoch "
+        "reads them up to MAX_PASSES times",
     )
     patience: int = Field(
         ge=1, description="epochs without a better average precision before training stops"
@@ -103,8 +104,8 @@ class Params(NetworkParams):
 
     def passes(self, rows: int) -> int:
         """How often an epoch reads so many rows."""
-        steps = math.ceil(rows / self.batch_size)
-        return max(1, math.ceil(self.fewest_steps / (self.epochs * steps)))
+        steps = self.epochs * math.ceil(rows / self.batch_size)
+        return min(MAX_PASSES, max(1, math.ceil(self.fewest_steps / steps)))
 
     @field_validator("corruptions")
     @classmethod
@@ -188,7 +189,7 @@ def out_of_fold_scores(
         model, _ = train_network(rows, stop, spec, params, report=lambda curves: None)
         score = partial(_score_tokens, compiled_scorer(model), params.batch_size)
         in_fold = table["token_ids"][fold == number].tolist()
-        scores[fold == number] = largest_in_windows(in_fold, characters, score)
+        scores[fold == number] = score_in_windows(in_fold, characters, score)
     was_cut = table["token_ids"].map(len) >= spec["truncation"]["max_length"]
     return np.where(was_cut, np.nan, scores)
 
