@@ -32,7 +32,7 @@ from benchmarks.peers import MODELS, OURS
 from benchmarks.quality import RESULTS, calibrated_on, complete, markdown, recall_within
 from pipeline import vectorize
 from pipeline.core.cli import argument_parser, project_root, run_stage
-from pipeline.core.hashing import file_sha256, unit_hash
+from pipeline.core.hashing import file_sha256, files_sha256, unit_hash
 from pipeline.core.params import read_params
 from pipeline.core.schemas import MESSAGES
 from pipeline.evaluation.metrics import METRICS, Predictions, is_spam
@@ -46,6 +46,7 @@ from pipeline.sources.fetch import DOWNLOADS_FOLDER, LOCK_FILE
 from pipeline.sources.inbox_copies import InboxPlaces, read_copies
 
 EXAMPLE = "python -m benchmarks.transfer --settings default --models bilstm 'linear SVM'"
+WRITTEN = Path("data/written")
 PUBLIC = ("india", "smishing", "youtube", "thai", "telegram")
 PEER_NAMES = [OURS, "linear SVM", "logistic regression, corrupted", "fastText", "naive Bayes"]
 PEER_NAMES += ["bilstm_article"]
@@ -83,7 +84,7 @@ def read_pool(sources: Sequence[str]) -> Pool:
     """The messages of the sources; of equal texts the first, without those that are damaged."""
     params = read_params(Params, "ingest").model_copy(update={"sources": list(sources)})
     inbox = read_copies(InboxPlaces())
-    places = Places(LOCK_FILE, inbox, Path("data/written"), project_root() / DOWNLOADS_FOLDER)
+    places = Places(LOCK_FILE, inbox, WRITTEN, project_root() / DOWNLOADS_FOLDER)
     table = pa.Table.from_batches(read_sources(params, places, {}), MESSAGES).to_pandas()
     valid = table["label"].isin(["ham", "spam"]) & ~table["text"].str.contains("\ufffd", na=True)
     messages = table[valid].drop_duplicates("message_id").reset_index(drop=True)
@@ -180,7 +181,8 @@ def main(argv: list[str] | None = None) -> None:
     pool = read_pool([*trained_on, *PUBLIC])
     measure = partial(measure_setting, pool=pool, trained_on=trained_on)
     tasks = [(name, setting) for setting in options.settings for name in options.models]
-    results = complete(RESULTS / "transfer.json", tasks, measure, sources=file_sha256(LOCK_FILE))
+    key = {"sources": file_sha256(LOCK_FILE), "written": files_sha256(*sorted(WRITTEN.iterdir()))}
+    results = complete(RESULTS / "transfer.json", tasks, measure, **key)
     tables = [setting_table(setting, options.models, results) for setting in options.settings]
     print("\n\n".join(tables))
 
