@@ -112,7 +112,8 @@ def fit_wide_layers(model: keras.Model, batches: Iterable[Batch]) -> None:
     views, kinds, spam = _features(ngrams, shape, batches)
 
     documents = sum(np.bincount(view.indices, minlength=BUCKETS) for view in views)
-    idf = np.float16(np.log((1 + len(spam)) / (1 + documents)) + 1).astype(np.float64)
+    exact = np.log((1 + len(spam)) / (1 + documents)) + 1
+    idf = exact.astype(BUCKET_DTYPE).astype(np.float64)
     mean = kinds.mean(axis=0)
     scale = SHAPE_SCALE / (kinds.std(axis=0) + 1e-9)
     tfidf = sum(_tfidf(view, idf) for view in views)

@@ -51,7 +51,7 @@ def detect_drift(
     made = {check.name.rpartition(".")[2] for check in checks}
     if skipped := ", ".join(name for name in DRIFT_CHECKS if name not in made):
         lead += f" Not checked, as there are too few labels, words or campaigns: {skipped}."
-    tables = {}
+    tables: dict[str, PageTable] = {}
     for name, sets in comparisons.items():
         tables |= _page_tables(name, sets, params)
     write_json(folder / "drift.json", alarm_report(checks, len(new)))
