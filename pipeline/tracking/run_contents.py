@@ -29,6 +29,9 @@ class RunInputs:
     data_hash: str  # sha256 of the validated messages
 
 
+DESCRIPTION_LENGTH = 5_000  # characters that a version's description may have in PostgreSQL
+
+
 @dataclass(frozen=True)
 class RunContents:
     """What MLflow shows of one evaluated model."""
@@ -95,7 +98,10 @@ def metric_name(figure: str) -> str:
 
 
 def run_description(verdict: str, evaluation: Mapping[str, Any]) -> str:
-    """The run's page, in Markdown: the verdict, and the figures beside those of the baseline."""
+    """The run's page, in Markdown: the verdict, and the figures beside those of the baseline.
+
+    The attacks come last, and what is beyond DESCRIPTION_LENGTH is left out.
+    """
     figures = evaluation["figures"]
     lines = [
         f"**{verdict}**",
@@ -105,12 +111,17 @@ def run_description(verdict: str, evaluation: Mapping[str, Any]) -> str:
         "| test | ours | 95 % | linear baseline |",
         "|---|---|---|---|",
     ]
-    for name, ours in figures.items():
-        baseline = figures.get(f"baseline.{name}")
+    for name in sorted(figures, key=lambda name: name.startswith("attacks.")):
+        ours, baseline = figures[name], figures.get(f"baseline.{name}")
         if baseline and ours["value"] is not None:
             interval = f"{ours['low']:.4f} to {ours['high']:.4f}" if "low" in ours else ""
             lines.append(f"| {name} | {ours['value']} | {interval} | {baseline['value']} |")
-    return "\n".join(lines)
+    if len("\n".join(lines)) > DESCRIPTION_LENGTH:
+        last = ["", "All figures are in `reports/evaluate.json`."]
+        while len("\n".join(lines + last)) > DESCRIPTION_LENGTH and len(lines) > 1:
+            lines.pop()
+        lines += last
+    return "\n".join(lines)[:DESCRIPTION_LENGTH]
 
 
 def split_tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -46,3 +46,14 @@ def test_description_is_the_verdict_and_a_table():
     head = "| test | ours | 95 % | linear baseline |\n|---|---|---|---|"
     table = f"{head}\n| f1 | 0.9 | 0.8500 to 0.9500 | 0.8 |"
     assert run_contents.run_description("met", evaluation) == f"**met**\n\nf1 0.900\n\n{table}"
+
+
+def test_description_fits_into_a_column_of_the_registry():
+    names = [f"attacks.{number}" for number in range(200)] + ["behaviours.cases"]
+    figures = {name: {"value": 1} for name in [*names, *(f"baseline.{name}" for name in names)]}
+    evaluation = {"verdict": "f1 0.900", "figures": figures}
+    description = run_contents.run_description("met", evaluation)
+    assert 4_900 < len(description) <= run_contents.DESCRIPTION_LENGTH == 5_000
+    assert description.index("| behaviours.cases |") < description.index("| attacks.0 |")
+    assert description.endswith(" |\n\nAll figures are in `reports/evaluate.json`.")
+    assert len(run_contents.run_description("met" * 5_000, evaluation)) == 5_000
