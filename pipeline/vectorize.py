@@ -1,11 +1,7 @@
 """Splits messages by campaign and time, fits a tokenizer on train, and makes token ids."""
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 from pydantic import Field
 
@@ -17,21 +13,15 @@ from pipeline.core.reports import Figure, write_report
 from pipeline.core.schemas import SPLITS
 from pipeline.core.tables import read_parquet, write_csv, write_parquet, write_shards
 from pipeline.preprocessing.profile import describe_sets, profile_figures, profile_tables
-from pipeline.preprocessing.size_checks import (
-    budget_problem,
-    cut_problem,
-    missing_test_rows,
-    share_cut,
-    stop_share_problem,
-)
+from pipeline.preprocessing.size_checks import cut_problem, share_cut, size_problems
 from pipeline.preprocessing.splits import (
     SPLIT_RANK,
     SplitParams,
     assign_splits,
     split_figures,
     split_summary,
+    used_rows,
 )
-from pipeline.preprocessing.time_windows import NEWEST
 from pipeline.preprocessing.tokenizer import (
     count_tokens,
     fit_tokenizer,
@@ -40,8 +30,6 @@ from pipeline.preprocessing.tokenizer import (
 )
 
 log = logging.getLogger(__name__)
-
-LATER_STAGES = ("train", "evaluate", "register")
 
 
 class Params(SplitParams):
@@ -64,9 +52,12 @@ def main(argv: list[str] | None = None) -> None:
     messages = read_parquet(paths.messages, columns).sort_by("message_id").to_pandas()
 
     rows, near_copies = assign_splits(messages, params)
-    used = {name: rows[(rows["split"] == name) & ~rows["left_out"]] for name in SPLIT_RANK}
-    _require_both_labels(used, paths.messages)
-    _require_enough_rows(used, read_yaml())
+    used = used_rows(rows)
+    stops, warnings = size_problems(used, read_yaml(), paths.messages)
+    for line in warnings:
+        log.warning("warning: %s", line)
+    if stops:
+        raise PipelineError(*stops)
     tokenizer = fit_tokenizer(
         used["train"]["text"],
         vocabulary_size=params.vocabulary_size,
@@ -97,44 +88,6 @@ def main(argv: list[str] | None = None) -> None:
     if problem := cut_problem(token_counts["train"], params.sequence_length):
         log.warning("warning: %s", problem)
     log.info("vectorize: %s", summary)
-
-
-def _require_both_labels(used: Mapping[str, pd.DataFrame], source: Path) -> None:
-    splits = ("train", "val", "test")
-    incomplete = [name for name in splits if used[name]["label"].nunique() < 2]
-    if incomplete:
-        remedy = ", or lower vectorize.newest_days" if len(used[NEWEST]) else ""
-        raise PipelineError(
-            f"{source}: no ham or no spam in {', '.join(incomplete)}; bring more messages{remedy}"
-        )
-
-
-def _require_enough_rows(used: Mapping[str, pd.DataFrame], sections: Mapping[str, Any]) -> None:
-    """Says all that train, evaluate and register would say of the sizes, before hours of training.
-
-    Those stages check it again, and refuse params that are not numbers.
-
-    Args:
-        sections: of params.yaml. Nothing that this stage writes depends on those of other stages.
-
-    Raises: PipelineError, one line for each problem.
-    """
-    train, evaluate, register = (sections.get(name, {}) for name in LATER_STAGES)
-    problems = []
-    match train:
-        case {"stop_share": float(share), "seed": int(seed)}:
-            problems.append(stop_share_problem(used["train"], share, seed))
-    match evaluate, train:
-        case {"lost_ham_budget": float(budget)}, {"out_of_fold_rows": int(few)} if 0 < budget < 1:
-            parts = ("val", "train") if len(used["train"]) <= few else ("val",)
-            ham = sum(int((used[part]["label"] == "ham").sum()) for part in parts)
-            problems.append(budget_problem(ham, budget))
-    if any(problems):
-        raise PipelineError(*filter(None, problems))
-    match register:
-        case {"fewest_rows": int(fewest)}:
-            for phrase in missing_test_rows(used["test"], fewest):
-                log.warning("warning: %s: no model will become the champion", phrase)
 
 
 if __name__ == "__main__":

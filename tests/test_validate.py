@@ -6,14 +6,34 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import vectorize
 from pipeline.core.files import read_json
 from pipeline.core.hashing import message_id
 from pipeline.core.schemas import QUARANTINE, VALIDATED
 from pipeline.validation.expectations import row_level_names
-from tests.harness.message_tables import COPIES, FILES, budgets, good, run_validate, strict
+from tests.harness.errors import error_of
+from tests.harness.message_tables import (
+    COPIES,
+    FILES,
+    budgets,
+    good,
+    run_validate,
+    strict,
+    worded_messages,
+)
+from tests.harness.small_project import stage_arguments
+from tests.harness.split_oracle import PARAMS
 
 LEAP_DAY = datetime(2024, 2, 29, tzinfo=UTC)
 BOTH = "text_decodes, text_has_no_control_characters"
+NETWORK = {"vocabulary_size": 400, "sequence_length": 30, "shard_rows": 20}
+LATER_SECTIONS = {
+    "vectorize": PARAMS.model_dump() | NETWORK | {"newest_days": 0},
+    "train": {"stop_share": 0.0001, "out_of_fold_rows": 0, "seed": 1},
+    "evaluate": {"lost_ham_budget": 0.002},
+    "register": {"fewest_rows": 99},
+}
+LATER_FILES = "tokenizer.json splits.parquet train val report.json profile.json profile"
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +101,50 @@ def test_a_warning_is_logged_and_stops_nothing(caplog, capfd):
     assert report["verdict"] == verdict
     assert report["figures"]["breaches.text_decodes"] == {"value": 1, "n": 40}
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_small_table_meets_all_stops_at_once(caplog):
+    """validate says what vectorize would say after it."""
+    small = worded_messages(rows=200, seed=2)
+    error = run_validate(small, strict(row_count=(300, 400)), None, LATER_SECTIONS)
+    row_count, stop_share, budget = error.split("\nerror: ")
+    assert ": row_count_is_within_bounds: found 200, the bounds are 300 to 400; " in row_count
+    assert stop_share.startswith("params.yaml: train.stop_share: 0.0001 of train's campaigns, ")
+    assert "; set it to 0.05, or " in stop_share
+    assert budget.startswith("params.yaml: evaluate.lost_ham_budget: 0.002 needs 499 ham, ")
+    assert "; raise it to " in budget
+    ham, spam = warnings = caplog.messages
+    assert ham.startswith("warning: test has ")
+    assert spam.endswith(" (register.fewest_rows): no model will become the champion")
+
+    caplog.clear()
+    assert run_validate(small, strict(), None, LATER_SECTIONS) == ""
+    arguments = stage_arguments("vectorize", FILES["validated"], *LATER_FILES.split())
+    assert error_of(vectorize.main, arguments) == f"{stop_share}\nerror: {budget}"
+    assert caplog.messages == warnings
+
+
+def test_sizes_are_not_judged_while_rows_are_to_be_mended():
+    small = worded_messages(rows=200, seed=2)
+    small.loc[0, "label"] = "junk"
+    error = run_validate(small, strict(row_count=(300, 400)), None, LATER_SECTIONS)
+    names = [line.split(": ")[1] for line in error.split("\nerror: ")]
+    assert names == ["label_is_known", "row_count_is_within_bounds"]
+
+
+def test_a_stop_does_not_depend_on_the_params_of_vectorize():
+    error = run_validate(good(), strict(row_count=(1, 2)), None, {"vectorize": {"salt": 7}})
+    assert ": row_count_is_within_bounds: found 40, " in error
+    assert "\nerror: " not in error
+
+
+def test_a_table_of_one_label_is_a_stop_of_every_split():
+    ham = good(label=dict.fromkeys(range(1, 41), "ham"))
+    error = run_validate(ham, strict(spam_share=(0, 1)), None, LATER_SECTIONS)
+    one_label, splits = error.split("\nerror: ")
+    assert ": both_labels_are_present: " in one_label
+    place = FILES["messages"]
+    assert splits == f"{place}: no ham or no spam in train, val, test; bring more messages"
 
 
 def test_reviewed_messages_are_released_or_banned():

@@ -1,19 +1,60 @@
 """Whether the sizes of messages and splits fit the params of vectorize and the later stages."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.preprocessing.splits import held_out_mask
+from pipeline.preprocessing.time_windows import NEWEST
 
 BUDGET_PARAM = "params.yaml: evaluate.lost_ham_budget"
 STOP_PARAM = "params.yaml: train.stop_share"
 LENGTH_PARAM = "params.yaml: vectorize.sequence_length"
 CUT_SHARE = 0.01  # of messages; if more are cut, a longer length is proposed
+LATER_STAGES = ("train", "evaluate", "register")
 STOP_SHARES = np.arange(0.05, 1, 0.05).round(2).tolist()  # that are proposed
+
+
+def size_problems(
+    used: Mapping[str, pd.DataFrame], sections: Mapping[str, Any], source: Path
+) -> tuple[list[str], list[str]]:
+    """Why later stages would stop, and warnings: all that they would say of the sizes of splits.
+
+    A split without both labels comes alone, as more messages change the rest. The later stages
+    check all of it again, and refuse params that are not numbers.
+
+    Args:
+        used: as `used_rows` returns it.
+        sections: of params.yaml. Nothing that the caller writes depends on those of other stages.
+        source: the file of the messages.
+    """
+    splits = ("train", "val", "test")
+    incomplete = [name for name in splits if used[name]["label"].nunique() < 2]
+    if incomplete:
+        remedy = ", or lower vectorize.newest_days" if len(used[NEWEST]) else ""
+        problem = f"no ham or no spam in {', '.join(incomplete)}"
+        return [f"{source}: {problem}; bring more messages{remedy}"], []
+    train, evaluate, register = (sections.get(name, {}) for name in LATER_STAGES)
+    stops: list[str] = []
+    warnings: list[str] = []
+    match train:
+        case {"stop_share": float(share), "seed": int(seed)}:
+            stops.append(stop_share_problem(used["train"], share, seed))
+    match evaluate, train:
+        case {"lost_ham_budget": float(budget)}, {"out_of_fold_rows": int(few)} if 0 < budget < 1:
+            parts = ("val", "train") if len(used["train"]) <= few else ("val",)
+            ham = sum(int((used[part]["label"] == "ham").sum()) for part in parts)
+            stops.append(budget_problem(ham, budget))
+    match register:
+        case {"fewest_rows": int(fewest)}:
+            phrases = missing_test_rows(used["test"], fewest)
+            warnings += [f"{phrase}: no model will become the champion" for phrase in phrases]
+    return list(filter(None, stops)), warnings
 
 
 def budget_problem(ham: int, budget: float) -> str:

@@ -86,6 +86,11 @@ def assign_splits(messages: pd.DataFrame, params: SplitParams) -> tuple[pd.DataF
     return rows.assign(left_out=left_out), near_copies
 
 
+def used_rows(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each split that are used, by its name; `rows` as `assign_splits` returns them."""
+    return {name: rows[(rows["split"] == name) & ~rows["left_out"]] for name in SPLIT_RANK}
+
+
 def split_of_campaign(salt: str, campaign_key: str, shares: SplitShares) -> str:
     """`train`, `val` or `test`: a function of the salt and the campaign key alone."""
     position = unit_hash(salt, campaign_key)

@@ -1,5 +1,6 @@
 """Tables as ingest writes them: a good one, changes to it, and the validate stage on them."""
 
+import json
 import random
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,10 +92,19 @@ def budgets(**shares: float) -> Params:
 
 
 def run_validate(
-    messages: pd.DataFrame, params: Params = STRICT, reviewed: dict | None = None
+    messages: pd.DataFrame,
+    params: Params = STRICT,
+    reviewed: dict | None = None,
+    later_sections: dict | None = None,
 ) -> str:
-    """The error message of the stage in the current folder, or ""; `reviewed`: id -> verdict."""
-    Path("params.yaml").write_text(f'{{"validate": {params.model_dump_json()}}}')  # JSON is YAML
+    """The error message of the stage in the current folder, or "".
+
+    Args:
+        reviewed: verdict by message_id.
+        later_sections: of params.yaml, those of later stages.
+    """
+    sections = {"validate": params.model_dump(), **(later_sections or {})}
+    Path("params.yaml").write_text(json.dumps(sections))  # JSON is YAML
     Path(FILES["messages"]).parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pandas(messages, preserve_index=False), FILES["messages"])
     rows = [f"{message_id},{verdict}," for message_id, verdict in (reviewed or {}).items()]
