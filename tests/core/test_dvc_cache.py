@@ -9,6 +9,7 @@ import pytest
 from pipeline.core.dvc_cache import (
     NotCachedError,
     cached_md5s,
+    can_restore_outputs,
     remove_torn_lock,
     restored_files,
 )
@@ -78,3 +79,14 @@ def test_only_a_cut_lock_is_removed(tmp_path, monkeypatch, caplog):
         remove_torn_lock()
         assert not lock.exists()
         assert caplog.messages.pop() == "dvc.lock: cut, as by a kill; removed, DVC writes it anew"
+
+
+def test_nothing_can_be_restored_without_a_readable_lock_or_git(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = runner(tmp_path)
+    run("git", "init", "--quiet")
+    (tmp_path / "dvc.lock").write_text(f"<<<<<<< HEAD\n{LOCK}=======\n{LOCK}>>>>>>> other\n")
+    run("git", "add", "dvc.lock")
+    assert not can_restore_outputs()
+    monkeypatch.setenv("PATH", str(tmp_path))  # has no Git
+    assert not can_restore_outputs()

@@ -43,6 +43,7 @@ KEYS = "keys must be str, int, float, bool or None"
 TWICE = 'found duplicate key "a" with value "4" (original value: "3")'
 CONTROL = 'unacceptable character #x0007: special characters are not allowed in "<unicode string>"'
 TOO_DEEP = "maximum recursion depth exceeded"
+ANCHORS = ["&a0 []", *(f"&a{n} [*a{n - 1}]" for n in range(1, 2000))]  # flat text, deep value
 NOT_UTF_8 = "'utf-8' codec can't decode byte 0xff in position 7: invalid start byte"
 
 
@@ -76,6 +77,11 @@ def test_section_becomes_its_class(read):
         ("0.25", ".nan", "clean.budgets.text: input should be a finite number, not nan"),
         ("rows: 3", "2026-01-02: 3", f"clean: {KEYS}, not datetime.date; remove it"),
         ("[sms, files]", "&a [*a]", "clean: Circular reference detected; remove it"),
+        (
+            "[sms, files]",
+            f"[{', '.join(ANCHORS)}]",
+            f"clean: {TOO_DEEP} while encoding a JSON object; remove it",
+        ),
     ],
 )
 def test_wrong_key_is_named_in_full(read, old, new, line):

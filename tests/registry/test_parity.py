@@ -134,6 +134,14 @@ def test_model_that_answers_too_late_is_a_scoring_error(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_server_that_starts_too_late_is_a_problem(tmp_path, monkeypatch):
+    monkeypatch.setattr(parity, "ANSWER_SECONDS", 0.5)
+    model = small_models.save_hand_written(tmp_path, load="time.sleep(60)")
+    problems = parity.find_disagreements(model, THREE, lambda _: TABLE, ["HTTP"], 250)
+    assert problems == ["HTTP: no answer in 0.5 seconds"]
+
+
+@pytest.mark.slow
 def test_loading_error_is_reported_for_each_interface(tmp_path):
     model = small_models.save_hand_written(tmp_path, load='raise OSError("no vocabulary")')
     problems = parity.find_disagreements(model, THREE, lambda _: TABLE, INTERFACES, 250)

@@ -13,6 +13,7 @@ from pipeline.core.params import read_params, read_yaml
 from pipeline.evaluation.champion_challenger import Outcome, PromotionRule
 from pipeline.registry import parity, promotion
 from pipeline.registry.model_package import ModelHashes
+from pipeline.registry.parity import ScoringError
 from pipeline.registry.promotion import Bound, Candidate, Params, decide, missed_criteria
 from pipeline.registry.versions import REBUILD_ALL, Version
 from tests.harness.errors import error_of
@@ -118,6 +119,11 @@ def test_comparison_rows_are_test_and_the_newest_span():
 
 
 # ---- against a champion
+
+
+def test_champion_without_its_seen_messages_is_unscorable(tmp_path):
+    with pytest.raises(ScoringError, match=r"^the list of messages that it has seen is missing$"):
+        promotion.read_seen_rows(tmp_path)
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ def years_later(entry):
     [
         ({"files": dict.fromkeys(restore.FILE_NAMES, NOWHERE)}, f"tokenizer.json {NOWHERE}: nei"),
         ({"answers": [0.5, 0.123456]}, "version 3: answers 0."),
+        ({"model_hash": "0123456789"}, "ledger.jsonl: version 3: its files are not of model 01234"),
     ],
 )
 def test_follow_restores_the_champion_alone_if_it_must(changes, problem, lost, caplog):

@@ -87,6 +87,13 @@ def test_unpublished_commits_are_not_retrained(repository, monkeypatch):
     assert "origin's main lacks commits of this clone" in error_of(retrain.run_retraining, False)
 
 
+def test_failed_retraining_is_one_line(repository, tmp_path, monkeypatch):
+    monkeypatch.delenv("GITHUB_REF_NAME", raising=False)
+    (tmp_path / "dvc.py").write_text("import sys\nsys.exit('error: row 91 is torn')\n")
+    line = "retrain: nothing was retrained: row 91 is torn"
+    assert error_of(retrain.run_retraining, dry_run=False) == line
+
+
 @pytest.mark.parametrize(
     ("action", "code", "review"),
     [("retrain", 0, "no"), ("wait", 3, "no"), ("blocked", 4, "yes"), ("refused", 5, "yes")],

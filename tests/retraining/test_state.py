@@ -8,12 +8,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from pipeline.core.dvc_cache import NotCachedError
 from pipeline.core.params import read_params, read_yaml
 from pipeline.core.schemas import MESSAGES
 from pipeline.core.tables import write_parquet
 from pipeline.monitoring import poisoning
-from pipeline.registry import ledger, versions
+from pipeline.registry import ledger, recovery, versions
 from pipeline.registry.ledger import ENTRY_TAG
+from pipeline.registry.restore import AnswersChangedError
 from pipeline.registry.versions import RegistryDamagedError, Version
 from pipeline.retraining import history, state, triggers
 from tests.harness.ledger_entries import FIRST
@@ -146,3 +148,17 @@ def test_champion_that_cannot_be_loaded_is_an_error(champion, monkeypatch):
     now = collect()
     assert (now.champion, now.champion_error) == ("1", "version 1: MLflow has lost its files")
     lost.assert_called_once_with("1", champion.files)
+
+
+def test_champion_whose_splits_are_lost_is_an_error(champion, monkeypatch):
+    lost = mock.Mock(side_effect=NotCachedError("splits.parquet: not in DVC's cache"))
+    monkeypatch.setattr(history, "seen_ids", lost)
+    now = collect()
+    assert (now.champion, now.champion_error) == ("1", "splits.parquet: not in DVC's cache")
+
+
+@pytest.mark.parametrize("kind", [NotCachedError, AnswersChangedError, RegistryDamagedError])
+def test_champion_that_cannot_be_rebuilt_is_an_error(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recovery, "follow_ledger", mock.Mock(side_effect=kind("version 1: lost")))
+    assert state.try_follow_ledger() == "version 1: lost"

@@ -1,6 +1,8 @@
 """One registry reads labelled and unlabelled files alike, and writes them."""
 
 import csv
+import sys
+from types import SimpleNamespace
 
 import pandas as pd
 import pyarrow as pa
@@ -70,3 +72,13 @@ def test_parquet_value_that_python_lacks_is_one_line(array, tmp_path):
     line = error_of(batch.values, "a")
     assert line.startswith(f"{path}: column 'a': ")
     assert line.endswith("; correct or remove the file")
+
+
+def test_zone_that_pytz_lacks_is_one_line(tmp_path, monkeypatch):
+    pytz = SimpleNamespace(timezone={}.__getitem__)  # pyarrow prefers it, where it is installed
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": pa.array([0], pa.timestamp("us", "Mars/Phobos"))}), path)
+    monkeypatch.setitem(sys.modules, "pytz", pytz)
+    (batch,) = read_batches(format_of(path.name), path, ReadOptions("a.parquet"), 2)
+    line = "a.parquet: column 'a': 'Mars/Phobos'; correct or remove the file"
+    assert error_of(batch.values, "a") == line

@@ -342,6 +342,13 @@ def test_missing_file_is_one_line(tmp_path):
     assert line.endswith("No such file or directory; correct or remove the file")
 
 
+def test_parquet_file_without_columns_is_one_line(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({}), path)
+    line = "a.parquet: no columns; give it columns and rows, or remove it"
+    assert error_of(read_file, source_file(path)) == line
+
+
 def test_wrong_encoding_is_named(read):
     problem = "'ascii' codec can't decode byte 0xc3 in position 10: ordinal not in range(128)"
     line = error_of(read, "a.csv", "body,kind\né,1\n", encoding="ascii")
