@@ -153,13 +153,14 @@ def find_or_create(find: Callable[[], ResultT | None], create: Callable[[], Resu
 
     Raises: MlflowException.
     """
-    for attempt in _attempts():
+    attempts = iter(_attempts())
+    while True:  # the last attempt returns or raises
+        attempt = next(attempts)
         result = find()
         if result is not None:
             return result
         with attempt, http_limits(retries=0):
             return create()
-    raise AssertionError("the last attempt returns or raises")
 
 
 def _attempts() -> tenacity.Retrying:
