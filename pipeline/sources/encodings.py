@@ -51,5 +51,5 @@ def _is_readable(path: Path, encoding: str) -> bool:
     try:
         with path.open(encoding=encoding) as file:
             return not any("\0" in line for line in file)
-    except (UnicodeError, OSError):
+    except UnicodeError:
         return False
