@@ -11,11 +11,13 @@ import keras
 from pipeline.core.errors import PipelineError, convert_os_errors
 from pipeline.core.files import REBUILD_HINT, atomic_path
 from pipeline.models import wide
+from pipeline.models.dnc import DNCCell
 
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file can hold
 OBJECT_ID = re.compile(rb'(?<="shared_object_id": )\d+')  # a memory address, different each time
-LAYER_MODULE = re.compile(rb'(?<="module": )"pipeline\.models\.wide\w*"')  # of CUSTOM_LAYERS
+LAYER_MODULE = re.compile(rb'(?<="module": )"pipeline\.models\.(wide\w*|dnc)"')  # of OUR_LAYERS
 FIXED_MODULE = b'"pipeline.wide"'  # wherever our code lies; Keras uses the registered name instead
+OUR_LAYERS = wide.CUSTOM_LAYERS | {"spam_detector>DNCCell": DNCCell}
 
 
 def save(model: keras.Model, path: Path) -> None:
@@ -37,7 +39,7 @@ def load(path: Path) -> keras.Model:
     try:
         if not zipfile.is_zipfile(path):  # Keras would report it as missing
             raise zipfile.BadZipFile("it is no zip file")
-        return keras.saving.load_model(path, wide.CUSTOM_LAYERS, compile=False)
+        return keras.saving.load_model(path, OUR_LAYERS, compile=False)
     except Exception as error:  # of any type, as a damaged file reaches deep into Keras
         problem = next(iter(str(error).splitlines()), type(error).__name__)
         raise PipelineError(f"{path}: not a Keras network ({problem}); {REBUILD_HINT}") from error

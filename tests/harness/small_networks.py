@@ -11,7 +11,15 @@ def small_network(
     """An untrained network; a larger `scale` of its weights makes scores differ more."""
     keras.utils.set_random_seed(seed)
     params = NetworkParams(
-        model=model, embedding_dim=5, units=4, dropout=0.0, token_dropout=0.0, wide_share=0.0
+        model=model,
+        embedding_dim=5,
+        units=4,
+        dropout=0.0,
+        token_dropout=0.0,
+        wide_share=0.0,
+        memory_rows=6,
+        memory_width=3,
+        read_heads=2,
     )
     network = build_network(["x"] * vocabulary_size, params)
     for weights in network.weights:

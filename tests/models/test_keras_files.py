@@ -49,16 +49,17 @@ def test_scores_survive_save_load_and_export(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_our_layers_load_wherever_their_code_lies(tmp_path, monkeypatch):
-    keras_files.save(new_network("bilstm"), tmp_path / "model.keras")
+@pytest.mark.parametrize(("network", "count"), [("bilstm", 4), ("dnc", 1)])
+def test_our_layers_load_wherever_their_code_lies(network, count, tmp_path, monkeypatch):
+    keras_files.save(new_network(network), tmp_path / "model.keras")
     with zipfile.ZipFile(tmp_path / "model.keras") as file:
         config = file.read("config.json")
-    assert config.count(b'"module": "pipeline.wide"') == 4  # as in files of earlier versions
+    assert config.count(b'"module": "pipeline.wide"') == count  # as in files of earlier versions
     assert b"pipeline.models" not in config
     registered = keras.saving.get_custom_objects()
     for name in [name for name in registered if name.startswith("spam_detector>")]:
         monkeypatch.delitem(registered, name)
-    assert keras_files.load(tmp_path / "model.keras").name == "bilstm"
+    assert keras_files.load(tmp_path / "model.keras").name == network
 
 
 @pytest.mark.parametrize(
