@@ -33,7 +33,9 @@ class Params(Budgets):
     resamples: int = Field(
         ge=1, le=1_000_000, description="of the bootstrap behind each 95 % interval"
     )
-    seed: int = Field(ge=0, description="of the bootstrap and of the attacks")
+    seed: int = Field(
+        ge=0, description="of the bootstrap, the attacks and the choice of messages for them"
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -55,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     out_of_fold = train.merge(read_parquet(paths.out_of_fold).to_pandas(), on="message_id")
     newest = rows[newest_rows(rows) & ~rows["left_out"]]
 
-    train_texts = train["text"].tolist()
+    train_texts, test_texts = train["text"].tolist(), test["text"].tolist()
     svm = baseline_scorer(train_texts, is_spam(train))
     of_svm = out_of_fold.assign(score=0.0)
     if len(out_of_fold) and train["campaign_key"].nunique() > DEFAULT_FOLDS:
@@ -78,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     for prefix, model in (("", ours), ("baseline.", baseline)):
         threshold = model.decisions.threshold  # attackers choose their source
         attacked = attack_figures(model.probabilities, threshold, test, params.seed)
-        behaviours = pass_rates(model.probabilities, threshold, test["text"].tolist())
+        behaviours = pass_rates(model.probabilities, threshold, test_texts, params.seed)
         figures |= report.prefixed(f"{prefix}attacks", attacked)
         figures |= report.prefixed(f"{prefix}behaviours", behaviours)
     summary = report.evaluation_summary(figures)

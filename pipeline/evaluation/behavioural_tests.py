@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from pipeline.evaluation.metrics import Scorer
 Passed = NDArray[np.bool_]  # (cases,), whether the model behaves as it should in each case
 BehaviouralTest = Callable[[Scorer, float, Sequence[str]], Passed]  # (model, threshold, messages)
 
+EDITED_MESSAGES = 1000  # at most, of those that are given; each is scored in about 20 variants
 PERSON_NAMES = ("Anna", "Mohammed", "Wei", "Chidi", "Siobhan")
 GREETINGS = ("Hi", "Hello there", "Dear all", "Good morning")
 AMOUNTS = ("£7", "£60", "£350", "£1250")
@@ -128,13 +130,17 @@ def _rows_of_today() -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
-def pass_rates(score: Scorer, threshold: float, messages: Sequence[str]) -> dict[str, Figure]:
+def pass_rates(
+    score: Scorer, threshold: float, messages: Sequence[str], seed: int
+) -> dict[str, Figure]:
     """Percentage of cases that pass each of BEHAVIOURAL_TESTS, as `TEST.holds_percent`.
 
     Args:
         score: calibrated probabilities of spam.
         threshold: probability from which a message is labelled spam.
+        messages: of which EDITED_MESSAGES are chosen at random.
     """
+    messages = Random(seed).sample(messages, min(len(messages), EDITED_MESSAGES))
     figures = {}
     for name, test in BEHAVIOURAL_TESTS.items():
         passed = test(score, threshold, messages)

@@ -5,7 +5,7 @@ each metric. Here every metric of both models is computed on the same resamples.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,29 +16,38 @@ from pipeline.evaluation.metrics import METRICS, Index, Labels, Predictions
 INTERVAL_PERCENTILES = (2.5, 97.5)  # a 95 % interval
 
 
-def measure(predictions: Predictions, *, resamples: int, seed: int) -> dict[str, Figure]:
-    """Each of METRICS with its 95 % bootstrap interval. An undefined metric has the value None."""
+def measure(
+    predictions: Predictions, names: Iterable[str] = METRICS, *, resamples: int, seed: int
+) -> dict[str, Figure]:
+    """These of METRICS with their 95 % bootstrap intervals. An undefined one has the value None."""
+    names = list(names)
 
     def values(index: Index) -> NDArray[np.float64]:
-        return _metric_values(predictions.take(index))
+        return _metric_values(predictions.take(index), names)
 
-    return _figures_with_intervals(values, predictions.y_true, resamples, seed)
+    return _figures_with_intervals(values, names, predictions.y_true, resamples, seed)
 
 
 def measure_difference(
-    ours: Predictions, theirs: Predictions, *, resamples: int, seed: int
+    ours: Predictions,
+    theirs: Predictions,
+    names: Iterable[str] = METRICS,
+    *,
+    resamples: int,
+    seed: int,
 ) -> dict[str, Figure]:
-    """Each of METRICS, ours minus theirs, with a paired 95 % interval: both on the same resamples.
+    """Ours minus theirs, with a paired 95 % interval: both are measured on the same resamples.
 
     Raises: ValueError if the true labels differ, so that the rows are not the same.
     """
+    names = list(names)
     if not np.array_equal(ours.y_true, theirs.y_true):
         raise ValueError("the two models were not scored on the same rows")
 
     def values(index: Index) -> NDArray[np.float64]:
-        return _metric_values(ours.take(index)) - _metric_values(theirs.take(index))
+        return _metric_values(ours.take(index), names) - _metric_values(theirs.take(index), names)
 
-    return _figures_with_intervals(values, ours.y_true, resamples, seed)
+    return _figures_with_intervals(values, names, ours.y_true, resamples, seed)
 
 
 def resampled_differences(
@@ -78,20 +87,24 @@ def proportion_upper(k: int, n: int, confidence: float = 0.95) -> float:
 
 
 def _figures_with_intervals(
-    statistic: Callable[[Index], NDArray[np.float64]], y_true: Labels, resamples: int, seed: int
+    statistic: Callable[[Index], NDArray[np.float64]],
+    names: Sequence[str],
+    y_true: Labels,
+    resamples: int,
+    seed: int,
 ) -> dict[str, Figure]:
     values = statistic(np.arange(len(y_true)))
     draws = np.array([statistic(index) for index in resampled_rows(y_true, resamples, seed)])
-    columns = draws.reshape(resamples, len(METRICS)).T
+    columns = draws.reshape(resamples, len(names)).T
     figures = {}
-    for name, value, column in zip(METRICS, values, columns, strict=True):
+    for name, value, column in zip(names, values, columns, strict=True):
         low, high = _interval(column)
         figures[name] = Figure(_none_if_nan(value), low=low, high=high, n=len(y_true))
     return figures
 
 
-def _metric_values(predictions: Predictions) -> NDArray[np.float64]:
-    return np.array([metric.function(predictions) for metric in METRICS.values()])
+def _metric_values(predictions: Predictions, names: Sequence[str]) -> NDArray[np.float64]:
+    return np.array([METRICS[name].function(predictions) for name in names])
 
 
 def _interval(draws: NDArray[np.float64]) -> tuple[float | None, float | None]:

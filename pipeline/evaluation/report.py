@@ -41,9 +41,9 @@ def slice_figures(
     """
     figures: Figures = {}
     for name, mask in slice_masks(messages):
-        measured = measure(predictions.take(mask), resamples=resamples, seed=seed)
-        chosen = {metric: measured[metric] for metric in SLICE_METRICS}
-        figures |= prefixed(f"slices.{name}", chosen)
+        of_slice = predictions.take(mask)
+        measured = measure(of_slice, SLICE_METRICS, resamples=resamples, seed=seed)
+        figures |= prefixed(f"slices.{name}", measured)
     return figures
 
 
@@ -56,9 +56,9 @@ def confident_figures(
         confident: (n,), True for rows whose label is confident.
     """
     blocked = replace(predictions, y_pred=predictions.y_pred & confident)
-    measured = measure(blocked, resamples=resamples, seed=seed)
+    measured = measure(blocked, BLOCKED_METRICS, resamples=resamples, seed=seed)
     share = Figure(100 * float(confident.mean()), n=len(confident))
-    return prefixed("confident", {"percent": share} | {m: measured[m] for m in BLOCKED_METRICS})
+    return prefixed("confident", {"percent": share} | measured)
 
 
 def newest_figures(
@@ -69,16 +69,17 @@ def newest_figures(
     The figures are `newest.METRIC`, `baseline.newest.METRIC` and `difference.newest.METRIC`. An
     undefined metric has the value None, and so has F1 without spam, as it would be 0 for any model.
     """
+    bootstrap = {"resamples": resamples, "seed": seed}
     measured = {
-        "newest": measure(ours, resamples=resamples, seed=seed),
-        "baseline.newest": measure(baseline, resamples=resamples, seed=seed),
-        "difference.newest": measure_difference(ours, baseline, resamples=resamples, seed=seed),
+        "newest": measure(ours, NEWEST_METRICS, **bootstrap),
+        "baseline.newest": measure(baseline, NEWEST_METRICS, **bootstrap),
+        "difference.newest": measure_difference(ours, baseline, NEWEST_METRICS, **bootstrap),
     }
     undefined = {} if ours.spam else {"f1": Figure(None, n=len(ours.y_true))}
     return {
-        f"{prefix}.{name}": (figures | undefined)[name]
+        f"{prefix}.{name}": figure
         for prefix, figures in measured.items()
-        for name in NEWEST_METRICS
+        for name, figure in (figures | undefined).items()
     }
 
 

@@ -199,9 +199,10 @@ def _embedding_with_neighbours(
     params: NetworkParams,
 ) -> keras.KerasTensor:
     """(n, t, 2 * embedding_dim): tokens and their n-grams embedded, and a convolution of them."""
-    of_ngrams = layers.Embedding(NGRAM_ROWS, params.embedding_dim)(ngrams % NGRAM_ROWS)
-    of_tokens = layers.Embedding(vocabulary_size, params.embedding_dim)(token_ids)
-    embedded = of_tokens + ops.sum(of_ngrams, axis=2)
+    of_ngram = layers.Embedding(NGRAM_ROWS, params.embedding_dim)
+    embedded = layers.Embedding(vocabulary_size, params.embedding_dim)(token_ids)
+    for order in range(wide_features.FEATURES):  # one by one, as (n, t, orders, dim) is large
+        embedded = embedded + of_ngram(ngrams[:, :, order] % NGRAM_ROWS)
     embedded = layers.Dropout(params.dropout)(embedded * weight)
     embedded = layers.Dropout(params.token_dropout, noise_shape=(None, None, 1))(embedded)
     convolution = layers.Conv1D(params.embedding_dim, 3, padding="same", activation="relu")

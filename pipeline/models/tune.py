@@ -188,11 +188,14 @@ def improvement(best: FrozenTrial, current: FrozenTrial, labels: metrics.Labels)
     Args:
         labels: (n,), True for the spam of val.
     """
-    compared = []
-    for trial in (best, current):
+
+    def predictions(trial: FrozenTrial) -> Predictions:
         scores = np.array(trial.user_attrs["scores"])
-        compared.append(Predictions(y_true=labels, y_score=scores, y_pred=scores >= 0.5))
-    figure = bootstrap.measure_difference(*compared, resamples=RESAMPLES, seed=0)[OBJECTIVE]
+        return Predictions(y_true=labels, y_score=scores, y_pred=scores >= 0.5)
+
+    compared = predictions(best), predictions(current)
+    figures = bootstrap.measure_difference(*compared, [OBJECTIVE], resamples=RESAMPLES, seed=0)
+    figure = figures[OBJECTIVE]
     value, low, high = (number or 0.0 for number in (figure.value, figure.low, figure.high))
     note = "not significant" if low <= 0 else "not corrected for the number of trials"
     return f"{value:+.4f} [{low:+.4f}, {high:+.4f}] against params.yaml; {note}"

@@ -49,7 +49,8 @@ def expected_logits():
     shapes = np.array([shape_of(ids) for ids in MESSAGES])
     scaled = wide.SHAPE_SCALE * (shapes - shapes.mean(axis=0)) / (shapes.std(axis=0) + 1e-9)
     rows = np.hstack([tfidf_of(ngrams_of), tfidf_of(words_and_pairs_of), scaled])
-    fitted = LinearSVC(C=wide.INVERSE_REGULARIZATION, random_state=0).fit(rows, SPAM > 0)
+    svm = LinearSVC(C=wide.INVERSE_REGULARIZATION, tol=wide.TOLERANCE, random_state=0)
+    fitted = svm.fit(rows, SPAM > 0)
     return wide.MARGIN_LOGIT * fitted.decision_function(rows)
 
 
