@@ -1,5 +1,6 @@
 """Runs DVC; its cache: files by the MD5 of their bytes, and the runs of stages."""
 
+import json
 import logging
 import os
 import subprocess
@@ -15,8 +16,9 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import remove_orphans, write_json
 from pipeline.core.git import try_git
 
-RWLOCK_PROBLEM = "Unable to read RWLock-file"  # of DVC's message
 CONFLICT = "<<<<<<<"  # of Git, in a file that a merge left to people
+RWLOCK = Path(".dvc/tmp/rwlock")  # what each running DVC reads and writes
+TORN = "cut, as by a kill; removed, DVC writes it anew"
 OUTPUTS_IN_GIT = ("reports/", "data/inbox.lock.json")  # and not in the cache
 
 
@@ -30,15 +32,6 @@ class NotCachedError(PipelineError):
 def run_dvc(*command: str) -> "subprocess.CompletedProcess[str]":
     """Runs a DVC command and captures its output."""
     return subprocess.run([sys.executable, "-m", "dvc", *command], capture_output=True, text=True)
-
-
-def check_rwlock(output: str) -> None:
-    """Raises: PipelineError, if DVC failed with this output as its list of locks is damaged."""
-    if RWLOCK_PROBLEM in output:
-        raise PipelineError(
-            ".dvc/tmp/rwlock: damaged, as by a crash or a full disk; "
-            "if no other DVC runs in this folder, remove the file, then run it again"
-        )
 
 
 def cached_md5s(md5s: Iterable[str]) -> set[str]:
@@ -59,24 +52,44 @@ def save_runs() -> None:
             repo.stage_cache.save(stage)
 
 
-def remove_torn_lock() -> None:
-    """Removes a dvc.lock that a kill has cut: DVC empties the file, then writes it step by step.
+def remove_torn_locks() -> None:
+    """Removes a dvc.lock and a list of running commands that a kill has cut.
 
-    DVC restores the stages whose runs its run cache has, and runs the others again.
+    DVC empties both files before it writes them. It makes them anew: it restores the stages whose
+    runs its run cache has, and runs the others again.
     """
+    lock = Path("dvc.lock")
+    if lock.exists() and _is_torn_lock(lock.read_text(encoding="utf-8", errors="replace")):
+        lock.unlink()
+        log.warning("dvc.lock: %s", TORN)
+    if RWLOCK.exists() and _is_torn_rwlock():
+        RWLOCK.unlink()
+        log.warning("%s: %s", RWLOCK, TORN)
+
+
+def _is_torn_lock(text: str) -> bool:
     from dvc.dvcfile import Lockfile
     from dvc.exceptions import DvcException
 
-    lock = Path("dvc.lock")
-    if not lock.exists():
-        return
-    text = lock.read_text(encoding="utf-8", errors="replace")
     try:
         Lockfile.validate(ruamel.yaml.YAML(typ="safe").load(text))
     except (DvcException, ruamel.yaml.error.YAMLError):
-        if CONFLICT not in text:
-            lock.unlink()
-            log.warning("dvc.lock: cut, as by a kill; removed, DVC writes it anew")
+        return CONFLICT not in text
+    return False
+
+
+def _is_torn_rwlock() -> bool:
+    """Waits for another DVC that is writing it; one that holds it for long is left alone."""
+    from dvc.lock import LockError, make_lock
+
+    try:
+        with make_lock(f"{RWLOCK}.lock", tmp_dir=str(RWLOCK.parent)):
+            json.loads(RWLOCK.read_text(encoding="utf-8", errors="replace"))
+    except json.JSONDecodeError:
+        return True
+    except LockError:
+        return False
+    return False
 
 
 def can_restore_outputs() -> bool:
@@ -122,4 +135,4 @@ def _restore_file(folder: Path, name: str, md5: str) -> None:
 
 
 if __name__ == "__main__":  # of `make repro`
-    {"before": remove_torn_lock, "after": save_runs}[sys.argv[1]]()
+    {"before": remove_torn_locks, "after": save_runs}[sys.argv[1]]()

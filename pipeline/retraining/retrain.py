@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.cli import argument_parser
-from pipeline.core.dvc_cache import check_rwlock, remove_torn_lock, run_dvc
+from pipeline.core.dvc_cache import remove_torn_locks, run_dvc
 from pipeline.core.errors import ERROR_PREFIX, OS_ERROR_REMEDIES, PipelineError, clean_line
 from pipeline.core.files import write_text
 from pipeline.core.params import read_params
@@ -85,7 +85,7 @@ def run_repro(*targets: str, **environment: str) -> list[str]:
 
     Returns an empty list if it succeeds. Raises: PipelineError, if it fails without such a line.
     """
-    remove_torn_lock()
+    remove_torn_locks()
     command = [sys.executable, "-m", "dvc", "repro", *targets]
     lines = []
     with subprocess.Popen(
@@ -102,7 +102,6 @@ def run_repro(*targets: str, **environment: str) -> list[str]:
         return []
     errors = [line.removeprefix(ERROR_PREFIX) for line in lines if line.startswith(ERROR_PREFIX)]
     if not errors:
-        check_rwlock("\n".join(lines))
         raise PipelineError("retrain: `dvc repro` failed, see its output above")
     return errors
 
@@ -149,7 +148,6 @@ def run_retraining(dry_run: bool) -> None:
         stages = run_dvc("repro", "--dry", "--allow-missing")
         print(stages.stdout, end="")
         if stages.returncode:
-            check_rwlock(stages.stderr)
             raise PipelineError(f"retrain: `dvc repro --dry`: {' '.join(stages.stderr.split())}")
         return
     require_published(default_branch())

@@ -5,12 +5,15 @@ import shutil
 import subprocess
 
 import pytest
+from dvc.lock import make_lock
 
 from pipeline.core.dvc_cache import (
+    RWLOCK,
+    TORN,
     NotCachedError,
     cached_md5s,
     can_restore_outputs,
-    remove_torn_lock,
+    remove_torn_locks,
     restored_files,
 )
 from tests.harness.small_project import runner
@@ -68,17 +71,33 @@ stages:
 def test_only_a_cut_lock_is_removed(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     lock = tmp_path / "dvc.lock"
-    remove_torn_lock()
+    remove_torn_locks()
     for good in (LOCK, f"<<<<<<< HEAD\n{LOCK}=======\n{LOCK}>>>>>>> other\n"):
         lock.write_text(good)
-        remove_torn_lock()
+        remove_torn_locks()
         assert lock.read_text() == good
     assert not caplog.messages
     for end in ("", "sch", "schema: '2.0'\nstages:\n  ing", "    outs:\n    - pa", "      size:"):
         lock.write_text(LOCK[: LOCK.index(end) + len(end)])
-        remove_torn_lock()
+        remove_torn_locks()
         assert not lock.exists()
         assert caplog.messages.pop() == "dvc.lock: cut, as by a kill; removed, DVC writes it anew"
+
+
+def test_only_a_cut_list_of_commands_is_removed(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    RWLOCK.parent.mkdir(parents=True)
+    RWLOCK.write_text("{}")
+    remove_torn_locks()
+    assert RWLOCK.read_text() == "{}"
+    for cut in ("", '{"read": {'):
+        RWLOCK.write_text(cut)
+        with make_lock(f"{RWLOCK}.lock", tmp_dir=str(RWLOCK.parent)):  # another DVC writes it
+            remove_torn_locks()
+        assert RWLOCK.read_text() == cut
+        remove_torn_locks()
+        assert not RWLOCK.exists()
+    assert set(caplog.messages) == {f"{RWLOCK}: {TORN}"}
 
 
 def test_nothing_can_be_restored_without_a_readable_lock_or_git(tmp_path, monkeypatch):

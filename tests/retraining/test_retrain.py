@@ -62,11 +62,8 @@ def test_lines_with_error_are_what_dvc_repro_returns(repository, tmp_path):
     assert validate("echo 'error: none' >&2") == []
     line = "retrain: `dvc repro` failed, see its output above"
     assert error_of(validate, "exit 1") == line
-    (tmp_path / ".dvc/tmp/rwlock").write_text("")
-    damaged = ".dvc/tmp/rwlock: damaged, as by a crash or a full disk; if no other DVC runs in "
-    line = f"{damaged}this folder, remove the file, then run it again"
-    assert error_of(validate, "true") == line
-    assert error_of(retrain.run_retraining, dry_run=True) == line
+    (tmp_path / ".dvc/tmp/rwlock").write_text("")  # as a kill may leave it
+    assert validate("true") == []
     (tmp_path / "dvc.yaml").write_text("{")
     assert error_of(retrain.run_retraining, dry_run=True).startswith("retrain: `dvc repro --dry`: ")
 
