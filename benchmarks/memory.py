@@ -278,11 +278,12 @@ def measure(name: str, part: str, share: float) -> dict[str, float]:
     make_deterministic(int(seed))
     model = network(name, units, task)
     train(model, task, batches(task, int(seed), max(1, round(share * task.steps))))
+    score = tf.function(model, reduce_retracing=True)
     random = np.random.default_rng((int(seed), 1))  # others than those of training
     right = {}
     for level in task.tested:
         inputs, bits = task.sample(random, TESTED, level, True)
-        logits = model(inputs).numpy()[:, -bits.shape[1] :]
+        logits = score(tf.constant(inputs)).numpy()[:, -bits.shape[1] :]
         right[str(level)] = float(np.mean((logits > 0) == (bits > 0)))
     return right | {"weights": weights_of(model)}
 
