@@ -101,6 +101,14 @@ def project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[P
     return folder, runner(folder)
 
 
+@pytest.fixture
+def copied(project: tuple[Path, Run], tmp_path: Path) -> tuple[Path, Run]:
+    """A copy of the project that a test may change, and its runner."""
+    folder = tmp_path / "copy"
+    shutil.copytree(project[0], folder, symlinks=True)
+    return folder, runner(folder)
+
+
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database, to be copied, as its migrations take seconds."""

@@ -1,7 +1,6 @@
 """The whole project through DVC and MLflow, on ninety hand-written messages."""
 
 import re
-import shutil
 
 import pandas as pd
 import pytest
@@ -19,14 +18,6 @@ from tests.harness.small_project import (
 
 NAME = "spam-detector"
 STAGES = ["ingest", "validate", "vectorize", "train", "evaluate", "register"]
-
-
-@pytest.fixture
-def copied(project, tmp_path):
-    """A copy of the project that a test may change, and its runner."""
-    folder = tmp_path / "copy"
-    shutil.copytree(project[0], folder, symlinks=True)
-    return folder, runner(folder)
 
 
 def client_of(folder):

@@ -57,19 +57,16 @@ class NetworkParams(ParamsSection):
         ge=1,
         le=1024,
         description="rows of the memory of dnc; the time of a step grows with their square",
-        json_schema_extra={"search": {"low": 8, "high": 32, "step": 8}},
     )
     memory_width: int = Field(
         ge=1,
         le=1024,
         description="numbers in a row of the memory of dnc",
-        json_schema_extra={"search": {"low": 8, "high": 32, "step": 8}},
     )
     read_heads: int = Field(
         ge=1,
         le=16,
         description="rows of the memory that dnc reads at each token",
-        json_schema_extra={"search": {"low": 1, "high": 4, "step": 1}},
     )
 
     @field_validator("model")

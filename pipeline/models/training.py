@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import keras
@@ -160,7 +161,7 @@ def train_network(
     corrupt = row_corrupter(rows, tokenizer, params.corruptions)
     curves = run_epochs(rows, stop, deep_path(model), params, report, checkpoint, corrupt)
     both = Rows(rows.token_ids + stop.token_ids, np.concatenate([rows.labels, stop.labels]))
-    fit_wide_path(model, row_corrupter(both, tokenizer, params.corruptions), params)
+    fit_wide_path(model, both, row_corrupter(both, tokenizer, params.corruptions), params)
     return model, curves
 
 
@@ -276,13 +277,12 @@ def run_epochs(
     return curves
 
 
-def fit_wide_path(model: keras.Model, corrupt: RowCorrupter, params: Params) -> None:
+def fit_wide_path(model: keras.Model, rows: Rows, corrupt: RowCorrupter, params: Params) -> None:
     """Fits the wide path, if there is one, on all rows and their corrupted copies."""
-    copies = params.copies if params.corruptions else 0
-    shares = [0.0] + [1.0] * copies  # the rows as they are, then their copies
-    varied = (corrupt((params.seed, -1 - copy), share) for copy, share in enumerate(shares))
-    batches = (batch for rows in varied for batch in sorted_batches(rows, WIDE_BATCH_SIZE))
-    fit_wide_layers(model, batches)
+    count = params.copies if params.corruptions else 0
+    copies = (corrupt((params.seed, -2 - copy), 1.0) for copy in range(count))
+    of_copies = chain.from_iterable(sorted_batches(copy, WIDE_BATCH_SIZE) for copy in copies)
+    fit_wide_layers(model, sorted_batches(rows, WIDE_BATCH_SIZE), of_copies)
 
 
 # ---- epochs

@@ -5,6 +5,7 @@ Cortes and Vapnik 1995, Support-Vector Networks.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import keras
@@ -116,13 +117,21 @@ def deep_path(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, layers.Activation("sigmoid")(deep_logit))
 
 
-def fit_wide_layers(model: keras.Model, batches: Iterable[Batch]) -> None:
-    """Fits the wide path in place by a linear SVM; a network without one stays as it is."""
+def fit_wide_layers(
+    model: keras.Model, messages: Iterable[Batch], copies: Iterable[Batch] = ()
+) -> None:
+    """Fits the wide path in place; a network without one stays as it is.
+
+    Its weights are the mean of those of two linear SVMs: the one of the messages alone ranks clean
+    messages better, the one of the messages and their edited copies withstands edits.
+    """
     wide_layers = [_layer_of(model, kind) for kind in CUSTOM_LAYERS.values()]
     if None in wide_layers:
         return
     ngrams, shape, wide, blend = wide_layers
-    views, kinds, spam = _features(ngrams, shape, batches)
+    messages = list(messages)
+    count = sum(len(targets) for _, targets in messages)
+    views, kinds, spam = _features(ngrams, shape, chain(messages, copies))
 
     documents = sum(np.bincount(view.indices, minlength=BUCKETS) for view in views)
     exact = np.log((1 + len(spam)) / (1 + documents)) + 1
@@ -131,15 +140,25 @@ def fit_wide_layers(model: keras.Model, batches: Iterable[Batch]) -> None:
     scale = SHAPE_SCALE / (kinds.std(axis=0) + 1e-9)
     tfidf = sum(_tfidf(view, idf) for view in views)
     features = sparse.hstack([tfidf, (kinds - mean) * scale], "csr")
-    svm = LinearSVC(C=INVERSE_REGULARIZATION, tol=TOLERANCE, random_state=0)
-    fitted = svm.fit(features, spam)
+    fits = [_fitted_svm(features[:rows], spam[:rows]) for rows in sorted({count, len(spam)})]
 
-    of_bucket, of_kind = np.split(MARGIN_LOGIT * fitted.coef_[0], [BUCKETS])
+    coefficient, intercept = (
+        MARGIN_LOGIT * sum(parts) / len(fits) for parts in zip(*fits, strict=True)
+    )
+    of_bucket, of_kind = np.split(coefficient, [BUCKETS])
     wide.idf.assign(idf)
     wide.coefficient.assign(of_bucket)
     wide.of_kind.assign((of_kind * scale)[:, None])
-    wide.intercept.assign(MARGIN_LOGIT * fitted.intercept_ - mean @ (of_kind * scale))
+    wide.intercept.assign(intercept - mean @ (of_kind * scale))
     blend.fitted.assign(1)
+
+
+def _fitted_svm(
+    features: sparse.csr_array, spam: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The coefficients and the intercept."""
+    fitted = LinearSVC(C=INVERSE_REGULARIZATION, tol=TOLERANCE, random_state=0).fit(features, spam)
+    return fitted.coef_[0], fitted.intercept_
 
 
 def _layer_of(model: keras.Model, kind: type) -> Any:

@@ -12,7 +12,12 @@ from pipeline.models.wide import Blend, Wide, fit_wide_layers
 from pipeline.models.wide_features import Ngrams, Shape
 from tests.harness.token_messages import (
     MESSAGES,
+    SIGN,
     TOKENS,
+    WORD_A,
+    WORD_BC,
+    A,
+    C,
     ngrams_of,
     padded,
     shape_of,
@@ -37,28 +42,39 @@ def logits_of(model, width=6):
     return model(padded(MESSAGES, width)).numpy()[:, 0]
 
 
-def tfidf_of(view):
+def tfidf_of(messages, view):
     """(n, names): TF-IDF over the length of the row, in which every occurrence counts alone."""
-    counts = CountVectorizer(analyzer=view).fit_transform(MESSAGES).toarray()
+    counts = CountVectorizer(analyzer=view).fit_transform(messages).toarray()
     idf = TfidfTransformer().fit(counts).idf_
     return counts * idf / np.sqrt(counts @ idf**2)[:, None]
 
 
-def expected_logits():
-    """The logits of MESSAGES, by scikit-learn."""
-    shapes = np.array([shape_of(ids) for ids in MESSAGES])
+def expected_logits(copies, copies_spam):
+    """The logits of MESSAGES by scikit-learn: the mean of the SVMs without and with the copies."""
+    messages, spam = MESSAGES + copies, np.concatenate([SPAM, copies_spam])
+    shapes = np.array([shape_of(ids) for ids in messages])
     scaled = wide.SHAPE_SCALE * (shapes - shapes.mean(axis=0)) / (shapes.std(axis=0) + 1e-9)
-    rows = np.hstack([tfidf_of(ngrams_of), tfidf_of(words_and_pairs_of), scaled])
-    svm = LinearSVC(C=wide.INVERSE_REGULARIZATION, tol=wide.TOLERANCE, random_state=0)
-    fitted = svm.fit(rows, SPAM > 0)
-    return wide.MARGIN_LOGIT * fitted.decision_function(rows)
+    views = (tfidf_of(messages, view) for view in (ngrams_of, words_and_pairs_of))
+    rows = np.hstack([*views, scaled])
+    margins = []
+    for count in (len(MESSAGES), len(messages)):
+        svm = LinearSVC(C=wide.INVERSE_REGULARIZATION, tol=wide.TOLERANCE, random_state=0)
+        svm.fit(rows[:count], spam[:count] > 0)
+        margins.append(svm.decision_function(rows[: len(MESSAGES)]))
+    return wide.MARGIN_LOGIT * np.mean(margins, axis=0)
 
 
-def test_fitted_wide_path_is_tfidf_and_a_linear_svm():
+COPIES = [[1, WORD_A, A, SIGN, C], [1, WORD_BC, SIGN]]
+
+
+@pytest.mark.parametrize(
+    ("copies", "copies_spam"), [([], np.zeros(0, np.float32)), (COPIES, SPAM[:2])]
+)
+def test_fitted_wide_path_is_tfidf_and_the_mean_of_linear_svms(copies, copies_spam):
     model = new_network()
     deep = {width: logits_of(model, width) for width in (6, 11)}  # the wide path is not fitted
     batches = [(padded(MESSAGES[:4]), SPAM[:4]), (padded(MESSAGES[4:], 9), SPAM[4:])]
-    fit_wide_layers(model, batches)
+    fit_wide_layers(model, batches, [(padded(copies), copies_spam)] if copies else [])
     for width, logits in deep.items():
-        expected = 0.25 * logits + 0.75 * expected_logits()
+        expected = 0.25 * logits + 0.75 * expected_logits(copies, copies_spam)
         assert logits_of(model, width) == pytest.approx(expected, abs=1e-2)

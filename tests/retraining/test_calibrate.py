@@ -10,7 +10,7 @@ from pipeline.core.files import read_json, write_json
 from pipeline.core.reports import write_report
 from pipeline.retraining import calibrate
 from tests.harness.errors import error_of
-from tests.harness.small_project import MESSAGES, new_project, set_params
+from tests.harness.small_project import MESSAGES, set_params
 
 FILES = {"columns": {"text": "body", "label": "kind"}, "labels": {"spam": [1], "ham": [0]}}
 FILES |= {"glob": "*", "encoding": "utf-8"}
@@ -76,21 +76,21 @@ def test_file_replaces_the_one_before_unless_the_run_fails(monkeypatch):
 
 
 @pytest.mark.slow
-def test_stream_gets_a_threshold_and_a_version_without_training(tmp_path):
-    run = new_project(tmp_path)
-    (tmp_path / "chat.csv").write_bytes(MESSAGES.read_bytes())
+def test_stream_gets_a_threshold_and_a_version_without_training(copied):
+    folder, run = copied
+    (folder / "chat.csv").write_bytes(MESSAGES.read_bytes())
     command = ("python", "-m", "pipeline", "calibrate", "chat.csv", "--source", "chat")
-    set_params(tmp_path, {"evaluate": {"source_budgets": {"chat": 0.1}}})
+    set_params(folder, {"evaluate": {"source_budgets": {"chat": 0.1}}})
     refused = run(*command, check=False)
     assert refused.stderr.endswith(" has work to do first; run `make repro`, then this again\n")
     run("dvc", "repro")
-    network = (tmp_path / "models" / "model.keras").read_bytes()
+    network = (folder / "models" / "model.keras").read_bytes()
     done = run(*command)
     assert "Running stage 'train'" not in done.stdout
-    decision = read_json(tmp_path / "models" / "decision.json")["sources"]["chat"]
+    decision = read_json(folder / "models" / "decision.json")["sources"]["chat"]
     assert (decision["ham"], decision["spam"], decision["lost_ham_budget"]) == (60, 30, 0.1)
     assert "calibrate: chat: 5 of 60 ham are labelled spam" in done.stderr
-    assert (tmp_path / "models" / "model.keras").read_bytes() == network
+    assert (folder / "models" / "model.keras").read_bytes() == network
     assert "calibrate: calibrated: the champion's network, with another thr" in done.stderr
     answer = run("python", "-m", "pipeline", "score", "chat.csv", "-", "--text", "body")
     named = ("--text", "body", "--source", "chat")
