@@ -76,13 +76,10 @@ Task = tuple[str, str | int]  # model and split, fold or setting
 
 def measure_split(name: str, number: int, messages: pd.DataFrame, on: str) -> Figures:
     """The figures of a model, trained on train of this split and measured on val or test."""
-    params = read_params(vectorize.Params, "vectorize")
     if on == "val":  # what is test by params.yaml must not be used to choose
-        committed, _ = assign_splits(messages, params)
+        committed, _ = assign_splits(messages, read_params(vectorize.Params, "vectorize"))
         messages = messages[(committed["split"] != "test").to_numpy()]
-    salted = params.model_copy(update={"salt": f"{SALTS[on]} {number}"})
-    rows, _ = assign_splits(messages, salted)
-    part = {split: rows[(rows["split"] == split) & ~rows["left_out"]] for split in SPLIT_RANK}
+    part = split_messages(messages, f"{SALTS[on]} {number}")
     start = time.perf_counter()
     score = MODELS[name](part["train"])
     seconds = time.perf_counter() - start
@@ -94,6 +91,13 @@ def measure_split(name: str, number: int, messages: pd.DataFrame, on: str) -> Fi
         pairs = [(val[folds != n], val[folds == n]) for n in range(VAL_FOLDS)]
         measured = [measure_rows(score, *pair) for pair in pairs]
     return combined_figures(measured) | {"seconds": seconds}
+
+
+def split_messages(messages: pd.DataFrame, salt: str) -> dict[str, pd.DataFrame]:
+    """The rows of train, val and test by params.yaml with another salt, without near-copies."""
+    params = read_params(vectorize.Params, "vectorize").model_copy(update={"salt": salt})
+    rows, _ = assign_splits(messages, params)
+    return {split: rows[(rows["split"] == split) & ~rows["left_out"]] for split in SPLIT_RANK}
 
 
 def _folds(rows: pd.DataFrame, folds: int, salt: str) -> np.ndarray:
@@ -116,14 +120,20 @@ def calibrated_on(
     return calibrated_model(score, val, val.iloc[:0], budgets, out_of_fold)
 
 
+def with_largest_f1(model: CalibratedModel, val: pd.DataFrame) -> CalibratedModel:
+    """The model with the threshold that has the largest F1 on val, for all sources."""
+    threshold = largest_f1_threshold(is_spam(val), model.probabilities(val["text"].tolist()))
+    return replace(model, decisions=replace(model.decisions, threshold=threshold, sources={}))
+
+
 def measure_rows(score: Scorer, val: pd.DataFrame, rows: pd.DataFrame) -> dict:
     """Predictions of the rows, by the threshold of the budget and by that of the largest F1.
 
     Calibration and thresholds are those of val.
     """
     model = calibrated_on(score, val)
-    threshold = largest_f1_threshold(is_spam(val), model.probabilities(val["text"].tolist()))
-    by_f1 = replace(model, decisions=replace(model.decisions, threshold=threshold, sources={}))
+    by_f1 = with_largest_f1(model, val)
+    threshold = by_f1.decisions.threshold
     attacked = attack_figures(by_f1.probabilities, threshold, rows, seed=1, strengths=ATTACKS)
     by_budget = model.predictions(rows)
     return {"budget": by_budget, "f1": by_f1.predictions(rows), "attacked": attacked}
@@ -236,10 +246,10 @@ def split_tables(results: Results, names: Sequence[str], splits: int) -> str:
         less = {}
         for name in tables.keys() - {OURS}:
             pairs = (tables[OURS] - tables[name]).dropna()  # of the splits that both have
-            less[name] = pairs[list(COMPARED)].apply(_mean_and_interval)
+            less[name] = pairs[list(COMPARED)].apply(mean_and_interval)
         rows = pd.DataFrame(less, columns=[name for name in tables if name != OURS]).T
         parts.append(markdown("ours minus", rows.rename(columns=TITLES)))
-        slopes = _mean_and_interval(tables[OURS]["calibration_slope"])
+        slopes = mean_and_interval(tables[OURS]["calibration_slope"])
         parts.append(f"Calibration slope of ours: {slopes}")
     return "\n\n".join(parts)
 
@@ -265,7 +275,8 @@ def spread(values: pd.Series) -> str:
     return f"{exact.mean():.3g}{deviation}"
 
 
-def _mean_and_interval(values: pd.Series) -> str:
+def mean_and_interval(values: pd.Series) -> str:
+    """Mean and its interval of `corrected_interval`."""
     low, high = corrected_interval(values)
     return f"{values.mean():+.2g} [{low:+.2g}, {high:+.2g}]"
 

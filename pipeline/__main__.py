@@ -17,6 +17,7 @@ COMMANDS = {  # name: (module whose main(argv) runs it, what it does)
     "drift": ("pipeline.monitoring.drift", "compare new messages with the training data"),
     "poisoning": ("pipeline.monitoring.poisoning", "look for planted labels in new messages"),
     "label-noise": ("pipeline.monitoring.label_noise", "list labels that a model disputes"),
+    "memory-trace": ("pipeline.models.memory_trace", "draw what a dnc network writes and reads"),
     "ledger": ("pipeline.registry.ledger_cli", "show, verify, roll back or restore the champion"),
     "begin-anew": ("pipeline.registry.begin_anew", "end the champion's service, for other data"),
     "retrain": ("pipeline.retraining.retrain", "decide whether to retrain, and retrain"),

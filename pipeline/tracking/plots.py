@@ -31,6 +31,11 @@ def render_plots(definitions: Sequence[Mapping[str, Entry]], scale: float = 2) -
     }
 
 
+def render_svg(spec: dict[str, Any]) -> str:
+    """The picture that a Vega-Lite specification describes."""
+    return str(vl_convert.vegalite_to_svg(spec))
+
+
 def vega_lite_spec(name: str, entry: Entry) -> dict[str, Any]:
     """The entry's template, filled with the rows of its CSV files; empty if they have no rows.
 
