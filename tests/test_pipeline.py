@@ -1,19 +1,31 @@
 """The whole project through DVC and MLflow, on ninety hand-written messages."""
 
+import json
 import re
+import shutil
 
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from pipeline import evaluate, register, train
 from pipeline.core.files import read_json
+from pipeline.models.architectures import MODELS
+from pipeline.registry import subprocesses, versions
+from pipeline.serving import batch
 from tests.harness.hostile_inbox import plant_hostile_files
+from tests.harness.mlflow_store import store_at
+from tests.harness.model_server import model_server
+from tests.harness.small_project import (
+    STAGES as COMMANDS,
+)
 from tests.harness.small_project import (
     commit_all,
     new_project,
     output_bytes,
     registry_flaws,
     runner,
+    set_params,
 )
 
 NAME = "spam-detector"
@@ -168,3 +180,33 @@ def test_stages_from_the_run_cache_are_registered_in_a_new_registry(copied):
     assert stages_run(done) == ["collect", "register"]
     assert output_bytes(folder) == before
     assert list(registry_flaws(client_of(folder), [2])) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "network", sorted(MODELS.keys() - {"dense"})
+)  # `project` has trained that one
+def test_each_network_is_registered_and_labels_messages(network, copied):
+    """The stages run in this process, which has imported TensorFlow."""
+    folder, _ = copied
+    (folder / "ledger.jsonl").unlink()
+    shutil.rmtree(folder / "mlartifacts")
+    (folder / "mlflow.db").unlink()
+    set_params(folder, {"train": {"model": network}})
+    with store_at(f"sqlite:///{folder}/mlflow.db", folder):
+        for stage in (train, evaluate, register):
+            command = COMMANDS[stage.__name__.removeprefix("pipeline.")].split()
+            stage.main(command[3:])
+        assert read_json(folder / "reports/register.json")["verdict"].startswith("first: ")
+        batch.main(["data/inbox/messages.csv", "scored.csv", "--text", "body"])
+        scored = pd.read_csv(folder / "scored.csv")
+        model, version = versions.load_champion()
+        records = [{"text": text} for text in scored["body"]]
+        with model_server(model, version) as address, subprocesses.local_session() as session:
+            body = json.dumps({"dataframe_records": records})
+            headers = {"Content-Type": "application/json"}
+            response = session.post(f"{address}/invocations", data=body, headers=headers)
+    answers = pd.DataFrame(response.json()["predictions"])
+    assert answers["label"].tolist() == scored["label"].tolist()
+    assert answers["probability"].tolist() == pytest.approx(scored["probability"].tolist())
+    assert scored["probability"].nunique() > 1

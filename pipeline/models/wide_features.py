@@ -13,6 +13,9 @@ from pipeline.models.batches import PAD_ID
 
 ORDERS = 4  # n-grams of one to four sub-words
 MAX_WORD_TOKENS = 12  # of a longer word only the last tokens are read
+# To know a word, a window of tokens that ends at each token grows from 1 to 2, 4, 8 and 12: a window
+# of so many tokens is joined with an earlier one of so many, if the word began before it.
+JOINED_WINDOWS = ((1, 1), (2, 2), (4, 4), (8, 4))
 FEATURES = ORDERS + 2  # at each token: these n-grams, the word, and the pair of words
 NO_FEATURE = -1  # stands where no n-gram or word ends
 SPACE_SYMBOL = "Ġ"  # a space in the tokenizer's byte-level alphabet
@@ -76,7 +79,7 @@ class Ngrams(layers.Layer):  # type: ignore[misc] # Keras has no types
         kind_changes = ops.not_equal(is_plain, _shifted_right(is_plain, 1))
         is_first = ops.logical_or(begins_word > 0, kind_changes)
         is_last = ops.logical_or(_shifted_left(is_first), ops.logical_not(_shifted_left(real)))
-        word = _mixed(_word_hashes(real, letters, base_power, is_first))
+        word = _mixed(_word_hashes(letters, base_power, is_first))
         ends = ops.logical_and(real, is_last)
         features.append(ops.where(ends, word, NO_FEATURE))
         previous = _previous_words(word, real, is_first)
@@ -143,20 +146,21 @@ def _token_spelling(token: str) -> tuple[int, int, int, int, int]:
 
 
 def _word_hashes(
-    real: keras.KerasTensor,
-    letters: keras.KerasTensor,
-    base_power: keras.KerasTensor,
-    is_first: keras.KerasTensor,
+    letters: keras.KerasTensor, base_power: keras.KerasTensor, is_first: keras.KerasTensor
 ) -> keras.KerasTensor:
     """(n, t): at each token, the number that the letters of its word spell up to there."""
-    within = real
-    word = ops.zeros_like(letters)
-    scale = ops.ones_like(letters)
-    for back in range(MAX_WORD_TOKENS):
-        word = word + ops.where(within, _shifted_right(letters, back) * scale, 0)
-        scale = scale * _shifted_right(base_power, back)
-        within = ops.logical_and(within, ops.logical_not(_shifted_right(is_first, back)))
-    return word
+    windows = {1: (letters, base_power, ops.logical_not(is_first))}
+    for size, more in JOINED_WINDOWS:
+        word, scale, is_open = windows[size]
+        word_before, scale_before, open_before = (
+            _shifted_right(part, size) for part in windows[more]
+        )
+        windows[size + more] = (
+            word + ops.where(is_open, word_before * scale, 0),
+            scale * scale_before,  # only read where the window is open
+            ops.logical_and(is_open, open_before),
+        )
+    return windows[MAX_WORD_TOKENS][0]
 
 
 def _previous_words(
@@ -168,13 +172,16 @@ def _previous_words(
         word: (n, t), at the last token of each word its hash.
     """
     before = ops.where(_shifted_right(real, 1), _shifted_right(word, 1), NO_FEATURE)
-    within = real
-    previous = ops.full_like(word, NO_FEATURE)
-    for back in range(MAX_WORD_TOKENS):
-        starts = ops.logical_and(within, _shifted_right(is_first, back))
-        previous = ops.where(starts, _shifted_right(before, back), previous)
-        within = ops.logical_and(within, ops.logical_not(_shifted_right(is_first, back)))
-    return previous
+    is_open = ops.logical_not(is_first)
+    windows = {1: (ops.where(is_first, before - NO_FEATURE, 0), is_open)}
+    for size, more in JOINED_WINDOWS:
+        previous, is_open = windows[size]
+        earlier, open_before = (_shifted_right(part, size) for part in windows[more])
+        windows[size + more] = (
+            ops.where(is_open, earlier, previous),
+            ops.logical_and(is_open, open_before),
+        )
+    return windows[MAX_WORD_TOKENS][0] + NO_FEATURE
 
 
 def _mixed(hashed: keras.KerasTensor) -> keras.KerasTensor:

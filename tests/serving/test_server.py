@@ -20,6 +20,7 @@ from tests.harness import small_models
 from tests.harness.errors import error_of
 from tests.harness.ledger_entries import make_champion
 from tests.harness.mlflow_store import store_at
+from tests.harness.model_server import model_server
 from tests.harness.small_project import ROOT
 from tests.serving import test_batch
 
@@ -61,18 +62,12 @@ WAIT = b'{"dataframe_records": [{"text": "wait"}]}'
 
 @contextmanager
 def running(model, *other_hosts):
-    """The address of a server of this model, in a thread."""
-    with server.listening_socket(0) as listening:
-        listening.listen()
-        uvicorn_server = server.build_server(model, "3", other_hosts)
-        thread = threading.Thread(target=uvicorn_server.run, args=[[listening]])
-        thread.start()
+    """The address of a server of this model, which answers what waits at the end."""
+    with model_server(model, "3", *other_hosts) as address:
         try:
-            yield "http://{}:{}".format(*listening.getsockname())
+            yield address
         finally:
             model.may_go_on.set()
-            uvicorn_server.should_exit = True
-            thread.join()
 
 
 @pytest.fixture

@@ -1,0 +1,23 @@
+"""The product's HTTP server in a thread of the test."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pipeline.serving import server
+
+
+@contextmanager
+def model_server(model: Any, version: str, *other_hosts: str) -> Iterator[str]:
+    """The address of a server of this model, while the block runs."""
+    with server.listening_socket(0) as listening:
+        listening.listen()
+        uvicorn_server = server.build_server(model, version, other_hosts)
+        thread = threading.Thread(target=uvicorn_server.run, args=[[listening]])
+        thread.start()
+        try:
+            yield "http://{}:{}".format(*listening.getsockname())
+        finally:
+            uvicorn_server.should_exit = True
+            thread.join()
