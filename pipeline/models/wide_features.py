@@ -13,7 +13,7 @@ from pipeline.models.batches import PAD_ID
 
 ORDERS = 4  # n-grams of one to four sub-words
 MAX_WORD_TOKENS = 12  # of a longer word only the last tokens are read
-# To know a word, a window of tokens that ends at each token grows from 1 to 2, 4, 8 and 12: a window
+# To know a word, the window of tokens that ends at a token grows from 1 to 2, 4, 8 and 12: a window
 # of so many tokens is joined with an earlier one of so many, if the word began before it.
 JOINED_WINDOWS = ((1, 1), (2, 2), (4, 4), (8, 4))
 FEATURES = ORDERS + 2  # at each token: these n-grams, the word, and the pair of words
