@@ -198,7 +198,7 @@ TASKS = {
         level="neutral words after the message",
         trained=(0, 10, 25, 50, 100),
         tested=(0, 10, 25, 50, 100, 200),
-        steps=400,
+        steps=1_200,
         vocabulary=2 + WORDS,
     ),
 }

@@ -46,10 +46,3 @@ def undisturbed(tmp_path_factory):
 )
 def test_next_run_ends_like_an_undisturbed_one(undisturbed, kill):
     assert faults.survive(undisturbed, kill) == []
-
-
-def test_cut_lock_is_written_anew(undisturbed):
-    undisturbed.restore("evaluate")
-    lock = undisturbed.folder / "dvc.lock"
-    lock.write_text(lock.read_text()[: lock.stat().st_size // 2])
-    assert list(faults.problems_after(undisturbed, "")) == []
