@@ -45,7 +45,7 @@ SMALL = {  # a whole run in seconds, on 90 messages
         "stop_share": 0.3,
         "out_of_fold_rows": 0,
     },
-    "evaluate": {"lost_ham_budget": 0.3, "resamples": 20},
+    "evaluate": {"lost_ham_budget": 0.3, "source_budgets": {"chat": 0.1}, "resamples": 20},
     "register": {
         "criteria": {"roc_auc": {"min": 0.0}},
         "fewest_rows": 1,

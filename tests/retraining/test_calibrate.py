@@ -10,7 +10,7 @@ from pipeline.core.files import read_json, write_json
 from pipeline.core.reports import write_report
 from pipeline.retraining import calibrate
 from tests.harness.errors import error_of
-from tests.harness.small_project import MESSAGES, set_params
+from tests.harness.small_project import MESSAGES, SMALL, set_params
 
 FILES = {"columns": {"text": "body", "label": "kind"}, "labels": {"spam": [1], "ham": [0]}}
 FILES |= {"glob": "*", "encoding": "utf-8"}
@@ -80,10 +80,11 @@ def test_stream_gets_a_threshold_and_a_version_without_training(copied):
     folder, run = copied
     (folder / "chat.csv").write_bytes(MESSAGES.read_bytes())
     command = ("python", "-m", "pipeline", "calibrate", "chat.csv", "--source", "chat")
-    set_params(folder, {"evaluate": {"source_budgets": {"chat": 0.1}}})
+    epochs = SMALL["train"]["epochs"]
+    set_params(folder, {"train": {"epochs": epochs + 1}})
     refused = run(*command, check=False)
     assert refused.stderr.endswith(" has work to do first; run `make repro`, then this again\n")
-    run("dvc", "repro")
+    set_params(folder, {"train": {"epochs": epochs}})
     network = (folder / "models" / "model.keras").read_bytes()
     done = run(*command)
     assert "Running stage 'train'" not in done.stdout
