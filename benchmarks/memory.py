@@ -171,6 +171,14 @@ TASKS = {
         steps=500,
         vocabulary=1 + NOISE + MARKERS,
     ),
+    "near_marker": Task(
+        marker,
+        level="distance, tokens; trained up to 10",
+        trained=(5, 10),
+        tested=(5, 10, 25, 50, 100, 200),
+        steps=500,
+        vocabulary=1 + NOISE + MARKERS,
+    ),
     "copy": Task(
         copy,
         level="length, vectors",
@@ -361,7 +369,8 @@ def sentence(task_name: str, rows: pd.DataFrame) -> str:
         of_name = means[name].sort_index()
         passed = (of_name >= 100 * REMEMBERED).cumprod()
         reached = of_name.index[passed.astype(bool)]
-        parts.append(f"{name} up to {reached[-1]}" if len(reached) else f"{name} nowhere")
+        span = f"{of_name.iloc[0]:.0f} to {of_name.iloc[-1]:.0f} %"
+        parts.append(f"{name} up to {reached[-1]}" if len(reached) else f"{name} nowhere ({span})")
     level = TASKS[task_name].level
     return f"At least {REMEMBERED:.0%} of the bits are right ({level}): {', '.join(parts)}."
 

@@ -82,7 +82,7 @@ def test_sentence_names_the_level_before_the_first_failure():
             for level, value in zip(levels, values, strict=True)
         ]
     )
-    expected = "(distance, tokens): rnn up to 5, lstm up to 25, dnc nowhere."
+    expected = "(distance, tokens): rnn up to 5, lstm up to 25, dnc nowhere (50 to 99 %)."
     assert memory.sentence("marker", rows).endswith(expected)
     assert "distance, tokens" in memory.plot("marker", rows)
 
@@ -92,7 +92,9 @@ def test_trial_run_prints_tables_and_resumes(messages, tmp_path, capsys, monkeyp
     arguments = ["--share", "0.002", "--seeds", "1", "--networks", "dense", "rnn"]
     memory.main(arguments)
     printed = capsys.readouterr().out
-    assert len(re.findall("^At least 95% of the bits are right", printed, re.MULTILINE)) == 4
+    assert len(re.findall("^At least 95% of the bits are right", printed, re.MULTILINE)) == len(
+        TASKS
+    )
     assert {path.name for path in tmp_path.glob("*.svg")} == {f"memory_{t}.svg" for t in TASKS}
     monkeypatch.setattr(memory, "train", None)
     memory.main(arguments)  # all results are kept
