@@ -53,9 +53,10 @@ def measure(name: str, number: int, messages: pd.DataFrame) -> Figures:
     given = training_input(name, part["train"], **TRAINING)
     train, stop = training.split_rows(given.table, given.params)
     start = time.perf_counter()
-    network, _ = training.train_network(train, stop, given.spec, given.params, lambda curves: None)
+    trainer = training.Trainer(given.spec, given.params)
+    trainer.train(train, stop)
     training_seconds = time.perf_counter() - start
-    score = network_scorer(given.spec, network)
+    score = network_scorer(given.spec, trainer.model)
     model = with_largest_f1(calibrated_on(score, part["val"]), part["val"])
     predictions = model.predictions(part["test"])
     start = time.perf_counter()  # the second time, so that everything is compiled
@@ -63,7 +64,7 @@ def measure(name: str, number: int, messages: pd.DataFrame) -> Figures:
     milliseconds = 1000 * (time.perf_counter() - start) / len(part["test"])
     figures = {metric: METRICS[metric].function(predictions) for metric in QUALITY}
     costs = {"training_seconds": training_seconds, "milliseconds": milliseconds}
-    return figures | costs | {"weights": network.count_params()}
+    return figures | costs | {"weights": trainer.model.count_params()}
 
 
 def tables(results: dict[str, Figures], names: list[str], splits: int) -> str:

@@ -67,8 +67,9 @@ def network(name: str, rows: pd.DataFrame, **changes: Any) -> Scorer:
     """A network of architectures.MODELS, trained as by the stages vectorize and train."""
     given = training_input(name, rows, **changes)
     train, stop = training.split_rows(given.table, given.params)
-    model, _ = training.train_network(train, stop, given.spec, given.params, lambda curves: None)
-    return network_scorer(given.spec, model)
+    trainer = training.Trainer(given.spec, given.params)
+    trainer.train(train, stop)
+    return network_scorer(given.spec, trainer.model)
 
 
 def linear_svm(rows: pd.DataFrame) -> Scorer:

@@ -16,10 +16,10 @@ from pipeline.models.checkpoints import Checkpoint, training_key
 from pipeline.models.training import (
     Epoch,
     Params,
+    Trainer,
     best_epoch,
     out_of_fold_scores,
     split_rows,
-    train_network,
 )
 from pipeline.preprocessing.tokenizer import read_spec
 from pipeline.tracking.live_runs import live_run
@@ -76,12 +76,14 @@ def main(argv: list[str] | None = None) -> None:
                 epoch.stop_average_precision,
             )
 
-        model, curves = train_network(rows, stop, spec, params, report, checkpoint)
-        keras_files.save(model, paths.network)
+        trainer = Trainer(spec, params)
+        curves = trainer.train(rows, stop, report, checkpoint)
+        weights = trainer.model.count_params()
+        keras_files.save(trainer.model, paths.network)
         live.finish(files_sha256(paths.network))
 
     few = table if len(table) <= params.out_of_fold_rows else table.iloc[:0]
-    scored = few.assign(score=out_of_fold_scores(few, spec, params)).dropna(subset="score")
+    scored = few.assign(score=out_of_fold_scores(few, trainer)).dropna(subset="score")
     scores = pa.Table.from_pandas(scored[OUT_OF_FOLD.names], OUT_OF_FOLD, preserve_index=False)
     write_parquet(paths.out_of_fold, scores.to_batches(), OUT_OF_FOLD)
 
@@ -90,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
         f"{params.model}: epoch {best.epoch} of {len(curves)} is the best, average precision "
         f"{best.stop_average_precision:.4f} on {len(stop.labels)} held-out messages"
     )
-    figures = training_figures(curves, model.count_params(), len(rows.labels), len(stop.labels))
+    figures = training_figures(curves, weights, len(rows.labels), len(stop.labels))
     write_csv(paths.curves, TRAINING_CURVES.names, map(astuple, curves))
     write_report(paths.report, len(table), figures, verdict)
     checkpoint.finish()

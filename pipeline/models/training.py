@@ -1,6 +1,6 @@
 """Trains a network: deterministic, resumable, with early stopping on held-out campaigns.
 
-`train_network` tells the method in order. The loop is our own, and not Keras' `fit`, because a
+`Trainer.train` tells the method in order. The loop is our own, and not Keras' `fit`, because a
 training that resumes after an interruption must end with the same weights, bit for bit.
 """
 
@@ -135,63 +135,76 @@ TokenScorer = Callable[[TokenIds], tf.Tensor]  # (n, t) token ids to P(spam), (n
 # ---- the method
 
 
-def train_network(
-    rows: Rows,
-    stop: Rows,
-    spec: dict[str, Any],
-    params: Params,
-    report: Reporter,
-    checkpoint: Checkpoint | None = None,
-) -> tuple[keras.Model, list[Epoch]]:
-    """The trained network and the curves of its deep path.
+class Trainer:
+    """A network that is built and compiled once, and can be trained any number of times.
 
-    The deep path is trained first and alone. Then the wide path, if the network has one, is fitted
-    on all rows: it needs none for early stopping.
+    Every training starts from the same weights, and is the same as with a new Trainer. To compile
+    takes about as long as to train on three thousand messages.
 
     Args:
-        rows: the training rows.
-        stop: the rows for early stopping.
         spec: the content of tokenizer.json.
-        checkpoint: where to resume from and to save each epoch.
     """
-    make_deterministic(params.seed)
-    vocabulary = spec["model"]["vocab"]
-    model = build_network(sorted(vocabulary, key=vocabulary.__getitem__), params)
-    tokenizer = Tokenizer.from_str(json.dumps(spec))
-    corrupt = row_corrupter(rows, tokenizer, params.corruptions)
-    curves = run_epochs(rows, stop, deep_path(model), params, report, checkpoint, corrupt)
-    both = Rows(rows.token_ids + stop.token_ids, np.concatenate([rows.labels, stop.labels]))
-    fit_wide_path(model, both, row_corrupter(both, tokenizer, params.corruptions), params)
-    return model, curves
+
+    def __init__(self, spec: dict[str, Any], params: Params) -> None:
+        make_deterministic(params.seed)
+        vocabulary = spec["model"]["vocab"]
+        self.params = params
+        self.spec = spec
+        self.model = build_network(sorted(vocabulary, key=vocabulary.__getitem__), params)
+        self.score = compiled_scorer(self.model)
+        self._deep = CompiledNetwork(deep_path(self.model), params)
+
+    def train(
+        self,
+        rows: Rows,
+        stop: Rows,
+        report: Reporter = lambda curves: None,
+        checkpoint: Checkpoint | None = None,
+    ) -> list[Epoch]:
+        """Trains `model` from its first weights; returns the curves of its deep path.
+
+        The deep path is trained first and alone. Then the wide path, if the network has one, is
+        fitted on all rows: it needs none for early stopping.
+
+        Args:
+            rows: the training rows.
+            stop: the rows for early stopping.
+            checkpoint: where to resume from and to save each epoch.
+        """
+        params = self.params
+        tokenizer = Tokenizer.from_str(json.dumps(self.spec))
+        corrupt = row_corrupter(rows, tokenizer, params.corruptions)
+        curves = run_epochs(rows, stop, self._deep, params, report, checkpoint, corrupt)
+        both = Rows(rows.token_ids + stop.token_ids, np.concatenate([rows.labels, stop.labels]))
+        corrupt_both = row_corrupter(both, tokenizer, params.corruptions)
+        fit_wide_path(self.model, both, corrupt_both, params)
+        return curves
 
 
-def out_of_fold_scores(
-    table: pd.DataFrame, spec: dict[str, Any], params: Params
-) -> NDArray[np.float64]:
+def out_of_fold_scores(table: pd.DataFrame, trainer: Trainer) -> NDArray[np.float64]:
     """(n,): the score of each row by a network that was trained without the fold of its campaign.
 
     It is NaN for rows that were cut: the served model reads more of them.
 
     Args:
         table: n rows with the columns of SHARD.
-        spec: the content of tokenizer.json.
+        trainer: trained anew for each fold.
 
     Raises: PipelineError, when there is too little ham or spam outside of a fold.
     Source: Vovk 2015, Cross-conformal Predictors.
     """
     fold = np.array([int(FOLDS * unit_hash("fold", key)) for key in table["campaign_key"]])
-    characters = count_characters(Tokenizer.from_str(json.dumps(spec)))
+    characters = count_characters(Tokenizer.from_str(json.dumps(trainer.spec)))
+    score = partial(_score_tokens, trainer.score, trainer.params.batch_size)
     scores = np.zeros(len(table))
     folds = range(FOLDS if len(table) else 0)
     for number in tqdm(folds, "out of fold", leave=False, disable=None):
         if not np.any(fold == number):
             continue
-        rows, stop = _split_fold(table[fold != number], params)
-        model, _ = train_network(rows, stop, spec, params, report=lambda curves: None)
-        score = partial(_score_tokens, compiled_scorer(model), params.batch_size)
+        trainer.train(*_split_fold(table[fold != number], trainer.params))
         in_fold = table["token_ids"][fold == number].tolist()
         scores[fold == number] = score_in_windows(in_fold, characters, score)
-    was_cut = table["token_ids"].map(len) >= spec["truncation"]["max_length"]
+    was_cut = table["token_ids"].map(len) >= trainer.spec["truncation"]["max_length"]
     return np.where(was_cut, np.nan, scores)
 
 
@@ -233,25 +246,50 @@ def make_deterministic(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
+class CompiledNetwork:
+    """A network with its optimizer; its training step and its scorer compile at their first call.
+
+    Attributes:
+        model: (n, t) token ids to (n, 1) P(spam).
+        variables: all that training changes.
+    """
+
+    def __init__(self, model: keras.Model, params: Params) -> None:
+        self.model = model
+        self._decay_steps = tf.Variable(1.0)  # no constant, or each number of rows would compile
+        decay = keras.optimizers.schedules.CosineDecay(params.learning_rate, self._decay_steps)
+        optimizer = keras.optimizers.Adam(decay)
+        self.train_step = _train_step(model, optimizer)
+        self.score = compiled_scorer(model)
+        self.variables = [*model.weights, *optimizer.variables]
+        self._first_values = [variable.numpy() for variable in self.variables]
+
+    def start_anew(self, steps: int) -> None:
+        """Back to the first weights; the learning rate will decay over so many steps."""
+        self._decay_steps.assign(steps)
+        for variable, value in zip(self.variables, self._first_values, strict=True):
+            variable.assign(value)
+
+
 def run_epochs(
     rows: Rows,
     stop: Rows,
-    model: keras.Model,
+    network: CompiledNetwork,
     params: Params,
     report: Reporter,
     checkpoint: Checkpoint | None = None,
     corrupt: RowCorrupter | None = None,
 ) -> list[Epoch]:
-    """Trains `model` in place, leaves the weights of its best epoch in it, and returns the curves.
+    """Trains the network from its first weights, and leaves those of its best epoch in it.
 
     With a checkpoint it resumes after the last saved epoch.
+
+    Returns: the curves.
     """
+    model, variables = network.model, network.variables
     passes = params.passes(len(rows.labels))
     steps = passes * math.ceil(len(rows.labels) / params.batch_size)
-    optimizer = _optimizer(params, steps)
-    train_step = _train_step(model, optimizer)
-    score = compiled_scorer(model)
-    variables = [*model.weights, *optimizer.variables]
+    network.start_anew(params.epochs * steps)
     curves: list[Epoch] = []
     best_weights = model.get_weights()
     if checkpoint and (state := checkpoint.load()):
@@ -263,8 +301,8 @@ def run_epochs(
         seed = params.seed, len(curves) + 1
         seed_dropout(model, seed)
         order = _batches_of_epoch(rows, passes, params, seed, corrupt)
-        loss, right = _train_on(_progress(order, steps, seed[1]), train_step)
-        stop_figures = _stop_figures(score_rows(stop, score, params.batch_size))
+        loss, right = _train_on(_progress(order, steps, seed[1]), network.train_step)
+        stop_figures = _stop_figures(score_rows(stop, network.score, params.batch_size))
         n = passes * len(rows.labels)
         curves.append(Epoch(seed[1], loss / n, right / n, *stop_figures))
         if best_epoch(curves) is curves[-1]:
@@ -319,12 +357,6 @@ def score_rows(rows: Rows, score: TokenScorer, size: int) -> Predictions:
     y_score = np.empty(len(rows.labels))
     y_score[order_by_length(rows)] = np.concatenate(parts)
     return Predictions(y_true=rows.labels > 0, y_score=y_score, y_pred=y_score >= 0.5)
-
-
-def _optimizer(params: Params, steps: int) -> keras.Optimizer:
-    """Adam, whose learning rate decays over all epochs of `steps` batches."""
-    decay = keras.optimizers.schedules.CosineDecay(params.learning_rate, params.epochs * steps)
-    return keras.optimizers.Adam(decay)
 
 
 def _batches_of_epoch(

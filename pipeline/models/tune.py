@@ -146,8 +146,9 @@ def train_and_score(
 ) -> Predictions:
     """Trains a network as the stage does, and scores val."""
     rows, stop = training.split_rows(table, params)
-    model, _ = training.train_network(rows, stop, spec, params, lambda curves: None)
-    return training.score_rows(val, training.compiled_scorer(model), params.batch_size)
+    trainer = training.Trainer(spec, params)
+    trainer.train(rows, stop)
+    return training.score_rows(val, trainer.score, params.batch_size)
 
 
 def searched_values(params: training.Params) -> dict[str, Any]:

@@ -10,10 +10,12 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers, ops
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.svm import LinearSVC
+from sklearn.utils.sparsefuncs import inplace_csr_column_scale, inplace_csr_row_scale
 
 from pipeline.models.batches import Batch
 from pipeline.models.wide_features import (
@@ -169,12 +171,14 @@ def _features(
     ngrams: Ngrams, shape: Shape, batches: Iterable[Batch]
 ) -> tuple[list[sparse.csr_array], NDArray[np.float32], NDArray[np.bool_]]:
     """Of all n messages: counts (n, BUCKETS) for each view, shapes (n, kinds), spam (n,)."""
+    signature = [tf.TensorSpec((None, None), tf.int32)]
+    features = tf.function(lambda ids: (ngrams(ids), shape(ids)), input_signature=signature)
     counts: list[list[sparse.csr_array]] = []
     shapes, labels = [], []
     for token_ids, targets in batches:
-        hashes = ops.convert_to_numpy(ngrams(token_ids))
+        hashes, kinds = (part.numpy() for part in features(token_ids))
         counts.append([_count_matrix(hashes[:, :, view]) for view in VIEWS])
-        shapes.append(ops.convert_to_numpy(shape(token_ids)))
+        shapes.append(kinds)
         labels.append(targets)
     views = [sparse.vstack(parts, "csr") for parts in zip(*counts, strict=True)]
     return views, np.concatenate(shapes), np.concatenate(labels) > 0
@@ -182,10 +186,11 @@ def _features(
 
 def _count_matrix(hashes: NDArray[np.int32]) -> sparse.csr_array:
     """(n, BUCKETS): how often each message has each feature; `hashes` is (n, t, features)."""
-    rows, *_ = np.nonzero(hashes != NO_FEATURE)
-    buckets = hashes[hashes != NO_FEATURE] % BUCKETS
-    places = (rows.astype(np.int32), buckets)  # scikit-learn wants matrices with 32-bit indices
-    counts = sparse.coo_array((np.ones(len(rows)), places), (len(hashes), BUCKETS)).tocsr()
+    real = hashes != NO_FEATURE
+    ends = np.cumsum(np.count_nonzero(real, axis=(1, 2)), dtype=np.int32)
+    buckets = hashes[real] % BUCKETS  # in the order of the messages
+    parts = (np.ones(len(buckets)), buckets, np.append(np.int32(0), ends))
+    counts = sparse.csr_array(parts, (len(hashes), BUCKETS))
     counts.sum_duplicates()
     return counts
 
@@ -193,4 +198,7 @@ def _count_matrix(hashes: NDArray[np.int32]) -> sparse.csr_array:
 def _tfidf(counts: sparse.csr_array, idf: NDArray[np.float64]) -> sparse.csr_array:
     """(n, BUCKETS); as in the layer, the length of a row counts every occurrence as a feature."""
     length = np.sqrt(counts @ idf**2 + 1e-9)
-    return sparse.diags_array(1 / length) @ counts @ sparse.diags_array(idf)
+    scaled = counts.copy()
+    inplace_csr_row_scale(scaled, 1 / length)
+    inplace_csr_column_scale(scaled, idf)
+    return scaled

@@ -17,7 +17,7 @@ def test_trial_run_prints_figures_and_differences(tmp_path, monkeypatch, capsys)
     assert printed.count("\n| neuron | ") == 2
     assert "| mean ± standard deviation of 2 splits | F1 | average precision |" in printed
     assert "\n\n| minus bilstm_article | F1 | average precision | log loss |" in printed
-    monkeypatch.setattr(article_ladder.training, "train_network", None)
+    monkeypatch.setattr(article_ladder.training, "Trainer", None)
     article_ladder.main(arguments)  # all results are kept
     assert capsys.readouterr().out == printed
 

@@ -17,7 +17,7 @@ from pipeline.models.augmentation import CORRUPTIONS, row_corrupter
 from pipeline.models.batches import shuffled_batches
 from pipeline.models.checkpoints import Checkpoint
 from pipeline.models.served_model import START_ID
-from pipeline.models.training import best_epoch, run_epochs
+from pipeline.models.training import CompiledNetwork, best_epoch, run_epochs
 from pipeline.preprocessing.splits import held_out_mask
 from tests.harness import toy_problem
 from tests.harness.errors import error_of
@@ -49,7 +49,7 @@ def run_toy(params, rows, stop):
         weights.append(model.get_weights())
         assert [epoch.epoch for epoch in curves] == list(range(1, len(weights) + 1))
 
-    return model, run_epochs(rows, stop, model, params, report), weights
+    return model, run_epochs(rows, stop, CompiledNetwork(model, params), params, report), weights
 
 
 def equal_arrays(some, others):
@@ -97,7 +97,8 @@ def test_an_epoch_reads_few_rows_several_times_corrupted_anew():
         return rows
 
     rows, params = toy_rows(61), toy_params(epochs=2, fewest_steps=33)  # 8 steps a pass
-    run_epochs(rows, rows, new_network(params), params, print, corrupt=corrupt)
+    network = CompiledNetwork(new_network(params), params)
+    run_epochs(rows, rows, network, params, print, corrupt=corrupt)
     assert seeds == [(1, 1), (1, 1, 1), (1, 1, 2), (1, 2), (1, 2, 1), (1, 2, 2)]
     assert [params.passes(n) for n in (1, 61, 128, 129, 1000)] == [3, 3, 2, 1, 1]
 
@@ -140,14 +141,16 @@ def test_interrupted_training_ends_with_the_same_bits(model, tmp_path, monkeypat
             raise KeyboardInterrupt
 
     checkpoint = Checkpoint("key")
+    killed = CompiledNetwork(new_network(params), params)
     with pytest.raises(KeyboardInterrupt):
-        run_epochs(rows, stop, new_network(params), params, kill_after_two, checkpoint)
+        run_epochs(rows, stop, killed, params, kill_after_two, checkpoint)
     lengths = []
     for already_done in (2, len(curves)):  # the second time, the whole training is finished
         again = new_network(toy_params(model=model, dropout=0.5, seed=2))
+        network = CompiledNetwork(again, params)
         lengths.clear()
         resumed = run_epochs(
-            rows, stop, again, params, lambda so_far: lengths.append(len(so_far)), checkpoint
+            rows, stop, network, params, lambda so_far: lengths.append(len(so_far)), checkpoint
         )
         assert resumed == curves
         assert lengths == [*range(already_done, len(curves) + 1)]
@@ -160,16 +163,28 @@ def test_deep_path_is_trained_and_chosen_alone_then_the_wide_path():
     spec = json.loads(toy_problem.TEXT_TOKENIZER.to_str())
     params = toy_params(model="bilstm", corruptions=["slips"], wide_share=0.0, epochs=2)
     both_params = params.model_copy(update={"wide_share": 0.8})
-    (deep, deep_curves), (both, both_curves) = (
-        training.train_network(TEXT_ROWS, TEXT_ROWS, spec, changed, len)
-        for changed in (params, both_params)
-    )
+    trainers = [training.Trainer(spec, changed) for changed in (params, both_params)]
+    deep_curves, both_curves = (trainer.train(TEXT_ROWS, TEXT_ROWS) for trainer in trainers)
+    deep, both = (trainer.model for trainer in trainers)
     assert deep_curves == both_curves
     for name in ("deep", "wide"):
         first, second = (model.get_layer(name).get_weights() for model in (deep, both))
         assert equal_arrays(first, second)
     assert scores_of(deep, TEXT_ROWS).tolist() != scores_of(both, TEXT_ROWS).tolist()
     assert ((scores_of(both, TEXT_ROWS) > 0.5) == (TEXT_ROWS.labels > 0)).all()
+
+
+@pytest.mark.parametrize("model", ["dense", pytest.param("bilstm", marks=pytest.mark.slow)])
+def test_a_second_training_equals_the_first_of_a_new_trainer(model):
+    spec = json.loads(toy_problem.TEXT_TOKENIZER.to_str())
+    params = toy_params(model=model, corruptions=["slips"], dropout=0.5, epochs=2)
+    few = TEXT_ROWS.take(np.arange(16))
+    curves = []
+    trainers = [training.Trainer(spec, params) for _ in range(2)]
+    for trainer, sets in zip(trainers, ([few, TEXT_ROWS], [TEXT_ROWS]), strict=True):
+        curves.append([trainer.train(rows, few) for rows in sets])
+    assert curves[0][-1] == curves[1][-1] != curves[0][0]
+    assert equal_arrays(*(trainer.model.get_weights() for trainer in trainers))
 
 
 @pytest.mark.parametrize(("corruptions", "times"), [([], 0), (["slips"], 2)])
@@ -233,27 +248,29 @@ def test_a_new_architecture_is_one_function_and_one_entry(monkeypatch, tmp_path)
 # ---- out of fold
 
 
+def trainer_that(train, **changes):
+    """Instead of a Trainer; `train` gets rows and stop."""
+    return SimpleNamespace(train=train, score=None, spec=SPEC, params=toy_params(**changes))
+
+
 def test_too_few_campaigns_stop_on_a_row_of_each_label(monkeypatch):
     keys = [f"{n // 2}" for n in range(40)]
     table = pd.DataFrame({"campaign_key": keys, "label": [0] * 36 + [1] * 4})
     table["token_ids"] = [np.array([START_ID, n], np.int32) for n in range(40)]
     stopped = []
 
-    def train(rows, stop, *arguments, **options):
+    def train(rows, stop):
         assert set(rows.labels) == {0, 1}
         stopped.append(stop.labels.tolist())
-        return None, []
 
-    monkeypatch.setattr(training, "train_network", train)
     monkeypatch.setattr(training, "_score_tokens", lambda *scoring: np.zeros(len(scoring[-1])))
-    monkeypatch.setattr(training, "compiled_scorer", lambda network: network)
     monkeypatch.setattr(training, "count_characters", lambda tokenizer: np.ones(100, np.int64))
     monkeypatch.setattr(training, "Tokenizer", SimpleNamespace(from_str=str))
-    params = toy_params(stop_share=0.01)
-    training.out_of_fold_scores(table, SPEC, params)
+    trainer = trainer_that(train, stop_share=0.01)
+    training.out_of_fold_scores(table, trainer)
     assert stopped == [[0, 1]] * training.FOLDS
     table["label"] = [0] * 39 + [1]
-    line = error_of(training.out_of_fold_scores, table, SPEC, params)
+    line = error_of(training.out_of_fold_scores, table, trainer)
     assert line.startswith("params.yaml: train.out_of_fold_rows: too little ham or spam to train ")
 
 
@@ -263,23 +280,20 @@ def test_no_row_is_scored_by_a_network_that_has_seen_its_campaign(monkeypatch):
     table.at[79, "token_ids"] = np.array([START_ID, 79, 79], np.int32)
     trained = []
 
-    def train(rows, stop, *arguments, **options):
+    def train(rows, stop):
         trained.append({int(ids[1]) for part in (rows, stop) for ids in part.token_ids})
-        return len(trained) - 1, []
 
     def score(rows, network, size):
         seen = [int(ids[1]) for ids in rows.token_ids]
-        assert not trained[network] & {n for seen_one in seen for n in (seen_one, seen_one ^ 1)}
+        assert not trained[-1] & {n for seen_one in seen for n in (seen_one, seen_one ^ 1)}
         return SimpleNamespace(y_score=np.array(seen) / 100)
 
-    monkeypatch.setattr(training, "train_network", train)
     monkeypatch.setattr(training, "score_rows", score)
-    monkeypatch.setattr(training, "compiled_scorer", lambda network: network)
     monkeypatch.setattr(training, "count_characters", lambda tokenizer: np.ones(100, np.int64))
     monkeypatch.setattr(training, "Tokenizer", SimpleNamespace(from_str=str))
-    scores = training.out_of_fold_scores(table, SPEC, toy_params())
+    scores = training.out_of_fold_scores(table, trainer_that(train))
     assert scores[:79] == pytest.approx([n / 100 for n in range(79)], abs=1e-6)
     assert np.isnan(scores[79])  # cut
     assert len(trained) == training.FOLDS
-    assert len(training.out_of_fold_scores(table[:0], SPEC, toy_params())) == 0
+    assert len(training.out_of_fold_scores(table[:0], trainer_that(train))) == 0
     assert len(trained) == training.FOLDS
