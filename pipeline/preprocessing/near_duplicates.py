@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 from datasketch import MinHash
@@ -121,7 +122,12 @@ def find_near_copies(wordings: Sequence[str]) -> NearCopies:
 def _signatures(wordings: Sequence[str]) -> NDArray[np.uint32]:
     """(n, BANDS * ROWS_PER_BAND): the min-hashes of each text's shingles."""
     encoded = ([shingle.encode() for shingle in shingles(wording)] for wording in wordings)
-    hashed = MinHash.generator(encoded, num_perm=BANDS * ROWS_PER_BAND, seed=1)
+    hashed = MinHash.generator(
+        encoded,
+        num_perm=BANDS * ROWS_PER_BAND,
+        seed=1,
+        hashfunc=crc32,  # SHA-1 takes half the time
+    )
     signatures = np.zeros((len(wordings), BANDS * ROWS_PER_BAND), np.uint32)
     for row, min_hash in zip(signatures, hashed, strict=True):
         row[:] = min_hash.hashvalues

@@ -72,19 +72,21 @@ CHARACTER_MAP = {
 _TRANSLATION = str.maketrans(CHARACTER_MAP)
 
 # Disguises of words, and their replacement. Python and the tokenizer's Rust engine both run these.
+# What stands before a disguise is looked up behind its first character, so that the search for a
+# first character skips most texts.
 # Combining marks that NFKC joined with no letter, digit or sign: strikethrough, Zalgo. The vowel
 # signs of other scripts are not in these blocks; U+20E3, the keycap, makes an emoji.
-_STRAY_MARKS = (
-    r"(?<=[ -ʯḀ-ỿ₠-⃏])"
-    "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20e2\u20e4-\u20ff\ufe20-\ufe2f]+"
+_MARK = (
+    "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20e2\u20e4-\u20ff\ufe20-\ufe2f]"
 )
+_STRAY_MARKS = f"{_MARK}(?<=[ -ʯḀ-ỿ₠-⃏].){_MARK}*"
 # What the NUS SMS Corpus shows in place of numbers, times and addresses: only ham has it, and
 # anybody can add it. One space stays, so that `<<#>#>` becomes no placeholder.
 _PLACEHOLDERS = "(?<! )(?: *<(?:#|DECIMAL|TIME|URL|EMAIL)>)+ *"
 # A separator between single letters: f r e e, f-r-e-e.
-_SEPARATOR = r"(?:(?<=\A[A-Za-z])|(?<=[ .\-_*][A-Za-z]))[ .\-_*](?=[A-Za-z](?![A-Za-z0-9']))"
+_SEPARATOR = r"[ .\-_*](?:(?<=\A[A-Za-z].)|(?<=[ .\-_*][A-Za-z].))(?=[A-Za-z](?![A-Za-z0-9']))"
 # One or two digits within a word: fr33, b00k. `%` stands for the digit.
-_DIGIT = r"(?<=[A-Za-z])%(?=[0-9]?[A-Za-z])|(?<=[A-Za-z][0-9])%(?=[A-Za-z])"
+_DIGIT = r"%(?:(?<=[A-Za-z].)(?=[0-9]?[A-Za-z])|(?<=[A-Za-z][0-9].)(?=[A-Za-z]))"
 _DIGIT_LETTERS = {
     "0": "o",
     "1": "i",
@@ -107,6 +109,8 @@ _DIGITS = re.compile(r"\d+")
 def undo_entities(text: str) -> str:
     """The text without HTML escapes, such as `&amp;`, `&#72;` and, escaped twice, `&amp;#72;`."""
     for _ in range(ENTITY_LEVELS):
+        if "&" not in text:
+            break
         text = html.unescape(re.sub(HUGE_ENTITY, "\ufffd", text))
     return text
 
