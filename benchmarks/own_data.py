@@ -33,7 +33,9 @@ FIGURES = ("average_precision", "spam_caught_percent", "ham_blocked_percent")
 def out_of_fold_network(rows: pd.DataFrame) -> pd.Series:
     """(n,): the out-of-fold score of each row, as the stage train writes it."""
     given = training_input(OURS, rows)
-    return pd.Series(training.out_of_fold_scores(given.table, training.Trainer(given.spec, given.params)))
+    return pd.Series(
+        training.out_of_fold_scores(given.table, training.Trainer(given.spec, given.params))
+    )
 
 
 def out_of_fold_svm(rows: pd.DataFrame) -> pd.Series:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
-from datasketch import MinHash
 from numpy.typing import NDArray
 
 from pipeline.preprocessing.normalize import mask
@@ -121,6 +120,8 @@ def find_near_copies(wordings: Sequence[str]) -> NearCopies:
 
 def _signatures(wordings: Sequence[str]) -> NDArray[np.uint32]:
     """(n, BANDS * ROWS_PER_BAND): the min-hashes of each text's shingles."""
+    from datasketch import MinHash  # here, as it imports much of SciPy, and few stages need it
+
     encoded = ([shingle.encode() for shingle in shingles(wording)] for wording in wordings)
     hashed = MinHash.generator(
         encoded,
