@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers, ops
 from numpy.typing import NDArray
 from scipy import sparse
@@ -171,12 +170,11 @@ def _features(
     ngrams: Ngrams, shape: Shape, batches: Iterable[Batch]
 ) -> tuple[list[sparse.csr_array], NDArray[np.float32], NDArray[np.bool_]]:
     """Of all n messages: counts (n, BUCKETS) for each view, shapes (n, kinds), spam (n,)."""
-    signature = [tf.TensorSpec((None, None), tf.int32)]
-    features = tf.function(lambda ids: (ngrams(ids), shape(ids)), input_signature=signature)
+    features = keras.Model(ngrams.input, [ngrams.output, shape.output])
     counts: list[list[sparse.csr_array]] = []
     shapes, labels = [], []
     for token_ids, targets in batches:
-        hashes, kinds = (part.numpy() for part in features(token_ids))
+        hashes, kinds = features.predict_on_batch(token_ids)  # compiled
         counts.append([_count_matrix(hashes[:, :, view]) for view in VIEWS])
         shapes.append(kinds)
         labels.append(targets)
