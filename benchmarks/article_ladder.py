@@ -5,7 +5,7 @@ which the slow ones need. Prints F1 (threshold: the largest F1 on val), average 
 weights, and the time of training and of scoring, as mean ± standard deviation over the splits, and
 the difference to the article's network with its 95 % interval.
 
-Reads what `dvc repro` validated. Results are kept for the same messages, params and code.
+Reads what `dvc repro` validated, or the messages of one --source of it. Results are kept for the same messages, params and code.
 """
 
 import time
@@ -24,18 +24,18 @@ from benchmarks.quality import (
     complete,
     markdown,
     mean_and_interval,
+    messages_of,
     split_messages,
     spread,
     with_largest_f1,
 )
 from pipeline.core.cli import argument_parser, run_stage
 from pipeline.core.hashing import file_sha256
-from pipeline.core.tables import read_parquet
 from pipeline.evaluation.metrics import METRICS
 from pipeline.models import architectures, training
 from pipeline.models.scoring import network_scorer
 
-EXAMPLE = "python -m benchmarks.article_ladder --splits 3 --networks neuron dense"
+EXAMPLE = "python -m benchmarks.article_ladder --source sms --splits 3 --networks neuron dense"
 ARTICLE = "bilstm_article"
 LADDER = ("neuron", "dense", "rnn", "lstm", ARTICLE, "dnc")
 TRAINING = {"batch_size": 128, "learning_rate": 0.003}  # otherwise the article's
@@ -91,13 +91,15 @@ def tables(results: dict[str, Figures], names: list[str], splits: int) -> str:
 def main(argv: list[str] | None = None) -> None:
     parser = argument_parser(__doc__, EXAMPLE)
     parser.add_argument("--splits", type=int, default=20, help="number of splits (default: 20)")
+    parser.add_argument("--source", help="measure one source alone, such as sms")
     choices = architectures.MODELS
     parser.add_argument("--networks", nargs="+", choices=choices, default=[*LADDER])
     options = parser.parse_args(argv)
-    messages = read_parquet(MESSAGES).to_pandas()
+    messages = messages_of(MESSAGES, options.source)
     tasks = [(name, number) for number in range(options.splits) for name in options.networks]
     key = {"messages": file_sha256(MESSAGES), "code": file_sha256(Path(__file__))}
-    path = RESULTS / "article_ladder.json"
+    part = f"_{options.source}" if options.source else ""
+    path = RESULTS / f"article_ladder{part}.json"
     results = complete(path, tasks, partial(measure, messages=messages), **key)
     print(tables(results, options.networks, options.splits))
 

@@ -302,6 +302,14 @@ def complete(path: Path, tasks: Sequence[Task], measure: Callable, **key: Any) -
     return results
 
 
+def messages_of(path: Path, source: str | None) -> pd.DataFrame:
+    """The validated messages, of one source or, with None, of all."""
+    messages = read_parquet(path).to_pandas()
+    if source:
+        messages = messages[source_name(messages) == source].reset_index(drop=True)
+    return messages
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argument_parser(__doc__, EXAMPLE)
     which = parser.add_mutually_exclusive_group(required=True)
@@ -312,9 +320,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--splits", type=int, default=20, help="number of splits (default: 20)")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=PEERS)
     options = parser.parse_args(argv)
-    messages = read_parquet(MESSAGES).to_pandas()
-    if options.source:
-        messages = messages[source_name(messages) == options.source].reset_index(drop=True)
+    messages = messages_of(MESSAGES, options.source)
     key = {"messages": file_sha256(MESSAGES), "source": options.source}
     installed = shutil.which("bogofilter")
     names = [name for name in options.models if name != "bogofilter" or installed]
