@@ -5,7 +5,8 @@ which the slow ones need. Prints F1 (threshold: the largest F1 on val), average 
 weights, and the time of training and of scoring, as mean ± standard deviation over the splits, and
 the difference to the article's network with its 95 % interval.
 
-Reads what `dvc repro` validated, or the messages of one --source of it. Results are kept for the same messages, params and code.
+Reads what `dvc repro` validated, or the messages of one --source of it. Results are kept for the
+same messages, params and code.
 """
 
 import time
