@@ -35,6 +35,7 @@ HOMES = {  # libraries that are slow to import or have one purpose: who may impo
     "dvc_render": "tracking.plots",
     "vl_convert": "tracking.plots",
     "fsspec": "sources",
+    "selectolax": "sources.mail",
     "sqlalchemy": "sources.inbox",
     "fastapi": "serving.server",
     "uvicorn": "serving.server",

@@ -26,7 +26,7 @@ from pipeline.registry.model_package import hash_model
 from pipeline.registry.restore import FILE_NAMES
 from pipeline.retraining.retrain import REGISTER_REPORT, run_repro
 from pipeline.sources.catalogue import Params, check_calibration_name, read_labelled
-from pipeline.sources.file_formats import format_of
+from pipeline.sources.file_formats import INPUT_FORMATS, format_of
 from pipeline.sources.kinds import CALIBRATION_FOLDER
 from pipeline.sources.readers import SourceFile
 
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("file", metavar="FILE", type=Path, help="labelled messages of the stream")
     parser.add_argument("--source", required=True, help="a name for the stream")
     arguments = parser.parse_args(argv)
-    format_of(arguments.file.name)
+    format_of(arguments.file.name, INPUT_FORMATS)
     check_messages(arguments.file, arguments.source)
     check_project()
     target = CALIBRATION_INBOX / f"{arguments.source}{arguments.file.suffix.lower()}"

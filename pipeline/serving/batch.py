@@ -1,11 +1,11 @@
 """Labels a file of messages with the champion, and keeps its other columns.
 
 INPUT and OUTPUT are .csv, .tsv, .jsonl or .parquet files, of the same format or of different ones;
-`-` is standard input (a message a line) or standard output (a JSON object a line). The output has
-the columns of the input and seven more: label, probability, threshold, confident (false: for people
-to review), model_version, scored_at and refused, which names what is wrong with a message; only a
-null text gets no label. The output file appears when all rows are done; an interrupted run keeps
-its rows for --resume.
+INPUT may be mail, too, an .eml or .mbox file. `-` is standard input (a message a line) or standard
+output (a JSON object a line). The output has the columns of the input and seven more: label,
+probability, threshold, confident (false: for people to review), model_version, scored_at and
+refused, which names what is wrong with a message; only a null text gets no label. The output file
+appears when all rows are done; an interrupted run keeps its rows for --resume.
 """
 
 import argparse
@@ -40,7 +40,13 @@ from pipeline.serving.scoring import (
     with_columns,
     with_time_as_text,
 )
-from pipeline.sources.file_formats import FormatError, format_of, json_lines, one_line
+from pipeline.sources.file_formats import (
+    INPUT_FORMATS,
+    FormatError,
+    format_of,
+    json_lines,
+    one_line,
+)
 from pipeline.validation import expectations
 
 log = logging.getLogger(__name__)
@@ -73,10 +79,12 @@ def _parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--resume", action="store_true", help="continue an interrupted run, with its model version"
     )
     arguments = parser.parse_args(argv)
-    files = [name for name in (arguments.input, arguments.output) if name != STANDARD_STREAM]
-    for name in files:
-        format_of(name)
-    if arguments.resume and len(files) < 2:
+    streams = [arguments.input, arguments.output].count(STANDARD_STREAM)
+    if arguments.input != STANDARD_STREAM:
+        format_of(arguments.input, INPUT_FORMATS)
+    if arguments.output != STANDARD_STREAM:
+        format_of(arguments.output)
+    if arguments.resume and streams:
         raise PipelineError("--resume: - cannot be read or written again; name two files")
     return arguments
 

@@ -12,6 +12,7 @@ import pandas as pd
 from pipeline.core.errors import join_column_names
 from pipeline.serving.labels import label_messages, valid_unicode
 from pipeline.sources.file_formats import (
+    INPUT_FORMATS,
     FormatError,
     ReadOptions,
     convert_format_errors,
@@ -55,7 +56,8 @@ def read_tables(name: str, text: str) -> Tables:
 
 def _read_file(name: str) -> Tables:
     path = Path(name)
-    batches = read_batches(format_of(name), path, ReadOptions(name), SCORED_ROWS)
+    form = format_of(name, INPUT_FORMATS)
+    batches = read_batches(form, path, ReadOptions(name), SCORED_ROWS)
     return (batch.frame() for batch in batches)
 
 

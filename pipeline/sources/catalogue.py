@@ -19,7 +19,7 @@ from pipeline.core.params import ParamsSection
 from pipeline.core.schemas import FEEDBACK_SOURCE
 from pipeline.sources import archives, fetch, written
 from pipeline.sources.encodings import other_encoding
-from pipeline.sources.file_formats import FORMATS
+from pipeline.sources.file_formats import INPUT_FORMATS
 from pipeline.sources.inbox import compare_files
 from pipeline.sources.inbox_copies import InboxCopies
 from pipeline.sources.kinds import (
@@ -94,7 +94,7 @@ def inbox_files(params: Params, places: Places) -> Iterator[OpenFile]:
     if not names:
         raise PipelineError(
             f"{inbox.place}: no file matches ingest.files.glob {params.files.glob!r}; put a "
-            f"{', '.join(FORMATS)} file there, or remove 'files' from ingest.sources"
+            f"{', '.join(INPUT_FORMATS)} file there, or remove 'files' from ingest.sources"
         )
     for name in names:
         yield _collected_file(inbox, name, f"files/{name}", params.files, day_in_path(name))
@@ -140,7 +140,7 @@ def _collected_file(
     file = SourceFile(
         path=inbox.path(name),
         source=escape(source),
-        params=params,
+        params=params.labelled(name),
         place=str(inbox.place / name),
         received_at=received_at,
     )
@@ -310,7 +310,11 @@ def _read_decoded(file: SourceFile) -> Iterator[pa.RecordBatch]:
     for batch in read_file(file):
         is_undecoded = is_undecoded or "\ufffd" in "".join(filter(None, batch["text"].to_pylist()))
         yield batch
-    if is_undecoded and (encoding := other_encoding(file.path, file.params.encoding)):
+    if (
+        is_undecoded
+        and file.form.encoded
+        and (encoding := other_encoding(file.path, file.params.encoding))
+    ):
         log.warning(
             "warning: %s: not %s; set %s.encoding to %s, in which all of it can be read",
             *(file.place, file.params.encoding, file.settings, encoding),

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import choose
 from pipeline.core.tables import CsvFile, iter_csv_rows
+from pipeline.sources.mail import MAX_MAIL_BYTES, Mail, read_mail, split_mbox
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,10 @@ class ReadOptions:
     required: tuple[str, ...] = ()  # columns, and keys that each line of JSONL must have
     check_columns: Callable[[list[str]], None] = _accept_columns
     settings: str | None = None  # where the user sets the encoding and the columns, for errors
+    mail_columns: tuple[str, str] = (
+        "text",
+        "received_at",
+    )  # what these columns of mails are called
 
 
 class RowBatch(Protocol):
@@ -211,8 +216,8 @@ def _split_lines(
         yield row
 
 
-def _write_message_lines(path: Path, table: pd.DataFrame, first: Path | None) -> None:
-    raise ValueError("lines have no columns; choose another format")
+def _refuse_to_write(path: Path, table: pd.DataFrame, first: Path | None) -> None:
+    raise ValueError(f"{path.suffix} files are only read; choose another format")
 
 
 # ---- JSONL
@@ -327,6 +332,41 @@ def _join_parquet(path: Path, parts: Sequence[Path]) -> None:
                 joined.write_table(file.read())
 
 
+# ---- mail
+
+MAIL_COLUMNS = ("text", "received_at")  # of Mail, whose names in the user's files may differ
+MAILS_AT_ONCE = 1_000  # in memory; their texts are long
+
+
+def _read_eml(path: Path, options: ReadOptions, size: int) -> Iterator[JsonBatch]:
+    """One mail a file."""
+    with path.open("rb") as file:
+        yield _mail_batch([read_mail(file.read(MAX_MAIL_BYTES))], options)
+
+
+def _read_mbox(path: Path, options: ReadOptions, size: int) -> Iterator[JsonBatch]:
+    with path.open("rb") as file:
+        mails = map(read_mail, split_mbox(file))
+        while part := list(itertools.islice(mails, min(size, MAILS_AT_ONCE))):
+            yield _mail_batch(part, options)
+
+
+def _mail_batch(mails: list[Mail], options: ReadOptions) -> JsonBatch:
+    """The mails as rows."""
+    if len(options.required) > 1:
+        raise ValueError(
+            "mails have no column of labels; set "
+            f"{options.settings}.label_by_folder, such as {{Junk: spam, Archive: ham}}, or .label"
+        )
+    text, received_at = options.mail_columns
+    rows = []
+    for mail in mails:
+        time = mail.received_at and mail.received_at.isoformat()
+        facts = {name: value for name, value in vars(mail).items() if name not in MAIL_COLUMNS}
+        rows.append({text: mail.text, received_at: time} | facts)
+    return JsonBatch(rows)
+
+
 # ---- the registry
 
 
@@ -344,6 +384,7 @@ class Format:
     join: Callable[[Path, Sequence[Path]], None]
     fixed_columns: bool = True  # each row has the columns of the first one
     typed: bool = False  # holds times as times, not as text
+    encoded: bool = True  # has one encoding, which the params may name
 
 
 FORMATS = {  # by the ending of a file's name
@@ -354,15 +395,17 @@ FORMATS = {  # by the ending of a file's name
 }
 
 
-INPUT_FORMATS = {  # of labelled files, which are only read
+INPUT_FORMATS = {  # those that are only read among them
     **FORMATS,
-    ".lines": Format(_read_message_lines, _write_message_lines, _join_text),
+    ".lines": Format(_read_message_lines, _refuse_to_write, _join_text),
+    ".eml": Format(_read_eml, _refuse_to_write, _join_text, encoded=False),
+    ".mbox": Format(_read_mbox, _refuse_to_write, _join_text, encoded=False),
 }
 
 
-def format_of(name: str) -> Format:
+def format_of(name: str, formats: dict[str, Format] = FORMATS) -> Format:
     """The format of a file, by the ending of its name. Raises: PipelineError with the choices."""
-    return choose(FORMATS, Path(name).suffix.lower(), f"{name}: format")
+    return choose(formats, Path(name).suffix.lower(), f"{name}: format")
 
 
 def read_batches(form: Format, path: Path, options: ReadOptions, size: int) -> Iterator[RowBatch]:

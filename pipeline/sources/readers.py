@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal, cast
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, Self, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -20,15 +20,17 @@ import pydantic
 
 from pipeline.core.errors import COMMON_COLUMN_NAMES, PipelineError, join_column_names
 from pipeline.core.hashing import message_id
-from pipeline.core.params import ParamsSection, choose, parse_params, read_yaml
+from pipeline.core.params import ParamsSection, parse_params, read_yaml
 from pipeline.core.schemas import MESSAGES, SCORES
 from pipeline.core.tables import read_parquet
 from pipeline.sources.file_formats import (
     INPUT_FORMATS,
+    Format,
     FormatError,
     ReadOptions,
     RowBatch,
     convert_format_errors,
+    format_of,
     read_batches,
 )
 
@@ -77,11 +79,17 @@ class FileParams(ParamsSection):
     label: Literal["ham", "spam"] | None = pydantic.Field(
         default=None, description="the label of all rows of a file that has no label column"
     )
+    label_by_folder: dict[str, Literal["ham", "spam", "left_out"]] = pydantic.Field(
+        default={},
+        description="the same by the name of a folder, or of the file without its ending, such as "
+        "{Junk: spam, Archive: ham}: the innermost name counts",
+    )
     encoding: str = pydantic.Field(default="utf-8", description="encoding of CSV, TSV and JSONL")
     format: str | None = pydantic.Field(
         default=None,
         description="name of a format, if the file's ending does not say it: csv, tsv, "
-        "jsonl, parquet, or lines (a message a line, after its label and the separator, if any)",
+        "jsonl, parquet, eml, mbox, or lines (a message a line, after its label and the separator, "
+        "if any)",
     )
     separator: str | None = pydantic.Field(
         default=None,
@@ -141,6 +149,13 @@ class FileParams(ParamsSection):
             raise ValueError(f"{', '.join(repeated)}: listed twice; list each value once")
         return labels
 
+    def labelled(self, name: str) -> Self:
+        """These params for a file at this path, with the label that `label_by_folder` gives it."""
+        path = PurePosixPath(name)
+        names = [path.stem, *reversed(path.parent.parts)]
+        label = next((self.label_by_folder[n] for n in names if n in self.label_by_folder), None)
+        return self.model_copy(update={"label": label}) if label else self
+
     def label_by_key(self) -> dict[str, str]:
         """`ham`, `spam` or LEFT_OUT, by the `label_key` of what a file writes."""
         return {
@@ -188,6 +203,12 @@ class SourceFile:
     received_at: datetime | None = None
 
     @property
+    def form(self) -> Format:
+        """Its format. Raises: PipelineError with the choices."""
+        declared = self.params.format
+        return format_of(f"{self.place}.{declared}" if declared else self.place, INPUT_FORMATS)
+
+    @property
     def required(self) -> tuple[str, ...]:
         """The columns that it must have."""
         names = self.params.columns
@@ -216,12 +237,10 @@ def read_file(file: SourceFile) -> Iterator[pa.RecordBatch]:
 
     Raises: PipelineError, with file, row and way out.
     """
-    suffix = f".{file.params.format}" if file.params.format else Path(file.place).suffix.lower()
-    form = choose(INPUT_FORMATS, suffix, f"{file.place}: format")
     _refuse_pointer(file)
     rows = 0
     defects = Defects()
-    for batch in read_batches(form, file.path, _read_options(file), BATCH_ROWS):
+    for batch in read_batches(file.form, file.path, _read_options(file), BATCH_ROWS):
         _refuse_scores(batch.columns, file)
         messages = _messages(batch, file, rows + 1, defects)
         rows += messages.num_rows
@@ -277,6 +296,7 @@ def _read_options(file: SourceFile) -> ReadOptions:
         separator=file.params.separator,
         header=file.params.header,
         required=file.required,
+        mail_columns=(file.params.columns.text, file.params.columns.received_at),
         check_columns=partial(_check_columns, file),
         settings=file.settings,
     )
@@ -451,5 +471,6 @@ def read_messages(path: Path, labels: bool = True) -> pd.DataFrame:
             return cast(pd.DataFrame, table.select(MESSAGES.names).to_pandas())
     section = read_yaml().get("ingest", {}).get("files")
     params = parse_params(InboxParams, section, "params.yaml: ingest.files")
+    params = params.labelled(str(path))
     file = SourceFile(path, path.name, params, str(path), needs_label=labels)
     return cast(pd.DataFrame, pa.Table.from_batches(read_file(file), MESSAGES).to_pandas())

@@ -157,6 +157,16 @@ def test_every_format_becomes_every_other(tmp_path, run, monkeypatch, given, wan
     assert files(tmp_path) == [given, f"out{wanted}"]
 
 
+def test_mails_are_labelled_with_what_people_need_to_find_them(run):
+    mail = "Message-ID: <1@a>\nFrom: <x@b.example>\nSubject: Win\n\nat http://c.example/\n"
+    written = run("in.mbox", "out.jsonl", content=f"From a 10:00\n{mail}\nFrom a 10:00\n\n")
+    first, second = map(json.loads, written.splitlines())
+    assert (first["text"], first["label"]) == ("Win\n\nat http://c.example/", "spam")
+    facts = ("mail_id", "received_at", "sender_domain", "link_hosts", "attachments")
+    assert [first[fact] for fact in facts] == ["<1@a>", None, "b.example", "c.example", ""]
+    assert second["refused"] == "text_is_not_null"
+
+
 def test_json_lines_keep_their_values_and_hold_no_nan(run, model):
     lines = [
         {"text": "a\ud83d", "id": 1, "tags": ["x", {"y": None}]},  # half of a surrogate pair

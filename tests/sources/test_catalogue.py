@@ -69,8 +69,8 @@ def test_hidden_and_dvc_files_and_other_sources_are_left_out():
 
 
 NO_MATCH = (
-    "{}: no file matches ingest.files.glob {!r}; put a .csv, .tsv, .jsonl, .parquet "
-    "file there, or remove 'files' from ingest.sources"
+    "{}: no file matches ingest.files.glob {!r}; put a .csv, .tsv, .jsonl, .parquet, "
+    ".lines, .eml, .mbox file there, or remove 'files' from ingest.sources"
 )
 
 
@@ -113,6 +113,43 @@ def test_row_without_a_time_gets_the_day_in_its_path():
 
 
 # ---- warnings
+
+
+MBOX_START = "From a@b Thu Nov 26 10:00:00 2026\n"
+MAIL = "Subject: Win\nReceived: by us; Thu, 26 Nov 2026 10:00:05 +0000\n\nNow\ufffd\n"
+
+
+def test_mails_are_labelled_by_their_folder(caplog):
+    add("Junk/1.eml", "Archive/Junk/2.eml", "Junk/Archive/3.eml", "Draft/4.eml", content=MAIL)
+    add("Archive.mbox", content=f"{MBOX_START}{MAIL}\n{MBOX_START}\n")
+    labels = {"Junk": "spam", "Archive": "ham", "Draft": "left_out"}
+    rows = read("files", glob="**", label_by_folder=labels).to_pylist()
+    assert [(row["source"], row["row"], row["label"], row["text"]) for row in rows] == [
+        ("files/Archive/Junk/2.eml", 1, "spam", "Win\n\nNow\ufffd"),
+        ("files/Archive.mbox", 1, "ham", "Win\n\nNow\ufffd"),
+        ("files/Archive.mbox", 2, "ham", ""),
+        ("files/Junk/1.eml", 1, "spam", "Win\n\nNow\ufffd"),
+        ("files/Junk/Archive/3.eml", 1, "ham", "Win\n\nNow\ufffd"),
+    ]
+    assert rows[1]["received_at"] == datetime(2026, 11, 26, 10, 0, 5, tzinfo=UTC)
+    assert "encoding" not in caplog.text
+
+
+def test_a_maildir_is_read_as_single_mails():
+    add("mail/Junk/cur/1.M2.host:2,S", content=MAIL)
+    add("mail/Junk/dovecot-uidlist", content="3 V1")
+    (row,) = read(
+        "files", glob="**/cur/*", format="eml", label_by_folder={"Junk": "spam"}
+    ).to_pylist()
+    assert (row["label"], row["text"]) == ("spam", "Win\n\nNow\ufffd")
+
+
+def test_mail_without_a_labelled_folder_is_refused():
+    add("Inbox/1.eml", content=MAIL)
+    error = "mails have no column of labels; set ingest.files.label_by_folder, such as {Junk: spam,"
+    path = INBOX / "Inbox" / "1.eml"
+    line = error_of(read, "files", glob="**", label_by_folder={"Junk": "spam"})
+    assert line.startswith(f"{path}: {error}")
 
 
 def test_encoding_in_which_a_file_can_be_read_is_named(caplog):

@@ -328,7 +328,7 @@ NO_VALUE = "Expecting value: line 1 column 10 (char 9); correct the line"
         (
             "a.txt",
             "hello",
-            "format: unknown '.txt'; choose from .csv, .tsv, .jsonl, .parquet, .lines",
+            "format: unknown '.txt'; choose from .csv, .tsv, .jsonl, .parquet, .lines, .eml, .mbox",
         ),
     ],
 )
@@ -370,7 +370,10 @@ TWICE = {"spam": [1, "junk"], "ham": ["Junk ", True]}
         ({"date_format": "%Q"}, f"date_format: 'Q' is a bad directive in format '%Q'; {DATES}"),
         ({"date_format": "days"}, f"date_format: unknown 'days'; {DATES}"),
         ({"separator": ";;"}, f"separator: {ONE_CHARACTER}, not ';;'"),
-        ({"format": "xlsx"}, "format: unknown 'xlsx'; choose from csv, tsv, jsonl, parquet, lines"),
+        (
+            {"format": "xlsx"},
+            "format: unknown 'xlsx'; choose from csv, tsv, jsonl, parquet, lines, eml, mbox",
+        ),
     ],
 )
 def test_contradictory_params_are_refused(changes, problem):
