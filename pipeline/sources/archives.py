@@ -8,8 +8,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from fnmatch import fnmatch
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 import fsspec.compression
@@ -46,7 +47,8 @@ READ_ERRORS = (
     MemoryError,  # an xz with a dictionary that this machine has no room for
 )
 
-Entries = list[tuple[str, Callable[[], IO[bytes]]]]  # name of a regular file, and how to open it
+ArchiveEntry = tuple[str, Callable[[], IO[bytes]]]  # name of a regular file, and how to open it
+Entries = list[ArchiveEntry]
 
 
 @contextmanager
@@ -81,6 +83,42 @@ def open_member(path: Path, name: str | None, place: str) -> Iterator[Path]:
         yield member
 
 
+@contextmanager
+def open_folders(path: Path, pattern: str, place: str) -> Iterator[dict[str, Path]]:
+    """Temporary copies of the matching files of an archive: a folder for each of their folders.
+
+    The copies have fixed names, and the same limits as `open_member`.
+
+    Args:
+        pattern: of fnmatch, for names in the archive.
+        place: where it is declared, for errors.
+
+    Raises: PipelineError, also if no file matches.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        plain = _decompressed(path, Path(temporary) / "plain")
+        folders: dict[str, Path] = {}
+        kind = kind_of(plain)
+        if kind not in ARCHIVES:
+            raise PipelineError(f"{place}: {path} is not an archive; remove it")
+        left = _limit(path)
+        with _convert_archive_errors(path), ARCHIVES[kind](plain) as entries:
+            matching = sorted((entry for entry in entries if fnmatch(entry[0], pattern)), key=_name)
+            for number, (name, open_entry) in enumerate(matching):
+                parent = str(PurePosixPath(name).parent)
+                folder = folders.setdefault(parent, Path(temporary) / f"{len(folders)}")
+                folder.mkdir(exist_ok=True)
+                with open_entry() as stream:
+                    left -= _copy(stream, folder / f"{number:09}", path, name, left)
+        if not folders:
+            raise PipelineError(f"{place}: no file matches {pattern!r} in {path}; correct it")
+        yield folders
+
+
+def _name(entry: ArchiveEntry) -> str:
+    return entry[0]
+
+
 def kind_of(path: Path) -> str:
     """`tar` or a value of MAGIC, by the file's first bytes; `plain` for any other file."""
     with path.open("rb") as file:
@@ -111,9 +149,17 @@ def _decompressed(path: Path, to: Path) -> Path:
     return to
 
 
-def _copy(stream: IO[bytes], to: Path, path: Path, name: str) -> None:
-    """Copies a stream up to the limit: the sizes that an archive declares may be wrong."""
-    limit = min(MAX_UNPACKED_BYTES, max(ALWAYS_ALLOWED, MAX_RATIO * path.stat().st_size))
+def _limit(path: Path) -> int:
+    """The bytes to which a download may unpack."""
+    return min(MAX_UNPACKED_BYTES, max(ALWAYS_ALLOWED, MAX_RATIO * path.stat().st_size))
+
+
+def _copy(stream: IO[bytes], to: Path, path: Path, name: str, limit: int | None = None) -> int:
+    """Copies a stream up to the limit: the sizes that an archive declares may be wrong.
+
+    Returns: the number of bytes.
+    """
+    limit = _limit(path) if limit is None else limit
     copied = 0
     with to.open("wb") as out:
         while chunk := stream.read(COPY_BYTES):
@@ -124,6 +170,7 @@ def _copy(stream: IO[bytes], to: Path, path: Path, name: str) -> None:
                     "get the data from another place"
                 )
             out.write(chunk)
+    return copied
 
 
 def _refuse_archive(file: Path, path: Path, name: str) -> None:

@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -187,7 +187,7 @@ def pinned_files(name: str, places: Places) -> Iterator[OpenFile]:
 
 def _files_of_pin(name: str, pin: fetch.Pin, places: Places) -> Iterator[OpenFile]:
     if pin.files is None:
-        yield _downloaded_file(name, pin, places)
+        yield from _downloaded_files(name, pin, places)
         return
     inbox = places.inbox
     compare_files(inbox.place, pin.files, {path: file.sha256 for path, file in inbox.files.items()})
@@ -195,19 +195,22 @@ def _files_of_pin(name: str, pin: fetch.Pin, places: Places) -> Iterator[OpenFil
         yield _collected_file(inbox, path, path, FileParams())
 
 
-@contextmanager
-def _downloaded_file(name: str, pin: fetch.Pin, places: Places) -> Iterator[SourceFile]:
+def _downloaded_files(name: str, pin: fetch.Pin, places: Places) -> Iterator[OpenFile]:
+    """The one file of a download, or the folders of those that `members` names."""
     _, declared = parse_declaration(name, pin.declared, str(places.lock))
     path = fetch.pinned_download(pin, name, places.downloads)
-    member = archives.open_member(path, declared.member, f"{places.lock}: {name}.member")
-    with member as file:
-        yield SourceFile(
-            file,
-            name,
-            declared.read,
-            place=f"{path}: {declared.member or name}",
-            settings=f"{places.lock}: {name}.read",
-        )
+    place, settings = f"{places.lock}: {name}", f"{places.lock}: {name}.read"
+    if declared.members is None:
+        with archives.open_member(path, declared.member, f"{place}.member") as file:
+            where = f"{path}: {declared.member or name}"
+            yield nullcontext(SourceFile(file, name, declared.read, where, settings))
+        return
+    with archives.open_folders(path, declared.members, f"{place}.members") as folders:
+        for inner, folder in folders.items():
+            params = declared.read.labelled(f"{inner}/*")
+            kind = PurePosixPath(inner).name
+            file = SourceFile(folder, f"{name}/{kind}", params, f"{path}: {inner}", settings)
+            yield nullcontext(replace(file, kind=kind))
 
 
 # ---- reading

