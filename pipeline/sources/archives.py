@@ -8,8 +8,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from functools import partial
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
@@ -47,8 +48,7 @@ READ_ERRORS = (
     MemoryError,  # an xz with a dictionary that this machine has no room for
 )
 
-ArchiveEntry = tuple[str, Callable[[], IO[bytes]]]  # name of a regular file, and how to open it
-Entries = list[ArchiveEntry]
+Entries = list[tuple[str, Callable[[], IO[bytes]]]]  # name of a regular file, and how to open it
 
 
 @contextmanager
@@ -103,8 +103,8 @@ def open_folders(path: Path, pattern: str, place: str) -> Iterator[dict[str, Pat
             raise PipelineError(f"{place}: {path} is not an archive; remove it")
         left = _limit(path)
         with _convert_archive_errors(path), ARCHIVES[kind](plain) as entries:
-            matching = sorted((entry for entry in entries if fnmatch(entry[0], pattern)), key=_name)
-            for number, (name, open_entry) in enumerate(matching):
+            matching = [entry for entry in entries if fnmatchcase(entry[0], pattern)]
+            for number, (name, open_entry) in enumerate(sorted(matching, key=itemgetter(0))):
                 parent = str(PurePosixPath(name).parent)
                 folder = folders.setdefault(parent, Path(temporary) / f"{len(folders)}")
                 folder.mkdir(exist_ok=True)
@@ -113,10 +113,6 @@ def open_folders(path: Path, pattern: str, place: str) -> Iterator[dict[str, Pat
         if not folders:
             raise PipelineError(f"{place}: no file matches {pattern!r} in {path}; correct it")
         yield folders
-
-
-def _name(entry: ArchiveEntry) -> str:
-    return entry[0]
 
 
 def kind_of(path: Path) -> str:

@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -201,16 +201,16 @@ def _downloaded_files(name: str, pin: fetch.Pin, places: Places) -> Iterator[Ope
     path = fetch.pinned_download(pin, name, places.downloads)
     place, settings = f"{places.lock}: {name}", f"{places.lock}: {name}.read"
     if declared.members is None:
-        with archives.open_member(path, declared.member, f"{place}.member") as file:
+        with archives.open_member(path, declared.member, f"{place}.member") as member:
             where = f"{path}: {declared.member or name}"
-            yield nullcontext(SourceFile(file, name, declared.read, where, settings))
+            yield nullcontext(SourceFile(member, name, declared.read, where, settings))
         return
     with archives.open_folders(path, declared.members, f"{place}.members") as folders:
         for inner, folder in folders.items():
-            params = declared.read.labelled(f"{inner}/*")
-            kind = PurePosixPath(inner).name
-            file = SourceFile(folder, f"{name}/{kind}", params, f"{path}: {inner}", settings)
-            yield nullcontext(replace(file, kind=kind))
+            kind = escape(PurePosixPath(inner).name)
+            params, where = declared.read.labelled(f"{inner}/*"), f"{path}: {escape(inner)}"
+            file = SourceFile(folder, f"{name}/{kind}", params, where, settings, kind=kind)
+            yield nullcontext(file)
 
 
 # ---- reading

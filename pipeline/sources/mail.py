@@ -9,7 +9,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.header import decode_header
 from email.message import Message
@@ -43,21 +43,9 @@ WIDER_CHARSETS = {  # what browsers take these for. Source: WHATWG Encoding Stan
 UNSEEN_TAGS = {"head", "script", "style", "template", "noscript", "noframes", "object"}
 FRAME_TAGS = {"iframe", "frame"}  # show what is at another address
 BLOCK_TAGS = {
-    *(
-        "address",
-        "article",
-        "blockquote",
-        "br",
-        "center",
-        "dd",
-        "div",
-        "dl",
-        "dt",
-        "footer",
-        "form",
-    ),
-    *("h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "ol", "p", "pre", "section"),
-    *("table", "td", "th", "title", "tr", "ul"),
+    *("address", "article", "blockquote", "br", "center", "dd", "div", "dl", "dt", "footer"),
+    *("form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "ol", "p", "pre"),
+    *("section", "table", "td", "th", "tr", "ul"),
 }
 HIDING_STYLE = re.compile(
     r"display:none|visibility:hidden|mso-hide:all|"
@@ -127,10 +115,10 @@ def read_mail(raw: bytes) -> Mail:
         mail = email.message_from_bytes(raw, policy=POLICY)
     except RecursionError:  # hundreds of parts within parts
         mail = BytesHeaderParser(policy=POLICY).parsebytes(raw)
-    bodies, attachments = _Bodies(), Counter[str]()
-    _read_part(mail, bodies, attachments, 0)
-    text = "\n\n".join(filter(None, [_header(mail, "subject"), *bodies.texts]))
-    hosts = dict.fromkeys(filter(None, map(_host, bodies.links)))
+    content = _Content()
+    _read_part(mail, content, 0)
+    text = "\n\n".join(filter(None, [_header(mail, "subject"), *content.texts]))
+    hosts = dict.fromkeys(filter(None, map(_host, content.links)))
     domains = ADDRESS_DOMAIN.findall(_header(mail, "from"))
     return Mail(
         text=_shortened(text),
@@ -138,42 +126,44 @@ def read_mail(raw: bytes) -> Mail:
         received_at=_received_at(mail),
         sender_domain=domains[-1].lower() if domains else None,
         link_hosts=" ".join(hosts),
-        attachments=" ".join(f"{kind}:{count}" for kind, count in sorted(attachments.items())),
+        attachments=" ".join(f"{kind}:{n}" for kind, n in sorted(content.attachments.items())),
     )
 
 
 # ---- parts
 
 
-class _Bodies:
-    """The texts that a person would see, and the addresses of the links in them."""
+@dataclass
+class _Content:
+    """What the parts of a mail hold."""
 
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.links: list[str] = []
-        self.parts = 0  # read so far, of any kind
+    texts: list[str] = field(default_factory=list)  # that a person would see
+    links: list[str] = field(default_factory=list)  # the addresses in them
+    attachments: Counter[str] = field(default_factory=Counter)  # by content type
+    parts: int = 0  # read so far, of any kind
 
 
-def _read_part(part: Message, bodies: _Bodies, attachments: Counter[str], level: int) -> None:
-    bodies.parts += 1
-    if bodies.parts > MAX_PARTS or level > MAX_LEVELS:
+def _read_part(part: Message, content: _Content, level: int) -> None:
+    """Adds a part, and the parts within it."""
+    content.parts += 1
+    if content.parts > MAX_PARTS or level > MAX_LEVELS:
         return
     kind = part.get_content_type()
     inner: Any = part.get_payload() if part.is_multipart() else None
     is_multipart = kind.startswith(("multipart/", "message/"))
     if inner is not None:
-        if kind == "message/rfc822" and level:
-            bodies.texts += filter(None, [_header(one, "subject") for one in inner[:1]])
+        if kind == "message/rfc822":  # a forwarded mail
+            content.texts += filter(None, [_header(one, "subject") for one in inner[:1]])
         for one in _seen(inner) if kind == "multipart/alternative" else inner:
-            _read_part(one, bodies, attachments, level + 1)
+            _read_part(one, content, level + 1)
     elif is_multipart or (kind.startswith("text/") and not _is_attached(part)):
         text = _decoded(part)[:MAX_PART_CHARACTERS]
         is_html = kind == "text/html" or (is_multipart and HTML_START.search(text))
         text, links = html_text(text) if is_html else (_tidy(text), URL.findall(text))
-        bodies.texts += filter(None, [text])
-        bodies.links += links
+        content.texts += filter(None, [text])
+        content.links += links
     else:
-        attachments[kind] += 1
+        content.attachments[kind] += 1
 
 
 def _is_attached(part: Message) -> bool:
@@ -197,6 +187,7 @@ def _decoded(part: Message) -> str:
 
 
 def _decoded_bytes(raw: bytes, declared: object) -> str:
+    """The text in the declared charset if it can be, or in one that is likely."""
     charset = declared.strip("\"' ").lower() if isinstance(declared, str) else ""
     wider = [] if charset in WESTERN_CHARSETS else [WIDER_CHARSETS.get(charset, charset)]
     for name in (*wider, "utf-8", "cp1252"):
