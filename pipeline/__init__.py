@@ -3,6 +3,9 @@
 import gc
 import os
 import sys
+import time
+
+START = time.perf_counter()  # of the process, before it imports libraries
 
 if sys.flags.optimize > 1:
     raise SystemExit(

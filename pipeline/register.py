@@ -12,12 +12,14 @@ from pipeline.core.errors import PipelineError, clean_line
 from pipeline.core.hashing import files_sha256
 from pipeline.core.params import DVC_FILE, read_params, read_yaml
 from pipeline.core.reports import read_report, write_report
+from pipeline.core.run_summary import summary_lines
 from pipeline.core.tables import read_numbers, read_parquet
 from pipeline.models import checkpoints
 from pipeline.models.calibration import read_rule
 from pipeline.preprocessing.size_checks import missing_test_rows
 from pipeline.preprocessing.tokenizer import read_spec
 from pipeline.registry import ledger, versions
+from pipeline.registry.ledger import PROMOTION_VERDICTS
 from pipeline.registry.model_package import ModelHashes, hash_model, packaged_model
 from pipeline.registry.promotion import Candidate, Params, missed_criteria, verdict_text
 from pipeline.registry.registration import record_experiment, register_model
@@ -68,6 +70,15 @@ def read_run_inputs(
     )
 
 
+def next_step(verdict: str) -> str:
+    """What to type after a run with this verdict."""
+    if os.environ.get("DVC_EXP_NAME"):
+        return "next: `dvc exp show` compares the experiments, `make ui` shows their curves"
+    if verdict in PROMOTION_VERDICTS:
+        return "next: `echo 'a message' | make predict` asks the champion, `make ui` shows the run"
+    return "next: `make ui` shows the run, `python -m pipeline ledger show` who is champion and why"
+
+
 def main(argv: list[str] | None = None) -> None:
     """Runs the stage."""
     paths, force_reason = parse_arguments(argv)
@@ -103,6 +114,8 @@ def main(argv: list[str] | None = None) -> None:
     write_report(paths.report, inputs.evaluation["rows"], outcome.figures, verdict)
     checkpoints.drop_finished()
     log.info("register: %s", verdict)
+    for line in summary_lines(paths.report.parent, next_step(outcome.verdict)):
+        log.info("%s", line)
 
 
 if __name__ == "__main__":

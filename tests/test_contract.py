@@ -161,7 +161,7 @@ def test_stage_has_the_sentence_of_its_module(stage):
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_depends_on_exactly_the_code_it_imports(stage):
     packages = {name.split(".")[0] for name in imported_by(stage) - LIBRARIES}
-    packages -= UNTRACKED.get(stage, set())
+    packages -= {"pipeline"} | UNTRACKED.get(stage, set())  # its own module computes nothing
     code = {f"pipeline/{stage}.py", *(f"pipeline/{package}" for package in packages)}
     if STAGES[stage].get("always_changed"):
         code = set()

@@ -181,6 +181,8 @@ def test_stages_from_the_run_cache_are_registered_in_a_new_registry(copied):
     done = run("dvc", "repro")
     assert "Stage 'train' is cached" in done.stdout
     assert stages_run(done) == ["collect", "register"]
+    assert re.search(r"^train +unchanged +\d+  dense: epoch ", done.stderr, re.MULTILINE)
+    assert re.search(r"^register +\d+\.\d +\d+  first: ", done.stderr, re.MULTILINE)
     assert output_bytes(folder) == before
     assert list(registry_flaws(client_of(folder), [2])) == []
 

@@ -5,7 +5,6 @@ import io
 import logging
 import os
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from pipeline.core.errors import (
     clean_lines,
     convert_os_errors,
 )
+from pipeline.core.run_summary import process_seconds, record_seconds
 from pipeline.core.stage_inputs import unchanged_inputs
 
 log = logging.getLogger(__name__)
@@ -74,17 +74,17 @@ def run_stage(main: Callable[[], None]) -> None:
     def main_with_lock() -> None:
         with stage_lock(), unchanged_inputs():
             main()
+        record_seconds()
 
     run_command(main if asks_for_help else main_with_lock)
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Runs the `main` of a command: plain log lines, then the seconds it took.
+    """Runs the `main` of a command: plain log lines, then the seconds of its process.
 
     Exit code 1 and one line on a PipelineError; a traceback on any other error, which is a bug.
     """
     _set_up_output()
-    start = time.perf_counter()
     try:
         with convert_os_errors("this machine"):
             main()
@@ -97,7 +97,7 @@ def run_command(main: Callable[[], None]) -> None:
         sys.exit(1)
     except Exception:
         _exit(clean_lines(traceback.format_exc().rstrip()))
-    log.info("%.1f s", time.perf_counter() - start)
+    log.info("%.1f s", process_seconds())
 
 
 def _set_up_output() -> None:
