@@ -1,11 +1,12 @@
 """Labels a file of messages with the champion, and keeps its other columns.
 
 INPUT and OUTPUT are .csv, .tsv, .jsonl or .parquet files, of the same format or of different ones;
-INPUT may be mail, too, an .eml or .mbox file. `-` is standard input (a message a line) or standard
-output (a JSON object a line). The output has the columns of the input and seven more: label,
-probability, threshold, confident (false: for people to review), model_version, scored_at and
-refused, which names what is wrong with a message; only a null text gets no label. The output file
-appears when all rows are done; an interrupted run keeps its rows for --resume.
+INPUT may be mail, too: an .eml or .mbox file, a Maildir or a folder of .eml files. `-` is standard
+input (a message a line) or standard output (a JSON object a line). The output has the columns of
+the input and seven more: label, probability, threshold, confident (false: for people to review),
+model_version, scored_at and refused, which names what is wrong with a message; only a null text
+gets no label. The output file appears when all rows are done; an interrupted run keeps its rows for
+--resume. With --headers, OUTPUT is the mails with X-Spam-Flag, X-Spam-Score and X-Spam-Report.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from pipeline.core.params import read_params
 from pipeline.registry import versions
 from pipeline.serving import resumable
 from pipeline.serving.labels import known_sources
+from pipeline.serving.mail_copies import check_mail_output, mail_verdicts, write_marked
 from pipeline.serving.scoring import (
     ANSWER_COLUMNS,
     STANDARD_STREAM,
@@ -41,12 +43,14 @@ from pipeline.serving.scoring import (
     with_time_as_text,
 )
 from pipeline.sources.file_formats import (
-    INPUT_FORMATS,
     FormatError,
+    convert_format_errors,
     format_of,
+    input_format,
     json_lines,
     one_line,
 )
+from pipeline.sources.mail_folders import MailFile, list_mail, mail_sha256
 from pipeline.validation import expectations
 
 log = logging.getLogger(__name__)
@@ -56,11 +60,14 @@ EXAMPLE = "python -m pipeline score new.csv labelled.csv"
 
 def main(argv: list[str] | None = None) -> None:
     arguments = _parse_arguments(argv)
+    mails = listed_mails(arguments)
     tables = read_tables(arguments.input, arguments.text)
     first = next(tables)  # an error in it is reported before the model takes seconds to load
     tables = itertools.chain([first], tables)
     params = read_params(expectations.Params, "validate")
-    if arguments.output == STANDARD_STREAM:
+    if arguments.headers:
+        mark_mails(arguments, mails, tables, params)
+    elif arguments.output == STANDARD_STREAM:
         model, version = versions.load_champion()
         check_source(arguments.source, model, version)
         answers = add_answers(tables, arguments.text, arguments.source, model, version, params)
@@ -71,22 +78,39 @@ def main(argv: list[str] | None = None) -> None:
 
 def _parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argument_parser(__doc__, EXAMPLE)
-    parser.add_argument("input", metavar="INPUT", help="file to label, or -")
+    parser.add_argument("input", metavar="INPUT", help="file or folder of mails to label, or -")
     parser.add_argument("output", metavar="OUTPUT", help="labelled file, or -")
     parser.add_argument("--text", default="text", help="the column of the messages (default: text)")
     parser.add_argument("--source", help="whose threshold to use (default: that of unknown ones)")
     parser.add_argument(
         "--resume", action="store_true", help="continue an interrupted run, with its model version"
     )
+    parser.add_argument(
+        "--headers",
+        action="store_true",
+        help="write the mails of INPUT, with the verdict on each in its headers, as mail: an .eml "
+        "or .mbox file, or a new folder",
+    )
     arguments = parser.parse_args(argv)
+    _check_names(arguments)
+    return arguments
+
+
+def _check_names(arguments: argparse.Namespace) -> None:
+    """Raises: PipelineError for input and output that do not fit each other or the options."""
     streams = [arguments.input, arguments.output].count(STANDARD_STREAM)
     if arguments.input != STANDARD_STREAM:
-        format_of(arguments.input, INPUT_FORMATS)
-    if arguments.output != STANDARD_STREAM:
+        input_format(arguments.input)
+    if arguments.headers and streams:
+        raise PipelineError("--headers: - is not mail; name two files or folders")
+    if arguments.headers:
+        check_mail_output(Path(arguments.input), Path(arguments.output))
+    elif arguments.output != STANDARD_STREAM:
         format_of(arguments.output)
+    if arguments.resume and arguments.headers:
+        raise PipelineError("--resume: --headers writes all mails at once; leave one of both out")
     if arguments.resume and streams:
         raise PipelineError("--resume: - cannot be read or written again; name two files")
-    return arguments
 
 
 def check_source(source: str | None, model: Any, version: str) -> None:
@@ -134,6 +158,33 @@ def _with_progress_bar(tables: Iterable[pd.DataFrame], done: int = 0) -> Tables:
             bar.update(len(table))
 
 
+# ---- mails with the verdict in their headers
+
+
+def listed_mails(arguments: argparse.Namespace) -> list[MailFile]:
+    """The files of mail that --headers will copy, as they are now. Raises: PipelineError."""
+    if not arguments.headers:
+        return []
+    with convert_format_errors(arguments.input):
+        return list_mail(Path(arguments.input))
+
+
+def mark_mails(
+    arguments: argparse.Namespace,
+    mails: list[MailFile],
+    tables: Tables,
+    params: expectations.Params,
+) -> None:
+    """Writes the mails with the verdicts on them. Raises: PipelineError."""
+    output = Path(arguments.output)
+    with resumable.exclusive_output(output):
+        model, version = versions.load_champion()
+        check_source(arguments.source, model, version)
+        answers = add_answers(tables, arguments.text, arguments.source, model, version, params)
+        verdicts = mail_verdicts(_with_progress_bar(answers))
+        write_marked(Path(arguments.input), mails, output, verdicts)
+
+
 # ---- runs that can be interrupted
 
 
@@ -152,7 +203,7 @@ def label_file(
     with resumable.exclusive_output(output):
         model, version = _start_or_resume(output, settings, arguments.resume)
         check_source(arguments.source, model, version)
-        with _keeping_parts(output, _is_file(arguments.input)):
+        with _keeping_parts(output, _can_be_read_again(arguments.input)):
             done = resumable.finished_rows(output)
             rest = skip_rows(tables, done)
             answers = add_answers(rest, arguments.text, arguments.source, model, version, params)
@@ -164,13 +215,16 @@ def label_file(
 
 def _input_identity(name: str) -> str:
     """Identifies the rows of an input; those of a pipe are this process's alone."""
-    if not _is_file(name):
+    path = Path(name)
+    if not _can_be_read_again(name):
         return f"process {os.getpid()}"
-    return f"{Path(name).suffix.lower()} {file_sha256(Path(name))}"
+    if path.is_dir():
+        return f"folder {mail_sha256(path)}"
+    return f"{path.suffix.lower()} {file_sha256(path)}"
 
 
-def _is_file(name: str) -> bool:
-    return name != STANDARD_STREAM and Path(name).is_file()
+def _can_be_read_again(name: str) -> bool:
+    return name != STANDARD_STREAM and (Path(name).is_file() or Path(name).is_dir())
 
 
 def _start_or_resume(output: Path, settings: dict[str, str], resume: bool) -> tuple[Any, str]:

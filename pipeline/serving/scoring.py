@@ -12,11 +12,10 @@ import pandas as pd
 from pipeline.core.errors import join_column_names
 from pipeline.serving.labels import label_messages, valid_unicode
 from pipeline.sources.file_formats import (
-    INPUT_FORMATS,
     FormatError,
     ReadOptions,
     convert_format_errors,
-    format_of,
+    input_format,
     read_batches,
 )
 from pipeline.validation import expectations, runner
@@ -56,8 +55,7 @@ def read_tables(name: str, text: str) -> Tables:
 
 def _read_file(name: str) -> Tables:
     path = Path(name)
-    form = format_of(name, INPUT_FORMATS)
-    batches = read_batches(form, path, ReadOptions(name), SCORED_ROWS)
+    batches = read_batches(input_format(name), path, ReadOptions(name), SCORED_ROWS)
     return (batch.frame() for batch in batches)
 
 

@@ -22,6 +22,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.params import choose
 from pipeline.core.tables import CsvFile, iter_csv_rows
 from pipeline.sources.mail import MAX_MAIL_BYTES, Mail, read_mail, split_mbox
+from pipeline.sources.mail_folders import list_mail, open_regular
 
 log = logging.getLogger(__name__)
 
@@ -350,6 +351,22 @@ def _read_eml_file(path: Path) -> Mail:
         return read_mail(file.read(MAX_MAIL_BYTES))
 
 
+def _read_mail_folder(path: Path, options: ReadOptions, size: int) -> Iterator[JsonBatch]:
+    """The mails of a Maildir or of a folder of .eml files, with the names of their files."""
+    files = iter(list_mail(path))
+    while part := list(itertools.islice(files, MAILS_AT_ONCE)):
+        batch = _mail_batch([_read_listed(file.path) for file in part], options)
+        yield JsonBatch(
+            [row | {"file": file.name} for row, file in zip(batch.rows, part, strict=True)]
+        )
+
+
+def _read_listed(path: Path) -> Mail:
+    """The mail of a file that a stranger may have replaced."""
+    with convert_format_errors(str(path)), open_regular(path) as file:
+        return read_mail(file.read(MAX_MAIL_BYTES))
+
+
 def _read_mbox(path: Path, options: ReadOptions, size: int) -> Iterator[JsonBatch]:
     with path.open("rb") as file:
         mails = map(read_mail, split_mbox(file))
@@ -407,6 +424,15 @@ INPUT_FORMATS = {  # those that are only read among them
     ".eml": Format(_read_eml, _refuse_to_write, _join_text, encoded=False),
     ".mbox": Format(_read_mbox, _refuse_to_write, _join_text, encoded=False),
 }
+
+
+MAIL_FORMATS = (".eml", ".mbox")
+MAIL_FOLDER = Format(_read_mail_folder, _refuse_to_write, _join_text, encoded=False)
+
+
+def input_format(name: str) -> Format:
+    """The format of a file that may be only read, or of a folder of mails. Raises: PipelineError."""
+    return MAIL_FOLDER if Path(name).is_dir() else format_of(name, INPUT_FORMATS)
 
 
 def format_of(name: str, formats: dict[str, Format] = FORMATS) -> Format:

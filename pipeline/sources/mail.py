@@ -8,7 +8,7 @@ import email
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.header import decode_header
@@ -16,6 +16,7 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from email.policy import Compat32
 from email.utils import parsedate_to_datetime
+from operator import itemgetter
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -31,6 +32,10 @@ MAX_PART_CHARACTERS, MAX_TAGS = 200_000, 10_000
 START_CHARACTERS, END_CHARACTERS = 8_000, 2_000  # of a text that is longer than both together
 MBOX_START = re.compile(rb"From \S.*\d\d:\d\d")  # the line before a mail of an mbox file
 MBOX_QUOTED = re.compile(rb">+From ")
+EMPTY_LINES = (
+    b"\n",
+    b"\r\n",
+)  # the header block ends with one; a line of blanks continues a header
 WESTERN_CHARSETS = {"", "us-ascii", "iso-8859-1"}  # often declared for UTF-8 and for cp1252
 WIDER_CHARSETS = {  # what browsers take these for. Source: WHATWG Encoding Standard
     "iso-8859-9": "cp1254",
@@ -83,29 +88,44 @@ class Mail:
 def split_mbox(file: IO[bytes]) -> Iterator[bytes]:
     """The mails of an mbox file, each cut at MAX_MAIL_BYTES, without the `>` before `From `.
 
-    Source: RFC 4155; the variant mboxrd, which also reads mboxo.
+    Raises: ValueError if the file does not begin like an mbox file.
+    """
+    for number, lines in itertools.groupby(mbox_lines(file), itemgetter(0)):
+        if number:
+            yield _without_quoting(line for _, line in itertools.islice(lines, 1, None))
+
+
+def mbox_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Each line of an mbox file as it is, with the number of its mail, counted from 1.
+
+    The number of blank lines before the first mail is 0. A line of more than MAX_MAIL_BYTES comes
+    in pieces. Source: RFC 4155; the variant mboxrd, which also reads mboxo.
 
     Raises: ValueError if the file does not begin like an mbox file.
     """
-    lines: list[bytes] = []
-    size = 0
-    starts_mail = True  # a mail starts after a blank line
-    has_started = False
+    number = 0
+    starts_line = starts_mail = True  # a mail starts after an empty line
     while line := file.readline(MAX_MAIL_BYTES):
         if starts_mail and MBOX_START.match(line):
-            if has_started:
-                yield b"".join(lines)
-            lines, size, has_started = [], 0, True
-        elif not has_started and line.strip():
+            number += 1
+        elif not number and line.strip():
             raise ValueError(
                 "not an mbox file: it does not begin with a line `From ... 10:00:00 ...`"
             )
-        elif size < MAX_MAIL_BYTES:
-            lines.append(line[1:] if MBOX_QUOTED.match(line) else line)
+        yield number, line
+        starts_mail = not number or (starts_line and line in EMPTY_LINES)
+        starts_line = line.endswith(b"\n")
+
+
+def _without_quoting(lines: Iterable[bytes]) -> bytes:
+    """The beginning of a mail of an mbox file."""
+    kept: list[bytes] = []
+    size = 0
+    for line in lines:
+        if size < MAX_MAIL_BYTES:
+            kept.append(line[1:] if MBOX_QUOTED.match(line) else line)
             size += len(line)
-        starts_mail = not line.strip()
-    if has_started:
-        yield b"".join(lines)
+    return b"".join(kept)
 
 
 def read_mail(raw: bytes) -> Mail:
