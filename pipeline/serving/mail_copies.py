@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from pathlib import Path
-from typing import IO
 
 import pandas as pd
 
@@ -15,7 +14,13 @@ from pipeline.core.files import atomic_path
 from pipeline.serving.mail_headers import MailVerdict, file_lines, marked_lines
 from pipeline.sources.file_formats import MAIL_FORMATS, convert_format_errors
 from pipeline.sources.mail import mbox_lines
-from pipeline.sources.mail_folders import MAILDIR_FOLDERS, MailFile, check_unchanged, open_regular
+from pipeline.sources.mail_folders import (
+    MailFile,
+    changed_meanwhile,
+    check_unchanged,
+    maildir_folders,
+    open_regular,
+)
 
 MBOX = ".mbox"
 OWNER_ONLY = 0o600  # of a copy until it has the permissions of its mail
@@ -57,7 +62,7 @@ def mail_verdicts(tables: Iterable[pd.DataFrame]) -> Iterator[MailVerdict]:
 def write_marked(
     given: Path, mails: list[MailFile], output: Path, verdicts: Iterable[MailVerdict]
 ) -> None:
-    """Writes the mails with their verdicts, all at once. In memory are some lines of one mail.
+    """Writes the mails with their verdicts, all at once. In memory is one line at a time.
 
     Args:
         given: the file, or the folder of `mails`.
@@ -74,45 +79,45 @@ def write_marked(
             copy = temporary / mail.path.relative_to(given) if given.is_dir() else temporary
             _write_copy(mail, copy, waiting, is_mbox=given.is_file() and suffix == MBOX)
         if next(waiting, None) is not None:
-            raise PipelineError(f"{given}: it changed meanwhile; run again")
+            raise PipelineError(changed_meanwhile(given))
 
 
 def _make_folders(given: Path, output: Path) -> None:
     """Makes an empty Maildir if the input is one, else a folder."""
-    is_maildir = all((given / name).is_dir() for name in MAILDIR_FOLDERS)
     output.mkdir(FOLDER_OF_OWNER)
-    for name in (*MAILDIR_FOLDERS, "tmp") if is_maildir else ():
-        (output / name).mkdir(FOLDER_OF_OWNER)
+    if folders := maildir_folders(given):
+        for name in (*(folder.name for folder in folders), "tmp"):
+            (output / name).mkdir(FOLDER_OF_OWNER)
 
 
 def _write_copy(mail: MailFile, to: Path, verdicts: Iterator[MailVerdict], is_mbox: bool) -> None:
     """Writes the mails of one file, with the times and the permissions of the file."""
-    with (
-        convert_format_errors(str(mail.path)),
-        open_regular(mail.path) as file,
-        open(to, "xb", opener=lambda name, flags: os.open(name, flags, OWNER_ONLY)) as copy,
-    ):
-        for number, lines in _mails_of(file, is_mbox):
-            copy.writelines(_marked(mail, lines, verdicts) if number else lines)
-        check_unchanged(mail, file)
+    with open(to, "xb", opener=_open_for_owner) as copy:
+        for number, lines in _mails_of(mail, is_mbox):
+            if number:
+                verdict = next(verdicts, None)
+                if verdict is None:
+                    raise PipelineError(changed_meanwhile(mail.path))
+                lines = marked_lines(lines, verdict)
+            copy.writelines(lines)
         copy.flush()
         os.fsync(copy.fileno())
     shutil.copystat(mail.path, to)
 
 
-def _marked(
-    mail: MailFile, lines: Iterator[bytes], verdicts: Iterator[MailVerdict]
-) -> Iterator[bytes]:
-    verdict = next(verdicts, None)
-    if verdict is None:
-        raise PipelineError(f"{mail.path}: it changed meanwhile; run again")
-    return marked_lines(lines, verdict)
+def _open_for_owner(name: str, flags: int) -> int:
+    return os.open(name, flags, OWNER_ONLY)
 
 
-def _mails_of(file: IO[bytes], is_mbox: bool) -> Iterator[tuple[int, Iterator[bytes]]]:
-    """The lines of each mail with its number, from 1; 0 for blank lines before the first mail."""
-    if not is_mbox:
-        yield 1, file_lines(file)
-        return
-    for number, lines in itertools.groupby(mbox_lines(file), itemgetter(0)):
-        yield number, map(itemgetter(1), lines)
+def _mails_of(mail: MailFile, is_mbox: bool) -> Iterator[tuple[int, Iterator[bytes]]]:
+    """The lines of each mail of a file with its number, from 1; blank lines before it have 0.
+
+    Raises: PipelineError, also if the file is not as it was when it was listed.
+    """
+    with convert_format_errors(str(mail.path)), open_regular(mail.path) as file:
+        if is_mbox:
+            for number, lines in itertools.groupby(mbox_lines(file), itemgetter(0)):
+                yield number, map(itemgetter(1), lines)
+        else:
+            yield 1, file_lines(file)
+        check_unchanged(mail, file)

@@ -7,6 +7,7 @@ import logging
 import math
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -353,12 +354,15 @@ def _read_eml_file(path: Path) -> Mail:
 
 def _read_mail_folder(path: Path, options: ReadOptions, size: int) -> Iterator[JsonBatch]:
     """The mails of a Maildir or of a folder of .eml files, with the names of their files."""
-    files = iter(list_mail(path))
-    while part := list(itertools.islice(files, MAILS_AT_ONCE)):
+    others: Counter[str] = Counter()
+    files = iter(list_mail(path, others))
+    if others:
+        counts = ", ".join(f"{kind} {count:,}" for kind, count in sorted(others.items()))
+        log.warning("warning: %s: not read: %s", path, counts)
+    while part := list(itertools.islice(files, min(size, MAILS_AT_ONCE))):
         batch = _mail_batch([_read_listed(file.path) for file in part], options)
-        yield JsonBatch(
-            [row | {"file": file.name} for row, file in zip(batch.rows, part, strict=True)]
-        )
+        named = zip(batch.rows, part, strict=True)
+        yield JsonBatch([row | {"file": file.name} for row, file in named])
 
 
 def _read_listed(path: Path) -> Mail:
@@ -431,7 +435,7 @@ MAIL_FOLDER = Format(_read_mail_folder, _refuse_to_write, _join_text, encoded=Fa
 
 
 def input_format(name: str) -> Format:
-    """The format of a file that may be only read, or of a folder of mails. Raises: PipelineError."""
+    """The format of an input, a file or a folder of mails. Raises: PipelineError."""
     return MAIL_FOLDER if Path(name).is_dir() else format_of(name, INPUT_FORMATS)
 
 

@@ -6,7 +6,6 @@ and a pipe or a device may never end.
 
 import hashlib
 import io
-import logging
 import os
 import stat
 from collections import Counter
@@ -18,8 +17,6 @@ from typing import IO
 
 from pipeline.core.errors import PipelineError, escape
 from pipeline.sources.inbox_copies import REGULAR_ONLY
-
-log = logging.getLogger(__name__)
 
 MAILDIR_FOLDERS = ("cur", "new")  # that hold mails; `tmp` holds those that are being delivered
 MAIL_SUFFIX = ".eml"
@@ -36,17 +33,20 @@ class MailFile:
     changed: int  # time of change, ns
 
 
-def list_mail(path: Path) -> list[MailFile]:
-    """The mails of a folder by name, or the one file at the path; what else is there is counted.
+def list_mail(path: Path, others: Counter[str] | None = None) -> list[MailFile]:
+    """The mails of a folder, in the order of their names, or the one file at the path.
 
     Of a Maildir these are the files in `cur` and `new`, of another folder those that end in .eml.
+
+    Args:
+        others: receives the number of entries that are no mails, by kind.
 
     Raises: PipelineError for a link, a pipe or a device, and for a folder that holds no mail.
     """
     if not path.is_dir():
         return [_mail_file(path.resolve(), path.name, path.stat())]  # the user may name a link
     folders = maildir_folders(path)
-    others: Counter[str] = Counter()
+    others = Counter() if others is None else others
     files = []
     for folder in folders or [path]:
         files += _mails_in(path, folder, others, suffix="" if folders else MAIL_SUFFIX)
@@ -55,9 +55,6 @@ def list_mail(path: Path) -> list[MailFile]:
             f"{path}: neither a Maildir (folders `cur` and `new`) nor a folder with files that end "
             f"in {MAIL_SUFFIX}; name a folder of mails"
         )
-    if others:
-        counts = ", ".join(f"{kind} {count:,}" for kind, count in sorted(others.items()))
-        log.warning("warning: %s: not read: %s", path, counts)
     return sorted(files, key=lambda file: file.name)
 
 
@@ -100,8 +97,12 @@ def _mail_file(path: Path, name: str, status: os.stat_result) -> MailFile:
 @contextmanager
 def open_regular(path: Path) -> Iterator[io.BufferedReader]:
     """The file, opened without following a link or waiting for a pipe. Raises: PipelineError."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | REGULAR_ONLY)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    try:
+        descriptor = os.open(path, os.O_RDONLY | REGULAR_ONLY)
+    except FileNotFoundError:
+        raise PipelineError(changed_meanwhile(path)) from None
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise PipelineError(f"{path}: {NOT_REGULAR}")
         yield file
 
@@ -110,7 +111,12 @@ def check_unchanged(listed: MailFile, file: IO[bytes]) -> None:
     """Raises: PipelineError if the opened file is not as it was when it was listed."""
     status = os.fstat(file.fileno())
     if (status.st_size, status.st_mtime_ns) != (listed.size, listed.changed):
-        raise PipelineError(f"{listed.path}: it changed meanwhile; run again")
+        raise PipelineError(changed_meanwhile(listed.path))
+
+
+def changed_meanwhile(place: Path) -> str:
+    """What to tell of mail that others change while it is read."""
+    return f"{place}: it changed meanwhile; run again"
 
 
 def mail_sha256(folder: Path) -> str:

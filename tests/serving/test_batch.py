@@ -167,6 +167,86 @@ def test_mails_are_labelled_with_what_people_need_to_find_them(run):
     assert second["refused"] == "text_is_not_null"
 
 
+@pytest.fixture
+def box(tmp_path):
+    """The name of a folder of seven mails."""
+    (tmp_path / "box").mkdir()
+    for n in range(7):
+        mail = f"Subject: {'Win' if n % 2 else 'hi'}\nX-Spam-Flag: NO\n\nmail {n}\n"
+        (tmp_path / "box" / f"{n}.eml").write_text(mail)
+    return "box"
+
+
+def test_mails_of_a_folder_are_rows_with_the_names_of_their_files(run, box, caplog):
+    Path("box/notes.txt").touch()
+    rows = [json.loads(line) for line in run(box, "out.jsonl").splitlines()]
+    assert [row["file"] for row in rows] == [f"{n}.eml" for n in range(7)]
+    assert [row["label"] for row in rows] == ["ham", "spam"] * 3 + ["ham"]
+    assert caplog.messages == ["warning: box: not read: files with another ending 1"]
+
+
+def test_resumed_run_on_a_folder_equals_an_undisturbed_one(run, interrupt, model, box):
+    whole = run(box, "out.csv")
+    interrupt(box, "out.csv")
+    Path("box/7.eml").touch()
+    line = "out.csv: was started with another input; restore it, or start again without --resume"
+    assert error_of(run, box, "out.csv", "--resume") == line
+    Path("box/7.eml").unlink()
+    assert run(box, "out.csv", "--resume") == whole
+    assert model.texts == [f"{'Win' if n % 2 else 'hi'}\n\nmail {n}" for n in range(4, 7)]
+
+
+def test_headers_of_a_folder_of_mails_have_the_verdicts(tmp_path, run, box, monkeypatch):
+    monkeypatch.setattr(scoring, "SCORED_ROWS", 2)
+    main([box, "marked", "--headers"])
+    for n in range(7):
+        flag, score = ("YES", 11 / 64) if n % 2 else ("NO", 10 / 64)
+        assert Path(f"marked/{n}.eml").read_text() == (
+            f"X-Spam-Flag: {flag}\nX-Spam-Score: {score:.4f}\n"
+            "X-Spam-Report: version=3; threshold=0.5000;\n\tconfident=yes; refused=none\n"
+            f"Subject: {'Win' if n % 2 else 'hi'}\n\nmail {n}\n"
+        )
+    assert files(tmp_path) == ["box", "marked"]
+
+
+def test_headers_of_an_mbox_have_the_verdicts(run):
+    start = "From a Thu Nov 26 10:00:00 2026\n"
+    content = f"{start}Subject: Win\n\n>From b\n\n{start}\n"
+    marked = run("in.mbox", "out.mbox", "--headers", content=content)
+    added = "X-Spam-Report: version=3; threshold=0.5000;\n\tconfident=yes; refused="
+    assert marked == (
+        f"{start}X-Spam-Flag: YES\nX-Spam-Score: 0.1719\n{added}none\n"
+        f"Subject: Win\n\n>From b\n\n"
+        f"{start}X-Spam-Flag: NO\nX-Spam-Score: 0.0000\n{added}text_is_not_null\n\n"
+    )
+
+
+def test_interrupted_headers_leave_nothing(tmp_path, run, box, model, monkeypatch):
+    monkeypatch.setattr(scoring, "SCORED_ROWS", 2)
+    model.ends_after = 4
+    with pytest.raises(KeyboardInterrupt):
+        main([box, "marked", "--headers"])
+    assert files(tmp_path) == ["box"]
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        (("-", "out.mbox"), "--headers: - is not mail; name two files or folders"),
+        (("box", "box"), "box: exists; name a folder that --headers can make"),
+        (
+            ("box", "out", "--resume"),
+            "--resume: --headers writes all mails at once; leave one of both out",
+        ),
+        (("box", "out", "--source", "chta"), None),
+    ],
+)
+def test_headers_that_cannot_be_written_leave_nothing(tmp_path, run, box, names, line):
+    problem = error_of(main, [*names, "--headers"])
+    assert problem == line or (line is None and "no threshold for 'chta'" in problem)
+    assert files(tmp_path) == ["box"]
+
+
 def test_json_lines_keep_their_values_and_hold_no_nan(run, model):
     lines = [
         {"text": "a\ud83d", "id": 1, "tags": ["x", {"y": None}]},  # half of a surrogate pair
