@@ -48,8 +48,16 @@ class TrainingInput:
     params: training.Params
 
 
-def training_input(name: str, rows: pd.DataFrame, **changes: Any) -> TrainingInput:
-    """Args: name: of architectures.MODELS; changes: of the params of train."""
+def training_input(
+    name: str, rows: pd.DataFrame, sequence_length: int | None = None, **changes: Any
+) -> TrainingInput:
+    """What a network gets of rows.
+
+    Args:
+        name: of architectures.MODELS.
+        sequence_length: tokens; None: that of params.yaml.
+        changes: of the params of train.
+    """
     text_params = read_params(vectorize.Params, "vectorize")
     vocabulary_size = text_params.vocabulary_size
     if name != OURS:
@@ -57,7 +65,7 @@ def training_input(name: str, rows: pd.DataFrame, **changes: Any) -> TrainingInp
         changes = ARTICLE_PARAMS | changes
     committed = read_params(training.Params, "train").model_dump()
     params = training.Params(**committed | {"model": name} | changes)
-    length = text_params.sequence_length
+    length = sequence_length or text_params.sequence_length
     tokenizer = fit_tokenizer(rows["text"], vocabulary_size=vocabulary_size, sequence_length=length)
     table = pa.concat_tables(shard_tables(rows, tokenizer, len(rows))).to_pandas()
     return TrainingInput(table, json.loads(tokenizer_json(tokenizer)), params)
@@ -168,3 +176,4 @@ for left_out in augmentation.CORRUPTIONS:
     others = [name for name in augmentation.CORRUPTIONS if name != left_out]
     ABLATIONS[f"without {left_out}"] = partial(network, OURS, corruptions=others)
 MODELS = PEERS | ABLATIONS
+NETWORKS = {OURS, *architectures.MODELS, *ABLATIONS}  # which take the arguments of training_input

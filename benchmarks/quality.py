@@ -5,8 +5,9 @@ threshold of the other four. Rows that are in test by params.yaml are not read. 
 test with the decision of val. --out-of-fold scores each message by one of ten models that did not
 see it. Note each use of the last two in docs/explanation/what-was-tried.md.
 
-Reads what `dvc repro` validated, or the messages of one --source of it. Results are kept for the
-same messages, params and code.
+Reads what `dvc repro` validated, or the messages of one --source of it, such as the mails of
+`spamassassin`. Results are kept for the same messages, params and code, those of each --source in a
+file of its own.
 """
 
 import json
@@ -26,7 +27,7 @@ from scipy.stats import t as student
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
-from benchmarks.peers import MODELS, OURS, PEERS
+from benchmarks.peers import MODELS, NETWORKS, OURS, PEERS
 from pipeline import evaluate, vectorize
 from pipeline.core.cli import argument_parser, run_stage
 from pipeline.core.files import write_json
@@ -57,6 +58,7 @@ TITLES = {
     "average_precision": "average precision",
     "spam_caught_percent": "spam caught within the ham budget, %",
     "ham_blocked_percent": "ham lost at that threshold, %",
+    "strict_recall": "spam caught at 0.2 % of its ham lost, %",
     "log_loss": "log loss",
     "brier": "Brier score",
     "calibration_slope": "calibration slope",
@@ -65,7 +67,8 @@ TITLES = {
     "adaptive": "spam caught under the adaptive attack, %",
     "seconds": "training, seconds",
 }
-COMPARED = ("f1", "average_precision", "log_loss", "brier", "adaptive")
+COMPARED = ("f1", "average_precision", "strict_recall", "log_loss", "brier", "adaptive")
+STRICT_BUDGET = 0.002  # share of the measured ham, which that threshold is chosen by
 Figures = dict[str, float]  # by the names of TITLES
 Results = dict[str, Figures]  # by "MODEL PART"
 Task = tuple[str, str | int]  # model and split, fold or setting
@@ -74,23 +77,41 @@ Task = tuple[str, str | int]  # model and split, fold or setting
 # ---- one model on one split
 
 
-def measure_split(name: str, number: int, messages: pd.DataFrame, on: str) -> Figures:
-    """The figures of a model, trained on train of this split and measured on val or test."""
+def measure_split(
+    name: str,
+    number: int,
+    messages: pd.DataFrame,
+    on: str,
+    attacks: bool = True,
+    sequence_length: int | None = None,
+) -> Figures:
+    """The figures of a model, trained on train of this split and measured on val or test.
+
+    Args:
+        attacks: whether to measure them, which takes longest.
+        sequence_length: of networks, in tokens; None: that of params.yaml.
+    """
     if on == "val":  # what is test by params.yaml must not be used to choose
         committed, _ = assign_splits(messages, read_params(vectorize.Params, "vectorize"))
         messages = messages[(committed["split"] != "test").to_numpy()]
     part = split_messages(messages, f"{SALTS[on]} {number}")
     start = time.perf_counter()
-    score = MODELS[name](part["train"])
+    score = trained(name, part["train"], sequence_length)
     seconds = time.perf_counter() - start
     val, test = part["val"], part["test"]
     if on == "test":
-        measured = [measure_rows(score, val, test)]
+        measured = [measure_rows(score, val, test, attacks)]
     else:
         folds = _folds(val, VAL_FOLDS, "fold")
         pairs = [(val[folds != n], val[folds == n]) for n in range(VAL_FOLDS)]
-        measured = [measure_rows(score, *pair) for pair in pairs]
+        measured = [measure_rows(score, *pair, attacks) for pair in pairs]
     return combined_figures(measured) | {"seconds": seconds}
+
+
+def trained(name: str, rows: pd.DataFrame, sequence_length: int | None) -> Scorer:
+    """The model, trained on the rows; a network with this length, in tokens, if one is given."""
+    changes = {"sequence_length": sequence_length} if name in NETWORKS else {}
+    return MODELS[name](rows, **changes)
 
 
 def split_messages(messages: pd.DataFrame, salt: str) -> dict[str, pd.DataFrame]:
@@ -126,17 +147,21 @@ def with_largest_f1(model: CalibratedModel, val: pd.DataFrame) -> CalibratedMode
     return replace(model, decisions=replace(model.decisions, threshold=threshold, sources={}))
 
 
-def measure_rows(score: Scorer, val: pd.DataFrame, rows: pd.DataFrame) -> dict:
+def measure_rows(
+    score: Scorer, val: pd.DataFrame, rows: pd.DataFrame, attacks: bool = True
+) -> dict:
     """Predictions of the rows, by the threshold of the budget and by that of the largest F1.
 
     Calibration and thresholds are those of val.
     """
     model = calibrated_on(score, val)
     by_f1 = with_largest_f1(model, val)
+    predictions = {"budget": model.predictions(rows), "f1": by_f1.predictions(rows)}
+    if not attacks:
+        return predictions
     threshold = by_f1.decisions.threshold
     attacked = attack_figures(by_f1.probabilities, threshold, rows, seed=1, strengths=ATTACKS)
-    by_budget = model.predictions(rows)
-    return {"budget": by_budget, "f1": by_f1.predictions(rows), "attacked": attacked}
+    return predictions | {"attacked": attacked}
 
 
 def combined_figures(measured: Sequence[dict]) -> Figures:
@@ -147,10 +172,6 @@ def combined_figures(measured: Sequence[dict]) -> Figures:
         names = ("y_true", "y_score", "y_pred")
         return Predictions(**{n: np.concatenate([part[n] for part in parts]) for n in names})
 
-    def attack_mean(name: str) -> float:
-        figures = [part["attacked"][name] for part in measured]
-        return sum(f.value * f.n for f in figures) / sum(f.n for f in figures)
-
     by_f1, by_budget = joined("f1"), joined("budget")
     names = ("f1", "average_precision", "log_loss", "brier")
     figures = {name: METRICS[name].function(by_f1) for name in names}
@@ -160,7 +181,20 @@ def combined_figures(measured: Sequence[dict]) -> Figures:
     logit = np.log(clipped[0] / clipped[1])
     slope = LogisticRegression(C=np.inf, max_iter=1000).fit(logit[:, None], by_f1.y_true)
     figures["calibration_slope"] = float(slope.coef_[0, 0])
-    caught = METRICS["spam_caught_percent"].function(by_f1)
+    figures["strict_recall"] = recall_within(by_f1.y_true, by_f1.y_score, STRICT_BUDGET)
+    if "attacked" in measured[0]:
+        figures |= _attacked_figures(measured, METRICS["spam_caught_percent"].function(by_f1))
+    return figures
+
+
+def _attacked_figures(measured: Sequence[dict], caught: float) -> Figures:
+    """The figures under attack of all parts' rows together. Args: caught: of the spam, per cent."""
+
+    def attack_mean(name: str) -> float:
+        parts = [part["attacked"][name] for part in measured]
+        return sum(f.value * f.n for f in parts) / sum(f.n for f in parts)
+
+    figures = {}
     for name, strength in ATTACKS:
         figures[f"{name}.lost"] = caught - attack_mean(f"{name}_{strength}.spam_caught_percent")
     ham = [attack_mean(f"{name}_{strength}.ham_blocked_percent") for name, strength in ATTACKS]
@@ -172,13 +206,15 @@ def combined_figures(measured: Sequence[dict]) -> Figures:
 # ---- out of fold
 
 
-def score_fold(name: str, number: int, messages: pd.DataFrame) -> Figures:
+def score_fold(
+    name: str, number: int, messages: pd.DataFrame, sequence_length: int | None = None
+) -> Figures:
     """The score of each message of a fold, by id, from a model that saw none of its near-copies."""
     rows, near_copies = assign_splits(messages, read_params(vectorize.Params, "vectorize"))
     in_fold = _folds(rows, FOLDS, "out of fold") == number
     first_row = np.unique(rows["wording"], return_index=True)[1]
     near = left_out_wordings(in_fold.astype(np.int64)[first_row], near_copies)[rows["wording"]]
-    score = MODELS[name](rows[~in_fold & ~near])
+    score = trained(name, rows[~in_fold & ~near], sequence_length)
     scores = score(rows["text"][in_fold].tolist())
     return dict(zip(rows["message_id"][in_fold], map(float, scores), strict=True))
 
@@ -239,14 +275,16 @@ def split_tables(results: Results, names: Sequence[str], splits: int) -> str:
     for name in names:
         measured = {n: results[f"{name} {n}"] for n in range(splits) if f"{name} {n}" in results}
         if measured:
-            tables[name] = pd.DataFrame(measured).T[list(TITLES)]  # a row for each split
+            tables[name] = pd.DataFrame(measured).T  # a row for each split
+            tables[name] = tables[name][[figure for figure in TITLES if figure in tables[name]]]
     spreads = {f"{name} ({len(table)})": table.apply(spread) for name, table in tables.items()}
     parts = [markdown("mean ± standard deviation", pd.DataFrame(spreads).rename(index=TITLES))]
     if OURS in tables:
         less = {}
         for name in tables.keys() - {OURS}:
             pairs = (tables[OURS] - tables[name]).dropna()  # of the splits that both have
-            less[name] = pairs[list(COMPARED)].apply(mean_and_interval)
+            compared = [figure for figure in COMPARED if figure in pairs]
+            less[name] = pairs[compared].apply(mean_and_interval)
         rows = pd.DataFrame(less, columns=[name for name in tables if name != OURS]).T
         parts.append(markdown("ours minus", rows.rename(columns=TITLES)))
         slopes = mean_and_interval(tables[OURS]["calibration_slope"])
@@ -319,22 +357,31 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--source", help="measure one source alone, such as sms")
     parser.add_argument("--splits", type=int, default=20, help="number of splits (default: 20)")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=PEERS)
+    parser.add_argument("--without-attacks", action="store_true", help="save the time they take")
+    parser.add_argument("--sequence-length", type=int, help="tokens (default: of params.yaml)")
     options = parser.parse_args(argv)
     messages = messages_of(MESSAGES, options.source)
-    key = {"messages": file_sha256(MESSAGES), "source": options.source}
-    installed = shutil.which("bogofilter")
-    names = [name for name in options.models if name != "bogofilter" or installed]
+    length = {"sequence_length": options.sequence_length}
+    key = {"messages": file_sha256(MESSAGES), "source": options.source} | length
+    names = list(options.models)
+    if "bogofilter" in names and not shutil.which("bogofilter"):
+        print("bogofilter is left out: `apt-get install bogofilter` installs it")
+        names.remove("bogofilter")
     if options.out_of_fold:
         tasks = [(name, number) for number in range(FOLDS) for name in names]
-        scores = complete(FOLD_SCORES, tasks, partial(score_fold, messages=messages), **key)
+        scores = complete(
+            FOLD_SCORES, tasks, partial(score_fold, messages=messages, **length), **key
+        )
         summary = fold_summary(scores, names, messages)
         write_json(RESULTS / "quality_out_of_fold.json", summary)
         print(fold_table(summary))
     else:
         on = "test" if options.final else "val"
-        measure = partial(measure_split, messages=messages, on=on)
+        attacks = not options.without_attacks
+        measure = partial(measure_split, messages=messages, on=on, attacks=attacks, **length)
         tasks = [(name, number) for number in range(options.splits) for name in names]
-        results = complete(RESULTS / f"quality_{on}.json", tasks, measure, **key)
+        path = RESULTS / f"quality_{'_'.join(filter(None, [on, options.source]))}.json"
+        results = complete(path, tasks, measure, attacks=attacks, **key)
         print(split_tables(results, names, options.splits))
 
 

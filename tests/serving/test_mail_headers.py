@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.serving import mail_headers
 from pipeline.serving.mail_headers import MailVerdict, file_lines, marked_lines, with_verdict
+from tests.harness.mail_mutations import mutated
 
 SPAM = MailVerdict(
     is_spam=True,
@@ -119,6 +120,19 @@ def test_library_reads_verdict_subject_and_body():
     report = "version=12; threshold=0.5000;\tconfident=yes; refused=text_is_not_null, text_decodes"
     assert read["X-Spam-Report"] == report
     assert (read["Subject"], read.get_content()) == ("Zażółć", "gęślą\n")
+
+
+def test_mutated_mails_have_one_verdict_and_their_own_body():
+    inner, outer = EmailMessage(), EmailMessage()
+    inner["X-Spam-Flag"] = outer["X-Spam-Flag"] = "NO"
+    inner.set_content("inner")
+    outer.add_attachment(inner)
+    for seed in range(500):
+        raw = mutated([outer.as_bytes(), inner.as_bytes()], seed)
+        marked = with_verdict(raw, SPAM)
+        assert email.message_from_bytes(marked).get_all("X-Spam-Flag") == ["YES"]
+        body = re.split(rb"(?:\A|(?<=\n))\r?\n", raw, maxsplit=1)[1:]
+        assert marked.endswith(b"".join(body))
 
 
 def test_memory_does_not_grow_with_the_mail():
