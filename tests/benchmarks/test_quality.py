@@ -42,6 +42,26 @@ def test_a_model_is_measured_on_rows_it_has_not_seen(on, trained_on, monkeypatch
     assert len(measured_ids) == len(set(measured_ids)) > 5
 
 
+def test_attacks_may_be_left_out_and_networks_be_longer(monkeypatch):
+    lengths = []
+
+    def train(rows, sequence_length=None):
+        lengths.append(sequence_length)
+        return lambda texts: np.array([("win" in text.lower()) * 0.5 + 0.25 for text in texts])
+
+    monkeypatch.setattr(quality, "attack_figures", None)
+    for name in ("bilstm", "linear SVM"):
+        monkeypatch.setitem(quality.MODELS, name, train)
+        figures = quality.measure_split(name, 0, TABLE, "val", attacks=False, sequence_length=800)
+    assert lengths == [800, None]
+    assert figures.keys() < quality.TITLES.keys()
+    assert 0 <= figures["strict_recall"] <= 100
+    results = {f"{name} {n}": figures for name in ("bilstm", "linear SVM") for n in range(2)}
+    tables = quality.split_tables(results, ["bilstm", "linear SVM"], 2)
+    assert "| ours minus | F1" in tables
+    assert "attack" not in tables
+
+
 def test_out_of_fold_models_see_no_copy_of_what_they_score(trained_on):
     both = pd.concat([TABLE, TABLE.assign(text=TABLE["text"] + " ")], ignore_index=True)
     both["message_id"] = [f"{i:064x}" for i in range(180)]

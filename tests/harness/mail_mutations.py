@@ -1,8 +1,24 @@
-"""Mails as broken ones are, made from whole ones: flipped, cut, nested, repeated, misdeclared."""
+"""Mails as broken ones are, made from whole ones, and what must hold for each of them."""
 
+import io
+import re
 from collections.abc import Callable, Sequence
 from random import Random
 
+from pipeline.serving.mail_headers import MailVerdict, with_verdict
+from pipeline.sources.mail import read_mail, split_mbox
+
+SPAM = MailVerdict(
+    is_spam=True,
+    probability=0.99713,
+    threshold=0.8,
+    confident=False,
+    model_version="3",
+    refused=None,
+)
+MBOX_LINE = b"From a@b Thu Nov 26 10:00:00 2026\n"
+FLAG = re.compile(rb"^x-spam-flag[ \t]*:", re.IGNORECASE | re.MULTILINE)
+EMPTY_LINE = re.compile(rb"(?:\A|(?<=\n))\r?\n")
 MOST_FLIPPED = 60  # bytes at once
 MOST_REPEATED = 20  # headers at once
 DECLARED = (b"charset=", b"boundary=", b"text/plain", b"7bit", b"us-ascii", b"=?", b"iso-8859-1")
@@ -27,6 +43,22 @@ Content-Type: message/rfc822
 %s
 --q--
 """
+
+
+def check_reading(raw: bytes) -> None:
+    """Raises: Exception if the mail cannot be read, alone or in an mbox file."""
+    for one in (raw, *split_mbox(io.BytesIO(MBOX_LINE + raw))):
+        "".join(map(str, vars(read_mail(one)).values())).encode()  # no lone surrogate
+
+
+def check_verdict(raw: bytes) -> None:
+    """Raises: AssertionError if a verdict on the mail is not the only one, or changes its body."""
+    head, *body = EMPTY_LINE.split(with_verdict(raw, SPAM), maxsplit=1)
+    assert len(FLAG.findall(head)) == 1, "not one verdict"
+    assert body == EMPTY_LINE.split(raw, maxsplit=1)[1:], "another body"
+
+
+# ---- mutations
 
 
 def mutated(mails: Sequence[bytes], seed: object) -> bytes:

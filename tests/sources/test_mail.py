@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.sources import mail
 from pipeline.sources.mail import Mail, html_text, read_mail, split_mbox
-from tests.harness.mail_mutations import mutated
+from tests.harness.mail_mutations import check_reading, mutated
 
 
 def raw_mail(body=b"hi", kind=b"text/plain; charset=utf-8", headers=b"Subject: s"):
@@ -143,8 +143,7 @@ def test_no_mutation_stops_the_reader():
     message.add_attachment(message_of("inner"))
     mails = [message.as_bytes(), message_of("£5 for you").as_bytes()]
     for seed in range(2000):
-        read = read_mail(mutated(mails, seed))
-        "".join(str(value) for value in vars(read).values()).encode()  # no lone surrogate
+        check_reading(mutated(mails, seed))
 
 
 def message_of(text):
