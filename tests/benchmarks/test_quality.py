@@ -50,9 +50,10 @@ def test_attacks_may_be_left_out_and_networks_be_longer(monkeypatch):
         return lambda texts: np.array([("win" in text.lower()) * 0.5 + 0.25 for text in texts])
 
     monkeypatch.setattr(quality, "attack_figures", None)
+    table = TABLE.assign(source="sms")
     for name in ("bilstm", "linear SVM"):
         monkeypatch.setitem(quality.MODELS, name, train)
-        figures = quality.measure_split(name, 0, TABLE, "val", attacks=False, sequence_length=800)
+        figures = quality.measure_split(name, 0, table, "val", False, sequence_length=800)
     assert lengths == [800, None]
     assert figures.keys() < quality.TITLES.keys()
     assert 0 <= figures["strict_recall"] <= 100
