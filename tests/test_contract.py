@@ -37,6 +37,7 @@ HOMES = {  # libraries that are slow to import or have one purpose: who may impo
     "fsspec": "sources",
     "selectolax": "sources.mail",
     "sqlalchemy": "sources.inbox",
+    "imapclient": "sources.imap",
     "fastapi": "serving.server",
     "uvicorn": "serving.server",
     "jinja2": "validation.html_page",

@@ -27,6 +27,14 @@ EXTRACT = pa.schema(  # data/inbox/NAME/TIME.parquet: the rows of a database que
     [_TEXT, _LABEL, _RECEIVED_AT]
 )
 
+MAIL_EXTRACT = pa.schema(  # the same of a mailbox, and data/inbox/feedback/NAME/TIME.parquet
+    [
+        *EXTRACT,
+        pa.field("mail_id", pa.string()),  # Message-ID; null if it has none
+        pa.field("mail_key", pa.string()),  # 32 hex digits: sha256 of Message-ID and text
+    ]
+)
+
 # ---- validate
 
 VALIDATED = pa.schema(  # data/validated/messages.parquet: one row per text

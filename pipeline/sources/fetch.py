@@ -6,6 +6,7 @@ data/sources.yaml declares each source by a name and a kind:
   npm       one or more files in an npm package, downloaded by npm
   url       a file at an address of http(s), S3, GCS, Azure or this machine
   sql       the rows of a database query, saved in data/inbox/NAME/
+  imap      the mails of a mailbox, saved in data/inbox/NAME/; those that move are feedback
   feedback  files of corrected labels, saved in data/inbox/feedback/NAME/
 
 The project declares these sources, which data/README.md describes:

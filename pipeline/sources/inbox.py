@@ -87,7 +87,7 @@ def save_extract(
     if is_incremental:
         values["since"] = _next_since(name, inbox, pinned, now)
         seen = _rows_since(inbox, pinned, values["since"])
-    path = _unused_path(inbox, PurePosixPath(name, f"{now:%Y-%m-%dT%H%M%SZ}"))
+    path = unused_path(inbox, PurePosixPath(name, f"{now:%Y-%m-%dT%H%M%SZ}"))
     with _convert_database_errors(name), sqlalchemy.create_engine(url).connect() as connection:
         streaming = connection.execution_options(stream_results=True, yield_per=EXTRACT_ROWS)
         result = streaming.execute(sqlalchemy.text(declared.query), values)
@@ -165,7 +165,7 @@ def _without_rows(batches: Iterator[pa.RecordBatch], seen: set[Row]) -> Iterator
         yield batch.filter(pa.array(is_new, pa.bool_()))
 
 
-def _unused_path(inbox: Path, stem: PurePosixPath) -> str:
+def unused_path(inbox: Path, stem: PurePosixPath) -> str:
     """A path below the inbox for a new file: earlier extracts, even of this second, stay."""
     endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
     paths = (f"{stem}{ending}.parquet" for ending in endings)

@@ -14,6 +14,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.params import ParamsSection, choose, parse_params
 from pipeline.core.schemas import FEEDBACK_SOURCE
 from pipeline.sources import download
+from pipeline.sources.imap import ImapDeclaration
 from pipeline.sources.inbox import (
     Checksums,
     FeedbackDeclaration,
@@ -21,6 +22,7 @@ from pipeline.sources.inbox import (
     save_extract,
     save_feedback,
 )
+from pipeline.sources.mail_extracts import save_mailbox
 from pipeline.sources.readers import FileParams
 
 SOURCES_FILE = Path("data/sources.yaml")
@@ -152,6 +154,7 @@ SOURCE_KINDS: dict[str, DownloadKind | InboxKind] = {
     "npm": DownloadKind(NpmDeclaration, _download_npm, _package_version),
     "url": DownloadKind(UrlDeclaration, _download_url, _url_version),
     "sql": InboxKind(SqlDeclaration, save_extract),
+    "imap": InboxKind(ImapDeclaration, save_mailbox),
     "feedback": InboxKind(FeedbackDeclaration, save_feedback),
 }
 

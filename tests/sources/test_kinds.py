@@ -8,7 +8,7 @@ import pytest
 from pipeline.sources import kinds
 from tests.harness.errors import error_of
 
-KINDS = "choose from package, npm, url, sql, feedback"
+KINDS = "choose from package, npm, url, sql, imap, feedback"
 DOC = {"kind": "url", "url": "x", "read": {"format": "doc"}}
 
 
