@@ -233,17 +233,23 @@ def read_sources(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of all sources of the params, as batches of MESSAGES.
 
+    A pinned file of feedback that `feedback` reads, too, is read once.
+
     Args:
         skipped: receives the error of each file that is left out, by its `source`.
 
     Raises: PipelineError.
     """
     _warn_of_unread_files(params, places)
+    seen = set[tuple[str, str]]()
     for name in params.sources:
         is_pinned = name not in SOURCES
         files = pinned_files(name, places) if is_pinned else SOURCES[name](params, places)
         for open_file in files:
             with open_file as file:
+                if (file.source, file.place) in seen:
+                    continue
+                seen.add((file.source, file.place))
                 may_skip = params.on_broken_file == "quarantine" and not is_pinned
                 error = _read_error(file) if may_skip else None
                 if error is None:

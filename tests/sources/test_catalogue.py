@@ -244,6 +244,15 @@ def test_exactly_the_pinned_files_are_read():
     assert error_of(read, "mine", lock=lock).startswith(f"{new}: changed since it was saved; ")
 
 
+def test_pinned_feedback_is_read_once():
+    path = "feedback/mine/2026-11-20.csv"
+    add(path, content="text,label\nhi,spam\n")
+    lock = write_lock({"files": {path: file_sha256(INBOX / path)}})
+    for sources in (["mine"], ["mine", "feedback"]):
+        table = read(*sources, lock=lock, columns={})
+        assert table.select(["source", "label"]).to_pylist() == [{"source": path, "label": "spam"}]
+
+
 # ---- written messages, and sources in parts
 
 
