@@ -196,7 +196,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _summary(pin: Pin, old: Pin | None) -> str:
-    state = "unchanged" if pin == old else "new"
+    is_same = old is not None and pin.entry() == old.entry()
+    state = "unchanged" if is_same else "new"
     if pin.files is not None:
         return f"{state}, {len(pin.files)} files in {INBOX_PATH}"
     return f"{state}, {pin.size or 0:,} bytes, sha256 {(pin.sha256 or '')[:16]}…"

@@ -164,6 +164,15 @@ def test_update_fetches_only_what_is_new(server):
     assert server.requests.count("GET /a.csv") == 4
 
 
+def test_extract_without_news_is_unchanged(caplog):
+    caplog.set_level("INFO", "pipeline.sources.fetch")
+    query = "SELECT 'hi' AS text, 'ham' AS label"
+    pins = run(mine={"kind": "sql", "url": "sqlite://", "query": query})
+    assert run() == run("--update") == pins
+    states = [message.partition(",")[0] for message in caplog.messages]
+    assert states == ["mine: new", "mine: unchanged", "mine: unchanged"]
+
+
 def test_failed_fetch_keeps_the_pins_before_it(server, monkeypatch):
     monkeypatch.setattr(download, "PAUSE", tenacity.wait_none())
     set_sources("mine", "yours")
