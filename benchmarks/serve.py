@@ -1,8 +1,8 @@
 """Measures the latency and the throughput of the served champion.
 
-Starts what `make serve` starts, and sends it the messages of the last `dvc repro`, one a request,
-from 1, 8 and 64 clients at a time. Prints the medians over the rounds as a Markdown table. Clients
-and server share this machine.
+Starts what `make serve` starts, and sends it the messages of the last `dvc repro`, one a request
+from 1, 8 and 64 clients at a time, and a thousand in one request. Prints the medians over the
+rounds as a Markdown table. Clients and server share this machine.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from pipeline.registry import subprocesses
 
 EXAMPLE = "python -m benchmarks.serve --rounds 5 --requests 1024"
 CLIENTS = (1, 8, 64)
+LISTED = 1000  # messages in one request
 START_SECONDS = 600  # until a server that does not answer is given up
 
 
@@ -47,6 +48,23 @@ async def send_requests(
     async with aiohttp.ClientSession() as session:
         await asyncio.gather(*(client(session) for _ in range(clients)))
     return milliseconds, time.perf_counter() - start
+
+
+async def wait_until_ready(address: str) -> None:
+    """Waits until the server has compiled all shapes."""
+    async with aiohttp.ClientSession() as session:
+        while (await session.get(f"{address}/ready")).status != 200:
+            await asyncio.sleep(1)
+
+
+async def send_list(address: str, texts: Sequence[str]) -> float:
+    """Messages a second, in one request."""
+    start = time.perf_counter()
+    async with aiohttp.ClientSession() as session:
+        body = [{"text": text} for text in texts]
+        async with session.post(f"{address}/score", json=body, raise_for_status=True) as response:
+            await response.read()
+    return len(texts) / (time.perf_counter() - start)
 
 
 def latency_figures(milliseconds: Sequence[float], seconds: float) -> tuple[float, float, float]:
@@ -87,12 +105,15 @@ def main() -> None:
         if not server.wait_until_up(START_SECONDS):
             line = subprocesses.last_output_line(server.folder)
             raise PipelineError(line.removeprefix("error: "))
-        asyncio.run(send_requests(server.address, texts, max(CLIENTS)))  # compiles
+        asyncio.run(wait_until_ready(server.address))
+        lists = []
         for _ in tqdm(range(options.rounds), "rounds", disable=None):
             for clients, figures in rounds.items():
                 taken = asyncio.run(send_requests(server.address, texts, clients))
                 figures.append(latency_figures(*taken))
+            lists.append(asyncio.run(send_list(server.address, messages[:LISTED])))
     print(latency_table(rounds))
+    print(f"{LISTED:,} messages in one request: {statistics.median(lists):,.0f} a second")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ HOMES = {  # libraries that are slow to import or have one purpose: who may impo
     "sqlalchemy": "sources.inbox",
     "imapclient": "sources.imap",
     "fastapi": "serving.server",
+    "prometheus_client": "serving.server serving.server_metrics",
     "uvicorn": "serving.server",
     "jinja2": "validation.html_page",
     "optuna": "models.tune",

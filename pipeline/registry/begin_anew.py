@@ -61,8 +61,9 @@ def main(argv: list[str] | None = None) -> None:
     with stage_lock():
         number = begin_anew()
     log.info(
-        "begin-anew: done: commit %s, restart a `make serve` that runs; `python -m pipeline ledger "
-        "rollback --to %s --reason ...` takes version %s back into service",
+        "begin-anew: done: commit %s; a `make serve` that runs goes on until there is another "
+        "champion; `python -m pipeline ledger rollback --to %s --reason ...` takes version %s back "
+        "into service",
         LEDGER,
         number,
         number,

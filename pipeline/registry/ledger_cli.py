@@ -240,8 +240,8 @@ def main(argv: list[str] | None = None) -> None:
             with stage_lock():
                 entry = recovery.rollback(arguments.to, arguments.reason)
             log.info(
-                "ledger: version %s is the champion again; a `make serve` that runs must be "
-                "restarted, as it goes on with the version that it began with",
+                "ledger: version %s is the champion again; a `make serve` that runs follows "
+                "within seconds",
                 entry.version,
             )
         case "restore":

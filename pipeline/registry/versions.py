@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import mlflow
@@ -235,14 +237,18 @@ def load_version(number: str) -> Any:
         return _load(folder)
 
 
-def load_champion() -> tuple[Any, str]:
-    """The champion, as MLflow loads it, and its number. Raises: as `downloaded_champion`."""
+def load_champion(loaded: Mapping[str, Any] = MappingProxyType({})) -> tuple[Any, str]:
+    """The champion, as MLflow loads it, and its number. Raises: as `downloaded_champion`.
+
+    Args:
+        loaded: models by number that are in memory; one of them is only checked.
+    """
     with downloaded_champion() as (folder, number):
-        return _load(folder), number
+        return loaded.get(number) or _load(folder), number
 
 
 def _load(folder: Path) -> Any:
-    with connect(), _silenced_stderr():
+    with connect(), nullcontext() if "tensorflow" in sys.modules else _silenced_stderr():
         return mlflow.pyfunc.load_model(str(folder))
 
 

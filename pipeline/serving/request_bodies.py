@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.serving.labels import valid_unicode
 
@@ -26,15 +26,41 @@ class RequestError(Exception):
 Cells = list[tuple[Any, Any]]  # text and source of each message; None where there is none
 
 
-def messages_in(body: bytes, media_type: str) -> tuple[list[str], list[str | None]]:
-    """The texts of a body, one of each of its records or rows, in their order; and their sources.
+class Messages(NamedTuple):
+    """The messages of a request."""
+
+    texts: list[str]
+    sources: list[str | None]
+    is_list: bool = True  # False: the body is one message, and not in a list
+
+
+def messages_in(body: bytes, media_type: str) -> Messages:
+    """The messages of a body, one of each of its records or rows, in their order.
 
     Args:
         media_type: of READERS.
 
     Raises: RequestError.
     """
-    cells = READERS[media_type](body)
+    return _checked(READERS[media_type](body))
+
+
+def plain_messages_in(body: bytes, media_type: str) -> Messages:
+    """The messages of a JSON body {"text": ..., "source": ...} or of a list of these.
+
+    Raises: RequestError.
+    """
+    if media_type != "application/json":
+        raise RequestError(415, "send Content-Type application/json, in UTF-8")
+    content = _parsed_json(body)
+    records = content if isinstance(content, list) else [content]
+    if not all(isinstance(record, dict) for record in records):
+        raise RequestError(400, 'the body must be {"text": "..."} or a list of these')
+    messages = _checked([(record.get("text"), record.get("source")) for record in records])
+    return messages._replace(is_list=isinstance(content, list))
+
+
+def _checked(cells: Cells) -> Messages:
     if len(cells) > MAX_MESSAGES:
         raise RequestError(413, f"more than {MAX_MESSAGES:,} messages; send fewer at a time")
     for row, (text, source) in enumerate(cells):
@@ -45,15 +71,12 @@ def messages_in(body: bytes, media_type: str) -> tuple[list[str], list[str | Non
                 problem = f"{column} of row {row} is a {type(cell).__name__}, not a string"
                 raise RequestError(400, problem)
     sources = [source and valid_unicode(source) for _, source in cells]
-    return [valid_unicode(text) for text, _ in cells], sources
+    return Messages([valid_unicode(text) for text, _ in cells], sources)
 
 
 def _json_cells(body: bytes) -> Cells:
     """The cells of a JSON body in one of MLflow's forms."""
-    try:
-        content = json.loads(body)
-    except (RecursionError, ValueError):  # also deeply nested lists, or 5,000 digits
-        raise RequestError(400, "the body cannot be read as JSON") from None
+    content = _parsed_json(body)
     if not isinstance(content, dict) or len(content) != 1:
         raise RequestError(400, f"the body must be an object with one key; {FORMS}")
     match content:
@@ -70,6 +93,13 @@ def _json_cells(body: bytes) -> Cells:
         case {"inputs": {"text": str(text), **others}}:
             return [(text, others.get("source"))]
     raise RequestError(400, f"the body is not in a known form; {FORMS}")
+
+
+def _parsed_json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (RecursionError, ValueError):  # also deeply nested lists, or 5,000 digits
+        raise RequestError(400, "the body cannot be read as JSON") from None
 
 
 def _csv_cells(body: bytes) -> Cells:

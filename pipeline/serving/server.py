@@ -1,8 +1,9 @@
 """Serves the champion over HTTP on this machine, until it is interrupted.
 
 It takes what MLflow's own server takes as JSON or CSV, within limits, and gives a 4xx answer to
-every bad request. POST to /invocations: {"dataframe_records": [{"text": "WIN a prize now"}]}; a
-record may name its `source`, whose threshold is used.
+every bad request. POST to /invocations: {"dataframe_records": [{"text": "WIN a prize now"}]}; or to
+/score: {"text": "WIN a prize now"}, or a list of these. A record may name its `source`, whose
+threshold is used. When another version becomes the champion, it takes over between two requests.
 """
 
 import argparse
@@ -10,8 +11,9 @@ import asyncio
 import importlib.metadata
 import logging
 import socket
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,26 +21,32 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipeline.core.cli import argument_parser
 from pipeline.core.errors import PipelineError
-from pipeline.registry import versions
 from pipeline.serving import request_bodies
-from pipeline.serving.labels import label_messages
-from pipeline.serving.request_bodies import RequestError
+from pipeline.serving.champion import ServedChampion, load_champion
+from pipeline.serving.micro_batches import Answers, MicroBatcher
+from pipeline.serving.request_bodies import Messages, RequestError
+from pipeline.serving.server_metrics import ServerMetrics
 
 log = logging.getLogger(__name__)
+
+Labelled = tuple[Messages, str, Answers]  # the number of the version stands between them
 
 EXAMPLE = "python -m pipeline serve --port 5001"
 HOST = "127.0.0.1"  # for other machines, put a proxy with user accounts in front
 HOST_NAMES = ("127.0.0.1", "localhost")  # in the header Host
 VERSION_HEADER = "X-Model-Version"  # MLflow's own clients read the body alone
-MAX_REQUESTS = 100  # at once
-WORKERS = 4  # requests that are labelled at once; the others wait
-REQUEST_SECONDS = 60  # waiting included, and the model's compilation at its first messages
+WAIT_HEADER = {"Retry-After": "1"}  # seconds
+PATHS = ("/invocations", "/score", "/ready", "/health", "/ping", "/metrics", "/version")
+MAX_REQUESTS = 256  # at once
+REQUEST_SECONDS = 60  # waiting included
 MAX_CONNECTIONS = 200  # files that this process may open are limited, often to 1,024
 ARRIVAL_SECONDS = 10  # for a connection to send its next request whole
 
@@ -46,27 +54,52 @@ ARRIVAL_SECONDS = 10  # for a connection to send its next request whole
 # ---- the app
 
 
-def build_app(model: Any, version: str, host_names: Sequence[str]) -> FastAPI:
-    """The app for a pyfunc model.
+def build_app(champion: ServedChampion, host_names: Sequence[str]) -> FastAPI:
+    """The app for a champion, which may be replaced between two requests.
 
     Args:
-        version: of the model, for the header VERSION_HEADER of each answer.
         host_names: for the header Host, so that no web page can read answers by a name of its own.
     """
     app = FastAPI(openapi_url=None)
+    batcher = MicroBatcher()
+    metrics = ServerMetrics(champion, batcher)
     places = asyncio.Semaphore(MAX_REQUESTS)
-    workers = ThreadPoolExecutor(WORKERS)
 
-    def answer(body: bytes, media_type: str) -> Response:
-        texts, sources = request_bodies.messages_in(body, media_type)
-        answers = label_messages(texts, model, sources)
-        content = {"predictions": answers.to_dict("records")}
-        return JSONResponse(content, headers={VERSION_HEADER: version})
+    async def label(request: Request, read: Callable[[bytes, str], Messages]) -> Labelled:
+        """A request's messages, the version that answers, and its answers. Raises: RequestError."""
+        start = time.perf_counter()
+        media_type = accepted_media_type(request)
+        messages = read(await request.body(), media_type)
+        if places.locked():
+            raise RequestError(429, f"more than {MAX_REQUESTS} requests at once; try again later")
+        async with places:
+            version = champion.current
+            labelled = batcher.label(version, messages.texts, messages.sources)
+            try:
+                answers = await asyncio.wait_for(labelled, REQUEST_SECONDS)
+            except TimeoutError:
+                problem = f"no answer within {REQUEST_SECONDS} seconds; try again later"
+                raise RequestError(503, problem) from None
+        metrics.count_verdicts(version.number, messages.sources, answers)
+        metrics.messages.observe(len(answers))
+        metrics.seconds.observe(time.perf_counter() - start)
+        return messages, version.number, answers
 
     @app.get("/ping")
     @app.get("/health")
     async def ping() -> Response:
         return Response("\n", media_type="application/json")
+
+    @app.get("/ready")
+    async def ready() -> Response:
+        state = {"version": champion.current.number, "problem": champion.problem}
+        if champion.is_warm:
+            return JSONResponse({"ready": True, **state})
+        return JSONResponse({"ready": False, **state}, 503, WAIT_HEADER)
+
+    @app.get("/metrics")
+    async def prometheus_metrics() -> Response:
+        return Response(metrics.page(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/version")
     async def mlflow_version() -> Response:
@@ -74,23 +107,39 @@ def build_app(model: Any, version: str, host_names: Sequence[str]) -> FastAPI:
 
     @app.post("/invocations")
     async def invocations(request: Request) -> Response:
-        media_type = accepted_media_type(request)
-        body = await request.body()
-        if places.locked():
-            raise RequestError(503, f"more than {MAX_REQUESTS} requests at once; try again later")
-        async with places:
-            answered = asyncio.get_running_loop().run_in_executor(workers, answer, body, media_type)
-            try:
-                return await asyncio.wait_for(answered, REQUEST_SECONDS)
-            except TimeoutError:
-                problem = f"no answer within {REQUEST_SECONDS} seconds; try again later"
-                raise RequestError(503, problem) from None
+        _, version, answers = await label(request, request_bodies.messages_in)
+        return JSONResponse({"predictions": answers}, headers={VERSION_HEADER: version})
+
+    @app.post("/score")
+    async def score(request: Request) -> Response:
+        messages, version, answers = await label(request, request_bodies.plain_messages_in)
+        named = [{**answer, "model_version": version} for answer in answers]
+        content = named if messages.is_list else named[0]
+        return JSONResponse(content, headers={VERSION_HEADER: version})
 
     app.add_exception_handler(RequestError, _error_response)
     app.add_exception_handler(HTTPException, _error_response)  # no such path or method
     app.add_exception_handler(ClientDisconnect, _error_response)
+    app.add_middleware(CountedRequests, count=metrics.count_request)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(host_names), www_redirect=False)
     return app
+
+
+class CountedRequests:
+    """Counts the answers of an app by path and status."""
+
+    def __init__(self, app: ASGIApp, count: Callable[[str, int], None]) -> None:
+        self.app = app
+        self.count = count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counting_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                path = scope["path"] if scope["path"] in PATHS else "other"
+                self.count(path, message["status"])
+            await send(message)
+
+        await self.app(scope, receive, counting_send)
 
 
 def accepted_media_type(request: Request) -> str:
@@ -114,7 +163,7 @@ async def _error_response(request: Request, error: Any) -> Response:
     """An error with the keys of MLflow's own errors."""
     status: int = getattr(error, "status_code", 400)  # 400 for a client that went away
     content = {"error_code": "BAD_REQUEST", "message": str(getattr(error, "detail", error))}
-    return JSONResponse(content, status, {"Retry-After": "1"} if status == 503 else None)
+    return JSONResponse(content, status, WAIT_HEADER if status in (429, 503) else None)
 
 
 # ---- connections
@@ -178,15 +227,14 @@ def listening_socket(port: int) -> socket.socket:
     return bound
 
 
-def build_server(model: Any, version: str, other_hosts: Sequence[str] = ()) -> uvicorn.Server:
-    """The server of a pyfunc model; its `run` takes a listening socket.
+def build_server(champion: ServedChampion, other_hosts: Sequence[str] = ()) -> uvicorn.Server:
+    """The server of a champion; its `run` takes a listening socket.
 
     Args:
-        version: of the model.
         other_hosts: names for the header Host, besides HOST_NAMES.
     """
     config = uvicorn.Config(
-        build_app(model, version, [*HOST_NAMES, *other_hosts]),
+        build_app(champion, [*HOST_NAMES, *other_hosts]),
         http=TimedConnection,
         ws="none",
         backlog=128,  # may be accepted at once, above MAX_CONNECTIONS
@@ -203,12 +251,16 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parse_options(argv)
     # the port first, as the model takes seconds to load
     with listening_socket(arguments.port) as listening:
-        model, version = versions.load_champion()
-        server = build_server(model, version, arguments.allow_host)
+        champion = load_champion()
+        server = build_server(champion, arguments.allow_host)
         host, port = listening.getsockname()
-        log.info("serve: version %s answers at http://%s:%d/invocations", version, host, port)
+        number = champion.current.number
+        log.info("serve: version %s answers at http://%s:%d/invocations", number, host, port)
+        stop = threading.Event()
+        threading.Thread(target=champion.follow, args=[stop], daemon=True).start()
         with suppress(KeyboardInterrupt):  # the usual way to stop it
             server.run(sockets=[listening])
+        stop.set()
 
 
 def _parse_options(argv: list[str] | None) -> argparse.Namespace:

@@ -6,14 +6,22 @@ from contextlib import contextmanager
 from typing import Any
 
 from pipeline.serving import server
+from pipeline.serving.champion import LoadedVersion, ServedChampion
 
 
 @contextmanager
 def model_server(model: Any, version: str, *other_hosts: str) -> Iterator[str]:
     """The address of a server of this model, while the block runs."""
+    with champion_server(ServedChampion(LoadedVersion(model, version)), *other_hosts) as address:
+        yield address
+
+
+@contextmanager
+def champion_server(champion: ServedChampion, *other_hosts: str) -> Iterator[str]:
+    """The address of a server of this champion, while the block runs."""
     with server.listening_socket(0) as listening:
         listening.listen()
-        uvicorn_server = server.build_server(model, version, other_hosts)
+        uvicorn_server = server.build_server(champion, other_hosts)
         thread = threading.Thread(target=uvicorn_server.run, args=[[listening]])
         thread.start()
         try:

@@ -43,8 +43,9 @@ def test_no_version_serves_and_the_history_stays(served, caplog):
     assert caplog.messages == [
         "begin-anew: version 2 ends its service; the next `make repro` promotes the first model "
         "that meets its criteria; runs, versions and lines stay",
-        "begin-anew: done: commit ledger.jsonl, restart a `make serve` that runs; `python -m "
-        "pipeline ledger rollback --to 2 --reason ...` takes version 2 back into service",
+        "begin-anew: done: commit ledger.jsonl; a `make serve` that runs goes on until there is "
+        "another champion; `python -m pipeline ledger rollback --to 2 --reason ...` takes version "
+        "2 back into service",
     ]
     assert alias_numbers() == {}
     entries = read_entries()

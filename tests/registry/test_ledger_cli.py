@@ -162,6 +162,5 @@ def test_rollback_to_a_version_that_answers_differently_is_refused(promoted, cap
     caplog.set_level("INFO", logger="pipeline")
     run_ledger("rollback", "--reason", "because")
     assert caplog.messages[-1] == (
-        "ledger: version 1 is the champion again; a `make serve` that runs must be restarted, as "
-        "it goes on with the version that it began with"
+        "ledger: version 1 is the champion again; a `make serve` that runs follows within seconds"
     )

@@ -27,7 +27,7 @@ JSON, CSV = "application/json", "text/csv"
     ],
 )
 def test_each_record_gives_its_text(body, media_type, texts):
-    assert messages_in(body.encode(), media_type) == (texts, [None] * len(texts))
+    assert messages_in(body.encode(), media_type)[:2] == (texts, [None] * len(texts))
 
 
 @pytest.mark.parametrize(

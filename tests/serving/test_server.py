@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import mlflow
@@ -15,12 +16,13 @@ import pytest
 
 from pipeline.registry import parity, subprocesses
 from pipeline.serving import request_bodies, server
+from pipeline.serving.champion import LoadedVersion, ServedChampion
 from pipeline.serving.server import main
 from tests.harness import small_models
 from tests.harness.errors import error_of
 from tests.harness.ledger_entries import make_champion
 from tests.harness.mlflow_store import store_at
-from tests.harness.model_server import model_server
+from tests.harness.model_server import champion_server, model_server
 from tests.harness.small_project import ROOT
 from tests.serving import test_batch
 
@@ -113,6 +115,72 @@ def test_only_the_paths_of_mlflow_answer(address):
     assert [problem(answer) for answer in answers[3:]] == errors
 
 
+def test_plain_message_gets_an_answer_with_its_version(address):
+    named = {**ANSWER, "model_version": "3"}
+    text = {"text": "WIN a prize now", "source": "sms"}
+    with subprocesses.local_session() as session:
+        one = session.post(f"{address}/score", json=text, timeout=60)
+        body = json.dumps([text, text]).encode("utf-16")
+        headers = {"Content-Type": JSON}
+        many = session.post(f"{address}/score", data=body, headers=headers, timeout=60)
+        none = session.post(f"{address}/score", json=[], timeout=60)
+    assert (one.status_code, one.json()) == (200, named)
+    assert (many.status_code, many.json()) == (200, [named, named])
+    assert (none.status_code, none.json()) == (200, [])
+    assert one.headers["X-Model-Version"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "message"),
+    [
+        (b'{"x": "a"}', JSON, 400, "row 0 has no text"),
+        (b'[{"text": "a"}, "b"]', JSON, 400, 'the body must be {"text": "..."} or a list of these'),
+        (b'{"text": ["a"]}', JSON, 400, "text of row 0 is a list, not a string"),
+        (b"text\na\n", "text/csv", 415, "send Content-Type application/json, in UTF-8"),
+    ],
+)
+def test_bad_plain_message_gets_one_line(address, body, content_type, status, message):
+    headers = {"Content-Type": content_type}
+    with subprocesses.local_session() as session:
+        response = session.post(f"{address}/score", data=body, headers=headers, timeout=60)
+    assert problem(response) == (status, message)
+
+
+def test_server_is_ready_when_all_shapes_are_compiled():
+    champion = ServedChampion(LoadedVersion(Model(), "3"))
+    with champion_server(champion) as address, subprocesses.local_session() as session:
+        before = session.get(f"{address}/ready", timeout=60)
+        champion.is_warm = True
+        champion.problem = "version 4: its files are missing"
+        after = session.get(f"{address}/ready", timeout=60)
+    assert (before.status_code, before.json()["ready"]) == (503, False)
+    assert after.status_code == 200
+    assert after.json() == {"ready": True, "version": "3", "problem": champion.problem}
+
+
+def test_metrics_count_requests_verdicts_and_waiting(address):
+    body = {"instances": [{"text": "win", "source": "sms"}, {"text": "a", "source": "nobody"}]}
+    post(address, json.dumps(body))
+    post(address, b"{")
+    with subprocesses.local_session() as session:
+        session.get(f"{address}/secret", timeout=60)
+        page = session.get(f"{address}/metrics", timeout=60).text
+    for line in (
+        'spam_verdicts_total{confident="True",label="spam",source="sms",version="3"} 1.0',
+        'spam_verdicts_total{confident="True",label="ham",source="other",version="3"} 1.0',
+        'spam_requests_total{path="/invocations",status="200"} 1.0',
+        'spam_requests_total{path="/invocations",status="400"} 1.0',
+        'spam_requests_total{path="other",status="404"} 1.0',
+        'spam_request_messages_bucket{le="2.0"} 1.0',
+        "spam_request_seconds_count 1.0",
+        'spam_model_info{version="3"} 1.0',
+        "spam_waiting_messages 0.0",
+    ):
+        assert f"{line}\n" in page
+    assert "secret" not in page
+    assert "nobody" not in page
+
+
 def test_only_known_host_names_are_answered():
     with running(Model(), "filter.example") as address:
         names = ["localhost:5001", "filter.example", "evil.example", "filter.example.evil.example"]
@@ -148,7 +216,7 @@ def test_request_above_the_limit_is_told_to_wait(monkeypatch):
     monkeypatch.setattr(server, "MAX_REQUESTS", 1)
     with running(model := Model()) as address, waiting_request(model, address) as responses:
         response = post(address)
-        assert problem(response) == (503, "more than 1 requests at once; try again later")
+        assert problem(response) == (429, "more than 1 requests at once; try again later")
         assert response.headers["Retry-After"] == "1"
     assert responses[0].status_code == 200
 
@@ -232,6 +300,19 @@ def test_answers_equal_those_of_the_model(served):
     assert {row["threshold"] for row in of_sms["predictions"]} == {0.9}
     none = post(served[0].address, b'{"dataframe_split": {"columns": ["text"], "data": []}}')
     assert (none.status_code, none.json()) == (200, {"predictions": []})
+
+
+@pytest.mark.slow
+def test_requests_in_parallel_get_the_answers_of_the_model(served):
+    texts = [f"{number} {text}" for number in range(40) for text in small_models.TEXTS[:5]]
+    expected = served[1].answers(texts)["label"].tolist()
+
+    def ask(text):
+        body = json.dumps({"instances": [{"text": text}]})
+        return post(served[0].address, body).json()["predictions"][0]["label"]
+
+    with ThreadPoolExecutor(32) as clients:
+        assert list(clients.map(ask, texts)) == expected
 
 
 @pytest.mark.slow

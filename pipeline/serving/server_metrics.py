@@ -1,0 +1,74 @@
+"""What a server tells Prometheus. No label of a metric comes from a request's text."""
+
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from pipeline.serving.champion import ServedChampion
+from pipeline.serving.labels import known_sources
+from pipeline.serving.micro_batches import Answers, MicroBatcher
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
+MESSAGES = (1, 2, 5, 10, 50, 100, 500, 1000, 2000)
+
+
+class ServerMetrics:
+    """The metrics of one server."""
+
+    def __init__(self, champion: ServedChampion, batcher: MicroBatcher) -> None:
+        self.registry = CollectorRegistry()
+        self._champion = champion
+        self._sources: dict[str, list[str]] = {}  # with a threshold of their own, by version
+        self._requests = self._counter("requests", "answered requests", "path", "status")
+        self._verdicts = self._counter(
+            "verdicts", "labelled messages", "version", "source", "label", "confident"
+        )
+        self.seconds = self._histogram("request_seconds", "time of a good request", SECONDS)
+        self.messages = self._histogram("request_messages", "messages in a request", MESSAGES)
+        self._gauge("waiting_messages", "not yet begun", batcher.waiting_messages)
+        self._gauge("ready", "1 once all shapes are compiled", lambda: champion.is_warm)
+        self._gauge("reload_problem", "1 if the champion could not be loaded", self._has_problem)
+        self._gauge("reloads", "times that another version took over", lambda: champion.reloads)
+        self._gauge("model_age_seconds", "since the version was loaded", self._age)
+        self._version = Gauge(
+            "spam_model_info", "the version that answers", ["version"], registry=self.registry
+        )
+
+    def count_request(self, path: str, status: int) -> None:
+        self._requests.labels(path, status).inc()
+
+    def count_verdicts(self, version: str, sources: list[str | None], answers: Answers) -> None:
+        """Counts answers by source; a source without a threshold of its own is `other`."""
+        known = self._known_sources()
+        for source, answer in zip(sources, answers, strict=True):
+            name = (source or "").split("/")[0]
+            name = name if name in known else "other"
+            self._verdicts.labels(version, name, answer["label"], answer["confident"]).inc()
+
+    def page(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        self._version.clear()
+        self._version.labels(self._champion.current.number).set(1)
+        return generate_latest(self.registry)
+
+    def _known_sources(self) -> list[str]:
+        current = self._champion.current
+        if current.number not in self._sources:
+            self._sources = {current.number: known_sources(current.model)}
+        return self._sources[current.number]
+
+    def _has_problem(self) -> bool:
+        return self._champion.problem is not None
+
+    def _age(self) -> float:
+        return time.time() - self._champion.current.loaded_at
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"spam_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"spam_{name}", text, buckets=buckets, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
+        Gauge(f"spam_{name}", text, registry=self.registry).set_function(value)
