@@ -95,7 +95,7 @@ class ServedChampion:
         self.reloads += 1
 
 
-def load_champion() -> ServedChampion:
+def served_champion() -> ServedChampion:
     """The champion of the registry. Raises: PipelineError."""
     model, number = versions.load_champion()
     return ServedChampion(_loaded(model, number, _key(versions.find_champion())))

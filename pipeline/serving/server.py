@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -30,7 +31,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from pipeline.core.cli import argument_parser
 from pipeline.core.errors import PipelineError
 from pipeline.serving import request_bodies
-from pipeline.serving.champion import ServedChampion, load_champion
+from pipeline.serving.access import TokenCheck, TokenFile
+from pipeline.serving.champion import ServedChampion, served_champion
 from pipeline.serving.micro_batches import Answers, MicroBatcher
 from pipeline.serving.request_bodies import Messages, RequestError
 from pipeline.serving.server_metrics import ServerMetrics
@@ -40,11 +42,11 @@ log = logging.getLogger(__name__)
 Labelled = tuple[Messages, str, Answers]  # the number of the version stands between them
 
 EXAMPLE = "python -m pipeline serve --port 5001"
-HOST = "127.0.0.1"  # for other machines, put a proxy with user accounts in front
+LOOPBACK = "127.0.0.1"
 HOST_NAMES = ("127.0.0.1", "localhost")  # in the header Host
 VERSION_HEADER = "X-Model-Version"  # MLflow's own clients read the body alone
 WAIT_HEADER = {"Retry-After": "1"}  # seconds
-PATHS = ("/invocations", "/score", "/ready", "/health", "/ping", "/metrics", "/version")
+COUNTED_PATHS = ("/invocations", "/score", "/ready", "/health", "/ping", "/metrics", "/version")
 MAX_REQUESTS = 256  # at once
 REQUEST_SECONDS = 60  # waiting included
 MAX_CONNECTIONS = 200  # files that this process may open are limited, often to 1,024
@@ -54,11 +56,14 @@ ARRIVAL_SECONDS = 10  # for a connection to send its next request whole
 # ---- the app
 
 
-def build_app(champion: ServedChampion, host_names: Sequence[str]) -> FastAPI:
+def build_app(
+    champion: ServedChampion, host_names: Sequence[str], tokens: TokenFile | None = None
+) -> FastAPI:
     """The app for a champion, which may be replaced between two requests.
 
     Args:
         host_names: for the header Host, so that no web page can read answers by a name of its own.
+        tokens: one of which each request must send; None: whoever reaches the server may ask.
     """
     app = FastAPI(openapi_url=None)
     batcher = MicroBatcher()
@@ -120,6 +125,8 @@ def build_app(champion: ServedChampion, host_names: Sequence[str]) -> FastAPI:
     app.add_exception_handler(RequestError, _error_response)
     app.add_exception_handler(HTTPException, _error_response)  # no such path or method
     app.add_exception_handler(ClientDisconnect, _error_response)
+    if tokens:
+        app.add_middleware(TokenCheck, tokens=tokens)
     app.add_middleware(CountedRequests, count=metrics.count_request)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(host_names), www_redirect=False)
     return app
@@ -135,7 +142,7 @@ class CountedRequests:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def counting_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                path = scope["path"] if scope["path"] in PATHS else "other"
+                path = scope["path"] if scope["path"] in COUNTED_PATHS else "other"
                 self.count(path, message["status"])
             await send(message)
 
@@ -212,29 +219,32 @@ class TimedConnection(H11Protocol):
             self.deadline = None
 
 
-def listening_socket(port: int) -> socket.socket:
-    """A socket on this port of this machine. Raises: PipelineError."""
+def listening_socket(port: int, host: str = LOOPBACK) -> socket.socket:
+    """A socket on this port of an IPv4 address of this machine. Raises: PipelineError."""
     # with its protocol, as asyncio otherwise leaves Nagle's delay of 40 ms
     bound = socket.socket(proto=socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind((HOST, port))
+        bound.bind((host, port))
     except (OSError, OverflowError) as error:
         problem = getattr(error, "strerror", None) or error
         raise PipelineError(
-            f"{HOST}:{port}: {problem}; choose another port, as in: make serve PORT=5002"
+            f"{host}:{port}: {problem}; choose another port, as in: make serve PORT=5002"
         ) from error
     return bound
 
 
-def build_server(champion: ServedChampion, other_hosts: Sequence[str] = ()) -> uvicorn.Server:
+def build_server(
+    champion: ServedChampion, other_hosts: Sequence[str] = (), tokens: TokenFile | None = None
+) -> uvicorn.Server:
     """The server of a champion; its `run` takes a listening socket.
 
     Args:
         other_hosts: names for the header Host, besides HOST_NAMES.
+        tokens: as for `build_app`.
     """
     config = uvicorn.Config(
-        build_app(champion, [*HOST_NAMES, *other_hosts]),
+        build_app(champion, [*HOST_NAMES, *other_hosts], tokens),
         http=TimedConnection,
         ws="none",
         backlog=128,  # may be accepted at once, above MAX_CONNECTIONS
@@ -250,9 +260,10 @@ def build_server(champion: ServedChampion, other_hosts: Sequence[str] = ()) -> u
 def main(argv: list[str] | None = None) -> None:
     arguments = _parse_options(argv)
     # the port first, as the model takes seconds to load
-    with listening_socket(arguments.port) as listening:
-        champion = load_champion()
-        server = build_server(champion, arguments.allow_host)
+    tokens = TokenFile(arguments.tokens) if arguments.tokens else None
+    with listening_socket(arguments.port, arguments.host) as listening:
+        champion = served_champion()
+        server = build_server(champion, arguments.allow_host, tokens)
         host, port = listening.getsockname()
         number = champion.current.number
         log.info("serve: version %s answers at http://%s:%d/invocations", number, host, port)
@@ -265,7 +276,17 @@ def main(argv: list[str] | None = None) -> None:
 
 def _parse_options(argv: list[str] | None) -> argparse.Namespace:
     parser = argument_parser(__doc__, EXAMPLE)
-    parser.add_argument("--port", type=int, default=5001, help="port on 127.0.0.1 (default: 5001)")
+    parser.add_argument("--port", type=int, default=5001, help="default: 5001")
+    parser.add_argument(
+        "--host",
+        default=LOOPBACK,
+        metavar="ADDRESS",
+        help="of this machine, such as 0.0.0.0 for other machines; then --tokens and --allow-host "
+        f"are needed (default: {LOOPBACK})",
+    )
+    parser.add_argument(
+        "--tokens", type=Path, help="file with a token a line, one of which each request must send"
+    )
     parser.add_argument(
         "--allow-host",
         action="append",
@@ -277,4 +298,10 @@ def _parse_options(argv: list[str] | None) -> argparse.Namespace:
     for name in arguments.allow_host:
         if "*" in name:
             raise PipelineError(f"--allow-host: {name}: is a pattern; name each host")
+    is_open = arguments.host != LOOPBACK
+    if is_open and not (arguments.tokens and arguments.allow_host):
+        raise PipelineError(
+            f"--host: other machines reach {arguments.host}; give --tokens FILE, and --allow-host "
+            "NAME for each name that clients call this machine by"
+        )
     return arguments

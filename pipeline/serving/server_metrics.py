@@ -9,8 +9,8 @@ from pipeline.serving.champion import ServedChampion
 from pipeline.serving.labels import known_sources
 from pipeline.serving.micro_batches import Answers, MicroBatcher
 
-SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
-MESSAGES = (1, 2, 5, 10, 50, 100, 500, 1000, 2000)
+SECOND_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
+MESSAGE_BUCKETS = (1, 2, 5, 10, 50, 100, 500, 1000, 2000)
 
 
 class ServerMetrics:
@@ -24,8 +24,10 @@ class ServerMetrics:
         self._verdicts = self._counter(
             "verdicts", "labelled messages", "version", "source", "label", "confident"
         )
-        self.seconds = self._histogram("request_seconds", "time of a good request", SECONDS)
-        self.messages = self._histogram("request_messages", "messages in a request", MESSAGES)
+        self.seconds = self._histogram("request_seconds", "time of a good request", SECOND_BUCKETS)
+        self.messages = self._histogram(
+            "request_messages", "messages in one", MESSAGE_BUCKETS
+        )
         self._gauge("waiting_messages", "not yet begun", batcher.waiting_messages)
         self._gauge("ready", "1 once all shapes are compiled", lambda: champion.is_warm)
         self._gauge("reload_problem", "1 if the champion could not be loaded", self._has_problem)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pipeline.serving import server
+from pipeline.serving.access import TokenFile
 from pipeline.serving.champion import LoadedVersion, ServedChampion
 
 
@@ -17,11 +18,13 @@ def model_server(model: Any, version: str, *other_hosts: str) -> Iterator[str]:
 
 
 @contextmanager
-def champion_server(champion: ServedChampion, *other_hosts: str) -> Iterator[str]:
+def champion_server(
+    champion: ServedChampion, *other_hosts: str, tokens: TokenFile | None = None
+) -> Iterator[str]:
     """The address of a server of this champion, while the block runs."""
     with server.listening_socket(0) as listening:
         listening.listen()
-        uvicorn_server = server.build_server(champion, other_hosts)
+        uvicorn_server = server.build_server(champion, other_hosts, tokens)
         thread = threading.Thread(target=uvicorn_server.run, args=[[listening]])
         thread.start()
         try:

@@ -9,7 +9,7 @@ import pytest
 from pipeline.models.served_model import MIN_WIDTH, WINDOW
 from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
 from pipeline.serving import champion
-from pipeline.serving.champion import WARM_UP_CHARACTER, load_champion, warm_up
+from pipeline.serving.champion import WARM_UP_CHARACTER, served_champion, warm_up
 from pipeline.serving.labels import label_messages
 from tests.harness import small_models
 from tests.harness.ledger_entries import make_champion
@@ -36,7 +36,7 @@ def registry(tmp_path, empty_database, monkeypatch):
 
 @pytest.mark.slow
 def test_new_champion_takes_over_and_a_rollback_loads_nothing(registry):
-    served = load_champion()
+    served = served_champion()
     first = served.current
     served.update()
     assert (served.current, served.reloads) == (first, 0)
@@ -52,7 +52,7 @@ def test_new_champion_takes_over_and_a_rollback_loads_nothing(registry):
 
 @pytest.mark.slow
 def test_two_versions_are_kept(registry):
-    served = load_champion()
+    served = served_champion()
     first = served.current
     for number in ("2", "3", "1"):
         registry.promote(number)
@@ -63,7 +63,7 @@ def test_two_versions_are_kept(registry):
 
 @pytest.mark.slow
 def test_version_that_was_changed_does_not_take_over(registry, caplog):
-    served = load_champion()
+    served = served_champion()
     registry.promote("2")
     decision = registry.models["2"].artifacts / "decision.json"
     decision.write_text(decision.read_text().replace("0.9", "0.1"))
@@ -79,7 +79,7 @@ def test_version_that_was_changed_does_not_take_over(registry, caplog):
 
 @pytest.mark.slow
 def test_registry_without_champion_is_a_problem_and_the_version_stays(registry):
-    served = load_champion()
+    served = served_champion()
     registry.store.delete_registered_model_alias("spam-detector", "champion")
     served.update()
     assert served.current.number == "1"
@@ -88,7 +88,7 @@ def test_registry_without_champion_is_a_problem_and_the_version_stays(registry):
 
 @pytest.mark.slow
 def test_number_that_a_rebuilt_registry_uses_again_is_loaded(registry):
-    served = load_champion()
+    served = served_champion()
     first = served.current
     decision = registry.models["1"].artifacts / "decision.json"
     decision.write_text(decision.read_text().replace("0.9", "0.8"))
@@ -111,7 +111,7 @@ def test_warm_up_reaches_every_shape():
 
 
 def test_model_that_cannot_be_used_is_a_problem_and_keeps_following(registry, monkeypatch):
-    served = load_champion()
+    served = served_champion()
     registry.promote("2")
     monkeypatch.setattr(champion, "warm_up", lambda model: np.zeros(0)[1])
     served.update()

@@ -16,6 +16,7 @@ import pytest
 
 from pipeline.registry import parity, subprocesses
 from pipeline.serving import request_bodies, server
+from pipeline.serving.access import TokenFile
 from pipeline.serving.champion import LoadedVersion, ServedChampion
 from pipeline.serving.server import main
 from tests.harness import small_models
@@ -28,6 +29,7 @@ from tests.serving import test_batch
 
 JSON = "application/json"
 GOOD = b'{"dataframe_records": [{"text": "WIN a prize now"}]}'
+TOKEN = "0123456789abcdef0123"
 ANSWER = {"label": "spam", "probability": 15 / 64, "threshold": 0.5, "confident": True}
 
 
@@ -158,27 +160,32 @@ def test_server_is_ready_when_all_shapes_are_compiled():
     assert after.json() == {"ready": True, "version": "3", "problem": champion.problem}
 
 
-def test_metrics_count_requests_verdicts_and_waiting(address):
-    body = {"instances": [{"text": "win", "source": "sms"}, {"text": "a", "source": "nobody"}]}
-    post(address, json.dumps(body))
-    post(address, b"{")
-    with subprocesses.local_session() as session:
-        session.get(f"{address}/secret", timeout=60)
-        page = session.get(f"{address}/metrics", timeout=60).text
-    for line in (
-        'spam_verdicts_total{confident="True",label="spam",source="sms",version="3"} 1.0',
-        'spam_verdicts_total{confident="True",label="ham",source="other",version="3"} 1.0',
-        'spam_requests_total{path="/invocations",status="200"} 1.0',
-        'spam_requests_total{path="/invocations",status="400"} 1.0',
-        'spam_requests_total{path="other",status="404"} 1.0',
-        'spam_request_messages_bucket{le="2.0"} 1.0',
-        "spam_request_seconds_count 1.0",
-        'spam_model_info{version="3"} 1.0',
-        "spam_waiting_messages 0.0",
-    ):
-        assert f"{line}\n" in page
-    assert "secret" not in page
-    assert "nobody" not in page
+def test_server_with_tokens_answers_their_owners_alone(tmp_path):
+    (file := tmp_path / "tokens").write_text(f"{TOKEN}\n")
+    champion = ServedChampion(LoadedVersion(Model(), "3"))
+    with champion_server(champion, tokens=TokenFile(file)) as address:
+        owner = post(address, Authorization=f"Bearer {TOKEN}")
+        strangers = [
+            post(address),
+            post(address, Authorization=f"Bearer {TOKEN}x"),
+            post(address, Authorization=f"Basic {TOKEN}"),
+            post(address, Authorization="Bearer "),
+        ]
+        with subprocesses.local_session() as session:
+            paths = ("health", "metrics", "docs")
+            statuses = [session.get(f"{address}/{path}", timeout=60).status_code for path in paths]
+    assert (owner.status_code, owner.json()) == (200, {"predictions": [ANSWER]})
+    assert {problem(response) for response in strangers} == {(401, "send a token of the server")}
+    assert strangers[0].headers["WWW-Authenticate"] == "Bearer"
+    assert statuses == [200, 401, 401]
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--tokens", "tokens"], ["--allow-host", "filter.example"]]
+)
+def test_other_machines_need_a_token_and_a_name(options):
+    line = error_of(main, ["--host", "0.0.0.0", *options])
+    assert line.startswith("--host: other machines reach 0.0.0.0; give --tokens FILE, and --allow")
 
 
 def test_only_known_host_names_are_answered():
