@@ -25,9 +25,7 @@ class ServerMetrics:
             "verdicts", "labelled messages", "version", "source", "label", "confident"
         )
         self.seconds = self._histogram("request_seconds", "time of a good request", SECOND_BUCKETS)
-        self.messages = self._histogram(
-            "request_messages", "messages in one", MESSAGE_BUCKETS
-        )
+        self.messages = self._histogram("request_messages", "messages in one", MESSAGE_BUCKETS)
         self._gauge("waiting_messages", "not yet begun", batcher.waiting_messages)
         self._gauge("ready", "1 once all shapes are compiled", lambda: champion.is_warm)
         self._gauge("reload_problem", "1 if the champion could not be loaded", self._has_problem)
