@@ -48,14 +48,11 @@ class TrainingInput:
     params: training.Params
 
 
-def training_input(
-    name: str, rows: pd.DataFrame, sequence_length: int | None = None, **changes: Any
-) -> TrainingInput:
+def training_input(name: str, rows: pd.DataFrame, **changes: Any) -> TrainingInput:
     """What a network gets of rows.
 
     Args:
         name: of architectures.MODELS.
-        sequence_length: tokens; None: that of params.yaml.
         changes: of the params of train.
     """
     text_params = read_params(vectorize.Params, "vectorize")
@@ -65,10 +62,14 @@ def training_input(
         changes = ARTICLE_PARAMS | changes
     committed = read_params(training.Params, "train").model_dump()
     params = training.Params(**committed | {"model": name} | changes)
-    length = sequence_length or text_params.sequence_length
-    tokenizer = fit_tokenizer(rows["text"], vocabulary_size=vocabulary_size, sequence_length=length)
+    tokenizer = fit_tokenizer(
+        rows["text"],
+        vocabulary_size=vocabulary_size,
+        sequence_length=text_params.sequence_length,
+    )
+    spec = json.loads(tokenizer_json(tokenizer, text_params.window_length))
     table = pa.concat_tables(shard_tables(rows, tokenizer, len(rows))).to_pandas()
-    return TrainingInput(table, json.loads(tokenizer_json(tokenizer)), params)
+    return TrainingInput(table, spec, params)
 
 
 def network(name: str, rows: pd.DataFrame, **changes: Any) -> Scorer:

@@ -27,7 +27,7 @@ from scipy.stats import t as student
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
-from benchmarks.peers import MODELS, NETWORKS, OURS, PEERS
+from benchmarks.peers import MODELS, OURS, PEERS
 from pipeline import evaluate, vectorize
 from pipeline.core.cli import argument_parser, run_stage
 from pipeline.core.files import write_json
@@ -83,20 +83,18 @@ def measure_split(
     messages: pd.DataFrame,
     on: str,
     attacks: bool = True,
-    sequence_length: int | None = None,
 ) -> Figures:
     """The figures of a model, trained on train of this split and measured on val or test.
 
     Args:
         attacks: whether to measure them, which takes longest.
-        sequence_length: of networks, in tokens; None: that of params.yaml.
     """
     if on == "val":  # what is test by params.yaml must not be used to choose
         committed, _ = assign_splits(messages, read_params(vectorize.Params, "vectorize"))
         messages = messages[(committed["split"] != "test").to_numpy()]
     part = split_messages(messages, f"{SALTS[on]} {number}")
     start = time.perf_counter()
-    score = trained(name, part["train"], sequence_length)
+    score = MODELS[name](part["train"])
     seconds = time.perf_counter() - start
     val, test = part["val"], part["test"]
     if on == "test":
@@ -106,12 +104,6 @@ def measure_split(
         pairs = [(val[folds != n], val[folds == n]) for n in range(VAL_FOLDS)]
         measured = [measure_rows(score, *pair, attacks) for pair in pairs]
     return combined_figures(measured) | {"seconds": seconds}
-
-
-def trained(name: str, rows: pd.DataFrame, sequence_length: int | None) -> Scorer:
-    """The model, trained on the rows; a network with this length, in tokens, if one is given."""
-    changes = {"sequence_length": sequence_length} if name in NETWORKS else {}
-    return MODELS[name](rows, **changes)
 
 
 def split_messages(messages: pd.DataFrame, salt: str) -> dict[str, pd.DataFrame]:
@@ -206,15 +198,13 @@ def _attacked_figures(measured: Sequence[dict], caught: float) -> Figures:
 # ---- out of fold
 
 
-def score_fold(
-    name: str, number: int, messages: pd.DataFrame, sequence_length: int | None = None
-) -> Figures:
+def score_fold(name: str, number: int, messages: pd.DataFrame) -> Figures:
     """The score of each message of a fold, by id, from a model that saw none of its near-copies."""
     rows, near_copies = assign_splits(messages, read_params(vectorize.Params, "vectorize"))
     in_fold = _folds(rows, FOLDS, "out of fold") == number
     first_row = np.unique(rows["wording"], return_index=True)[1]
     near = left_out_wordings(in_fold.astype(np.int64)[first_row], near_copies)[rows["wording"]]
-    score = trained(name, rows[~in_fold & ~near], sequence_length)
+    score = MODELS[name](rows[~in_fold & ~near])
     scores = score(rows["text"][in_fold].tolist())
     return dict(zip(rows["message_id"][in_fold], map(float, scores), strict=True))
 
@@ -358,27 +348,23 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--splits", type=int, default=20, help="number of splits (default: 20)")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=PEERS)
     parser.add_argument("--without-attacks", action="store_true", help="save the time they take")
-    parser.add_argument("--sequence-length", type=int, help="tokens (default: of params.yaml)")
     options = parser.parse_args(argv)
     messages = messages_of(MESSAGES, options.source)
-    length = {"sequence_length": options.sequence_length}
-    key = {"messages": file_sha256(MESSAGES), "source": options.source} | length
+    key = {"messages": file_sha256(MESSAGES), "source": options.source}
     names = list(options.models)
     if "bogofilter" in names and not shutil.which("bogofilter"):
         print("bogofilter is left out: `apt-get install bogofilter` installs it")
         names.remove("bogofilter")
     if options.out_of_fold:
         tasks = [(name, number) for number in range(FOLDS) for name in names]
-        scores = complete(
-            FOLD_SCORES, tasks, partial(score_fold, messages=messages, **length), **key
-        )
+        scores = complete(FOLD_SCORES, tasks, partial(score_fold, messages=messages), **key)
         summary = fold_summary(scores, names, messages)
         write_json(RESULTS / "quality_out_of_fold.json", summary)
         print(fold_table(summary))
     else:
         on = "test" if options.final else "val"
         attacks = not options.without_attacks
-        measure = partial(measure_split, messages=messages, on=on, attacks=attacks, **length)
+        measure = partial(measure_split, messages=messages, on=on, attacks=attacks)
         tasks = [(name, number) for number in range(options.splits) for name in names]
         path = RESULTS / f"quality_{'_'.join(filter(None, [on, options.source]))}.json"
         results = complete(path, tasks, measure, attacks=attacks, **key)

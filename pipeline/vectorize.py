@@ -41,6 +41,12 @@ class Params(SplitParams):
     sequence_length: int = Field(
         ge=2, le=100_000, description="tokens per message; longer messages are cut"
     )
+    window_length: int = Field(
+        ge=50,
+        le=100_000,
+        description="characters that are judged together; of longer messages the most spam-like "
+        "part counts",
+    )
     shard_rows: int = Field(ge=1, le=1_000_000, description="messages per shard file")
 
 
@@ -75,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     profile = profile_figures(sets, token_counts)
     profile_summary = f"{len(sets.texts):,} rows in {len(sets.names)} splits"
 
-    write_text(paths.tokenizer, tokenizer_json(tokenizer))
+    write_text(paths.tokenizer, tokenizer_json(tokenizer, params.window_length))
     write_shards(paths.train, shard_tables(used["train"], tokenizer, params.shard_rows))
     write_shards(paths.val, shard_tables(used["val"], tokenizer, params.shard_rows))
     splits = pa.Table.from_pandas(rows[SPLITS.names], SPLITS, preserve_index=False)

@@ -26,7 +26,7 @@ from tests.harness.split_oracle import PARAMS
 
 LEAP_DAY = datetime(2024, 2, 29, tzinfo=UTC)
 BOTH = "text_decodes, text_has_no_control_characters"
-NETWORK = {"vocabulary_size": 400, "sequence_length": 30, "shard_rows": 20}
+NETWORK = {"vocabulary_size": 400, "sequence_length": 30, "window_length": 250, "shard_rows": 20}
 LATER_SECTIONS = {
     "vectorize": PARAMS.model_dump() | NETWORK | {"newest_days": 0},
     "train": {"stop_share": 0.0001, "out_of_fold_rows": 0, "seed": 1},

@@ -24,7 +24,8 @@ from tests.harness.split_oracle import (
     message_table,
 )
 
-SECTION = PARAMS.model_dump() | {"vocabulary_size": 400, "sequence_length": 30, "shard_rows": 20}
+NETWORK = {"vocabulary_size": 400, "sequence_length": 30, "window_length": 250, "shard_rows": 20}
+SECTION = PARAMS.model_dump() | NETWORK
 FILES = "messages.parquet tokenizer.json splits.parquet train val report.json profile.json profile"
 ARGUMENTS = stage_arguments("vectorize", *FILES.split())
 TEXTS = campaign_texts(300, seed=31)
@@ -96,6 +97,7 @@ def test_report_and_profile_count_the_rows_of_each_split(run, caplog):
     retired = report["train.retired"] + report["val.retired"]
     assert read_json(Path("report.json"))["rows"] == sum(rows.values()) + near_copies + retired
     assert report["vocabulary_size"] == 400
+    assert read_json(Path("tokenizer.json"))["truncation"]["window_length"] == 250
     assert 0 < report["newest.spam_share"] < 1
     assert caplog.messages[-1] == (
         f"vectorize: train {rows['train']}, val {rows['val']}, test {rows['test']}, "

@@ -22,7 +22,6 @@ from tokenizers import Tokenizer
 
 BATCH_SIZE = 64  # messages; a single message is scored alone, which is faster
 MAX_TOKENS = 2_048  # of a message that are read
-WINDOW, WINDOW_STEP = 250, 125  # characters; a longer message is read in windows, against padding
 # Bytes within a UTF-8 character, in the alphabet of byte-level tokenizers
 CONTINUATION_BYTES = {*map(chr, range(0xA1, 0xAD)), *map(chr, range(0xAE, 0xC0))}
 CONTINUATION_BYTES |= {*map(chr, range(0x122, 0x144))}
@@ -53,7 +52,9 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
 
     def load(self, tokenizer: Path, network: Path, decision: Path | None = None) -> "SpamDetector":
         """Loads the artifacts; without a decision only `scores` works. Returns itself."""
-        self.tokenizer = Tokenizer.from_file(str(tokenizer))
+        spec = json.loads(tokenizer.read_text(encoding="utf-8"))
+        self.window_length = int(spec["truncation"]["window_length"])
+        self.tokenizer = Tokenizer.from_str(json.dumps(spec))
         self.tokenizer.enable_truncation(MAX_TOKENS)
         self.characters = count_characters(self.tokenizer)
         self.saved = tf.saved_model.load(str(network))  # kept, or its functions would be deleted
@@ -85,7 +86,9 @@ class SpamDetector(PythonModel):  # type: ignore[misc] # MLflow has no types
         """(n,): the network's scores in [0, 1], not calibrated, in the order of the texts."""
         plain = [undo_entities(text) for text in texts]
         token_ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(plain)]
-        return score_in_windows(token_ids, self.characters, self._score_tokens)
+        return score_in_windows(
+            token_ids, self.characters, self._score_tokens, window_length=self.window_length
+        )
 
     def _score_tokens(self, token_ids: list[list[int]]) -> NDArray[np.float32]:
         """(n,): the network's scores of token ids, in their order."""
@@ -119,26 +122,30 @@ def score_in_windows(
     token_ids: Sequence[Sequence[int]],
     characters: NDArray[np.int64],
     score: Callable[[list[list[int]]], NDArray[np.floating[Any]]],
+    *,
+    window_length: int,
 ) -> NDArray[np.float32]:
-    """(n,): the score of each message; of one longer than WINDOW, by the largest of its windows.
+    """(n,): the score of each message; of a longer one than a window, the largest of its windows.
 
-    Its odds are divided by the square root of the number of windows: of many harmless windows one
-    is more likely to look like spam.
+    Windows overlap by half, so that padding does not hide a scam. The message's odds are divided
+    by the square root of the number of windows: of many harmless windows one is more likely to
+    look like spam.
 
     Args:
         token_ids: of n messages, each with START_ID first.
         characters: (vocabulary,), how many characters begin in each token.
         score: gives the scores of token ids.
+        window_length: characters.
     """
     windows, message = [], []
     number = np.ones(len(token_ids))
     for row, ids in enumerate(token_ids):
         ends = np.cumsum(characters[np.asarray(ids)])  # characters up to each token and with it
-        last = max(0, ends[-1] - WINDOW)  # the last window ends with the message
-        starts = [*range(0, last, WINDOW_STEP), last]
+        last = max(0, ends[-1] - window_length)  # the last window ends with the message
+        starts = [*range(0, last, max(1, window_length // 2)), last]
         number[row] = len(starts)
         for start in starts:
-            first, after = np.searchsorted(ends, [start, start + WINDOW], side="right")
+            first, after = np.searchsorted(ends, [start, start + window_length], side="right")
             windows.append([START_ID, *ids[max(1, first) : after]])
             message.append(row)
     largest = np.zeros(len(token_ids))

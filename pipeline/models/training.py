@@ -194,6 +194,7 @@ def out_of_fold_scores(table: pd.DataFrame, trainer: Trainer) -> NDArray[np.floa
     Source: Vovk 2015, Cross-conformal Predictors.
     """
     fold = np.array([int(FOLDS * unit_hash("fold", key)) for key in table["campaign_key"]])
+    truncation = trainer.spec["truncation"]
     characters = count_characters(Tokenizer.from_str(json.dumps(trainer.spec)))
     score = partial(_score_tokens, trainer.score, trainer.params.batch_size)
     scores = np.zeros(len(table))
@@ -203,8 +204,10 @@ def out_of_fold_scores(table: pd.DataFrame, trainer: Trainer) -> NDArray[np.floa
             continue
         trainer.train(*_split_fold(table[fold != number], trainer.params))
         in_fold = table["token_ids"][fold == number].tolist()
-        scores[fold == number] = score_in_windows(in_fold, characters, score)
-    was_cut = table["token_ids"].map(len) >= trainer.spec["truncation"]["max_length"]
+        scores[fold == number] = score_in_windows(
+            in_fold, characters, score, window_length=truncation["window_length"]
+        )
+    was_cut = table["token_ids"].map(len) >= truncation["max_length"]
     return np.where(was_cut, np.nan, scores)
 
 

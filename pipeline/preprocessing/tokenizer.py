@@ -106,9 +106,15 @@ def precompiled_character_map() -> bytes:
     return spec.precompiled_charsmap
 
 
-def tokenizer_json(tokenizer: Tokenizer) -> str:
-    """The text of `models/tokenizer.json`."""
-    return json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, indent=1)
+def tokenizer_json(tokenizer: Tokenizer, window_length: int) -> str:
+    """The text of `models/tokenizer.json`.
+
+    Args:
+        window_length: characters that the served model judges together; `tokenizers` ignores it.
+    """
+    spec = json.loads(tokenizer.to_str())
+    spec["truncation"]["window_length"] = window_length
+    return json.dumps(spec, ensure_ascii=False, indent=1)
 
 
 def encode_texts(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:

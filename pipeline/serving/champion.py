@@ -10,7 +10,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.registry import versions
 from pipeline.registry.package_hash import PACKAGE_TAG
 from pipeline.registry.versions import Version
-from pipeline.serving.labels import label_messages
+from pipeline.serving.labels import label_messages, window_length
 
 Key = tuple[str, str | None]  # number of a version, and hash of its files
 
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 FOLLOW_SECONDS = 3  # between two looks at the registry
 KEPT_VERSIONS = 2  # in memory, so that a rollback needs no loading
-# Characters of four bytes that no tokenizer joins: each width of token ids is compiled before it
-# is needed. See models/served_model.py for the widths and the length of a window.
+# A character of four bytes that no tokenizer joins: each width of token ids is compiled before it
+# is needed. See models/served_model.py for the widths and the most tokens that are read.
 WARM_UP_CHARACTER = "\U00020000"
-WARM_UP_LENGTHS = (3, 7, 15, 31, 63, 127, 250)
+WARM_UP_LENGTHS = (3, 7, 15, 31, 63, 127, 255, 511)  # characters; up to a window, and a window
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ def _loaded(model: Any, number: str, key: Key) -> LoadedVersion:
 
 def warm_up(model: Any) -> None:
     """Labels messages of each width, alone and in a batch, so that all shapes are compiled."""
-    for length in WARM_UP_LENGTHS:
+    longest = min(window_length(model), WARM_UP_LENGTHS[-1])
+    for length in [*(length for length in WARM_UP_LENGTHS if length < longest), longest]:
         text = WARM_UP_CHARACTER * length
         label_messages([text], model)
         label_messages([text, text], model)

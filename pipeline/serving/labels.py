@@ -10,6 +10,7 @@ from pipeline.preprocessing import normalize
 # of a message; the tokenizer takes 20 s for a million, and the model reads only the first
 # MAX_TOKENS, which are in these characters
 READ_CHARACTERS = 20_000
+FIRST_WINDOW_LENGTH = 250  # of versions whose tokenizer does not say it
 
 
 def label_messages(
@@ -30,6 +31,11 @@ def label_messages(
 def known_sources(model: Any) -> list[str]:
     """The sources for which a pyfunc model has thresholds of their own."""
     return sorted(model.unwrap_python_model().decision.get("sources", {}))
+
+
+def window_length(model: Any) -> int:
+    """The characters that a pyfunc model judges together."""
+    return int(getattr(model.unwrap_python_model(), "window_length", FIRST_WINDOW_LENGTH))
 
 
 def valid_unicode(text: str) -> str:

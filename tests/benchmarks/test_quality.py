@@ -42,19 +42,15 @@ def test_a_model_is_measured_on_rows_it_has_not_seen(on, trained_on, monkeypatch
     assert len(measured_ids) == len(set(measured_ids)) > 5
 
 
-def test_attacks_may_be_left_out_and_networks_be_longer(monkeypatch):
-    lengths = []
-
-    def train(rows, sequence_length=None):
-        lengths.append(sequence_length)
+def test_attacks_may_be_left_out(monkeypatch):
+    def train(rows):
         return lambda texts: np.array([("win" in text.lower()) * 0.5 + 0.25 for text in texts])
 
     monkeypatch.setattr(quality, "attack_figures", None)
     table = TABLE.assign(source="sms")
     for name in ("bilstm", "linear SVM"):
         monkeypatch.setitem(quality.MODELS, name, train)
-        figures = quality.measure_split(name, 0, table, "val", False, sequence_length=800)
-    assert lengths == [800, None]
+        figures = quality.measure_split(name, 0, table, "val", attacks=False)
     assert figures.keys() < quality.TITLES.keys()
     assert 0 <= figures["strict_recall"] <= 100
     results = {f"{name} {n}": figures for name in ("bilstm", "linear SVM") for n in range(2)}

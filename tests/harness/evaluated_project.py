@@ -17,7 +17,7 @@ from pipeline.core.files import write_json, write_text
 from pipeline.core.reports import Figure, write_report
 from pipeline.core.tables import write_csv, write_parquet
 from pipeline.models import keras_files
-from pipeline.preprocessing.tokenizer import fit_tokenizer
+from pipeline.preprocessing.tokenizer import fit_tokenizer, tokenizer_json
 from pipeline.registry import ledger, parity
 from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness.small_models import plain_decision
@@ -51,7 +51,9 @@ def _template() -> TemporaryDirectory:
     tokenizer = fit_tokenizer(
         pd.read_csv(MESSAGES)["body"], vocabulary_size=400, sequence_length=30
     )
-    (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+    (folder / "tokenizer.json").write_text(
+        tokenizer_json(tokenizer, window_length=250), encoding="utf-8"
+    )
     keras_files.save(small_network(tokenizer.get_vocab_size(), seed=1), folder / "model.keras")
     write_csv(folder / "curves.csv", ("epoch", "loss"), [(1, 0.5), (2, 0.25)])
     figures = {name: Figure(**figure) for name, figure in FIGURES.items()}

@@ -13,7 +13,7 @@ from mlflow.models import ModelSignature, infer_signature
 
 from pipeline.models import keras_files
 from pipeline.models.served_model import SpamDetector
-from pipeline.preprocessing.tokenizer import fit_tokenizer
+from pipeline.preprocessing.tokenizer import fit_tokenizer, tokenizer_json
 from pipeline.registry import versions
 from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness.small_networks import small_network
@@ -71,7 +71,9 @@ class SmallRegistry:
         self.address = f"sqlite:///{folder}/mlflow.db"
         shutil.copyfile(database, folder / "mlflow.db")
         tokenizer = fit_tokenizer(TEXTS, vocabulary_size=400, sequence_length=30)
-        (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+        (folder / "tokenizer.json").write_text(
+            tokenizer_json(tokenizer, window_length=250), encoding="utf-8"
+        )
         network = small_network(tokenizer.get_vocab_size(), seed=7, scale=3)
         keras_files.export(network, folder / "network")
         detector = SpamDetector().load(folder / "tokenizer.json", folder / "network")

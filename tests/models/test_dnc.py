@@ -13,7 +13,7 @@ from pipeline.models import dnc, keras_files, served_model
 from pipeline.models.architectures import NetworkParams, build_network
 from pipeline.models.dnc import DNCCell, MemoryState
 from pipeline.models.training import make_deterministic
-from pipeline.preprocessing.tokenizer import fit_tokenizer
+from pipeline.preprocessing.tokenizer import fit_tokenizer, tokenizer_json
 from tests.harness import dnc_reference as paper
 from tests.harness.labelled_messages import TEXTS
 
@@ -340,7 +340,7 @@ def test_served_network_scores_as_the_trained_one(tmp_path):
     vocabulary = ["x"] * tokenizer.get_vocab_size()
     network = build_network(vocabulary, NetworkParams(model="dnc", **sizes, **SIZES))
     keras_files.export(network, tmp_path / "network")
-    (tmp_path / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json(tokenizer, 250), encoding="utf-8")
     detector = served_model.SpamDetector().load(tmp_path / "tokenizer.json", tmp_path / "network")
     texts = [text[:60] for text in TEXTS[:5]]
     expected = [network(np.array([tokenizer.encode(text).ids])).numpy()[0, 0] for text in texts]

@@ -15,18 +15,17 @@ from pipeline.models.served_model import (
     BATCH_SIZE,
     MAX_TOKENS,
     START_ID,
-    WINDOW,
-    WINDOW_STEP,
     SpamDetector,
     answers,
     count_characters,
     score_in_windows,
 )
 from pipeline.preprocessing import normalize
-from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
+from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer, tokenizer_json
 from tests.harness.labelled_messages import TEXTS
 from tests.harness.small_networks import small_network
 
+WINDOW, WINDOW_STEP = 250, 125  # characters
 TOKENIZER = fit_tokenizer(TEXTS, vocabulary_size=400, sequence_length=100)
 COUNTS = {"lost_ham_budget": 0.01, "ham": 100, "ham_lost": 0, "lost_ham_upper": 0.03}
 COUNTS |= {"spam": 10, "spam_caught": 9}
@@ -47,7 +46,7 @@ def network():
 def detector(network, tmp_path_factory):
     """Loads the three artifacts as MLflow stores them."""
     folder = tmp_path_factory.mktemp("artifacts")
-    (folder / "tokenizer.json").write_text(TOKENIZER.to_str(), encoding="utf-8")
+    (folder / "tokenizer.json").write_text(tokenizer_json(TOKENIZER, WINDOW), encoding="utf-8")
     keras_files.export(network, folder / "network")
     (folder / "decision.json").write_text(json.dumps(asdict(DECISION)))
     names = ("tokenizer.json", "network", "decision.json")
@@ -112,13 +111,24 @@ def test_long_message_is_scored_by_the_largest_of_its_windows(network, detector)
         windows.extend(token_ids)
         return network(pad([np.array(i, np.int32) for i in token_ids])).numpy()[:, 0]
 
-    expected = score_in_windows([ids], detector.characters, score)
+    expected = score_in_windows([ids], detector.characters, score, window_length=WINDOW)
     assert len(windows) > 10
     assert detector.scores([text]) == pytest.approx(expected, abs=1e-5)
     assert detector.scores(["a", text, "b"])[1] == pytest.approx(expected[0], abs=1e-5)
     scores = [network(pad([np.array(ids, np.int32)])).numpy()[0, 0] for ids in windows]
     assert max(scores) > scores[0] + 1e-3
     assert odds(expected[0]) == pytest.approx(odds(max(scores)) / np.sqrt(len(windows)), rel=1e-4)
+
+
+def test_window_is_as_long_as_the_tokenizer_says(network, detector, tmp_path):
+    text = " ".join(TEXTS[:8])
+    assert WINDOW < len(text) < 1000
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json(TOKENIZER, 1000), encoding="utf-8")
+    keras_files.export(network, tmp_path / "network")
+    whole = SpamDetector().load(tmp_path / "tokenizer.json", tmp_path / "network")
+    ids = np.array(detector.tokenizer.encode(text).ids, np.int32)
+    assert whole.scores([text]) == pytest.approx(network(pad([ids])).numpy()[0], abs=1e-5)
+    assert detector.scores([text]) != pytest.approx(whole.scores([text]), abs=1e-3)
 
 
 @pytest.mark.parametrize("length", [0, 1, WINDOW, WINDOW + 1, WINDOW + WINDOW_STEP, 1000])
@@ -133,7 +143,7 @@ def test_windows_hold_every_token_and_so_many_characters(length, width):
         return np.arange(len(windows)) / 100
 
     ids = [START_ID, *range(1000, 1000 + width * length)]
-    scores = score_in_windows([ids, [START_ID]], characters, score)
+    scores = score_in_windows([ids, [START_ID]], characters, score, window_length=WINDOW)
     assert [window[0] for window in seen] == [START_ID] * len(seen)
     assert {token for window in seen for token in window[1:]} == set(ids[1:])
     assert {characters[window].sum() for window in seen[:-1]} == {min(length, WINDOW)}

@@ -19,6 +19,7 @@ from pipeline.models.checkpoints import Checkpoint
 from pipeline.models.served_model import START_ID
 from pipeline.models.training import CompiledNetwork, best_epoch, run_epochs
 from pipeline.preprocessing.splits import held_out_mask
+from pipeline.preprocessing.tokenizer import tokenizer_json
 from tests.harness import toy_problem
 from tests.harness.errors import error_of
 from tests.harness.labelled_messages import TABLE
@@ -31,7 +32,7 @@ from tests.harness.toy_problem import (
     toy_rows,
 )
 
-SPEC = {"truncation": {"max_length": 3}}  # of tokenizer.json
+SPEC = {"truncation": {"max_length": 3, "window_length": 250}}  # of tokenizer.json
 TINY_RATE = 1e-12  # a learning rate that changes no float32 weight
 
 
@@ -160,7 +161,7 @@ def test_interrupted_training_ends_with_the_same_bits(model, tmp_path, monkeypat
 
 @pytest.mark.slow
 def test_deep_path_is_trained_and_chosen_alone_then_the_wide_path():
-    spec = json.loads(toy_problem.TEXT_TOKENIZER.to_str())
+    spec = json.loads(tokenizer_json(toy_problem.TEXT_TOKENIZER, 250))
     params = toy_params(model="bilstm", corruptions=["slips"], wide_share=0.0, epochs=2)
     both_params = params.model_copy(update={"wide_share": 0.8})
     trainers = [training.Trainer(spec, changed) for changed in (params, both_params)]
@@ -176,7 +177,7 @@ def test_deep_path_is_trained_and_chosen_alone_then_the_wide_path():
 
 @pytest.mark.parametrize("model", ["dense", pytest.param("bilstm", marks=pytest.mark.slow)])
 def test_a_second_training_equals_the_first_of_a_new_trainer(model):
-    spec = json.loads(toy_problem.TEXT_TOKENIZER.to_str())
+    spec = json.loads(tokenizer_json(toy_problem.TEXT_TOKENIZER, 250))
     params = toy_params(model=model, corruptions=["slips"], dropout=0.5, epochs=2)
     few = TEXT_ROWS.take(np.arange(16))
     curves = []

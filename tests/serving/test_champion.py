@@ -6,7 +6,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from pipeline.models.served_model import MIN_WIDTH, WINDOW
+from pipeline.models.served_model import MAX_TOKENS, MIN_WIDTH
 from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
 from pipeline.serving import champion
 from pipeline.serving.champion import WARM_UP_CHARACTER, served_champion, warm_up
@@ -98,15 +98,23 @@ def test_number_that_a_rebuilt_registry_uses_again_is_loaded(registry):
     assert served.current is not first
 
 
-def test_warm_up_reaches_every_shape():
+@pytest.mark.parametrize(
+    ("window", "widest"), [(50, 256), (250, 1024), (255, 1024), (256, 2048), (3000, MAX_TOKENS)]
+)
+def test_warm_up_reaches_every_shape(window, widest):
     """The tokenizer may split the character into its four bytes, but into nothing smaller."""
     lengths = []
-    warm_up(SimpleNamespace(predict=lambda table: lengths.append(table["text"].str.len().tolist())))
+    detector = SimpleNamespace(window_length=window)
+    model = SimpleNamespace(
+        predict=lambda table: lengths.append(table["text"].str.len().tolist()),
+        unwrap_python_model=lambda: detector,
+    )
+    warm_up(model)
     tokenizer = fit_tokenizer(small_models.TEXTS, vocabulary_size=400, sequence_length=30)
     assert len(encode_texts([WARM_UP_CHARACTER * 3], tokenizer)[0]) == 2 + 4 * 3
     shapes = {(len(texts), 1 << (4 * texts[0] + 1).bit_length()) for texts in lengths}
-    widths = [MIN_WIDTH, 32, 64, 128, 256, 512, 1024]
-    assert max(widths) > 4 * WINDOW
+    widths = [width for width in (MIN_WIDTH, 32, 64, 128, 256, 512, 1024, 2048) if width <= widest]
+    assert widest == MAX_TOKENS or widest >= 4 * window + 2
     assert shapes == {(messages, width) for messages in (1, 2) for width in widths}
 
 
