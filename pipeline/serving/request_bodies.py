@@ -6,9 +6,11 @@ import json
 from typing import Any, NamedTuple
 
 from pipeline.serving.labels import valid_unicode
+from pipeline.sources.mail import read_mail
 
 MAX_BYTES = 1 << 20  # of a body
 MAX_MESSAGES = 2_000  # in a body; they take a second or two
+JSON_TYPE, MAIL_TYPE = "application/json", "message/rfc822"
 FORMS = (
     'send {"dataframe_records": [{"text": "..."}]}; '
     "dataframe_split, instances and inputs are read as MLflow documents them"
@@ -45,13 +47,17 @@ def messages_in(body: bytes, media_type: str) -> Messages:
     return _checked(READERS[media_type](body))
 
 
-def plain_messages_in(body: bytes, media_type: str) -> Messages:
-    """The messages of a JSON body {"text": ..., "source": ...} or of a list of these.
+def plain_messages_in(body: bytes, media_type: str, source: str | None = None) -> Messages:
+    """The messages of a JSON body {"text": ..., "source": ...} or of a list of these, or of a mail.
+
+    Args:
+        media_type: JSON_TYPE or MAIL_TYPE.
+        source: of a mail, if it is known.
 
     Raises: RequestError.
     """
-    if media_type != "application/json":
-        raise RequestError(415, "send Content-Type application/json, in UTF-8")
+    if media_type == MAIL_TYPE:
+        return _checked([(read_mail(body).text, source)])._replace(is_list=False)
     content = _parsed_json(body)
     records = content if isinstance(content, list) else [content]
     if not all(isinstance(record, dict) for record in records):
@@ -128,4 +134,4 @@ def _cells_of_rows(columns: list[Any], rows: list[Any]) -> Cells:
     return [(cells[text], None if source is None else cells[source]) for cells in rows]
 
 
-READERS = {"application/json": _json_cells, "text/csv": _csv_cells}
+READERS = {JSON_TYPE: _json_cells, "text/csv": _csv_cells}

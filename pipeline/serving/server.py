@@ -2,8 +2,9 @@
 
 It takes what MLflow's own server takes as JSON or CSV, within limits, and gives a 4xx answer to
 every bad request. POST to /invocations: {"dataframe_records": [{"text": "WIN a prize now"}]}; or to
-/score: {"text": "WIN a prize now"}, or a list of these. A record may name its `source`, whose
-threshold is used. When another version becomes the champion, it takes over between two requests.
+/score: {"text": "WIN a prize now"}, a list of these, or a mail as message/rfc822. A record may name
+its `source`, whose threshold is used; for a mail it is /score?source=... When another version
+becomes the champion, it takes over between two requests.
 """
 
 import argparse
@@ -13,8 +14,9 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ from pipeline.serving import request_bodies
 from pipeline.serving.access import TokenCheck, TokenFile
 from pipeline.serving.champion import ServedChampion, served_champion
 from pipeline.serving.micro_batches import Answers, MicroBatcher
-from pipeline.serving.request_bodies import Messages, RequestError
+from pipeline.serving.request_bodies import JSON_TYPE, MAIL_TYPE, Messages, RequestError
 from pipeline.serving.server_metrics import ServerMetrics
 
 log = logging.getLogger(__name__)
@@ -70,11 +72,17 @@ def build_app(
     metrics = ServerMetrics(champion, batcher)
     places = asyncio.Semaphore(MAX_REQUESTS)
 
-    async def label(request: Request, read: Callable[[bytes, str], Messages]) -> Labelled:
+    async def label(
+        request: Request, read: Callable[[bytes, str], Messages], media_types: Collection[str]
+    ) -> Labelled:
         """A request's messages, the version that answers, and its answers. Raises: RequestError."""
         start = time.perf_counter()
-        media_type = accepted_media_type(request)
-        messages = read(await request.body(), media_type)
+        media_type = accepted_media_type(request, media_types)
+        body = await request.body()
+        if media_type == MAIL_TYPE:  # may take a tenth of a second
+            messages = await asyncio.to_thread(read, body, media_type)
+        else:
+            messages = read(body, media_type)
         if places.locked():
             raise RequestError(429, f"more than {MAX_REQUESTS} requests at once; try again later")
         async with places:
@@ -112,12 +120,16 @@ def build_app(
 
     @app.post("/invocations")
     async def invocations(request: Request) -> Response:
-        _, version, answers = await label(request, request_bodies.messages_in)
+        _, version, answers = await label(
+            request, request_bodies.messages_in, request_bodies.READERS
+        )
         return JSONResponse({"predictions": answers}, headers={VERSION_HEADER: version})
 
     @app.post("/score")
     async def score(request: Request) -> Response:
-        messages, version, answers = await label(request, request_bodies.plain_messages_in)
+        source = request.query_params.get("source")  # of a mail; JSON has its own
+        read = partial(request_bodies.plain_messages_in, source=source)
+        messages, version, answers = await label(request, read, (JSON_TYPE, MAIL_TYPE))
         named = [{**answer, "model_version": version} for answer in answers]
         content = named if messages.is_list else named[0]
         return JSONResponse(content, headers={VERSION_HEADER: version})
@@ -149,14 +161,14 @@ class CountedRequests:
         await self.app(scope, receive, counting_send)
 
 
-def accepted_media_type(request: Request) -> str:
-    """The media type of a request whose headers are good. Raises: RequestError."""
+def accepted_media_type(request: Request, media_types: Collection[str]) -> str:
+    """The media type, one of these, of a request whose headers are good. Raises: RequestError."""
     length = request.headers.get("content-length", "")
     content_type = request.headers.get("content-type", "").lower()
     media_type, _, parameters = content_type.replace(" ", "").replace('"', "").partition(";")
-    known = media_type in request_bodies.READERS
+    known = media_type in media_types
     if not known or parameters not in ("", "charset=utf-8"):
-        choices = " or ".join(request_bodies.READERS)
+        choices = " or ".join(media_types)
         raise RequestError(415, f"send Content-Type {choices}, in UTF-8")
     if not length.isdecimal() or "transfer-encoding" in request.headers:
         raise RequestError(411, "no Content-Length")

@@ -131,8 +131,12 @@ class Dovecot:
 
 
 @contextmanager
-def dovecot() -> Iterator[Dovecot]:
-    """Dovecot for the length of the block; root starts it with Debian's users dovecot, dovenull."""
+def dovecot(more_config: str = "") -> Iterator[Dovecot]:
+    """Dovecot for the length of the block; root starts it with Debian's users dovecot, dovenull.
+
+    Args:
+        more_config: further lines of its configuration.
+    """
     server_port, plain_port = free_port(), free_port()
     is_root = os.geteuid() == 0
     with tempfile.TemporaryDirectory(prefix="dovecot-") as name:  # short: sockets are in it
@@ -154,7 +158,7 @@ def dovecot() -> Iterator[Dovecot]:
             uid=owner.st_uid,
             gid=owner.st_gid,
         )
-        (folder / "dovecot.conf").write_text(config)
+        (folder / "dovecot.conf").write_text(config + more_config)
         (folder / "users").write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n")
         _make_certificate(folder)
         program = shutil.which("dovecot", path=PROGRAMS)

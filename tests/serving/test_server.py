@@ -132,13 +132,34 @@ def test_plain_message_gets_an_answer_with_its_version(address):
     assert one.headers["X-Model-Version"] == "3"
 
 
+def test_mail_is_scored_by_what_a_person_would_see():
+    mail = b"Subject: =?utf-8?q?W=C3=ADn?=\nContent-Type: text/html\n\n<i>WIN</i><!--a-->\n"
+    model = Model()
+    with running(model) as address, subprocesses.local_session() as session:
+        url = f"{address}/score?source=sms"
+        headers = {"Content-Type": "message/rfc822"}
+        answers = [session.post(url, data=body, headers=headers).json() for body in (mail, b"")]
+        refused = post(address, mail, "message/rfc822")
+    assert answers[0].keys() == ANSWER.keys() | {"model_version"}
+    assert answers[0]["label"] == "spam"
+    assert model.texts == ["W\xedn\n\nWIN", ""]
+    assert model.sources == ["sms", "sms"]
+    assert answers[1]["label"] == "ham"
+    assert problem(refused)[0] == 415
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "status", "message"),
     [
         (b'{"x": "a"}', JSON, 400, "row 0 has no text"),
         (b'[{"text": "a"}, "b"]', JSON, 400, 'the body must be {"text": "..."} or a list of these'),
         (b'{"text": ["a"]}', JSON, 400, "text of row 0 is a list, not a string"),
-        (b"text\na\n", "text/csv", 415, "send Content-Type application/json, in UTF-8"),
+        (
+            b"text\na\n",
+            "text/csv",
+            415,
+            "send Content-Type application/json or message/rfc822, in UTF-8",
+        ),
     ],
 )
 def test_bad_plain_message_gets_one_line(address, body, content_type, status, message):
