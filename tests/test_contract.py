@@ -38,7 +38,7 @@ HOMES = {  # libraries that are slow to import or have one purpose: who may impo
     "selectolax": "sources.mail",
     "sqlalchemy": "sources.inbox",
     "imapclient": "sources.imap",
-    "fastapi": "serving.server",
+    "fastapi": "serving",
     "prometheus_client": "serving.server serving.server_metrics",
     "uvicorn": "serving.server",
     "jinja2": "validation.html_page",

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -69,14 +70,17 @@ def _digest(token: str) -> bytes:
 
 
 class TokenCheck:
-    """Answers 401 to requests without `Authorization: Bearer TOKEN`, but for OPEN_PATHS."""
+    """Answers 401 to requests without `Authorization: Bearer TOKEN`, but for open paths."""
 
-    def __init__(self, app: ASGIApp, tokens: TokenFile) -> None:
+    def __init__(
+        self, app: ASGIApp, tokens: TokenFile, open_paths: Sequence[str] = OPEN_PATHS
+    ) -> None:
         self.app = app
         self.tokens = tokens
+        self.open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+        if scope["type"] == "http" and scope["path"] not in self.open_paths:
             scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not self.tokens.allows(token.strip()):
                 content = {"error_code": "UNAUTHENTICATED", "message": "send a token of the server"}

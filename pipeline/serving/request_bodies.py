@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+from collections.abc import Collection
 from typing import Any, NamedTuple
+
+from starlette.requests import Request
 
 from pipeline.serving.labels import valid_unicode
 from pipeline.sources.mail import read_mail
@@ -23,6 +26,27 @@ class RequestError(Exception):
     def __init__(self, status_code: int, problem: str) -> None:
         super().__init__(problem)
         self.status_code = status_code
+
+
+def accepted_media_type(request: Request, media_types: Collection[str]) -> str:
+    """The media type of a request whose headers are good.
+
+    Args:
+        media_types: which are accepted.
+
+    Raises: RequestError.
+    """
+    length = request.headers.get("content-length", "")
+    content_type = request.headers.get("content-type", "").lower()
+    media_type, _, parameters = content_type.replace(" ", "").replace('"', "").partition(";")
+    if media_type not in media_types or parameters not in ("", "charset=utf-8"):
+        raise RequestError(415, f"send Content-Type {' or '.join(media_types)}, in UTF-8")
+    if not length.isdecimal() or "transfer-encoding" in request.headers:
+        raise RequestError(411, "no Content-Length")
+    if int(length) > MAX_BYTES:
+        limit = f"{MAX_BYTES:,} bytes"
+        raise RequestError(413, f"the body has more than {limit}; send fewer messages at a time")
+    return media_type
 
 
 Cells = list[tuple[Any, Any]]  # text and source of each message; None where there is none
@@ -58,12 +82,21 @@ def plain_messages_in(body: bytes, media_type: str, source: str | None = None) -
     """
     if media_type == MAIL_TYPE:
         return _checked([(read_mail(body).text, source)])._replace(is_list=False)
+    return labelled_messages_in(body)[0]
+
+
+def labelled_messages_in(body: bytes) -> tuple[Messages, list[Any]]:
+    """The messages of a JSON body, as above, and the value of `label` of each, None without one.
+
+    Raises: RequestError.
+    """
     content = _parsed_json(body)
     records = content if isinstance(content, list) else [content]
     if not all(isinstance(record, dict) for record in records):
         raise RequestError(400, 'the body must be {"text": "..."} or a list of these')
     messages = _checked([(record.get("text"), record.get("source")) for record in records])
-    return messages._replace(is_list=isinstance(content, list))
+    labels = [record.get("label") for record in records]
+    return messages._replace(is_list=isinstance(content, list)), labels
 
 
 def _checked(cells: Cells) -> Messages:

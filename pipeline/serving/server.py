@@ -14,11 +14,11 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -32,15 +32,23 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipeline.core.cli import argument_parser
 from pipeline.core.errors import PipelineError
-from pipeline.serving import request_bodies
-from pipeline.serving.access import TokenCheck, TokenFile
+from pipeline.serving import akismet_api, feedback_api, request_bodies
+from pipeline.serving.access import OPEN_PATHS, TokenCheck, TokenFile
 from pipeline.serving.champion import ServedChampion, served_champion
+from pipeline.serving.feedback_store import FeedbackStore, readable_feedback_store
 from pipeline.serving.micro_batches import Answers, MicroBatcher
-from pipeline.serving.request_bodies import JSON_TYPE, MAIL_TYPE, Messages, RequestError
+from pipeline.serving.request_bodies import (
+    JSON_TYPE,
+    MAIL_TYPE,
+    Messages,
+    RequestError,
+    accepted_media_type,
+)
 from pipeline.serving.server_metrics import ServerMetrics
 
 log = logging.getLogger(__name__)
 
+WorkT = TypeVar("WorkT")
 Labelled = tuple[Messages, str, Answers]  # the number of the version stands between them
 
 EXAMPLE = "python -m pipeline serve --port 5001"
@@ -48,7 +56,10 @@ LOOPBACK = "127.0.0.1"
 HOST_NAMES = ("127.0.0.1", "localhost")  # in the header Host
 VERSION_HEADER = "X-Model-Version"  # MLflow's own clients read the body alone
 WAIT_HEADER = {"Retry-After": "1"}  # seconds
-COUNTED_PATHS = ("/invocations", "/score", "/ready", "/health", "/ping", "/metrics", "/version")
+COUNTED_PATHS = (
+    *("/invocations", "/score", "/ready", "/health", "/ping", "/metrics", "/version"),
+    *(feedback_api.FEEDBACK_PATH, *akismet_api.AKISMET_PATHS),
+)
 MAX_REQUESTS = 256  # at once
 REQUEST_SECONDS = 60  # waiting included
 MAX_CONNECTIONS = 200  # files that this process may open are limited, often to 1,024
@@ -59,18 +70,46 @@ ARRIVAL_SECONDS = 10  # for a connection to send its next request whole
 
 
 def build_app(
-    champion: ServedChampion, host_names: Sequence[str], tokens: TokenFile | None = None
+    champion: ServedChampion,
+    host_names: Sequence[str],
+    tokens: TokenFile | None = None,
+    feedback: FeedbackStore | None = None,
 ) -> FastAPI:
     """The app for a champion, which may be replaced between two requests.
 
     Args:
         host_names: for the header Host, so that no web page can read answers by a name of its own.
         tokens: one of which each request must send; None: whoever reaches the server may ask.
+        feedback: where the labels that clients send are saved; None: none are accepted.
     """
     app = FastAPI(openapi_url=None)
     batcher = MicroBatcher()
     metrics = ServerMetrics(champion, batcher)
     places = asyncio.Semaphore(MAX_REQUESTS)
+
+    async def in_turn(start: Callable[[], Awaitable[WorkT]]) -> WorkT:
+        """The result of a request's work, within the limits. Raises: RequestError."""
+        if places.locked():
+            raise RequestError(429, f"more than {MAX_REQUESTS} requests at once; try again later")
+        async with places:
+            try:
+                return await asyncio.wait_for(start(), REQUEST_SECONDS)
+            except TimeoutError:
+                problem = f"no answer within {REQUEST_SECONDS} seconds; try again later"
+                raise RequestError(503, problem) from None
+
+    async def answer(messages: Messages, start: float) -> tuple[str, Answers]:
+        """The version that answers, and its answers. Raises: RequestError.
+
+        Args:
+            start: of the request, by time.perf_counter.
+        """
+        version = champion.current
+        answers = await in_turn(lambda: batcher.label(version, messages.texts, messages.sources))
+        metrics.count_verdicts(version.number, messages.sources, answers)
+        metrics.messages.observe(len(answers))
+        metrics.seconds.observe(time.perf_counter() - start)
+        return version.number, answers
 
     async def label(
         request: Request, read: Callable[[bytes, str], Messages], media_types: Collection[str]
@@ -83,20 +122,7 @@ def build_app(
             messages = await asyncio.to_thread(read, body, media_type)
         else:
             messages = read(body, media_type)
-        if places.locked():
-            raise RequestError(429, f"more than {MAX_REQUESTS} requests at once; try again later")
-        async with places:
-            version = champion.current
-            labelled = batcher.label(version, messages.texts, messages.sources)
-            try:
-                answers = await asyncio.wait_for(labelled, REQUEST_SECONDS)
-            except TimeoutError:
-                problem = f"no answer within {REQUEST_SECONDS} seconds; try again later"
-                raise RequestError(503, problem) from None
-        metrics.count_verdicts(version.number, messages.sources, answers)
-        metrics.messages.observe(len(answers))
-        metrics.seconds.observe(time.perf_counter() - start)
-        return messages, version.number, answers
+        return messages, *await answer(messages, start)
 
     @app.get("/ping")
     @app.get("/health")
@@ -134,11 +160,16 @@ def build_app(
         content = named if messages.is_list else named[0]
         return JSONResponse(content, headers={VERSION_HEADER: version})
 
+    save = feedback_api.build_saver(feedback, in_turn) if feedback else None
+    if save:
+        app.include_router(feedback_api.build_feedback_router(save))
+    app.include_router(akismet_api.build_akismet_router(answer, save, tokens))
     app.add_exception_handler(RequestError, _error_response)
     app.add_exception_handler(HTTPException, _error_response)  # no such path or method
     app.add_exception_handler(ClientDisconnect, _error_response)
     if tokens:
-        app.add_middleware(TokenCheck, tokens=tokens)
+        open_paths = (*OPEN_PATHS, *akismet_api.AKISMET_PATHS)  # these have the token in their form
+        app.add_middleware(TokenCheck, tokens=tokens, open_paths=open_paths)
     app.add_middleware(CountedRequests, count=metrics.count_request)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(host_names), www_redirect=False)
     return app
@@ -159,23 +190,6 @@ class CountedRequests:
             await send(message)
 
         await self.app(scope, receive, counting_send)
-
-
-def accepted_media_type(request: Request, media_types: Collection[str]) -> str:
-    """The media type, one of these, of a request whose headers are good. Raises: RequestError."""
-    length = request.headers.get("content-length", "")
-    content_type = request.headers.get("content-type", "").lower()
-    media_type, _, parameters = content_type.replace(" ", "").replace('"', "").partition(";")
-    known = media_type in media_types
-    if not known or parameters not in ("", "charset=utf-8"):
-        choices = " or ".join(media_types)
-        raise RequestError(415, f"send Content-Type {choices}, in UTF-8")
-    if not length.isdecimal() or "transfer-encoding" in request.headers:
-        raise RequestError(411, "no Content-Length")
-    if int(length) > request_bodies.MAX_BYTES:
-        limit = f"{request_bodies.MAX_BYTES:,} bytes"
-        raise RequestError(413, f"the body has more than {limit}; send fewer messages at a time")
-    return media_type
 
 
 async def _error_response(request: Request, error: Any) -> Response:
@@ -247,16 +261,19 @@ def listening_socket(port: int, host: str = LOOPBACK) -> socket.socket:
 
 
 def build_server(
-    champion: ServedChampion, other_hosts: Sequence[str] = (), tokens: TokenFile | None = None
+    champion: ServedChampion,
+    other_hosts: Sequence[str] = (),
+    tokens: TokenFile | None = None,
+    feedback: FeedbackStore | None = None,
 ) -> uvicorn.Server:
     """The server of a champion; its `run` takes a listening socket.
 
     Args:
         other_hosts: names for the header Host, besides HOST_NAMES.
-        tokens: as for `build_app`.
+        tokens, feedback: as for `build_app`.
     """
     config = uvicorn.Config(
-        build_app(champion, [*HOST_NAMES, *other_hosts], tokens),
+        build_app(champion, [*HOST_NAMES, *other_hosts], tokens, feedback),
         http=TimedConnection,
         ws="none",
         backlog=128,  # may be accepted at once, above MAX_CONNECTIONS
@@ -273,9 +290,10 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parse_options(argv)
     # the port first, as the model takes seconds to load
     tokens = TokenFile(arguments.tokens) if arguments.tokens else None
+    feedback = readable_feedback_store() if arguments.feedback else None
     with listening_socket(arguments.port, arguments.host) as listening:
         champion = served_champion()
-        server = build_server(champion, arguments.allow_host, tokens)
+        server = build_server(champion, arguments.allow_host, tokens, feedback)
         host, port = listening.getsockname()
         number = champion.current.number
         log.info("serve: version %s answers at http://%s:%d/invocations", number, host, port)
@@ -298,6 +316,11 @@ def _parse_options(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--tokens", type=Path, help="file with a token a line, one of which each request must send"
+    )
+    parser.add_argument(
+        "--feedback",
+        action="store_true",
+        help="save the labels that clients send, in data/inbox/feedback/; models learn from them",
     )
     parser.add_argument(
         "--allow-host",

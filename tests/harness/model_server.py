@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.serving import server
 from pipeline.serving.access import TokenFile
 from pipeline.serving.champion import LoadedVersion, ServedChampion
+from pipeline.serving.feedback_store import FeedbackStore
 
 
 @contextmanager
@@ -19,12 +20,15 @@ def model_server(model: Any, version: str, *other_hosts: str) -> Iterator[str]:
 
 @contextmanager
 def champion_server(
-    champion: ServedChampion, *other_hosts: str, tokens: TokenFile | None = None
+    champion: ServedChampion,
+    *other_hosts: str,
+    tokens: TokenFile | None = None,
+    feedback: FeedbackStore | None = None,
 ) -> Iterator[str]:
     """The address of a server of this champion, while the block runs."""
     with server.listening_socket(0) as listening:
         listening.listen()
-        uvicorn_server = server.build_server(champion, other_hosts, tokens)
+        uvicorn_server = server.build_server(champion, other_hosts, tokens, feedback)
         thread = threading.Thread(target=uvicorn_server.run, args=[[listening]])
         thread.start()
         try:
