@@ -19,6 +19,7 @@ COMMANDS = {  # name: (module whose main(argv) runs it, what it does)
     "label-noise": ("pipeline.monitoring.label_noise", "list labels that a model disputes"),
     "memory-trace": ("pipeline.models.memory_trace", "draw what a dnc network writes and reads"),
     "ledger": ("pipeline.registry.ledger_cli", "show, verify, roll back or restore the champion"),
+    "forget": ("pipeline.retraining.forget", "remove messages from the project's files"),
     "begin-anew": ("pipeline.registry.begin_anew", "end the champion's service, for other data"),
     "retrain": ("pipeline.retraining.retrain", "decide whether to retrain, and retrain"),
     "propose": ("pipeline.retraining.pull_requests", "open a pull request for the new champion"),
