@@ -2,7 +2,8 @@
 
 New messages of a source with too few messages among the known ones are compared with all of these.
 It writes drift.json for programs and drift.html for a person. The page shows words of messages, so
-both go to data/review, which is not in Git, unless --output names another folder.
+both go to data/review, which is not in Git, unless --output names another folder. NEW may be the
+folder of a log of predictions that has texts: see `python -m pipeline serve --help`.
 """
 
 import logging
@@ -24,6 +25,7 @@ from pipeline.monitoring.drift_checks import (
     word_differences,
 )
 from pipeline.monitoring.html_report import PageTable, write_html_report
+from pipeline.monitoring.predictions import check_log, served_messages
 from pipeline.preprocessing.profile import DescribedSets, describe_sets, profile_figures
 from pipeline.sources import readers
 
@@ -95,11 +97,20 @@ def _page_tables(name: str, sets: DescribedSets, params: Params) -> dict[str, Pa
 
 
 def _read_set(path: Path, params: Params, source: str | None = None) -> pd.DataFrame:
-    """The messages of a file, with or without labels. Raises: PipelineError if too few."""
-    messages = readers.read_messages(path, labels=False)
+    """The messages of a file, or of a log of predictions, with or without labels.
+
+    Raises: PipelineError if too few.
+    """
+    if path.is_dir():
+        check_log(path)
+        messages, remedy = served_messages(path), "serve more with --keep-text"
+    else:
+        messages, remedy = readers.read_messages(path, labels=False), "add messages"
     if len(messages) < params.fewest_rows:
-        problem = f"{len(messages):,} messages, but drift.fewest_rows is {params.fewest_rows:,}"
-        raise PipelineError(f"{path}: {problem}; add messages")
+        raise PipelineError(
+            f"{path}: {len(messages):,} messages, but drift.fewest_rows is "
+            f"{params.fewest_rows:,}; {remedy}"
+        )
     return messages if source is None else messages.assign(source=source)
 
 

@@ -14,6 +14,8 @@ from pipeline.core.params import read_params
 from pipeline.core.schemas import MESSAGES
 from pipeline.core.tables import read_parquet
 from pipeline.monitoring import drift, drift_checks, poisoning, poisoning_checks
+from pipeline.monitoring.performance_estimate import logged_performance
+from pipeline.monitoring.predictions import PREDICTIONS_FOLDER, served_messages
 from pipeline.preprocessing import time_windows
 from pipeline.registry import ledger, recovery, restore, versions
 from pipeline.registry.ledger import LEDGER, LedgerEntry
@@ -40,20 +42,27 @@ def recent_windows(messages: pd.DataFrame, days: float, count: int) -> Iterator[
 
 
 def drifted_windows(
-    reference: pd.DataFrame, new: pd.DataFrame, params: Params, pages: Path
+    reference: pd.DataFrame,
+    new: pd.DataFrame,
+    served: pd.DataFrame,
+    params: Params,
+    pages: Path,
 ) -> list[bool]:
     """For each recent window with enough messages: does it differ from the champion's data?
+
+    The messages that were served are the newest window.
 
     Args:
         reference: the messages that the champion has seen (schema MESSAGES).
         new: the other messages.
+        served: messages of the last window's days (see `served_messages`).
         pages: the folder that the drift check writes its page to.
     """
     drift_params = read_params(drift_checks.Params, "drift")
     minimum = drift_params.fewest_rows
     if len(reference) < minimum:
         return []
-    windows = recent_windows(new, params.window_days, params.windows)
+    windows = [*recent_windows(new, params.window_days, params.windows), served]
     return [
         any(check.alarm for check in drift.detect_drift(reference, window, pages, drift_params))
         for window in windows
@@ -134,12 +143,16 @@ def collect_state(
     new = messages[~seen].reset_index(drop=True)
     untried = messages[~(seen | tried)].reset_index(drop=True)
     changed = history.changed_since(champion.commit) if champion else []
+    window_start = now - timedelta(days=params.window_days)
+    served = served_messages(PREDICTIONS_FOLDER, window_start)
+    number = champion.version if champion else None
     return RetrainingState(
-        champion=champion.version if champion else None,
+        champion=number,
         champion_error=champion_error or error,
         days_since_training=_days_since_training(now, champion, last),
         new_rows=len(untried),
-        drifted=drifted_windows(reference, new, params, pages) if champion else [],
+        drifted=drifted_windows(reference, new, served, params, pages) if champion else [],
+        expected=logged_performance(PREDICTIONS_FOLDER, window_start, number),
         poisoning_alarms=poisoning_alarms(reference, new, untried, pages) if champion else "",
         changed=[name for name in changed if last is None or name in last.changed],
         hours_since_run=(now - last.time) / timedelta(hours=1) if last else None,

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from pipeline.core.params import ParamsSection
 from pipeline.core.reports import Figure
+from pipeline.monitoring.performance_estimate import ExpectedPerformance, percent_text
 
 
 class Params(ParamsSection):
@@ -27,6 +28,17 @@ class Params(ParamsSection):
     window_days: float = Field(gt=0, description="length of a window, in days")
     oldest_days: float = Field(
         gt=0, description="days since the last training that are a reason to retrain"
+    )
+    expected_ham_lost: float = Field(
+        gt=0,
+        le=1,
+        description="share of ham that the champion is expected to lose of what it served, above "
+        "which is a reason to retrain",
+    )
+    expected_recall: float = Field(
+        ge=0,
+        lt=1,
+        description="share of spam that it is expected to catch, below which is a reason",
     )
     cool_down_hours: float = Field(
         ge=0, description="hours to wait after a run; a person's request does not wait"
@@ -55,6 +67,7 @@ class RetrainingState:
     days_since_training: float  # since the champion was judged, or since a later run
     new_rows: int  # labelled messages unknown to the champion and to the last run
     drifted: Sequence[bool]  # for each window with enough messages, the newest last
+    expected: ExpectedPerformance  # of the champion, on what it served in the last window
     poisoning_alarms: str  # names of the checks that raise an alarm; else empty
     changed: Sequence[str]  # code files and params that differ from the champion and the last run
     hours_since_run: float | None  # None if there was no run
@@ -122,6 +135,24 @@ def changed_inputs(state: RetrainingState, params: Params) -> Answer:
     return Answer(bool(names), f"changed: {names}" if names else "", len(state.changed))
 
 
+def ham_lost_in_service(state: RetrainingState, params: Params) -> Answer:
+    """The champion is expected to lose too much ham; the limit is below the whole interval."""
+    figure, limit = state.expected.ham_lost, params.expected_ham_lost
+    if figure.low is None:
+        return Answer(False, "", None)
+    sentence = f"expected ham lost {percent_text(figure)} (limit {limit:.1%})"
+    return Answer(figure.low > limit, sentence, figure.value)
+
+
+def spam_missed_in_service(state: RetrainingState, params: Params) -> Answer:
+    """The champion is expected to miss too much spam; the limit is above the whole interval."""
+    figure, limit = state.expected.recall, params.expected_recall
+    if figure.high is None:
+        return Answer(False, "", None)
+    sentence = f"expected recall {percent_text(figure)} (limit {limit:.1%})"
+    return Answer(figure.high < limit, sentence, figure.value)
+
+
 REASONS: dict[str, Question] = {
     "first": no_champion,
     "request": requested,
@@ -129,6 +160,8 @@ REASONS: dict[str, Question] = {
     "drift": enough_drift,
     "age": old_training,
     "changed": changed_inputs,
+    "expected_ham_lost": ham_lost_in_service,
+    "expected_recall": spam_missed_in_service,
 }
 
 

@@ -13,6 +13,7 @@ from pipeline.monitoring.drift_checks import DRIFT_CHECKS
 from tests.harness.drift_messages import CHANGES, NEW, RARE_WORDS, REFERENCE, draw
 from tests.harness.errors import error_of
 from tests.harness.message_tables import message_table
+from tests.harness.prediction_logs import write_log
 from tests.harness.small_project import ROOT
 
 
@@ -42,6 +43,22 @@ def test_the_command_writes_both_reports(folder, caplog):
     assert "<td>rows</td><td>1,200</td><td>400</td>" in page
     words = r"p, corrected for all words</th></tr>\s+<tr><td>parcel</td><td>0</td><td>0.05</td>"
     assert re.search(words, page)
+
+
+def test_log_of_predictions_with_texts_is_compared(folder, caplog):
+    """A text that was served twice counts once."""
+    caplog.set_level("INFO")
+    texts = CHANGES["terms"]["text"].tolist()
+    write_log(folder / "log", [{"text": text, "source": None} for text in [*texts, texts[0]]])
+    drift.main(["reference.csv", "log"])
+    assert f"{len(set(texts))} new messages against 1,200: alarm: terms (p " in caplog.text
+
+
+def test_log_without_texts_is_an_error(folder):
+    write_log(folder / "log", [{"text": None}])
+    assert error_of(drift.main, ["reference.csv", "log"]) == (
+        "log: 0 messages, but drift.fewest_rows is 100; serve more with --keep-text"
+    )
 
 
 def test_equal_files_give_equal_reports(folder):

@@ -1,7 +1,7 @@
 """The state tells what has happened since the champion and since the last run."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from unittest import mock
 
 import pandas as pd
@@ -12,13 +12,14 @@ from pipeline.core.dvc_cache import NotCachedError
 from pipeline.core.params import read_params, read_yaml
 from pipeline.core.schemas import MESSAGES
 from pipeline.core.tables import write_parquet
-from pipeline.monitoring import poisoning
+from pipeline.monitoring import drift, poisoning
 from pipeline.registry import ledger, recovery, versions
 from pipeline.registry.ledger import ENTRY_TAG
 from pipeline.registry.restore import AnswersChangedError
 from pipeline.registry.versions import RegistryDamagedError, Version
 from pipeline.retraining import history, state, triggers
 from tests.harness.ledger_entries import FIRST
+from tests.harness.prediction_logs import write_log
 from tests.harness.small_project import ROOT, commit_all, set_params
 
 # ---- windows
@@ -57,6 +58,26 @@ def test_too_few_untried_labels_are_checked_with_all_new(needed, checked, monkey
     assert sizes == [checked]
 
 
+# ---- drift
+
+
+def test_served_messages_are_the_newest_window(monkeypatch, tmp_path):
+    """A window with fewer messages than drift.fewest_rows is skipped."""
+    windows = []
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(
+        drift, "detect_drift", lambda _, new, *__: windows.append(list(new["text"])) or []
+    )
+    today = pd.Timestamp("2026-03-02T12:00", tz="UTC")
+    new, served = (
+        pd.DataFrame({"text": [text] * 100, "received_at": today}) for text in ("new", "served")
+    )
+    params = read_params(triggers.Params, "retrain")
+    for rows in (100, 99):
+        state.drifted_windows(new, new, served[:rows], params, tmp_path)
+    assert windows == [["new"] * 100, ["served"] * 100, ["new"] * 100]
+
+
 # ---- the whole state
 
 
@@ -70,7 +91,9 @@ def champion(repository, tmp_path, monkeypatch):
     monkeypatch.setattr(history, "seen_ids", lambda md5: pd.Series(seen[md5]))
     monkeypatch.setattr(versions, "find_champion", lambda: version)
     monkeypatch.setattr(versions, "check_version", lambda *_: None)
-    monkeypatch.setattr(state, "drifted_windows", lambda _, new, *__: [ids(new)])
+    monkeypatch.setattr(
+        state, "drifted_windows", lambda _, new, served, *__: [ids(new), *served["text"]]
+    )
     monkeypatch.setattr(state, "poisoning_alarms", lambda _, __, untried, ___: ids(untried))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1772604000")  # 2026-03-04T06:00
     columns = {"text": "", "label": "ham", "source": "s", "row": 1}
@@ -101,6 +124,22 @@ def test_without_a_run_everything_is_new_since_the_champion(champion, tmp_path):
     assert (now.drifted, now.poisoning_alarms) == (["cde"], "cde")
     assert (now.hours_since_run, now.runs_this_week) == (None, 0)
     assert now.days_since_training == pytest.approx(57.9, abs=0.1)
+
+
+def test_log_of_the_last_window_tells_what_is_served(champion, tmp_path):
+    """The champion is version 1, and the window has 7 days."""
+    folder = tmp_path / "data" / "predictions"
+    now = datetime(2026, 3, 4, 6, tzinfo=UTC)
+    rows = [
+        {"text": "new", "model_version": "1", "probability": 0.75, "label": "spam"},
+        {"text": "older", "model_version": "1", "scored_at": now - timedelta(days=8)},
+        {"text": "other", "model_version": "2"},
+    ]
+    assert collect().expected.recall.value is None
+    write_log(folder, rows, now)
+    served = collect()
+    assert served.drifted == ["cde", "new", "other"]
+    assert (served.expected.recall.value, served.expected.ham_lost.value) == (1, 1)
 
 
 def test_after_a_tie_only_what_it_has_not_seen_is_new(champion, tmp_path, repository):

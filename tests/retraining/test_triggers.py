@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.core.reports import Figure
+from pipeline.monitoring.performance_estimate import ExpectedPerformance
 from pipeline.retraining.triggers import Params, RetrainingState, decide_retraining, enough_drift
 
 PARAMS = Params(
@@ -12,6 +14,8 @@ PARAMS = Params(
     windows=7,
     window_days=7,
     oldest_days=90,
+    expected_ham_lost=0.02,
+    expected_recall=0.5,
     cool_down_hours=20,
     runs_a_week=3,
     auto_merge=False,
@@ -22,6 +26,7 @@ QUIET = RetrainingState(  # nothing has happened
     days_since_training=12.4,
     new_rows=41,
     drifted=[False, True, False],
+    expected=ExpectedPerformance(Figure(None), Figure(None)),
     poisoning_alarms="",
     changed=[],
     hours_since_run=30.0,
@@ -37,6 +42,14 @@ REASON_CASES = {  # what makes each reason apply, and its sentence
     "drift": ({"drifted": [True, False, True]}, "drift in 2 of 3 windows"),
     "age": ({"days_since_training": 90.0}, "last training 90 days ago (limit 90)"),
     "changed": ({"changed": ["train.py", "b", "c", "d"]}, "changed: train.py, b, c, …"),
+    "expected_ham_lost": (
+        {"expected": ExpectedPerformance(Figure(0.04, 0.021, 0.05), Figure(None))},
+        "expected ham lost 4.0% [2.1%, 5.0%] (limit 2.0%)",
+    ),
+    "expected_recall": (
+        {"expected": ExpectedPerformance(Figure(None), Figure(0.4, 0.3, 0.499))},
+        "expected recall 40.0% [30.0%, 49.9%] (limit 50.0%)",
+    ),
 }
 BLOCK_CASES = {  # what makes each block apply, and its sentence
     "gone": ({"champion_error": "lost"}, "the champion cannot be compared with: lost"),
@@ -109,11 +122,25 @@ def test_drift_needs_enough_recent_windows_and_the_newest(drifted, applies):
     assert enough_drift(replace(QUIET, drifted=drifted), PARAMS).applies is applies
 
 
+def test_limit_inside_the_interval_is_no_reason_to_retrain():
+    expected = ExpectedPerformance(Figure(0.03, 0.02, 0.04), Figure(0.4, 0.3, 0.5))
+    decision = decide_retraining(replace(QUIET, expected=expected), PARAMS)
+    assert decision.action == "wait"
+    assert decision.sentence.endswith(
+        "expected ham lost 3.0% [2.0%, 4.0%] (limit 2.0%); "
+        "expected recall 40.0% [30.0%, 50.0%] (limit 50.0%)"
+    )
+    figures = decision.figures()
+    assert (figures["expected_ham_lost"].value, figures["expected_recall"].value) == (0.03, 0.4)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "problem"),
     [
         *((name, 0, "equal to 1") for name in ("new_rows", "runs_a_week", "drifted", "windows")),
         *((name, 0, "greater than 0") for name in ("window_days", "oldest_days")),
+        ("expected_ham_lost", 0, "greater than 0"),
+        ("expected_recall", 1, "less than 1"),
         ("cool_down_hours", -1, "greater than or equal to 0"),
         ("drifted", 8, "drifted must be at most windows"),
     ],
