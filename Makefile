@@ -44,8 +44,8 @@ current: $(STAMP) ## fail if dvc.lock is not up to date with code and params
 	  ! echo "$$stages" | grep "^Running stage" | grep -v "'collect'\|'register'"
 
 predict: export MESSAGE := $(value TEXT)
-predict: $(STAMP) ## label messages with the champion, one a line: echo 'a message' | make predict
-	@if [ -n "$$MESSAGE" ]; then printf '%s\n' "$$MESSAGE"; else cat; fi | python -m pipeline score - -
+predict: $(STAMP) ## say whether messages are spam, one a line, and why: echo 'a message' | make predict
+	@if [ -n "$$MESSAGE" ]; then printf '%s\n' "$$MESSAGE"; else cat; fi | python -m pipeline predict
 
 serve: export SERVER_PORT := $(or $(value PORT),5001)
 serve: $(STAMP) ## serve the champion on http://127.0.0.1:5001/invocations; PORT=... for another

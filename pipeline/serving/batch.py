@@ -5,8 +5,9 @@ INPUT may be mail, too: an .eml or .mbox file, a Maildir or a folder of .eml fil
 input (a message a line) or standard output (a JSON object a line). The output has the columns of
 the input and seven more: label, probability, threshold, confident (false: for people to review),
 model_version, scored_at and refused, which names what is wrong with a message; only a null text
-gets no label. The output file appears when all rows are done; an interrupted run keeps its rows for
---resume. With --headers, OUTPUT is the mails with X-Spam-Flag, X-Spam-Score and X-Spam-Report.
+gets no label. --explain adds `reasons`, the words that weigh most. The output file appears when all
+rows are done; an interrupted run keeps its rows for --resume. With --headers, OUTPUT is the mails
+with X-Spam-Flag, X-Spam-Score and X-Spam-Report.
 """
 
 import argparse
@@ -30,13 +31,15 @@ from pipeline.core.hashing import file_sha256
 from pipeline.core.params import read_params
 from pipeline.registry import versions
 from pipeline.serving import resumable
-from pipeline.serving.labels import known_sources
+from pipeline.serving.labels import check_source
 from pipeline.serving.mail_copies import check_mail_output, mail_verdicts, write_marked
 from pipeline.serving.scoring import (
     ANSWER_COLUMNS,
+    REASONS_COLUMN,
     STANDARD_STREAM,
     Tables,
     add_answers,
+    add_reasons,
     read_tables,
     skip_rows,
     with_columns,
@@ -61,7 +64,7 @@ EXAMPLE = "python -m pipeline score new.csv labelled.csv"
 def main(argv: list[str] | None = None) -> None:
     arguments = _parse_arguments(argv)
     mails = listed_mails(arguments)
-    tables = read_tables(arguments.input, arguments.text)
+    tables = read_tables(arguments.input, arguments.text, _added_columns(arguments))
     first = next(tables)  # an error in it is reported before the model takes seconds to load
     tables = itertools.chain([first], tables)
     params = read_params(expectations.Params, "validate")
@@ -70,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     elif arguments.output == STANDARD_STREAM:
         model, version = versions.load_champion()
         check_source(arguments.source, model, version)
-        answers = add_answers(tables, arguments.text, arguments.source, model, version, params)
+        answers = _answers(arguments, tables, model, version, params)
         write_lines(_with_progress_bar(answers))
     else:
         label_file(arguments, tables, first.columns.to_list(), params)
@@ -91,9 +94,33 @@ def _parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="write the mails of INPUT, with the verdict on each in its headers, as mail: an .eml "
         "or .mbox file, or a new folder",
     )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="add a column `reasons` with the words that weigh most, for spam (+) or for ham (-); "
+        "takes some thirty times as long",
+    )
     arguments = parser.parse_args(argv)
     _check_names(arguments)
     return arguments
+
+
+def _added_columns(arguments: argparse.Namespace) -> tuple[str, ...]:
+    return (*ANSWER_COLUMNS, REASONS_COLUMN) if arguments.explain else ANSWER_COLUMNS
+
+
+def _answers(
+    arguments: argparse.Namespace,
+    tables: Tables,
+    model: Any,
+    version: str,
+    params: expectations.Params,
+) -> Tables:
+    """The tables with the columns of `_added_columns`."""
+    answers = add_answers(tables, arguments.text, arguments.source, model, version, params)
+    if not arguments.explain:
+        return answers
+    return add_reasons(answers, arguments.text, arguments.source, model)
 
 
 def _check_names(arguments: argparse.Namespace) -> None:
@@ -103,6 +130,8 @@ def _check_names(arguments: argparse.Namespace) -> None:
         input_format(arguments.input)
     if arguments.headers and streams:
         raise PipelineError("--headers: - is not mail; name two files or folders")
+    if arguments.headers and arguments.explain:
+        raise PipelineError("--explain: --headers has no place for reasons; leave one of both out")
     if arguments.headers:
         check_mail_output(Path(arguments.input), Path(arguments.output))
     elif arguments.output != STANDARD_STREAM:
@@ -111,15 +140,6 @@ def _check_names(arguments: argparse.Namespace) -> None:
         raise PipelineError("--resume: --headers writes all mails at once; leave one of both out")
     if arguments.resume and streams:
         raise PipelineError("--resume: - cannot be read or written again; name two files")
-
-
-def check_source(source: str | None, model: Any, version: str) -> None:
-    """Raises: PipelineError if the model has no threshold for the source that was named."""
-    if source is not None and source not in (known := known_sources(model)):
-        raise PipelineError(
-            f"--source: version {version} has no threshold for {source!r}; choose from "
-            f"{', '.join(known) or 'none'}, or see `python -m pipeline calibrate --help`"
-        )
 
 
 # ---- writing
@@ -180,7 +200,7 @@ def mark_mails(
     with resumable.exclusive_output(output):
         model, version = versions.load_champion()
         check_source(arguments.source, model, version)
-        answers = add_answers(tables, arguments.text, arguments.source, model, version, params)
+        answers = _answers(arguments, tables, model, version, params)
         verdicts = mail_verdicts(_with_progress_bar(answers))
         write_marked(Path(arguments.input), mails, output, verdicts)
 
@@ -198,6 +218,7 @@ def label_file(
         "input": _input_identity(arguments.input),
         "--text": arguments.text,
         "--source": str(arguments.source),
+        "--explain": str(arguments.explain),
         "section validate of params.yaml": repr(params),
     }
     with resumable.exclusive_output(output):
@@ -206,9 +227,9 @@ def label_file(
         with _keeping_parts(output, _can_be_read_again(arguments.input)):
             done = resumable.finished_rows(output)
             rest = skip_rows(tables, done)
-            answers = add_answers(rest, arguments.text, arguments.source, model, version, params)
+            answers = _answers(arguments, rest, model, version, params)
             if form.fixed_columns:
-                answers = with_columns(answers, [*columns, *ANSWER_COLUMNS])
+                answers = with_columns(answers, [*columns, *_added_columns(arguments)])
             write_parts(output, _with_progress_bar(answers, done))
             resumable.join_parts(output, form.join)
 

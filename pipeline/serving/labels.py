@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.core.errors import PipelineError
 from pipeline.preprocessing import normalize
 
 # of a message; the tokenizer takes 20 s for a million, and the model reads only the first
@@ -36,6 +37,15 @@ def known_sources(model: Any) -> list[str]:
 def window_length(model: Any) -> int:
     """The characters that a pyfunc model judges together."""
     return int(getattr(model.unwrap_python_model(), "window_length", FIRST_WINDOW_LENGTH))
+
+
+def check_source(source: str | None, model: Any, version: str) -> None:
+    """Raises: PipelineError if the model has no threshold for the source that was named."""
+    if source is not None and source not in (known := known_sources(model)):
+        raise PipelineError(
+            f"--source: version {version} has no threshold for {source!r}; choose from "
+            f"{', '.join(known) or 'none'}, or see `python -m pipeline calibrate --help`"
+        )
 
 
 def valid_unicode(text: str) -> str:

@@ -1,16 +1,17 @@
 """Adds the model's answers to tables of messages, which are read and labelled in batches."""
 
-import io
 import itertools
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pipeline.core.errors import join_column_names
+from pipeline.serving.explanations import explain_message
 from pipeline.serving.labels import label_messages, valid_unicode
+from pipeline.serving.standard_input import standard_input_lines
+from pipeline.serving.verdict_text import weights_text
 from pipeline.sources.file_formats import (
     FormatError,
     ReadOptions,
@@ -30,6 +31,7 @@ ANSWER_COLUMNS = (
     "scored_at",  # UTC, whole seconds
     "refused",  # the expectations that the message breaks; null if it breaks none
 )
+REASONS_COLUMN = "reasons"  # of --explain: the heaviest words, such as `free +2.1, lunch -1.3`
 STANDARD_STREAM = "-"  # standard input, a message a line; standard output, a JSON object a line
 
 Tables = Iterator[pd.DataFrame]
@@ -38,18 +40,19 @@ Tables = Iterator[pd.DataFrame]
 # ---- reading
 
 
-def read_tables(name: str, text: str) -> Tables:
+def read_tables(name: str, text: str, added: Sequence[str] = ANSWER_COLUMNS) -> Tables:
     """The rows of a file or of standard input: one or more tables of at most SCORED_ROWS.
 
     Args:
         text: the column of the messages.
+        added: columns that the table must not have yet.
 
     Raises: FormatError if the content cannot be scored, else PipelineError.
     """
     tables = _read_lines(text) if name == STANDARD_STREAM else _read_file(name)
     empty = pd.DataFrame({text: []}, dtype="str")
     for table in itertools.chain([next(tables, empty)], tables):
-        _check_input_columns(table, name, text)
+        _check_input_columns(table, name, text, added)
         yield table
 
 
@@ -60,21 +63,19 @@ def _read_file(name: str) -> Tables:
 
 
 def _read_lines(text: str) -> Tables:
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(newline="\n")  # a message may hold a bare carriage return
-    lines = (line.removesuffix("\n").removesuffix("\r") for line in sys.stdin)
+    lines = standard_input_lines()
     with convert_format_errors(STANDARD_STREAM):
         while part := list(itertools.islice(lines, SCORED_ROWS)):
             yield pd.DataFrame({text: part})
 
 
-def _check_input_columns(table: pd.DataFrame, name: str, text: str) -> None:
+def _check_input_columns(table: pd.DataFrame, name: str, text: str, added: Sequence[str]) -> None:
     columns = [str(column) for column in table]
     for column in columns:
         if columns.count(column) > 1:
             names = join_column_names(columns)
             raise FormatError(f"{name}: two columns of one name among {names}; rename one")
-        if column in ANSWER_COLUMNS:
+        if column in added:
             raise FormatError(f"{name}: already has a column {column!r}; rename it")
     if text not in columns:
         choices = join_column_names(columns)
@@ -114,6 +115,18 @@ def add_answers(
             model_version=version, scored_at=scoring_time(), refused=refused.where(refused != "")
         )
         yield pd.concat([table.reset_index(drop=True), answers], axis="columns")
+
+
+def add_reasons(
+    tables: Iterable[pd.DataFrame], text: str, source: str | None, model: Any
+) -> Tables:
+    """Each table with REASONS_COLUMN, null where the text is null. Args: as `add_answers`."""
+    for table in tables:
+        reasons = [
+            None if text is None else weights_text(explain_message(text, model, source))
+            for text in _model_texts(table[text])
+        ]
+        yield table.assign(**{REASONS_COLUMN: pd.Series(reasons, table.index, dtype="str")})
 
 
 def scoring_time() -> pd.Timestamp:

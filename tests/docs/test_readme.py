@@ -18,7 +18,7 @@ SECTIONS = "|".join(read_yaml(ROOT / "params.yaml"))
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 MADE_BY_A_RUN = (
     *("data/ingested", "data/validated", "data/vectorized", "data/review", "data/docs", "models/"),
-    *("data/inbox/", "data/collected/", "docs/_build", "reports/"),
+    *("data/inbox/", "data/collected/", "data/predictions", "docs/_build", "reports/"),
 )
 WRITTEN = [page for page in (ROOT / "docs").glob("**/*.md") if page.parent.name != "reference"]
 PAGES = [ROOT / "README.md", *sorted(WRITTEN)]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +30,7 @@ from pipeline.validation import runner
 from tests.harness.errors import error_of
 from tests.harness.ledger_entries import make_champion
 from tests.harness.small_project import ROOT
+from tests.harness.word_model import WordModel
 
 TIME, NOW = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "NOW"
 HEADER = ",".join(SCORES.names)
@@ -366,6 +368,26 @@ def test_a_known_source_may_be_named(run, model):
     assert not Path("new.csv").exists()
 
 
+@pytest.mark.parametrize("wanted", ["out.csv", "out.jsonl", "out.parquet"])
+def test_explain_adds_a_column_with_the_heaviest_words(run, monkeypatch, wanted):
+    monkeypatch.setattr(versions, "load_champion", lambda: (WordModel(), "3"))
+    rows = [{"text": text} for text in ("free lunch", None, "see you")]
+    pq.write_table(pa.Table.from_pylist(rows), "in.parquet")
+    run("in.parquet", wanted, "--explain")
+    readers = {"out.csv": pd.read_csv, "out.parquet": pd.read_parquet}
+    table = readers.get(wanted, partial(pd.read_json, lines=True))(wanted)
+    assert list(table) == ["text", *SCORES.names, "reasons"]
+    assert table["reasons"].fillna("").tolist() == ["lunch -3.0, free +2.0", "", ""]
+
+
+def test_explain_needs_a_name_that_is_free_and_a_place_for_reasons(run):
+    line = error_of(run, "in.csv", "out.csv", "--explain", content="text,reasons\na,b\n")
+    assert line == "in.csv: already has a column 'reasons'; rename it"
+    assert run("in.csv", "out.csv").startswith("text,reasons,label,")
+    line = error_of(run, "in.eml", "out.eml", "--explain", "--headers", content="Subject: a\n\na")
+    assert line == "--explain: --headers has no place for reasons; leave one of both out"
+
+
 def test_standard_input_must_be_utf_8(run):
     problem = "'utf-8' codec can't decode byte 0xff in position 3: invalid start byte"
     line = error_of(run, "-", "-", content=b"hi\n\xff\n")
@@ -498,6 +520,7 @@ def test_run_that_cannot_start_keeps_the_parts(run, seven, interrupt, monkeypatc
     resume = (seven, "out.csv", "--resume")
     line = "out.csv: was started with another {}; restore it, or start again without --resume"
     assert error_of(run, *resume, "--text", "id") == line.format("--text")
+    assert error_of(run, *resume, "--explain") == line.format("--explain")
     section = "section validate of params.yaml"
     for file, old, new, setting in (
         (seven, "6,6", "6,7", "input"),
