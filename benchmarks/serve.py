@@ -9,7 +9,8 @@ import asyncio
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
@@ -57,6 +58,19 @@ async def wait_until_ready(address: str) -> None:
             await asyncio.sleep(1)
 
 
+@contextmanager
+def ready_server() -> Iterator[subprocesses.Server]:
+    """What `make serve` starts, once it is ready. Raises: PipelineError if it does not start."""
+    environment = {"PYTHONPATH": str(Path.cwd()), "DVC_ROOT": str(project_root().resolve())}
+    command = [sys.executable, "-m", "pipeline", "serve"]
+    with subprocesses.running_server(command, environment) as server:
+        if not server.wait_until_up(START_SECONDS):
+            line = subprocesses.last_output_line(server.folder)
+            raise PipelineError(line.removeprefix("error: "))
+        asyncio.run(wait_until_ready(server.address))
+        yield server
+
+
 async def send_list(address: str, texts: Sequence[str]) -> float:
     """Messages a second, in one request."""
     start = time.perf_counter()
@@ -99,13 +113,7 @@ def main() -> None:
     messages = read_parquet(quality.MESSAGES, ["text"]).to_pandas()["text"].tolist()
     texts = (messages * (options.requests // len(messages) + 1))[: options.requests]
     rounds: dict[int, list[tuple[float, float, float]]] = {clients: [] for clients in CLIENTS}
-    environment = {"PYTHONPATH": str(Path.cwd()), "DVC_ROOT": str(project_root().resolve())}
-    command = [sys.executable, "-m", "pipeline", "serve"]
-    with subprocesses.running_server(command, environment) as server:
-        if not server.wait_until_up(START_SECONDS):
-            line = subprocesses.last_output_line(server.folder)
-            raise PipelineError(line.removeprefix("error: "))
-        asyncio.run(wait_until_ready(server.address))
+    with ready_server() as server:
         lists = []
         for _ in tqdm(range(options.rounds), "rounds", disable=None):
             for clients, figures in rounds.items():

@@ -39,7 +39,7 @@ HOMES = {  # libraries that are slow to import or have one purpose: who may impo
     "sqlalchemy": "sources.inbox",
     "imapclient": "sources.imap",
     "fastapi": "serving",
-    "prometheus_client": "serving.server serving.server_metrics",
+    "prometheus_client": "serving.app serving.server_metrics",
     "uvicorn": "serving.server",
     "jinja2": "validation.html_page",
     "optuna": "models.tune",

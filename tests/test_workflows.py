@@ -162,7 +162,7 @@ def test_text_of_a_person_is_never_run_as_code(tmp_path, monkeypatch, target, va
     for name in ("python", "dvc"):
         program = tmp_path / ".venv/bin" / name
         program.parent.mkdir(parents=True, exist_ok=True)
-        program.write_text('#!/bin/sh\necho "$@" >> calls\n[ "$3" != score ] || cat >> calls\n')
+        program.write_text('#!/bin/sh\necho "$@" >> calls\n[ "$3" != predict ] || cat >> calls\n')
         program.chmod(0o755)
     command = ["make", "--old-file=.venv/.up-to-date", "-f", str(ROOT / "Makefile"), target]
     if through == "environment":

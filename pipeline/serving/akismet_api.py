@@ -4,7 +4,6 @@ The text of a comment is `comment_content`, for answers and for feedback alike: 
 and other fields are not read. Source: https://akismet.com/developers/detailed-docs/
 """
 
-import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
 
@@ -12,9 +11,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from pipeline.serving.access import TokenFile
+from pipeline.serving.answering import Labelled
 from pipeline.serving.feedback_api import Save
 from pipeline.serving.feedback_store import LabelledText
-from pipeline.serving.micro_batches import Answers
 from pipeline.serving.request_bodies import Messages, RequestError, accepted_media_type
 
 VERIFY_PATH = "/1.1/verify-key"
@@ -27,7 +26,7 @@ THANKS = "Thanks for making the web a better place."
 FEEDBACK_OFF = "this server does not accept feedback; start it with --feedback"
 
 Form = dict[str, str]
-AnswerMessages = Callable[[Messages, float], Awaitable[tuple[str, Answers]]]
+AnswerMessages = Callable[[Request, Messages], Awaitable[Labelled]]
 
 
 def build_akismet_router(
@@ -36,7 +35,7 @@ def build_akismet_router(
     """The routes of the API.
 
     Args:
-        answer: the version and its answers to messages of a request that began at a time.
+        answer: the answers to the messages of a request.
         save: None: feedback is refused.
         tokens: one of which is the key of each request; None: any key is good.
     """
@@ -51,12 +50,11 @@ def build_akismet_router(
 
     @router.post(CHECK_PATH)
     async def comment_check(request: Request) -> Response:
-        start = time.perf_counter()
         form = await _form_of(request)
         if not has_key(form):
             return _invalid_key()
-        _, (result,) = await answer(Messages([_comment_text(form)], [None]), start)
-        return PlainTextResponse("true" if result["label"] == "spam" else "false")
+        labelled = await answer(request, Messages([_comment_text(form)], [None]))
+        return PlainTextResponse("true" if labelled.answers[0]["label"] == "spam" else "false")
 
     async def submit(request: Request) -> Response:
         form = await _form_of(request)

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,8 @@ from pipeline.serving.labels import label_messages
 BATCH_MESSAGES = 256  # labelled at once; they take some 50 ms
 WORKERS = max(2, os.cpu_count() or 1)  # batches that are labelled at once
 
-Answers = list[dict[str, Any]]  # label, probability, threshold and confident of each message
+# label, probability, threshold, confident and refused of each message, as in ANSWER_COLUMNS
+Answers = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,13 @@ class MicroBatcher:
 
     A batch is what waits when a worker is free, so that a single request does not wait. A request
     of many messages is labelled in parts, between which others are answered.
+
+    Args:
+        reasons: names what is wrong with a text, or gives "".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reasons: Callable[[str], str]) -> None:
+        self._reasons = reasons
         self._waiting: deque[_Part] = deque()
         self._tasks: set[asyncio.Task[None]] = set()  # keeps them from being collected
         self._busy_workers = 0
@@ -69,7 +74,7 @@ class MicroBatcher:
         """Labels batches until no part waits."""
         loop = asyncio.get_running_loop()
         while batch := self._next_batch():
-            labelled = loop.run_in_executor(self._threads, _label_batch, batch)
+            labelled = loop.run_in_executor(self._threads, self._label_batch, batch)
             try:
                 answers = await labelled
             except Exception as error:
@@ -97,9 +102,11 @@ class MicroBatcher:
             self._waiting.popleft()
         return batch
 
-
-def _label_batch(batch: list[_Part]) -> Answers:
-    texts = [text for part in batch for text in part.texts]
-    sources = [source for part in batch for source in part.sources]
-    table = label_messages(texts, batch[0].version.model, sources)
-    return table.to_dict("records")  # type: ignore[return-value] # the columns are named
+    def _label_batch(self, batch: list[_Part]) -> Answers:
+        texts = [text for part in batch for text in part.texts]
+        sources = [source for part in batch for source in part.sources]
+        table = label_messages(texts, batch[0].version.model, sources)
+        answers: Any = table.to_dict("records")
+        for answer, text in zip(answers, texts, strict=True):
+            answer["refused"] = self._reasons(text) or None
+        return answers

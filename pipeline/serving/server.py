@@ -2,201 +2,45 @@
 
 It takes what MLflow's own server takes as JSON or CSV, within limits, and gives a 4xx answer to
 every bad request. POST to /invocations: {"dataframe_records": [{"text": "WIN a prize now"}]}; or to
-/score: {"text": "WIN a prize now"}, a list of these, or a mail as message/rfc822. A record may name
-its `source`, whose threshold is used; for a mail it is /score?source=... When another version
-becomes the champion, it takes over between two requests.
+/score: {"text": "WIN a prize now"}, a list of these, or a mail as message/rfc822;
+/score?explain=true adds what each word weighs. A record may name its `source`, whose threshold is
+used; for a mail it is /score?source=... When another version becomes the champion, it takes over
+between two requests. /docs on the server describes all of it.
 """
 
 import argparse
 import asyncio
-import importlib.metadata
 import logging
+import signal
 import socket
 import threading
-import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
-from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pipeline.core.cli import argument_parser
+from pipeline.core.cli import argument_parser, project_root
 from pipeline.core.errors import PipelineError
-from pipeline.serving import akismet_api, feedback_api, request_bodies
-from pipeline.serving.access import OPEN_PATHS, TokenCheck, TokenFile
+from pipeline.core.params import PARAMS_FILE, read_params
+from pipeline.serving.access import TokenFile
+from pipeline.serving.app import ServerParts, build_app
 from pipeline.serving.champion import ServedChampion, served_champion
-from pipeline.serving.feedback_store import FeedbackStore, readable_feedback_store
-from pipeline.serving.micro_batches import Answers, MicroBatcher
-from pipeline.serving.request_bodies import (
-    JSON_TYPE,
-    MAIL_TYPE,
-    Messages,
-    RequestError,
-    accepted_media_type,
-)
-from pipeline.serving.server_metrics import ServerMetrics
+from pipeline.serving.feedback_store import readable_feedback_store
+from pipeline.serving.prediction_log import add_log_options, prediction_log
+from pipeline.serving.request_log import log_as_json
+from pipeline.validation import expectations
+from pipeline.validation.row_checks import RowChecks
 
 log = logging.getLogger(__name__)
-
-WorkT = TypeVar("WorkT")
-Labelled = tuple[Messages, str, Answers]  # the number of the version stands between them
 
 EXAMPLE = "python -m pipeline serve --port 5001"
 LOOPBACK = "127.0.0.1"
 HOST_NAMES = ("127.0.0.1", "localhost")  # in the header Host
-VERSION_HEADER = "X-Model-Version"  # MLflow's own clients read the body alone
-WAIT_HEADER = {"Retry-After": "1"}  # seconds
-COUNTED_PATHS = (
-    *("/invocations", "/score", "/ready", "/health", "/ping", "/metrics", "/version"),
-    *(feedback_api.FEEDBACK_PATH, *akismet_api.AKISMET_PATHS),
-)
-MAX_REQUESTS = 256  # at once
-REQUEST_SECONDS = 60  # waiting included
 MAX_CONNECTIONS = 200  # files that this process may open are limited, often to 1,024
 ARRIVAL_SECONDS = 10  # for a connection to send its next request whole
-
-
-# ---- the app
-
-
-def build_app(
-    champion: ServedChampion,
-    host_names: Sequence[str],
-    tokens: TokenFile | None = None,
-    feedback: FeedbackStore | None = None,
-) -> FastAPI:
-    """The app for a champion, which may be replaced between two requests.
-
-    Args:
-        host_names: for the header Host, so that no web page can read answers by a name of its own.
-        tokens: one of which each request must send; None: whoever reaches the server may ask.
-        feedback: where the labels that clients send are saved; None: none are accepted.
-    """
-    app = FastAPI(openapi_url=None)
-    batcher = MicroBatcher()
-    metrics = ServerMetrics(champion, batcher)
-    places = asyncio.Semaphore(MAX_REQUESTS)
-
-    async def in_turn(start: Callable[[], Awaitable[WorkT]]) -> WorkT:
-        """The result of a request's work, within the limits. Raises: RequestError."""
-        if places.locked():
-            raise RequestError(429, f"more than {MAX_REQUESTS} requests at once; try again later")
-        async with places:
-            try:
-                return await asyncio.wait_for(start(), REQUEST_SECONDS)
-            except TimeoutError:
-                problem = f"no answer within {REQUEST_SECONDS} seconds; try again later"
-                raise RequestError(503, problem) from None
-
-    async def answer(messages: Messages, start: float) -> tuple[str, Answers]:
-        """The version that answers, and its answers. Raises: RequestError.
-
-        Args:
-            start: of the request, by time.perf_counter.
-        """
-        version = champion.current
-        answers = await in_turn(lambda: batcher.label(version, messages.texts, messages.sources))
-        metrics.count_verdicts(version.number, messages.sources, answers)
-        metrics.messages.observe(len(answers))
-        metrics.seconds.observe(time.perf_counter() - start)
-        return version.number, answers
-
-    async def label(
-        request: Request, read: Callable[[bytes, str], Messages], media_types: Collection[str]
-    ) -> Labelled:
-        """A request's messages, the version that answers, and its answers. Raises: RequestError."""
-        start = time.perf_counter()
-        media_type = accepted_media_type(request, media_types)
-        body = await request.body()
-        if media_type == MAIL_TYPE:  # may take a tenth of a second
-            messages = await asyncio.to_thread(read, body, media_type)
-        else:
-            messages = read(body, media_type)
-        return messages, *await answer(messages, start)
-
-    @app.get("/ping")
-    @app.get("/health")
-    async def ping() -> Response:
-        return Response("\n", media_type="application/json")
-
-    @app.get("/ready")
-    async def ready() -> Response:
-        state = {"version": champion.current.number, "problem": champion.problem}
-        if champion.is_warm:
-            return JSONResponse({"ready": True, **state})
-        return JSONResponse({"ready": False, **state}, 503, WAIT_HEADER)
-
-    @app.get("/metrics")
-    async def prometheus_metrics() -> Response:
-        return Response(metrics.page(), media_type=CONTENT_TYPE_LATEST)
-
-    @app.get("/version")
-    async def mlflow_version() -> Response:
-        return Response(importlib.metadata.version("mlflow"), media_type="application/json")
-
-    @app.post("/invocations")
-    async def invocations(request: Request) -> Response:
-        _, version, answers = await label(
-            request, request_bodies.messages_in, request_bodies.READERS
-        )
-        return JSONResponse({"predictions": answers}, headers={VERSION_HEADER: version})
-
-    @app.post("/score")
-    async def score(request: Request) -> Response:
-        source = request.query_params.get("source")  # of a mail; JSON has its own
-        read = partial(request_bodies.plain_messages_in, source=source)
-        messages, version, answers = await label(request, read, (JSON_TYPE, MAIL_TYPE))
-        named = [{**answer, "model_version": version} for answer in answers]
-        content = named if messages.is_list else named[0]
-        return JSONResponse(content, headers={VERSION_HEADER: version})
-
-    save = feedback_api.build_saver(feedback, in_turn) if feedback else None
-    if save:
-        app.include_router(feedback_api.build_feedback_router(save))
-    app.include_router(akismet_api.build_akismet_router(answer, save, tokens))
-    app.add_exception_handler(RequestError, _error_response)
-    app.add_exception_handler(HTTPException, _error_response)  # no such path or method
-    app.add_exception_handler(ClientDisconnect, _error_response)
-    if tokens:
-        open_paths = (*OPEN_PATHS, *akismet_api.AKISMET_PATHS)  # these have the token in their form
-        app.add_middleware(TokenCheck, tokens=tokens, open_paths=open_paths)
-    app.add_middleware(CountedRequests, count=metrics.count_request)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(host_names), www_redirect=False)
-    return app
-
-
-class CountedRequests:
-    """Counts the answers of an app by path and status."""
-
-    def __init__(self, app: ASGIApp, count: Callable[[str, int], None]) -> None:
-        self.app = app
-        self.count = count
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def counting_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                path = scope["path"] if scope["path"] in COUNTED_PATHS else "other"
-                self.count(path, message["status"])
-            await send(message)
-
-        await self.app(scope, receive, counting_send)
-
-
-async def _error_response(request: Request, error: Any) -> Response:
-    """An error with the keys of MLflow's own errors."""
-    status: int = getattr(error, "status_code", 400)  # 400 for a client that went away
-    content = {"error_code": "BAD_REQUEST", "message": str(getattr(error, "detail", error))}
-    return JSONResponse(content, status, WAIT_HEADER if status in (429, 503) else None)
+STOP_SECONDS = 10  # for what is under way when the server is told to stop
 
 
 # ---- connections
@@ -260,25 +104,17 @@ def listening_socket(port: int, host: str = LOOPBACK) -> socket.socket:
     return bound
 
 
-def build_server(
-    champion: ServedChampion,
-    other_hosts: Sequence[str] = (),
-    tokens: TokenFile | None = None,
-    feedback: FeedbackStore | None = None,
-) -> uvicorn.Server:
-    """The server of a champion; its `run` takes a listening socket.
-
-    Args:
-        other_hosts: names for the header Host, besides HOST_NAMES.
-        tokens, feedback: as for `build_app`.
-    """
+def build_server(champion: ServedChampion, parts: ServerParts) -> uvicorn.Server:
+    """The server of a champion; its `run` takes a listening socket."""
     config = uvicorn.Config(
-        build_app(champion, [*HOST_NAMES, *other_hosts], tokens, feedback),
+        build_app(champion, parts),
         http=TimedConnection,
         ws="none",
         backlog=128,  # may be accepted at once, above MAX_CONNECTIONS
+        log_config=None,  # its lines are formatted as ours are
         log_level="error",  # warnings are about requests, which anybody can send
         access_log=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
     )
     return uvicorn.Server(config)
 
@@ -288,18 +124,25 @@ def build_server(
 
 def main(argv: list[str] | None = None) -> None:
     arguments = _parse_options(argv)
+    if arguments.json_logs:
+        log_as_json()
     # the port first, as the model takes seconds to load
     tokens = TokenFile(arguments.tokens) if arguments.tokens else None
     feedback = readable_feedback_store() if arguments.feedback else None
+    predictions = prediction_log(arguments)
     with listening_socket(arguments.port, arguments.host) as listening:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does
+        params = read_params(expectations.Params, "validate", project_root() / PARAMS_FILE)
+        host_names = [*HOST_NAMES, *arguments.allow_host]
+        parts = ServerParts(RowChecks(params), host_names, tokens, feedback, predictions)
         champion = served_champion()
-        server = build_server(champion, arguments.allow_host, tokens, feedback)
+        server = build_server(champion, parts)
         host, port = listening.getsockname()
         number = champion.current.number
         log.info("serve: version %s answers at http://%s:%d/invocations", number, host, port)
         stop = threading.Event()
         threading.Thread(target=champion.follow, args=[stop], daemon=True).start()
-        with suppress(KeyboardInterrupt):  # the usual way to stop it
+        with suppress(KeyboardInterrupt):  # from uvicorn, once it has stopped
             server.run(sockets=[listening])
         stop.set()
 
@@ -329,6 +172,10 @@ def _parse_options(argv: list[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help="a further name for the header Host, such as that of a proxy; may be repeated",
     )
+    parser.add_argument(
+        "--json-logs", action="store_true", help="log in JSON, with a line for each request"
+    )
+    add_log_options(parser)
     arguments = parser.parse_args(argv)
     for name in arguments.allow_host:
         if "*" in name:

@@ -1,16 +1,21 @@
 """What a server tells Prometheus. No label of a metric comes from a request's text."""
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 
+from pipeline.monitoring.performance_estimate import expected_performance
 from pipeline.serving.champion import ServedChampion
 from pipeline.serving.labels import known_sources
 from pipeline.serving.micro_batches import Answers, MicroBatcher
+from pipeline.serving.prediction_log import PredictionLog
 
 SECOND_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
 MESSAGE_BUCKETS = (1, 2, 5, 10, 50, 100, 500, 1000, 2000)
+RECENT_MESSAGES = 10_000  # behind the expected performance
 
 
 class ServerMetrics:
@@ -24,6 +29,7 @@ class ServerMetrics:
         self._verdicts = self._counter(
             "verdicts", "labelled messages", "version", "source", "label", "confident"
         )
+        self._refusals = self._counter("refusals", "messages that break an expectation", "reason")
         self.seconds = self._histogram("request_seconds", "time of a good request", SECOND_BUCKETS)
         self.messages = self._histogram("request_messages", "messages in one", MESSAGE_BUCKETS)
         self._gauge("waiting_messages", "not yet begun", batcher.waiting_messages)
@@ -31,26 +37,49 @@ class ServerMetrics:
         self._gauge("reload_problem", "1 if the champion could not be loaded", self._has_problem)
         self._gauge("reloads", "times that another version took over", lambda: champion.reloads)
         self._gauge("model_age_seconds", "since the version was loaded", self._age)
-        self._version = Gauge(
-            "spam_model_info", "the version that answers", ["version"], registry=self.registry
-        )
+        self._recent = deque[tuple[str, float, bool]](maxlen=RECENT_MESSAGES)
+        self.registry.register(self)
 
     def count_request(self, path: str, status: int) -> None:
         self._requests.labels(path, status).inc()
 
     def count_verdicts(self, version: str, sources: list[str | None], answers: Answers) -> None:
-        """Counts answers by source; a source without a threshold of its own is `other`."""
+        """Counts labels and refusals; a source without a threshold of its own is `other`."""
         known = self._known_sources()
         for source, answer in zip(sources, answers, strict=True):
             name = (source or "").split("/")[0]
             name = name if name in known else "other"
             self._verdicts.labels(version, name, answer["label"], answer["confident"]).inc()
+            self._recent.append((version, answer["probability"], answer["label"] == "spam"))
+            if answer["refused"]:
+                for reason in answer["refused"].split(", "):
+                    self._refusals.labels(reason).inc()
+
+    def watch_log(self, predictions: PredictionLog) -> None:
+        """Tells the state of a log of predictions, too."""
+        self._gauge("logged_messages", "in the log of predictions", lambda: predictions.written)
+        self._gauge("unlogged_messages", "that could not be logged", lambda: predictions.lost)
 
     def page(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        self._version.clear()
-        self._version.labels(self._champion.current.number).set(1)
         return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """What is true of the version that answers, and of its last answers."""
+        number = self._champion.current.number
+        info = GaugeMetricFamily("spam_model_info", "the version that answers", labels=["version"])
+        info.add_metric([number], 1)
+        yield info
+        recent = [(p, is_spam) for version, p, is_spam in list(self._recent) if version == number]
+        yield GaugeMetricFamily("spam_recent_messages", "behind the estimates", len(recent))
+        expected = expected_performance([p for p, _ in recent], [spam for _, spam in recent])
+        for name, figure in vars(expected).items():
+            text = "of the recent messages, with its 95 % interval"
+            family = GaugeMetricFamily(f"spam_expected_{name}", text, labels=["bound"])
+            for bound in ("value", "low", "high"):
+                if figure.value is not None:
+                    family.add_metric([bound], getattr(figure, bound))
+            yield family
 
     def _known_sources(self) -> list[str]:
         current = self._champion.current

@@ -16,11 +16,13 @@ Columns = dict[str, pd.Series]  # by name, each with the index of the messages
 
 def blank_texts(messages: pd.DataFrame, reviewed: Reviewed) -> Columns:
     """`is_blank`: the text has no visible character; a null is not blank."""
-    is_blank = [
-        isinstance(text, str) and normalize.canonicalise(text).strip() == ""
-        for text in messages["text"]
-    ]
-    return {"is_blank": pd.Series(is_blank, messages.index, dtype="bool")}
+    blank = [is_blank(text) for text in messages["text"]]
+    return {"is_blank": pd.Series(blank, messages.index, dtype="bool")}
+
+
+def is_blank(text: object) -> bool:
+    """Whether a text has no visible character; a null is not blank."""
+    return isinstance(text, str) and normalize.canonicalise(text).strip() == ""
 
 
 def matching_ids(messages: pd.DataFrame, reviewed: Reviewed) -> Columns:

@@ -5,10 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pipeline.core.params import read_params
 from pipeline.serving import server
 from pipeline.serving.access import TokenFile
+from pipeline.serving.app import ServerParts
 from pipeline.serving.champion import LoadedVersion, ServedChampion
 from pipeline.serving.feedback_store import FeedbackStore
+from pipeline.serving.prediction_log import PredictionLog
+from pipeline.validation import expectations
+from pipeline.validation.row_checks import RowChecks
+from tests.harness.small_project import ROOT
+
+CHECKS = RowChecks(read_params(expectations.Params, "validate", ROOT / "params.yaml"))
 
 
 @contextmanager
@@ -24,11 +32,13 @@ def champion_server(
     *other_hosts: str,
     tokens: TokenFile | None = None,
     feedback: FeedbackStore | None = None,
+    predictions: PredictionLog | None = None,
 ) -> Iterator[str]:
     """The address of a server of this champion, while the block runs."""
+    parts = ServerParts(CHECKS, [*server.HOST_NAMES, *other_hosts], tokens, feedback, predictions)
     with server.listening_socket(0) as listening:
         listening.listen()
-        uvicorn_server = server.build_server(champion, other_hosts, tokens, feedback)
+        uvicorn_server = server.build_server(champion, parts)
         thread = threading.Thread(target=uvicorn_server.run, args=[[listening]])
         thread.start()
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.registry.subprocesses import local_session
-from pipeline.serving import server
+from pipeline.serving import answering
 from pipeline.serving.access import TokenFile
 from pipeline.serving.champion import LoadedVersion, ServedChampion
 from pipeline.serving.feedback_store import FeedbackStore
@@ -78,7 +78,7 @@ def test_limits_are_those_of_other_requests(address, folder, monkeypatch):
     assert post(address, b" " * ((1 << 20) + 1)).status_code == 413
     assert post(address, [{"text": "a", "label": "ham"}] * 2_001).status_code == 413
     assert post(address, {"text": "a"}, **{"Content-Type": "text/csv"}).status_code == 415
-    monkeypatch.setattr(server, "REQUEST_SECONDS", 0)
+    monkeypatch.setattr(answering, "REQUEST_SECONDS", 0)
     assert post(address, {"text": "a", "label": "ham"}).status_code == 503
     with local_session() as session:
         page = session.get(f"{address}/metrics", timeout=60).text

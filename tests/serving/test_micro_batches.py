@@ -11,6 +11,10 @@ from pipeline.serving.micro_batches import MicroBatcher
 from tests.serving import test_batch
 
 
+def shouts(text):
+    return "is_loud" if text.isupper() else ""
+
+
 class BatchModel(test_batch.Model):
     """Records its batches, and waits in the first one for as many as there are workers."""
 
@@ -31,7 +35,7 @@ class BatchModel(test_batch.Model):
 
 async def label_while_busy(requests, model):
     """The answers, or errors, to requests that arrive while all workers are busy."""
-    batcher = MicroBatcher()
+    batcher = MicroBatcher(shouts)
     busy = [
         asyncio.create_task(batcher.label(LoadedVersion(model, "0"), ["wait"], [None]))
         for _ in range(micro_batches.WORKERS)
@@ -58,12 +62,14 @@ def one_worker(monkeypatch):
 @pytest.mark.usefixtures("one_worker")
 def test_waiting_requests_are_one_batch_and_get_their_own_answers():
     version = LoadedVersion(model := BatchModel(), "1")
-    requests = [(version, ["win a"]), (version, ["b", "win ccc"]), (version, [])]
+    requests = [(version, ["win a"]), (version, ["B", "win ccc"]), (version, [])]
     answers = asyncio.run(label_while_busy(requests, model))
-    assert model.batches == [["wait"], ["win a", "b", "win ccc"]]
+    assert model.batches == [["wait"], ["win a", "B", "win ccc"]]
     labels = [[answer["label"] for answer in of_request] for of_request in answers]
     assert labels == [["spam"], ["ham", "spam"], []]
     assert [answer["probability"] for answer in answers[1]] == [1 / 64, 7 / 64]
+    refused = [[answer["refused"] for answer in of_request] for of_request in answers]
+    assert refused == [[None], ["is_loud", None], []]
 
 
 @pytest.mark.usefixtures("one_worker")
@@ -98,7 +104,7 @@ def test_request_that_was_given_up_is_not_labelled():
     version = LoadedVersion(model := BatchModel(), "1")
 
     async def give_up():
-        batcher = MicroBatcher()
+        batcher = MicroBatcher(shouts)
         busy = asyncio.create_task(batcher.label(version, ["wait"], [None]))
         await asyncio.sleep(0)
         with pytest.raises(TimeoutError):
