@@ -55,7 +55,7 @@ def _champion_packages() -> list[str]:
 
 
 def ask_server(address: str, text: str, source: str | None, explain: bool) -> dict[str, Any]:
-    """The server's answer to a message, with `reasons` if they are wanted.
+    """The server's answer to a message, with the keys that the model gives in this process.
 
     Raises: PipelineError.
     """
@@ -74,11 +74,11 @@ def ask_server(address: str, text: str, source: str | None, explain: bool) -> di
     except (requests.RequestException, ValueError) as error:
         problem = f"{type(error).__name__}, not an answer of `make serve`"
         raise PipelineError(f"{address}: {problem}; {START_HINT}") from error
-    wanted = {"label", "probability", "confident", "model_version"}
+    wanted = {"label", "probability", "threshold", "confident", "model_version"}
     if explain:
         wanted.add("reasons")
     if not isinstance(answer, dict) or not wanted <= answer.keys():
         message = answer.get("message") if isinstance(answer, dict) else None
         problem = message or "not an answer of `make serve`"
         raise PipelineError(f"{address}: {response.status_code}: {problem}; {START_HINT}")
-    return answer
+    return {name: cell for name, cell in answer.items() if name in wanted}
