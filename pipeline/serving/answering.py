@@ -17,6 +17,7 @@ from pipeline.serving.request_bodies import (
     accepted_media_type,
 )
 from pipeline.serving.server_metrics import ServerMetrics
+from pipeline.serving.shadow import Shadow
 
 MAX_REQUESTS = 256  # at once
 REQUEST_SECONDS = 60  # waiting included
@@ -38,6 +39,7 @@ class Answering:
 
     Args:
         predictions: the log that the answers go to, if any.
+        shadow: a second version that labels the same messages later, if any.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class Answering:
         batcher: MicroBatcher,
         metrics: ServerMetrics,
         predictions: PredictionLog | None,
+        shadow: Shadow | None,
     ) -> None:
         self._champion = champion
         self._batcher = batcher
         self._metrics = metrics
         self._predictions = predictions
+        self._shadow = shadow
         self._places = asyncio.Semaphore(MAX_REQUESTS)
 
     async def in_turn(self, start: Callable[[], Awaitable[WorkT]]) -> WorkT:
@@ -78,6 +82,8 @@ class Answering:
         self._metrics.count_verdicts(version.number, messages.sources, answers)
         if self._predictions:
             self._predictions.add(version.number, messages, answers)
+        if self._shadow:
+            self._shadow.add(messages, answers)
         self._metrics.messages.observe(len(answers))
         self._metrics.seconds.observe(time.perf_counter() - request.state.started)
         request.state.answered = {

@@ -1,7 +1,8 @@
 """The routes of the server."""
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,6 +30,7 @@ from pipeline.serving.prediction_log import PredictionLog, running_log
 from pipeline.serving.request_bodies import JSON_TYPE, MAIL_TYPE, RequestError
 from pipeline.serving.request_log import AnsweredRequests
 from pipeline.serving.server_metrics import ServerMetrics
+from pipeline.serving.shadow import Shadow, running_shadow
 from pipeline.validation.row_checks import RowChecks
 
 MODEL_OUTPUTS = ("label", "probability", "threshold", "confident")  # all that MLflow's server gives
@@ -50,6 +52,7 @@ class ServerParts:
         tokens: one of which each request must send; None: whoever reaches the server may ask.
         feedback: where the labels that clients send are saved; None: none are accepted.
         predictions: the log that the answers go to, if any.
+        shadow: a second version that labels the same messages later, if any.
     """
 
     checks: RowChecks
@@ -57,16 +60,28 @@ class ServerParts:
     tokens: TokenFile | None = None
     feedback: FeedbackStore | None = None
     predictions: PredictionLog | None = None
+    shadow: Shadow | None = None
 
 
 def build_app(champion: ServedChampion, parts: ServerParts) -> FastAPI:
     """The app for a champion, which may be replaced between two requests."""
-    app = FastAPI(openapi_url=None, lifespan=lambda _: running_log(parts.predictions))
     batcher = MicroBatcher(parts.checks.reasons)
     metrics = ServerMetrics(champion, batcher)
     if parts.predictions:
         metrics.watch_log(parts.predictions)
-    answering = Answering(champion, batcher, metrics, parts.predictions)
+    if parts.shadow:
+        metrics.watch_shadow(parts.shadow)
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        async with (
+            running_log(parts.predictions),
+            running_shadow(parts.shadow, batcher.waiting_messages, metrics.count_shadow),
+        ):
+            yield
+
+    app = FastAPI(openapi_url=None, lifespan=running)
+    answering = Answering(champion, batcher, metrics, parts.predictions, parts.shadow)
     _add_state_routes(app, champion, metrics)
     _add_label_routes(app, answering, batcher)
     save = feedback_api.build_saver(parts.feedback, answering.in_turn) if parts.feedback else None

@@ -30,6 +30,7 @@ from pipeline.serving.champion import ServedChampion, served_champion
 from pipeline.serving.feedback_store import readable_feedback_store
 from pipeline.serving.prediction_log import add_log_options, prediction_log
 from pipeline.serving.request_log import log_as_json
+from pipeline.serving.shadow import Shadow, shadow_version
 from pipeline.validation import expectations
 from pipeline.validation.row_checks import RowChecks
 
@@ -134,8 +135,10 @@ def main(argv: list[str] | None = None) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does
         params = read_params(expectations.Params, "validate", project_root() / PARAMS_FILE)
         host_names = [*HOST_NAMES, *arguments.allow_host]
-        parts = ServerParts(RowChecks(params), host_names, tokens, feedback, predictions)
         champion = served_champion()
+        second = shadow_version(arguments.shadow) if arguments.shadow else None
+        shadow = Shadow(second, predictions) if second else None
+        parts = ServerParts(RowChecks(params), host_names, tokens, feedback, predictions, shadow)
         server = build_server(champion, parts)
         host, port = listening.getsockname()
         number = champion.current.number
@@ -174,6 +177,12 @@ def _parse_options(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--json-logs", action="store_true", help="log in JSON, with a line for each request"
+    )
+    parser.add_argument(
+        "--shadow",
+        metavar="VERSION",
+        help="number or alias, such as challenger, of a version that labels the same messages when "
+        "no client waits; /metrics and --log compare it with the champion",
     )
     add_log_options(parser)
     arguments = parser.parse_args(argv)

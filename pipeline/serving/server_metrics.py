@@ -12,6 +12,7 @@ from pipeline.serving.champion import ServedChampion
 from pipeline.serving.labels import known_sources
 from pipeline.serving.micro_batches import Answers, MicroBatcher
 from pipeline.serving.prediction_log import PredictionLog
+from pipeline.serving.shadow import Shadow
 
 SECOND_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
 MESSAGE_BUCKETS = (1, 2, 5, 10, 50, 100, 500, 1000, 2000)
@@ -28,6 +29,9 @@ class ServerMetrics:
         self._requests = self._counter("requests", "answered requests", "path", "status")
         self._verdicts = self._counter(
             "verdicts", "labelled messages", "version", "source", "label", "confident"
+        )
+        self._shadow = self._counter(
+            "shadow_verdicts", "labels of a second version", "version", "label", "shadow_label"
         )
         self._refusals = self._counter("refusals", "messages that break an expectation", "reason")
         self.seconds = self._histogram("request_seconds", "time of a good request", SECOND_BUCKETS)
@@ -59,6 +63,14 @@ class ServerMetrics:
         """Tells the state of a log of predictions, too."""
         self._gauge("logged_messages", "in the log of predictions", lambda: predictions.written)
         self._gauge("unlogged_messages", "that could not be logged", lambda: predictions.lost)
+
+    def watch_shadow(self, shadow: Shadow) -> None:
+        """Tells the state of a second version, too."""
+        self._gauge("shadow_left_out", "messages that it did not label", lambda: shadow.left_out)
+
+    def count_shadow(self, version: str, label: str, shadow_label: str) -> None:
+        """Counts the labels that the champion and a second version give a message."""
+        self._shadow.labels(version, label, shadow_label).inc()
 
     def page(self) -> bytes:
         """All metrics in Prometheus' text format."""

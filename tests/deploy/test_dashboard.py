@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pipeline.registry import subprocesses
 from pipeline.serving.champion import LoadedVersion, ServedChampion
 from pipeline.serving.prediction_log import PredictionLog
-from tests.harness.model_server import champion_server
+from pipeline.serving.shadow import Shadow
+from tests.harness.model_server import champion_server, metrics_with
 from tests.harness.small_project import ROOT
 from tests.serving import test_batch
 
@@ -24,12 +25,13 @@ def labels_by_metric(tmp_path_factory):
     """Of all metrics of a server that has answered a request."""
     champion = ServedChampion(LoadedVersion(test_batch.Model(), "3"))
     predictions = PredictionLog(tmp_path_factory.mktemp("log"))
+    shadow = Shadow(LoadedVersion(test_batch.Model(), "4"))
     with (
-        champion_server(champion, predictions=predictions) as address,
+        champion_server(champion, predictions=predictions, shadow=shadow) as address,
         subprocesses.local_session() as session,
     ):
         session.post(f"{address}/score", json={"text": "\0"}, timeout=60)
-        page = session.get(f"{address}/metrics", timeout=60).text
+        page = metrics_with(address, "spam_shadow_verdicts_total{")
     families = text_string_to_metric_families(page)
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 

@@ -1,19 +1,23 @@
 """The product's HTTP server in a thread of the test."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from pipeline.core.params import read_params
+from pipeline.registry import subprocesses
 from pipeline.serving import server
 from pipeline.serving.access import TokenFile
 from pipeline.serving.app import ServerParts
 from pipeline.serving.champion import LoadedVersion, ServedChampion
 from pipeline.serving.feedback_store import FeedbackStore
 from pipeline.serving.prediction_log import PredictionLog
+from pipeline.serving.shadow import Shadow
 from pipeline.validation import expectations
 from pipeline.validation.row_checks import RowChecks
+from tests.harness.servers import SECONDS
 from tests.harness.small_project import ROOT
 
 CHECKS = RowChecks(read_params(expectations.Params, "validate", ROOT / "params.yaml"))
@@ -33,9 +37,11 @@ def champion_server(
     tokens: TokenFile | None = None,
     feedback: FeedbackStore | None = None,
     predictions: PredictionLog | None = None,
+    shadow: Shadow | None = None,
 ) -> Iterator[str]:
     """The address of a server of this champion, while the block runs."""
-    parts = ServerParts(CHECKS, [*server.HOST_NAMES, *other_hosts], tokens, feedback, predictions)
+    hosts = [*server.HOST_NAMES, *other_hosts]
+    parts = ServerParts(CHECKS, hosts, tokens, feedback, predictions, shadow)
     with server.listening_socket(0) as listening:
         listening.listen()
         uvicorn_server = server.build_server(champion, parts)
@@ -46,3 +52,13 @@ def champion_server(
         finally:
             uvicorn_server.should_exit = True
             thread.join()
+
+
+def metrics_with(address: str, text: str) -> str:
+    """The page of metrics of a server, as soon as it has this text."""
+    deadline = time.monotonic() + SECONDS
+    with subprocesses.local_session() as session:
+        while text not in (page := session.get(f"{address}/metrics", timeout=60).text):
+            assert time.monotonic() < deadline, page
+            time.sleep(0.05)
+    return page
