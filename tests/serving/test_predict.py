@@ -21,8 +21,8 @@ from tests.harness.model_server import champion_server, model_server
 from tests.harness.small_project import ROOT
 from tests.harness.word_model import WordModel
 
-FREE = 'Spam, 81.7 % sure: "free" speaks for it. Version 3.\n'
-LUNCH = 'Ham, 97.0 % sure: "lunch" speaks for it. Version 3.\n'
+FREE = 'Spam, 81.7 % sure: "free" speaks for spam. Version 3.\n'
+LUNCH = 'Ham, 97.0 % sure: "lunch" speaks for ham. Version 3.\n'
 
 
 @pytest.fixture

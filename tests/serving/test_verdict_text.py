@@ -17,6 +17,7 @@ def answer(label="spam", probability=0.9871, confident=True, words=()):
         "label": label,
         "probability": probability,
         "confident": confident,
+        "threshold": 0.8327,
         "model_version": "7",
         "reasons": {
             "logit": 4.25,
@@ -35,23 +36,28 @@ WORDS = (("FREE", 2.0), (" lunch,", -3.0), (" see", 0.0), (" (prize)", 1.0), (" 
     [
         (
             {"words": WORDS},
-            'Spam, 98.7 % sure: "FREE" and "prize" speak for it. Version 7.',
+            'Spam, 98.7 % sure: "FREE" and "prize" speak for spam. Version 7.',
         ),
         (
             {"label": "ham", "probability": 0.03, "words": WORDS},
-            'Ham, 97.0 % sure: "lunch" and "at" speak for it. Version 7.',
+            'Ham, 97.0 % sure: "lunch" and "at" speak for ham. Version 7.',
         ),
         (
             {"label": "ham", "probability": 0.61, "confident": False, "words": WORDS[1:2]},
-            'Ham, 39.0 % sure, so a person should look: "lunch" speaks for it. Version 7.',
+            "Ham, as it is 61.0 % likely to be spam and 83.2 % are needed, so a person should "
+            'look: "lunch" speaks for ham. Version 7.',
+        ),
+        (
+            {"label": "ham", "probability": 0.4, "confident": False, "words": WORDS[1:2]},
+            'Ham, 60.0 % sure, so a person should look: "lunch" speaks for ham. Version 7.',
         ),
         (
             {"probability": 0.99999},
-            "Spam, 99.9 % sure: no single word speaks for it. Version 7.",
+            "Spam, 99.9 % sure: no single word speaks for spam. Version 7.",
         ),
         (
             {"words": [("a", 1.0), (" b", 3.0), (" c", 2.0), (" d", 4.0)]},
-            'Spam, 98.7 % sure: "d", "b" and "c" speak for it. Version 7.',
+            'Spam, 98.7 % sure: "d", "b" and "c" speak for spam. Version 7.',
         ),
     ],
 )
