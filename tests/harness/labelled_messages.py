@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.core.files import write_text
 from pipeline.core.tables import write_shards
-from pipeline.preprocessing.tokenizer import fit_tokenizer, shard_tables
+from pipeline.preprocessing.tokenizer import fit_tokenizer, shard_tables, tokenizer_json
 from tests.harness.small_project import MESSAGES, ROOT, set_params
 
 TABLE = pd.read_csv(MESSAGES)[["body", "kind"]].rename(columns={"body": "text"})
@@ -23,7 +24,7 @@ def write_vectorized(folder: Path, train: dict) -> None:
     set_params(folder, {"train": train})
     tokenizer = fit_tokenizer(TEXTS, vocabulary_size=300, sequence_length=50)
     (folder / "models").mkdir()
-    tokenizer.save(str(folder / "models" / "tokenizer.json"))
+    write_text(folder / "models" / "tokenizer.json", tokenizer_json(tokenizer, window_length=250))
     in_val = TABLE.index % 3 == 0
     for name, part in (("train", TABLE[~in_val]), ("val", TABLE[in_val])):
         write_shards(folder / "data" / "vectorized" / name, shard_tables(part, tokenizer, 90))
