@@ -122,7 +122,7 @@ def performance_table(predictions: pd.DataFrame) -> list[Sequence[str]]:
         predictions: columns `model_version`, `source`, `probability` and `label`.
     """
     version = predictions["model_version"]
-    source = source_name(predictions).fillna(UNNAMED_SOURCE)
+    source = source_name(predictions.fillna({"source": UNNAMED_SOURCE}))
     is_rare = source.groupby([version, source]).transform("size") < FEWEST_MESSAGES
     source = source.mask(is_rare, OTHER_SOURCES)
     lines: list[Sequence[str]] = [PERFORMANCE_COLUMNS]

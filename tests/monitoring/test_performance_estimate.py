@@ -113,12 +113,13 @@ def test_names_of_sources_cannot_write_to_the_terminal():
     assert performance_table(pd.DataFrame([rows] * 50))[1][1] == "\\x1b[2J\\n"
 
 
-def test_command_prints_the_table(tmp_path, capsys):
-    write_log(tmp_path, [{}] * 60)
+@pytest.mark.parametrize(("source", "name"), [("sms", "sms"), (None, "served")])
+def test_command_prints_the_table(source, name, tmp_path, capsys):
+    write_log(tmp_path, [{"source": source}] * 60)
     performance_estimate.main([str(tmp_path)])
     head, line = capsys.readouterr().out.splitlines()
     assert head.split() == ["version", "source", "messages", "spam", "ham", "lost", "recall"]
-    assert line.split() == [*("3", "sms", "60", "0"), *["0.0%", "[0.0%,", "0.0%]"] * 2]
+    assert line.split() == [*("3", name, "60", "0"), *["0.0%", "[0.0%,", "0.0%]"] * 2]
 
 
 def test_command_names_a_folder_without_a_log(tmp_path):
