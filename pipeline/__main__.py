@@ -13,7 +13,7 @@ COMMANDS = {  # name: (module whose main(argv) runs it, what it does)
     "calibrate": ("pipeline.retraining.calibrate", "fit a threshold to a stream of one's own"),
     "predict": ("pipeline.serving.predict", "say whether messages are spam, and why"),
     "score": ("pipeline.serving.batch", "label a file of messages with the champion"),
-    "serve": ("pipeline.serving.server", "serve the champion over HTTP"),
+    "serve": ("pipeline.serving.http.server", "serve the champion over HTTP"),
     "ui": ("pipeline.tracking.ui", "browse runs and models in MLflow"),
     "drift": ("pipeline.monitoring.drift", "compare new messages with the training data"),
     "performance": (

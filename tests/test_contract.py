@@ -39,8 +39,8 @@ HOMES = {  # libraries that are slow to import or have one purpose: who may impo
     "sqlalchemy": "sources.inbox",
     "imapclient": "sources.imap",
     "fastapi": "serving",
-    "prometheus_client": "serving.app serving.server_metrics",
-    "uvicorn": "serving.server",
+    "prometheus_client": "serving.http.app serving.http.server_metrics",
+    "uvicorn": "serving.http.server",
     "jinja2": "validation.html_page",
     "optuna": "models.tune",
 }

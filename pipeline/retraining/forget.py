@@ -33,7 +33,7 @@ from pipeline.registry import promotion, versions
 from pipeline.registry.parity import ScoringError
 from pipeline.registry.versions import RegistryDamagedError
 from pipeline.retraining.row_removal import read_ids, write_without
-from pipeline.serving.feedback_store import CLIENT_FOLDER, locked_feedback
+from pipeline.serving.http.feedback_store import CLIENT_FOLDER, locked_feedback
 from pipeline.sources.catalogue import Params
 from pipeline.sources.fetch import INBOX, LOCK_FILE, read_pins
 from pipeline.sources.file_formats import INPUT_FORMATS

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import ruamel.yaml
 
-from pipeline.serving import server
+from pipeline.serving.http import server
 from tests.harness.small_project import ROOT
 
 DEPLOY = ROOT / "deploy"

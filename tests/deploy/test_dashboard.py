@@ -7,9 +7,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.registry import subprocesses
-from pipeline.serving.champion import LoadedVersion, ServedChampion
-from pipeline.serving.prediction_log import PredictionLog
-from pipeline.serving.shadow import Shadow
+from pipeline.serving.http.champion import LoadedVersion, ServedChampion
+from pipeline.serving.http.prediction_log import PredictionLog
+from pipeline.serving.http.shadow import Shadow
 from tests.harness.model_server import champion_server, metrics_with
 from tests.harness.small_project import ROOT
 from tests.serving import test_batch

@@ -8,13 +8,13 @@ from typing import Any
 
 from pipeline.core.params import read_params
 from pipeline.registry import subprocesses
-from pipeline.serving import server
-from pipeline.serving.access import TokenFile
-from pipeline.serving.app import ServerParts
-from pipeline.serving.champion import LoadedVersion, ServedChampion
-from pipeline.serving.feedback_store import FeedbackStore
-from pipeline.serving.prediction_log import PredictionLog
-from pipeline.serving.shadow import Shadow
+from pipeline.serving.http import server
+from pipeline.serving.http.access import TokenFile
+from pipeline.serving.http.app import ServerParts
+from pipeline.serving.http.champion import LoadedVersion, ServedChampion
+from pipeline.serving.http.feedback_store import FeedbackStore
+from pipeline.serving.http.prediction_log import PredictionLog
+from pipeline.serving.http.shadow import Shadow
 from pipeline.validation import expectations
 from pipeline.validation.row_checks import RowChecks
 from tests.harness.servers import SECONDS

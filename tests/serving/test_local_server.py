@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.registry.package_hash import PACKAGE_TAG
-from pipeline.serving.champion import LoadedVersion, ServedChampion
+from pipeline.serving.http.champion import LoadedVersion, ServedChampion
 from pipeline.serving.local_server import ask_server, serves_our_champion
 from tests.harness.errors import error_of
 from tests.harness.http_server import sends, server

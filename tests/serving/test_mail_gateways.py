@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from pipeline.registry import subprocesses
-from pipeline.serving.access import TokenFile
-from pipeline.serving.champion import LoadedVersion, ServedChampion
+from pipeline.serving.http.access import TokenFile
+from pipeline.serving.http.champion import LoadedVersion, ServedChampion
 from tests.harness import dovecot
 from tests.harness.model_server import champion_server
 from tests.harness.servers import SECONDS, free_port

@@ -14,7 +14,7 @@ import pytest
 from pipeline.registry import versions
 from pipeline.registry.package_hash import PACKAGE_TAG
 from pipeline.serving import predict
-from pipeline.serving.champion import LoadedVersion, ServedChampion
+from pipeline.serving.http.champion import LoadedVersion, ServedChampion
 from pipeline.serving.predict import main
 from tests.harness.errors import error_of
 from tests.harness.model_server import champion_server, model_server

@@ -14,23 +14,23 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from pipeline.serving import akismet_api, feedback_api, request_bodies
-from pipeline.serving.access import OPEN_PATHS, TokenCheck, TokenFile
-from pipeline.serving.answering import Answering
-from pipeline.serving.champion import ServedChampion
-from pipeline.serving.explained_requests import (
+from pipeline.serving.http import akismet_api, feedback_api, request_bodies
+from pipeline.serving.http.access import OPEN_PATHS, TokenCheck, TokenFile
+from pipeline.serving.http.answering import Answering
+from pipeline.serving.http.champion import ServedChampion
+from pipeline.serving.http.explained_requests import (
     asks_for_reasons,
     few_messages_in,
     label_with_reasons,
 )
-from pipeline.serving.feedback_store import FeedbackStore
-from pipeline.serving.micro_batches import MicroBatcher
-from pipeline.serving.openapi import add_documentation
-from pipeline.serving.prediction_log import PredictionLog, running_log
-from pipeline.serving.request_bodies import JSON_TYPE, MAIL_TYPE, RequestError
-from pipeline.serving.request_log import AnsweredRequests
-from pipeline.serving.server_metrics import ServerMetrics
-from pipeline.serving.shadow import Shadow, running_shadow
+from pipeline.serving.http.feedback_store import FeedbackStore
+from pipeline.serving.http.micro_batches import MicroBatcher
+from pipeline.serving.http.openapi import add_documentation
+from pipeline.serving.http.prediction_log import PredictionLog, running_log
+from pipeline.serving.http.request_bodies import JSON_TYPE, MAIL_TYPE, RequestError
+from pipeline.serving.http.request_log import AnsweredRequests
+from pipeline.serving.http.server_metrics import ServerMetrics
+from pipeline.serving.http.shadow import Shadow, running_shadow
 from pipeline.validation.row_checks import RowChecks
 
 MODEL_OUTPUTS = ("label", "probability", "threshold", "confident")  # all that MLflow's server gives

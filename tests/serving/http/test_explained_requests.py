@@ -3,8 +3,8 @@
 import pytest
 
 from pipeline.registry import subprocesses
-from pipeline.serving.explained_requests import MAX_EXPLAINED
 from pipeline.serving.explanations import explain_message
+from pipeline.serving.http.explained_requests import MAX_EXPLAINED
 from tests.harness.model_server import CHECKS, model_server
 from tests.harness.word_model import WordModel
 

@@ -8,11 +8,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 
 from pipeline.monitoring.performance_estimate import expected_performance
-from pipeline.serving.champion import ServedChampion
+from pipeline.serving.http.champion import ServedChampion
+from pipeline.serving.http.micro_batches import Answers, MicroBatcher
+from pipeline.serving.http.prediction_log import PredictionLog
+from pipeline.serving.http.shadow import Shadow
 from pipeline.serving.labels import known_sources
-from pipeline.serving.micro_batches import Answers, MicroBatcher
-from pipeline.serving.prediction_log import PredictionLog
-from pipeline.serving.shadow import Shadow
 
 SECOND_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
 MESSAGE_BUCKETS = (1, 2, 5, 10, 50, 100, 500, 1000, 2000)

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from pipeline.registry import subprocesses
-from pipeline.serving import request_log
-from pipeline.serving.request_log import log_as_json
+from pipeline.serving.http import request_log
+from pipeline.serving.http.request_log import log_as_json
 from tests.harness.model_server import model_server
 from tests.serving import test_batch
 

@@ -12,12 +12,12 @@ import pytest
 from pipeline.core.hashing import message_id
 from pipeline.monitoring.predictions import PREDICTIONS, prediction_files
 from pipeline.registry import subprocesses
-from pipeline.serving import prediction_log as module
-from pipeline.serving.champion import LoadedVersion, ServedChampion
-from pipeline.serving.micro_batches import MicroBatcher
-from pipeline.serving.prediction_log import PredictionLog, add_log_options, prediction_log
-from pipeline.serving.request_bodies import Messages
-from pipeline.serving.server_metrics import ServerMetrics
+from pipeline.serving.http import prediction_log as module
+from pipeline.serving.http.champion import LoadedVersion, ServedChampion
+from pipeline.serving.http.micro_batches import MicroBatcher
+from pipeline.serving.http.prediction_log import PredictionLog, add_log_options, prediction_log
+from pipeline.serving.http.request_bodies import Messages
+from pipeline.serving.http.server_metrics import ServerMetrics
 from tests.harness.errors import error_of
 from tests.harness.model_server import CHECKS, champion_server
 from tests.harness.prediction_logs import write_log

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.registry.subprocesses import local_session
-from pipeline.serving import answering
-from pipeline.serving.access import TokenFile
-from pipeline.serving.champion import LoadedVersion, ServedChampion
-from pipeline.serving.feedback_store import FeedbackStore
+from pipeline.serving.http import answering
+from pipeline.serving.http.access import TokenFile
+from pipeline.serving.http.champion import LoadedVersion, ServedChampion
+from pipeline.serving.http.feedback_store import FeedbackStore
 from pipeline.sources.readers import ColumnNames
 from tests.harness.model_server import champion_server
 from tests.serving.test_batch import Model

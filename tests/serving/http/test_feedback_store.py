@@ -10,8 +10,8 @@ import pytest
 from pipeline.core.dates import current_time
 from pipeline.core.params import read_params
 from pipeline.core.schemas import MESSAGES
-from pipeline.serving import feedback_store
-from pipeline.serving.feedback_store import (
+from pipeline.serving.http import feedback_store
+from pipeline.serving.http.feedback_store import (
     CLIENT_FOLDER,
     FeedbackStore,
     LabelledText,

@@ -10,11 +10,11 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from pipeline.serving.access import TokenFile
-from pipeline.serving.answering import Labelled
-from pipeline.serving.feedback_api import Save
-from pipeline.serving.feedback_store import LabelledText
-from pipeline.serving.request_bodies import Messages, RequestError, accepted_media_type
+from pipeline.serving.http.access import TokenFile
+from pipeline.serving.http.answering import Labelled
+from pipeline.serving.http.feedback_api import Save
+from pipeline.serving.http.feedback_store import LabelledText
+from pipeline.serving.http.request_bodies import Messages, RequestError, accepted_media_type
 
 VERIFY_PATH = "/1.1/verify-key"
 CHECK_PATH = "/1.1/comment-check"

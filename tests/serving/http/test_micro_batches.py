@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from pipeline.serving import micro_batches
-from pipeline.serving.champion import LoadedVersion
-from pipeline.serving.micro_batches import MicroBatcher
+from pipeline.serving.http import micro_batches
+from pipeline.serving.http.champion import LoadedVersion
+from pipeline.serving.http.micro_batches import MicroBatcher
 from tests.serving import test_batch
 
 

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 
 from pipeline.core.errors import PipelineError
 from pipeline.registry import versions
-from pipeline.serving.champion import LoadedVersion
+from pipeline.serving.http.champion import LoadedVersion
+from pipeline.serving.http.micro_batches import Answers
+from pipeline.serving.http.prediction_log import PredictionLog
+from pipeline.serving.http.request_bodies import Messages
 from pipeline.serving.labels import label_messages
-from pipeline.serving.micro_batches import Answers
-from pipeline.serving.prediction_log import PredictionLog
-from pipeline.serving.request_bodies import Messages
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from pipeline.registry.subprocesses import local_session
-from pipeline.serving.access import TokenFile
-from pipeline.serving.akismet_api import FEEDBACK_OFF, MEDIA_TYPE
-from tests.serving.test_feedback_api import TOKEN, feedback_server, saved
+from pipeline.serving.http.access import TokenFile
+from pipeline.serving.http.akismet_api import FEEDBACK_OFF, MEDIA_TYPE
+from tests.serving.http.test_feedback_api import TOKEN, feedback_server, saved
 
 COMMENT = {"comment_content": "WIN a prize & Grüße", "comment_author": "Bob"}
 FORM = {"Content-Type": f"{MEDIA_TYPE}; charset=UTF-8"}

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pipeline.serving.access import SHORTEST_TOKEN, TOKENS_REMEDY, TokenFile
+from pipeline.serving.http.access import SHORTEST_TOKEN, TOKENS_REMEDY, TokenFile
 from tests.harness.errors import error_of
 
 OLD, NEW = "a" * SHORTEST_TOKEN, "b" * 64

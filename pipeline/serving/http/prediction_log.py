@@ -26,9 +26,9 @@ from pipeline.core.errors import PipelineError, convert_os_errors
 from pipeline.core.hashing import message_id
 from pipeline.core.tables import write_parquet
 from pipeline.monitoring.predictions import FILE_PREFIX, PREDICTIONS, file_name, prediction_files
+from pipeline.serving.http.micro_batches import Answers
+from pipeline.serving.http.request_bodies import Messages
 from pipeline.serving.labels import READ_CHARACTERS
-from pipeline.serving.micro_batches import Answers
-from pipeline.serving.request_bodies import Messages
 from pipeline.serving.scoring import scoring_time
 
 log = logging.getLogger(__name__)

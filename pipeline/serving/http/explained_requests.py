@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from pipeline.serving.champion import LoadedVersion
 from pipeline.serving.explanations import message_parts, with_reasons, without_parts
-from pipeline.serving.micro_batches import Answers, MicroBatcher
-from pipeline.serving.request_bodies import Messages, RequestError, plain_messages_in
+from pipeline.serving.http.champion import LoadedVersion
+from pipeline.serving.http.micro_batches import Answers, MicroBatcher
+from pipeline.serving.http.request_bodies import Messages, RequestError, plain_messages_in
 
 MAX_EXPLAINED = 16  # messages of a request; each is labelled up to 64 times
 

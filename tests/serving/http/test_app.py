@@ -6,9 +6,9 @@ import mlflow
 import pytest
 
 from pipeline.registry import subprocesses
-from pipeline.serving import request_bodies
-from pipeline.serving.access import TokenFile
-from pipeline.serving.champion import LoadedVersion, ServedChampion
+from pipeline.serving.http import request_bodies
+from pipeline.serving.http.access import TokenFile
+from pipeline.serving.http.champion import LoadedVersion, ServedChampion
 from tests.harness.model_server import champion_server
 from tests.harness.served_requests import ANSWER, GOOD, JSON, Model, post, problem, running
 

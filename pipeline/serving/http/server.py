@@ -24,13 +24,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from pipeline.core.cli import argument_parser, project_root
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import PARAMS_FILE, read_params
-from pipeline.serving.access import TokenFile
-from pipeline.serving.app import ServerParts, build_app
-from pipeline.serving.champion import ServedChampion, served_champion
-from pipeline.serving.feedback_store import readable_feedback_store
-from pipeline.serving.prediction_log import add_log_options, prediction_log
-from pipeline.serving.request_log import log_as_json
-from pipeline.serving.shadow import Shadow, shadow_version
+from pipeline.serving.http.access import TokenFile
+from pipeline.serving.http.app import ServerParts, build_app
+from pipeline.serving.http.champion import ServedChampion, served_champion
+from pipeline.serving.http.feedback_store import readable_feedback_store
+from pipeline.serving.http.prediction_log import add_log_options, prediction_log
+from pipeline.serving.http.request_log import log_as_json
+from pipeline.serving.http.shadow import Shadow, shadow_version
 from pipeline.validation import expectations
 from pipeline.validation.row_checks import RowChecks
 

@@ -3,10 +3,10 @@
 import json
 
 from pipeline.registry import subprocesses
-from pipeline.serving import server_metrics
-from pipeline.serving.champion import LoadedVersion, ServedChampion
-from pipeline.serving.micro_batches import MicroBatcher
-from pipeline.serving.server_metrics import ServerMetrics
+from pipeline.serving.http import server_metrics
+from pipeline.serving.http.champion import LoadedVersion, ServedChampion
+from pipeline.serving.http.micro_batches import MicroBatcher
+from pipeline.serving.http.server_metrics import ServerMetrics
 from tests.harness.model_server import CHECKS, model_server
 from tests.serving import test_batch
 

@@ -3,7 +3,7 @@
 import threading
 from contextlib import contextmanager
 
-from pipeline.serving import answering
+from pipeline.serving.http import answering
 from tests.harness.served_requests import ANSWER, WAIT, Model, post, problem, running
 
 

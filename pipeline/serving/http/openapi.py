@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from pipeline.serving.request_bodies import MAX_BYTES, MAX_MESSAGES
+from pipeline.serving.http.request_bodies import MAX_BYTES, MAX_MESSAGES
 from pipeline.validation.html_page import page_environment, render_page
 
 Content = dict[str, Any]  # a part of the document

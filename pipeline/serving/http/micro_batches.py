@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.serving.champion import LoadedVersion
+from pipeline.serving.http.champion import LoadedVersion
 from pipeline.serving.labels import label_messages
 
 BATCH_MESSAGES = 256  # labelled at once; they take some 50 ms

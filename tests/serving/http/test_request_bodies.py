@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from pipeline.serving import request_bodies
-from pipeline.serving.request_bodies import RequestError, messages_in
+from pipeline.serving.http import request_bodies
+from pipeline.serving.http.request_bodies import RequestError, messages_in
 
 JSON, CSV = "application/json", "text/csv"
 

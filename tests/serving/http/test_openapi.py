@@ -8,9 +8,9 @@ import pytest
 from fastapi.openapi.models import OpenAPI
 
 from pipeline.registry import subprocesses
-from pipeline.serving import openapi
-from pipeline.serving.champion import LoadedVersion, ServedChampion
-from pipeline.serving.feedback_store import FeedbackStore
+from pipeline.serving.http import openapi
+from pipeline.serving.http.champion import LoadedVersion, ServedChampion
+from pipeline.serving.http.feedback_store import FeedbackStore
 from pipeline.sources.readers import ColumnNames
 from tests.harness.model_server import champion_server
 from tests.serving import test_batch

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from pipeline.core.errors import PipelineError
-from pipeline.serving.feedback_store import FeedbackStore, LabelledText
-from pipeline.serving.request_bodies import (
+from pipeline.serving.http.feedback_store import FeedbackStore, LabelledText
+from pipeline.serving.http.request_bodies import (
     JSON_TYPE,
     RequestError,
     accepted_media_type,

@@ -16,8 +16,8 @@ import pytest
 import requests
 
 from pipeline.registry import parity, subprocesses
-from pipeline.serving import server
-from pipeline.serving.server import main
+from pipeline.serving.http import server
+from pipeline.serving.http.server import main
 from tests.harness import small_models
 from tests.harness.errors import error_of
 from tests.harness.ledger_entries import make_champion

@@ -7,17 +7,17 @@ from typing import NamedTuple, TypeVar
 
 from starlette.requests import Request
 
-from pipeline.serving.champion import ServedChampion
-from pipeline.serving.micro_batches import Answers, MicroBatcher
-from pipeline.serving.prediction_log import PredictionLog
-from pipeline.serving.request_bodies import (
+from pipeline.serving.http.champion import ServedChampion
+from pipeline.serving.http.micro_batches import Answers, MicroBatcher
+from pipeline.serving.http.prediction_log import PredictionLog
+from pipeline.serving.http.request_bodies import (
     MAIL_TYPE,
     Messages,
     RequestError,
     accepted_media_type,
 )
-from pipeline.serving.server_metrics import ServerMetrics
-from pipeline.serving.shadow import Shadow
+from pipeline.serving.http.server_metrics import ServerMetrics
+from pipeline.serving.http.shadow import Shadow
 
 MAX_REQUESTS = 256  # at once
 REQUEST_SECONDS = 60  # waiting included

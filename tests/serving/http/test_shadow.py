@@ -8,10 +8,10 @@ import pytest
 
 from pipeline.monitoring.predictions import read_predictions
 from pipeline.registry import subprocesses
-from pipeline.serving import shadow as module
-from pipeline.serving.champion import LoadedVersion, ServedChampion
-from pipeline.serving.prediction_log import PredictionLog
-from pipeline.serving.shadow import Shadow, shadow_version
+from pipeline.serving.http import shadow as module
+from pipeline.serving.http.champion import LoadedVersion, ServedChampion
+from pipeline.serving.http.prediction_log import PredictionLog
+from pipeline.serving.http.shadow import Shadow, shadow_version
 from tests.harness import small_models
 from tests.harness.errors import error_of
 from tests.harness.ledger_entries import make_champion

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.models.served_model import MAX_TOKENS, MIN_WIDTH
 from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer
-from pipeline.serving import champion
-from pipeline.serving.champion import WARM_UP_CHARACTER, served_champion, warm_up
+from pipeline.serving.http import champion
+from pipeline.serving.http.champion import WARM_UP_CHARACTER, served_champion, warm_up
 from pipeline.serving.labels import label_messages
 from tests.harness import small_models
 from tests.harness.ledger_entries import make_champion

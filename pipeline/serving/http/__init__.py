@@ -1,0 +1,1 @@
+"""The HTTP server of the champion: requests, answers, limits, logs and feedback."""
