@@ -6,7 +6,6 @@
 
 import argparse
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -18,60 +17,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import Any
-from urllib.parse import urlsplit
 
 import pandas as pd
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page
 
+from tests.harness.browser import browser, chromium, watched
 from tests.harness.small_project import ROOT, runner, set_params
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without a proxy
 MAKE = ("make", "--old-file=.venv/.up-to-date")  # with the packages of this interpreter
-CHROMIUM_OPTIONS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
-WITHOUT_ASSISTANT = """if (window === top) {
-  localStorage.setItem("mlflow.assistant.panelOpen_v1", "false")
-  localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true")
-}"""  # which covers a third of the window
-
-
-def chromium() -> str | None:
-    """The path of the first Chromium on PATH, None if there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return next(filter(None, map(shutil.which, names)), None)
-
-
-@contextmanager
-def browser() -> Iterator[Browser]:
-    """A Chromium that sends no requests of its own."""
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_OPTIONS) as opened,
-    ):
-        yield opened
-
-
-def watched(browser: Browser) -> tuple[Page, list[str]]:
-    """An empty page, and the list that collects its errors, warnings and external requests."""
-    page = browser.new_page(viewport={"width": 1280, "height": 800})  # pixels
-    problems: list[str] = []
-
-    def check_message(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            problems.append(f"{message.text} ({message.location['url']})")
-
-    def check_address(address: str) -> None:
-        url = urlsplit(address)
-        if url.scheme in ("http", "https", "ws", "wss") and url.hostname != "127.0.0.1":
-            problems.append(address)
-
-    page.on("console", check_message)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: check_address(request.url))
-    page.add_init_script(WITHOUT_ASSISTANT)
-    return page, problems
 
 
 @contextmanager

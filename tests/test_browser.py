@@ -10,12 +10,13 @@ import pytest
 from docs import take_screenshots as shots
 from pipeline.core.files import read_json
 from pipeline.core.params import read_yaml
+from tests.harness.browser import browser, chromium, watched
 from tests.harness.small_project import ROOT
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.skipif(not shots.chromium(), reason="no Chromium on PATH"),
+    pytest.mark.skipif(not chromium(), reason="no Chromium on PATH"),
 ]
 
 PLOTS = {
@@ -33,14 +34,14 @@ CDN = "https://cdn.jsdelivr.net/npm/vega"  # DVC's own page loads Vega from here
 
 @pytest.fixture(scope="module")
 def chrome():
-    with shots.browser() as opened:
+    with browser() as opened:
         yield opened
 
 
 @pytest.fixture
 def page(chrome):
     """A page that fails the test if its console has a problem."""
-    page, problems = shots.watched(chrome)
+    page, problems = watched(chrome)
     yield page
     page.close()
     ours = [p for p in problems if not any(known in p for known in MLFLOW_PROBLEMS)]
@@ -137,7 +138,7 @@ def test_every_plot_is_drawn(page, plotted, name):
 
 def test_dvcs_own_page_needs_vega_from_its_address(chrome, plotted, tmp_path):
     shutil.copyfile(plotted / "dvc_plots" / "index.html", tmp_path / "index.html")
-    page, problems = shots.watched(chrome)
+    page, problems = watched(chrome)
     page.route(f"{CDN}*", lambda route: route.abort())
     page.goto((tmp_path / "index.html").as_uri())
     assert page.get_by_text("make plots").is_visible()

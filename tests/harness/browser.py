@@ -3,69 +3,69 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
-import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-PHONE = {"width": 360, "height": 740}  # pixels
-LOCAL = ("file:", "data:", "blob:", "about:", "http://127.0.0.1", "http://localhost")
+CHROMIUM_OPTIONS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
 SERIOUS = {"serious", "critical"}  # of axe-core's minor, moderate, serious, critical
+WITHOUT_ASSISTANT = """if (window === top) {
+  localStorage.setItem("mlflow.assistant.panelOpen_v1", "false")
+  localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true")
+}"""  # which covers a third of the window
 
 
-class CheckedPage:
-    """A page of the browser that collects what must not happen.
-
-    Attributes:
-        page: Playwright's page.
-        faults: errors of the console and of scripts, and requests that leave the machine.
-    """
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.faults: list[str] = []
-        page.on("console", self._note_console)
-        page.on("pageerror", lambda error: self.faults.append(f"script: {error}"))
-        page.on("request", self._note_request)
-
-    def _note_console(self, message) -> None:
-        if message.type in ("error", "warning"):
-            self.faults.append(f"console: {message.text}")
-
-    def _note_request(self, request) -> None:
-        if not request.url.startswith(LOCAL):
-            self.faults.append(f"request: {request.url}")
-
-    def accessibility_faults(self) -> list[str]:
-        """Serious findings of axe-core, a line each: rule, what it says, the elements."""
-        violations = Axe().run(self.page).response["violations"]
-        return [
-            f"{entry['id']}: {entry['help']}: {[node['target'] for node in entry['nodes']][:3]}"
-            for entry in violations
-            if entry["impact"] in SERIOUS
-        ]
-
-    def overflow(self) -> int:
-        """Pixels by which the page is wider than the window; 0 if nothing is cut off."""
-        script = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        return int(self.page.evaluate(script))
+def chromium() -> str | None:
+    """The path of the first Chromium on PATH, None if there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 @contextmanager
-def chromium_page(
-    width: int = 1280, height: int = 800, dark: bool = False
-) -> Iterator[CheckedPage]:
-    """A page in Debian's Chromium; the test is skipped where it is not installed."""
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        try:
-            page = browser.new_page(
-                viewport={"width": width, "height": height},
-                color_scheme="dark" if dark else "light",
-            )
-            yield CheckedPage(page)
-        finally:
-            browser.close()
+def browser() -> Iterator[Browser]:
+    """A Chromium that sends no requests of its own."""
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_OPTIONS) as opened,
+    ):
+        yield opened
+
+
+def watched(browser: Browser) -> tuple[Page, list[str]]:
+    """An empty page, and the list that collects its errors, warnings and external requests."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})  # pixels
+    problems: list[str] = []
+
+    def check_message(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            problems.append(f"{message.text} ({message.location['url']})")
+
+    def check_address(address: str) -> None:
+        url = urlsplit(address)
+        if url.scheme in ("http", "https", "ws", "wss") and url.hostname != "127.0.0.1":
+            problems.append(address)
+
+    page.on("console", check_message)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: check_address(request.url))
+    page.add_init_script(WITHOUT_ASSISTANT)
+    return page, problems
+
+
+def accessibility_faults(page: Page) -> list[str]:
+    """Serious findings of axe-core, a line each: the rule, what it says, the first elements."""
+    return [
+        f"{found['id']}: {found['help']}: {[node['target'] for node in found['nodes']][:3]}"
+        for found in Axe().run(page).response["violations"]
+        if found["impact"] in SERIOUS
+    ]
+
+
+def overflow(page: Page) -> int:
+    """Pixels by which the page is wider than its window: 0 if nothing is cut off."""
+    script = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    return int(page.evaluate(script))
