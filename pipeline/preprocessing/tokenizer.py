@@ -38,6 +38,8 @@ def read_spec(path: Path) -> dict[str, Any]:
         Tokenizer.from_str(json.dumps(spec))
     except Exception as error:  # the type that the library raises
         raise PipelineError(f"{path}: not a tokenizer: {error}; {REBUILD_HINT}") from error
+    if "window_length" not in (spec["truncation"] or {}):
+        raise PipelineError(f"{path}: truncation has no window_length; {REBUILD_HINT}")
     return dict(spec)
 
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.errors import PipelineError
 from pipeline.core.schemas import SHARD
 from pipeline.preprocessing.normalize import CONFUSABLES, canonicalise, undo_entities
-from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer, shard_tables
+from pipeline.preprocessing.tokenizer import encode_texts, fit_tokenizer, read_spec, shard_tables
 
 SEQUENCE_LENGTH = 30
 ANY_TEXT = st.one_of(
@@ -92,3 +93,10 @@ def test_no_rows_are_one_empty_shard(tokenizer):
     columns = ["message_id", "campaign_key", "text", "label"]
     (shard,) = shard_tables(pd.DataFrame(columns=columns, dtype="str"), tokenizer, 4)
     assert (len(shard), shard.schema) == (0, SHARD)
+
+
+def test_tokenizer_of_older_code_without_a_window_is_named(tokenizer, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(tokenizer.to_str(), encoding="utf-8")
+    with pytest.raises(PipelineError, match="tokenizer.json: truncation has no window_length"):
+        read_spec(path)
