@@ -40,7 +40,7 @@ HOMES = {  # libraries that are slow to import or have one purpose: who may impo
     "imapclient": "sources.imap",
     "fastapi": "serving",
     "prometheus_client": "serving.http.app serving.http.server_metrics",
-    "uvicorn": "serving.http.server",
+    "uvicorn": "serving.http.connections",
     "jinja2": "validation.html_page",
     "optuna": "models.tune",
 }

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import ruamel.yaml
 
-from pipeline.serving.http import server
+from pipeline.serving.http import connections, server
 from tests.harness.small_project import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -66,7 +66,7 @@ def test_server_takes_the_arguments_of_the_image():
     assert str(arguments.tokens) == f"/run/secrets/{SERVICES['server']['secrets'][0]}"
     assert SERVICES["server"]["ports"] == [f"127.0.0.1:{arguments.port}:{arguments.port}"]
     stop_seconds = int(SERVICES["server"]["stop_grace_period"].removesuffix("s"))
-    assert stop_seconds > server.STOP_SECONDS
+    assert stop_seconds > connections.STOP_SECONDS
 
 
 def test_image_runs_as_a_user_and_checks_its_health():

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from starlette.types import ASGIApp
+
 from pipeline.core.params import read_params
 from pipeline.registry import subprocesses
-from pipeline.serving.http import server
 from pipeline.serving.http.access import TokenFile
-from pipeline.serving.http.app import ServerParts
+from pipeline.serving.http.app import ServerParts, build_app
 from pipeline.serving.http.champion import LoadedVersion, ServedChampion
+from pipeline.serving.http.connections import HOST_NAMES, listening_socket, uvicorn_server
 from pipeline.serving.http.feedback_store import FeedbackStore
 from pipeline.serving.http.prediction_log import PredictionLog
 from pipeline.serving.http.shadow import Shadow
@@ -40,17 +42,24 @@ def champion_server(
     shadow: Shadow | None = None,
 ) -> Iterator[str]:
     """The address of a server of this champion, while the block runs."""
-    hosts = [*server.HOST_NAMES, *other_hosts]
+    hosts = [*HOST_NAMES, *other_hosts]
     parts = ServerParts(CHECKS, hosts, tokens, feedback, predictions, shadow)
-    with server.listening_socket(0) as listening:
+    with served_app(build_app(champion, parts)) as address:
+        yield address
+
+
+@contextmanager
+def served_app(app: ASGIApp) -> Iterator[str]:
+    """The address of a server of this app, while the block runs."""
+    with listening_socket(0) as listening:
         listening.listen()
-        uvicorn_server = server.build_server(champion, parts)
-        thread = threading.Thread(target=uvicorn_server.run, args=[[listening]])
+        server = uvicorn_server(app)
+        thread = threading.Thread(target=server.run, args=[[listening]])
         thread.start()
         try:
             yield "http://{}:{}".format(*listening.getsockname())
         finally:
-            uvicorn_server.should_exit = True
+            server.should_exit = True
             thread.join()
 
 

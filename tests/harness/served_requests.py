@@ -1,7 +1,8 @@
 """Requests to the product's server, and a model that may wait."""
 
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pipeline.registry import subprocesses
 from tests.harness.model_server import model_server
@@ -51,3 +52,23 @@ def running(model, *other_hosts):
             yield address
         finally:
             model.may_go_on.set()
+
+
+# ---- bare connections
+
+HEADERS = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+WHOLE = HEADERS + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD
+
+
+def connect(address):
+    """A connection to a server."""
+    host, port = address.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=60)
+
+
+def closed(connection):
+    """Waits until the server has closed the connection."""
+    with suppress(ConnectionResetError):
+        while connection.recv(1 << 16):
+            pass
+    return True

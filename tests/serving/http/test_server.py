@@ -1,4 +1,4 @@
-"""Connections are limited, and the command serves the champion until it is stopped."""
+"""The command serves the champion until it is stopped."""
 
 import errno
 import json
@@ -16,54 +16,13 @@ import pytest
 import requests
 
 from pipeline.registry import parity, subprocesses
-from pipeline.serving.http import server
 from pipeline.serving.http.server import main
 from tests.harness import small_models
 from tests.harness.errors import error_of
 from tests.harness.ledger_entries import make_champion
 from tests.harness.mlflow_store import store_at
-from tests.harness.served_requests import GOOD, Model, post, running
+from tests.harness.served_requests import GOOD, WHOLE, closed, connect, post
 from tests.harness.small_project import ROOT
-
-# ---- connections
-
-
-HEADERS = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-WHOLE = HEADERS + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD
-
-
-def connect(address):
-    host, port = address.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=60)
-
-
-def closed(connection):
-    """Waits until the server has closed the connection."""
-    with suppress(ConnectionResetError):
-        while connection.recv(1 << 16):
-            pass
-    return True
-
-
-@pytest.mark.parametrize("sent", [b"", HEADERS, WHOLE[:-1], WHOLE, WHOLE + HEADERS])
-def test_connection_without_a_whole_request_is_closed(monkeypatch, sent):
-    monkeypatch.setattr(server, "ARRIVAL_SECONDS", 0.05)
-    with running(Model()) as address, connect(address) as connection:
-        connection.sendall(sent)
-        assert closed(connection)
-
-
-def test_connections_without_a_request_lock_nobody_out(monkeypatch):
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
-    with running(Model()) as address:
-        silent = [connect(address) for _ in range(5)]
-        assert post(address).status_code == 200
-        assert closed(silent[0])
-        for connection in silent:
-            connection.close()
-
-
-# ---- the command
 
 
 @pytest.fixture(scope="module")
