@@ -9,7 +9,7 @@ export DVC_NO_ANALYTICS := true
 unexport REASON TEXT FORCE PORT ONLY
 .DEFAULT_GOAL := help
 .PHONY: help install repro retrain pull follow remote current test test-slow test-all predict serve \
-  ui plots screenshots lint docs mutants rehearse clean lock
+  review ui plots screenshots lint docs mutants rehearse clean lock
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -50,6 +50,10 @@ predict: $(STAMP) ## say whether messages are spam, one a line, and why: echo 'a
 serve: export SERVER_PORT := $(or $(value PORT),5001)
 serve: $(STAMP) ## serve the champion on http://127.0.0.1:5001/invocations; PORT=... for another
 	@exec python -m pipeline serve --port "$$SERVER_PORT"
+
+review: export SERVER_PORT := $(or $(value PORT),5003)
+review: $(STAMP) ## decide about doubtful messages on http://127.0.0.1:5003; PORT=... for another
+	@exec python -m pipeline review-page --port "$$SERVER_PORT"
 
 ui: export SERVER_PORT := $(or $(value PORT),5000)
 ui: $(STAMP) ## browse runs and models in MLflow on http://127.0.0.1:5000; PORT=... for another
@@ -96,7 +100,8 @@ lock: ## write requirements.lock from pyproject.toml; needs uv
 	  --quiet pyproject.toml -o requirements.lock
 
 clean: ## remove the pipeline's outputs, but not downloads, the DVC cache or the registry
-	rm -rf data/ingested data/validated data/vectorized data/review data/docs models dvc_plots
+	rm -rf data/ingested data/validated data/vectorized data/docs models dvc_plots
+	find data/review -mindepth 1 ! -name decisions.csv -delete 2>/dev/null || true # people's work stays
 	rm -rf .checkpoints .pytest_cache .ruff_cache .mypy_cache
 
 # Everything that is installed, or runs to build something, has its hash in requirements.lock: wheels

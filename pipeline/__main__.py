@@ -9,6 +9,7 @@ from pipeline.core.errors import PipelineError
 COMMANDS = {  # name: (module whose main(argv) runs it, what it does)
     "fetch": ("pipeline.sources.fetch", "pin and download the data sources"),
     "review": ("pipeline.validation.review", "list quarantined rows, or explain the expectations"),
+    "review-page": ("pipeline.serving.review.command", "decide about messages in a browser"),
     "tune": ("pipeline.models.tune", "search for better training params"),
     "calibrate": ("pipeline.retraining.calibrate", "fit a threshold to a stream of one's own"),
     "predict": ("pipeline.serving.predict", "say whether messages are spam, and why"),

@@ -33,7 +33,8 @@ from pipeline.registry import promotion, versions
 from pipeline.registry.parity import ScoringError
 from pipeline.registry.versions import RegistryDamagedError
 from pipeline.retraining.row_removal import read_ids, write_without
-from pipeline.serving.http.feedback_store import CLIENT_FOLDER, locked_feedback
+from pipeline.serving.http.feedback_store import CLIENT_FOLDER, REVIEW_FOLDER, locked_feedback
+from pipeline.serving.review.reviewed_file import REVIEWED_FILE
 from pipeline.sources.catalogue import Params
 from pipeline.sources.fetch import INBOX, LOCK_FILE, read_pins
 from pipeline.sources.file_formats import INPUT_FORMATS
@@ -45,7 +46,6 @@ from pipeline.validation.reviewed import read_reviewed
 log = logging.getLogger(__name__)
 
 EXAMPLE = "python -m pipeline forget 358606d9010e31550c4e491ff8f56190 --dry-run"
-REVIEWED_FILE = Path("data/reviewed.csv")
 PREDICTION_LOG = Path("data/predictions")
 TABLE_FOLDERS = [Path("data") / name for name in ("ingested", "validated", "review", "vectorized")]
 TEXT_COLUMNS = {"text", "token_ids"}  # a table with one of them holds what a message says
@@ -243,8 +243,9 @@ def apply_changes(changes: Sequence[Change]) -> None:
     Raises: PipelineError if a file has changed since it was searched.
     """
     for change in changes:
-        is_live = change.path.is_relative_to(CLIENT_FOLDER)  # a server may add rows
-        with locked_feedback() if is_live else nullcontext():
+        folder = change.path.parent
+        is_live = folder in (CLIENT_FOLDER, REVIEW_FOLDER)  # a server may add rows
+        with locked_feedback(folder) if is_live else nullcontext():
             _apply(change)
     collect_files(INBOX, [])
 

@@ -24,7 +24,8 @@ EXAMPLE = 'python -m pipeline predict "WIN a prize now! Text CLAIM to 87121"'
 
 def main(argv: list[str] | None = None) -> None:
     options = _predict_options(argv)
-    answer_to = _answerer(options)
+    explain = options.explain or not options.json
+    answer_to = champion_answerer(options.server, options.source, explain)
     try:
         for text in options.texts or standard_input_lines():
             print(_printed(text, answer_to(text), options), flush=True)
@@ -51,16 +52,24 @@ def _predict_options(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _answerer(options: argparse.Namespace) -> Callable[[str], dict[str, Any]]:
-    """What answers a text: a server, or the model in this process. Raises: PipelineError."""
-    explain = options.explain or not options.json
-    server = options.server
+def champion_answerer(
+    server: str | None = None, source: str | None = None, explain: bool = True
+) -> Callable[[str], dict[str, Any]]:
+    """What answers a text: a server, or the model in this process.
+
+    Args:
+        server: its address; None: a server of this machine, if it serves our champion.
+        source: of the texts.
+        explain: whether an answer has `reasons`.
+
+    Raises: PipelineError.
+    """
     # a server takes any source, while the model in this process tells the ones that it knows
-    if server is None and options.source is None and serves_our_champion(DEFAULT_ADDRESS):
+    if server is None and source is None and serves_our_champion(DEFAULT_ADDRESS):
         server = DEFAULT_ADDRESS
     if server is not None:
-        return partial(ask_server, server, source=options.source, explain=explain)
-    return _model_answerer(options.source, explain)
+        return partial(ask_server, server, source=source, explain=explain)
+    return _model_answerer(source, explain)
 
 
 def _model_answerer(source: str | None, explain: bool) -> Callable[[str], dict[str, Any]]:

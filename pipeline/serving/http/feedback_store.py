@@ -23,6 +23,7 @@ from pipeline.sources.readers import ColumnNames, FileParams, SourceFile, read_f
 log = logging.getLogger(__name__)
 
 CLIENT_FOLDER = INBOX_PATH / FEEDBACK_SOURCE / "http"
+REVIEW_FOLDER = INBOX_PATH / FEEDBACK_SOURCE / "review"  # of the review page
 FULL_BYTES = 1 << 20  # a file of this size gets no more rows
 
 
@@ -60,10 +61,31 @@ class FeedbackStore:
         with locked_feedback(self._folder):
             path = self._path_with_room(f"{now:%Y-%m-%d}")
             before = path.read_bytes() if path.exists() else b""
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
-                file.write(before + lines)
-                file.flush()
-                os.fsync(file.fileno())
+            _write_synced(path, before + lines)
+
+    def labels_of(self, text: str) -> set[str]:
+        """The labels that the rows of the folder give to a text."""
+        rows = [json.loads(line) for path in self._paths() for line in path.open("rb")]
+        columns = self._columns
+        return {row[columns.label] for row in rows if row[columns.text] == text}
+
+    def remove(self, text: str, label: str) -> None:
+        """Removes the rows that give this label to a text. Raises: PipelineError."""
+        with locked_feedback(self._folder):
+            for path in self._paths():
+                lines = path.read_bytes().splitlines(keepends=True)
+                kept = [line for line in lines if not self._gives(line, text, label)]
+                if not kept:
+                    path.unlink()
+                elif kept != lines:
+                    _write_synced(path, b"".join(kept))
+
+    def _gives(self, line: bytes, text: str, label: str) -> bool:
+        row = json.loads(line)
+        return (row[self._columns.text], row[self._columns.label]) == (text, label)
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob("*.jsonl"))
 
     def _line(self, row: LabelledText, now: datetime) -> str:
         columns = self._columns
@@ -84,6 +106,14 @@ class FeedbackStore:
         return path
 
 
+def _write_synced(path: Path, content: bytes) -> None:
+    """Replaces a file as a whole, on the disk."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def locked_feedback(folder: Path = CLIENT_FOLDER) -> FileLock:
     """The lock of whoever changes a file of the folder. Raises: PipelineError."""
     with convert_os_errors(folder):
@@ -91,31 +121,44 @@ def locked_feedback(folder: Path = CLIENT_FOLDER) -> FileLock:
     return FileLock(folder / ".lock")  # hidden, so that it is no data
 
 
-def readable_feedback_store() -> FeedbackStore:
-    """The store of the project's inbox. Raises: PipelineError if ingest would misread its files."""
+def readable_feedback_store(
+    folder: Path = CLIENT_FOLDER, option: str = "--feedback"
+) -> FeedbackStore:
+    """A store in the project's inbox.
+
+    Args:
+        option: what needs the store, for errors and the warning that nothing reads it.
+
+    Raises: PipelineError if ingest would misread its files.
+    """
     params = read_params(Params, "ingest")
-    _check_readable(params.files)
-    if FEEDBACK_SOURCE not in params.sources:
-        log.warning(
-            "warning: --feedback: nothing learns from it yet; set ingest.sources: [%s]",
-            ", ".join([*params.sources, FEEDBACK_SOURCE]),
-        )
-    return FeedbackStore(params.files.columns)
+    _check_readable(params.files, folder, option)
+    if remedy := unread_feedback_remedy():
+        log.warning("warning: %s: nothing learns from it yet; %s", option, remedy)
+    return FeedbackStore(params.files.columns, folder)
 
 
-def _check_readable(params: FileParams) -> None:
+def unread_feedback_remedy() -> str:
+    """What lets ingest read feedback; empty if it does."""
+    sources = read_params(Params, "ingest").sources
+    if FEEDBACK_SOURCE in sources:
+        return ""
+    return f"set ingest.sources: [{', '.join([*sources, FEEDBACK_SOURCE])}]"
+
+
+def _check_readable(params: FileParams, place: Path, option: str) -> None:
     """Saves and reads a sample. Raises: PipelineError."""
     with tempfile.TemporaryDirectory() as folder:
         FeedbackStore(params.columns, Path(folder)).save(SAMPLE)
         (path,) = Path(folder).glob("*.jsonl")
-        name = str((CLIENT_FOLDER / path.name).relative_to(INBOX_PATH))
+        name = str((place / path.name).relative_to(INBOX_PATH))
         batches = read_file(SourceFile(path, name, params.labelled(name), name))
         try:
             rows = [row for batch in batches for row in batch.to_pylist()]
         except PipelineError as error:
-            raise PipelineError(f"--feedback: ingest cannot read what it saves: {error}") from error
+            raise PipelineError(f"{option}: ingest cannot read what it saves: {error}") from error
     if [LabelledText(row["text"], row["label"]) for row in rows] != SAMPLE:
         raise PipelineError(
-            "--feedback: ingest reads other texts or labels than it saves; correct label, "
+            f"{option}: ingest reads other texts or labels than it saves; correct label, "
             "label_by_folder, labels or columns of ingest.files in params.yaml"
         )

@@ -128,3 +128,14 @@ def test_feedback_that_nothing_reads_is_a_warning(caplog):
         "warning: --feedback: nothing learns from it yet; set ingest.sources: "
         "[sms, written, feedback]"
     ]
+
+
+def test_removed_label_leaves_other_rows(monkeypatch):
+    monkeypatch.setattr(feedback_store, "FULL_BYTES", 10)
+    store = FeedbackStore(ColumnNames())
+    for row in (SPAM, HAM, SPAM, LabelledText("WIN", "ham")):
+        store.save([row])
+    assert store.labels_of("WIN") == {"spam", "ham"}
+    store.remove("WIN", "spam")
+    assert (store.labels_of("WIN"), store.labels_of(HAM.text)) == ({"ham"}, {"ham"})
+    assert len(today_files()) == 2

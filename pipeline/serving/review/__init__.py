@@ -1,0 +1,1 @@
+"""The review page: people decide about messages, and the decisions are saved at once."""
