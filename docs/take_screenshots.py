@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/screenshots: MLflow, Data Docs of broken data, DVC's plots.
+"""Takes the pictures of docs/screenshots: MLflow, Data Docs of broken data, DVC's plots, reviews.
 
 `python -m docs.take_screenshots [--project .] [--to docs/screenshots]` opens what the last
 `make repro` left in the Chromium on PATH. It breaks labels in a temporary clone of the last commit.
@@ -22,6 +22,8 @@ import pandas as pd
 from playwright.sync_api import Browser, Locator, Page
 
 from tests.harness.browser import browser, chromium, watched
+from tests.harness.review_server import running_review
+from tests.harness.review_tables import new_review_project, write_review_table
 from tests.harness.small_project import ROOT, runner, set_params
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without a proxy
@@ -122,6 +124,32 @@ def show_plots(page: Page, project: Path) -> None:
     page.get_by_label("showValues").check()
 
 
+MADE_UP = [  # messages on the picture of the review page
+    "Your parcel waits. Pay 1.99 at parcel-fee.example/pay within 24 hours",
+    "Mum, new number: 0800 000 0000. Can you text me back?",
+    "Shall we meet at six, in front of the cinema?",
+    "Your code is 481 927. Never share it with anybody.",
+    "Congratulations! You are our 1000th visitor. Reply CLAIM to 00000",
+]
+
+
+def review_project(folder: Path) -> None:
+    """Fills a folder with made-up messages to review."""
+    new_review_project(folder)
+    rows: list[dict[str, Any]] = [{"text": text, "label": "spam"} for text in MADE_UP]
+    write_review_table(folder, "mistakes", rows)
+
+
+def show_review(page: Page, address: str) -> None:
+    """The review page after two decisions."""
+    page.add_init_script("localStorage.setItem('review.reviewer', 'Ana')")
+    page.goto(address)
+    page.locator("#list [aria-current]").wait_for()
+    for key in "ss":
+        page.keyboard.press(key)
+    page.get_by_role("button", name=f"Mistakes {len(MADE_UP) - 2}", exact=True).wait_for()
+
+
 def take(chrome: Browser, picture: Path, show: Callable[[Page, Any], None], target: Any) -> None:
     """Writes the picture of one page."""
     page, _ = watched(chrome)
@@ -151,6 +179,10 @@ def main() -> None:
         take(chrome, arguments.to / "data_docs.png", show_suites, Path(clone))
         take(chrome, arguments.to / "data_docs_suite.png", show_broken_suite, Path(clone))
         take(chrome, arguments.to / "plots.png", show_plots, project)
+    with browser() as chrome, tempfile.TemporaryDirectory() as name:
+        review_project(Path(name))
+        with running_review(Path(name)) as server:
+            take(chrome, arguments.to / "review.png", show_review, server.address)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from pipeline.registry import promotion, versions
 from pipeline.registry.parity import ScoringError
 from pipeline.registry.versions import RegistryDamagedError
 from pipeline.retraining.row_removal import read_ids, write_without
-from pipeline.serving.http.feedback_store import CLIENT_FOLDER, REVIEW_FOLDER, locked_feedback
+from pipeline.serving.http.feedback_store import CLIENT_FOLDER, REVIEWER_FOLDER, locked_feedback
 from pipeline.serving.review.reviewed_file import REVIEWED_FILE
 from pipeline.sources.catalogue import Params
 from pipeline.sources.fetch import INBOX, LOCK_FILE, read_pins
@@ -244,7 +244,7 @@ def apply_changes(changes: Sequence[Change]) -> None:
     """
     for change in changes:
         folder = change.path.parent
-        is_live = folder in (CLIENT_FOLDER, REVIEW_FOLDER)  # a server may add rows
+        is_live = folder in (CLIENT_FOLDER, REVIEWER_FOLDER)  # a server may add rows
         with locked_feedback(folder) if is_live else nullcontext():
             _apply(change)
     collect_files(INBOX, [])

@@ -41,19 +41,19 @@ def weights_text(answer: ExplainedAnswer) -> str:
 def sentence(answer: ExplainedAnswer) -> str:
     """Label, how sure, whether a person should look, the strongest words, and the version."""
     label, probability = answer["label"], answer["probability"]
-    start = f"{label.capitalize()}, {_percent(probability if label == 'spam' else 1 - probability)}"
+    start = f"{label.capitalize()}, {percent(probability if label == 'spam' else 1 - probability)}"
     start += " % sure"
     if label == "ham" and probability > 0.5:  # the threshold protects ham
-        needed = _percent(answer["threshold"])
+        needed = percent(answer["threshold"])
         start = (
-            f"Ham, as it is {_percent(probability)} % likely to be spam and {needed} % are needed"
+            f"Ham, as it is {percent(probability)} % likely to be spam and {needed} % are needed"
         )
     doubt = "" if answer["confident"] else ", so a person should look"
     reason = _reason([f'"{word}"' for word in strongest_words(answer)])
     return f"{start}{doubt}: {reason} {label}. Version {answer['model_version']}."
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """A share in [0, 1] in per cent, rounded down, so that it is never 100."""
     return f"{min(math.floor(1000 * share) / 10, 99.9):.1f}"
 

@@ -23,7 +23,7 @@ from pipeline.sources.readers import ColumnNames, FileParams, SourceFile, read_f
 log = logging.getLogger(__name__)
 
 CLIENT_FOLDER = INBOX_PATH / FEEDBACK_SOURCE / "http"
-REVIEW_FOLDER = INBOX_PATH / FEEDBACK_SOURCE / "review"  # of the review page
+REVIEWER_FOLDER = INBOX_PATH / FEEDBACK_SOURCE / "review"  # of the review page
 FULL_BYTES = 1 << 20  # a file of this size gets no more rows
 
 

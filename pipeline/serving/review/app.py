@@ -28,19 +28,21 @@ from pipeline.serving.review.shown_text import (
     snippet,
     visible_text,
 )
+from pipeline.serving.verdict_text import percent
 from pipeline.validation.html_page import render_page
 
-TITLE = "Review messages"
-LEAD = (
+PAGE_TITLE = "Review messages"
+PAGE_LEAD = (
     "Decide what is spam. Each decision is saved at once, and can be undone. "
     "Nothing leaves this machine."
 )
 PAGE_ITEMS = 200  # of a list, in one answer
 SHOWN_WORDS = 6  # for each label
+SMALLEST_WEIGHT = 0.05  # logits; smaller ones are 0.0 on the page
 STATES = ("open", "decided", "all")
 MAX_BODY_BYTES = 10_000
 
-Answer = dict[str, Any]
+Described = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def build_review_app(parts: ReviewParts) -> FastAPI:
     @app.middleware("http")
     async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
         if is_foreign(request):
-            response = _problem(403, "another web page may not ask this")
+            response = _problem_response(403, "another web page may not ask this")
         else:
             response = await answer(request)
         response.headers.update(headers)
@@ -110,16 +112,16 @@ def build_review_app(parts: ReviewParts) -> FastAPI:
 
     @app.exception_handler(PipelineError)
     async def refused(_: Request, error: Exception) -> Response:
-        return _problem(409, str(error))
+        return _problem_response(409, str(error))
 
     @app.exception_handler(HTTPException)
     async def failed(_: Request, error: Any) -> Response:
-        return _problem(error.status_code, str(error.detail))
+        return _problem_response(error.status_code, str(error.detail))
 
     @app.exception_handler(pydantic.ValidationError)
     async def malformed(_: Request, error: Any) -> Response:
         names = ", ".join(sorted({str(one["loc"][0]) for one in error.errors() if one["loc"]}))
-        return _problem(400, f"wrong or missing: {names or 'the body'}")
+        return _problem_response(400, f"wrong or missing: {names or 'the body'}")
 
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(HOST_NAMES), www_redirect=False)
     return app
@@ -131,10 +133,10 @@ def review_page() -> str:
         Path(__file__).with_name(f"page.{suffix}").read_text(encoding="utf-8")
         for suffix in ("html", "css", "js")
     )
-    return render_page(TITLE, LEAD, f"{html}<script>{script}</script>", style)
+    return render_page(PAGE_TITLE, PAGE_LEAD, f"{html}<script>{script}</script>", style)
 
 
-def _problem(status: int, message: str) -> Response:
+def _problem_response(status: int, message: str) -> Response:
     return JSONResponse({"error_code": "BAD_REQUEST", "message": message}, status)
 
 
@@ -143,27 +145,31 @@ def _problem(status: int, message: str) -> Response:
 
 def _add_list_routes(app: FastAPI, parts: ReviewParts) -> None:
     @app.get("/api/queues")
-    def queues() -> Answer:
+    def queues() -> Described:
         standing = parts.desk.standing()
         described = [_described_queue(name, parts.queues.items(name), standing) for name in QUEUES]
         return {"queues": described, "note": parts.note}
 
     @app.get("/api/items")
-    def items(request: Request) -> Answer:
+    def items(request: Request) -> Described:
         wanted = Filter.model_validate(dict(request.query_params))
         _check_queue(wanted.queue)
         standing = parts.desk.standing()
         found = [
-            _row(place, item, standing.get(item.message_id, ()))
+            (place, item)
             for place, item in enumerate(parts.queues.items(wanted.queue).values())
             if place > wanted.after and _matches(item, wanted, item.message_id in standing)
         ]
-        return {"items": found[:PAGE_ITEMS], "left": max(0, len(found) - PAGE_ITEMS)}
+        rows = [
+            _row(place, item, standing.get(item.message_id, ()))
+            for place, item in found[:PAGE_ITEMS]
+        ]
+        return {"items": rows, "left": len(found) - len(rows)}
 
 
 def _described_queue(
     name: str, items: dict[str, ReviewItem], standing: dict[str, Standing]
-) -> Answer:
+) -> Described:
     return {
         "name": name,
         "title": QUEUES[name].title,
@@ -190,7 +196,7 @@ def _matches(item: ReviewItem, wanted: Filter, is_decided: bool) -> bool:
     return search in (item.text or "").casefold() or item.message_id.startswith(search)
 
 
-def _row(place: int, item: ReviewItem, entries: Standing) -> Answer:
+def _row(place: int, item: ReviewItem, entries: Standing) -> Described:
     return {
         "place": place,
         "id": item.message_id,
@@ -211,20 +217,20 @@ def _add_message_routes(app: FastAPI, parts: ReviewParts) -> None:
         return item
 
     @app.get("/api/items/{queue}/{message_id}")
-    def message(queue: str, message_id: str, masked: bool = True, whole: bool = False) -> Answer:
+    def message(queue: str, message_id: str, masked: bool = True, whole: bool = False) -> Described:
         item = item_of(queue, message_id)
         return _shown_item(item, parts.desk.standing().get(message_id, ()), masked, whole)
 
     @app.get("/api/items/{queue}/{message_id}/reasons")
-    def reasons(queue: str, message_id: str, masked: bool = True) -> Answer:
+    def reasons(queue: str, message_id: str, masked: bool = True) -> Described:
         return _shown_reasons(parts.champion.answer(item_of(queue, message_id).text or ""), masked)
 
     @app.get("/api/model")
-    def model() -> Answer:
+    def model() -> Described:
         return {"problem": parts.champion.problem()}
 
     @app.post("/api/decisions")
-    async def decide(request: Request) -> Answer:
+    async def decide(request: Request) -> Described:
         wanted = DecisionRequest.model_validate(await _json_body(request))
         item = item_of(wanted.queue, wanted.message_id)
         entries = await run_in_threadpool(parts.desk.decide, item, wanted.decision, wanted.reviewer)
@@ -246,7 +252,7 @@ async def _json_body(request: Request) -> Any:
         raise HTTPException(400, "the body cannot be read as JSON") from None
 
 
-def _shown_item(item: ReviewItem, entries: Standing, masked: bool, whole: bool) -> Answer:
+def _shown_item(item: ReviewItem, entries: Standing, masked: bool, whole: bool) -> Described:
     text = item.text or ""
     part = text if whole else text[:SHOWN_CHARACTERS]
     return {
@@ -264,19 +270,19 @@ def _shown_item(item: ReviewItem, entries: Standing, masked: bool, whole: bool) 
     }
 
 
-def _shown_reasons(answer: Answer, masked: bool) -> Answer:
+def _shown_reasons(answer: Described, masked: bool) -> Described:
     """The model's answer, and the words that speak most for each label."""
     words = sorted(answer["reasons"]["words"], key=lambda word: word["weight"], reverse=True)
-    spam = [word for word in words if word["weight"] > 0][:SHOWN_WORDS]
-    ham = [word for word in reversed(words) if word["weight"] < 0][:SHOWN_WORDS]
+    spam = [word for word in words if word["weight"] >= SMALLEST_WEIGHT][:SHOWN_WORDS]
+    ham = [word for word in reversed(words) if word["weight"] <= -SMALLEST_WEIGHT][:SHOWN_WORDS]
 
-    def shown(word: Answer) -> Answer:
+    def shown(word: Described) -> Described:
         text = mask_word(word["text"]) if masked else word["text"]
         return {"text": visible_text(text.strip()), "weight": round(word["weight"], 2)}
 
     return {
         "label": answer["label"],
-        "percent": round(100 * answer["probability"], 1),
+        "percent": percent(answer["probability"]),
         "version": answer["model_version"],
         "spam": [shown(word) for word in spam],
         "ham": [shown(word) for word in ham],

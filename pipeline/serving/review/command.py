@@ -15,7 +15,7 @@ from pipeline.core.cli import argument_parser
 from pipeline.core.errors import PipelineError
 from pipeline.serving.http.connections import listening_socket, uvicorn_server
 from pipeline.serving.http.feedback_store import (
-    REVIEW_FOLDER,
+    REVIEWER_FOLDER,
     readable_feedback_store,
     unread_feedback_remedy,
 )
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
     queues = QueueReader()
-    desk = ReviewDesk(readable_feedback_store(REVIEW_FOLDER, OPTION))
+    desk = ReviewDesk(readable_feedback_store(REVIEWER_FOLDER, OPTION))
     if arguments.export:
         export_open(queues, desk, arguments.export)
     elif arguments.annotated:

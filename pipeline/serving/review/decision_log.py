@@ -59,7 +59,7 @@ def read_decisions(path: Path) -> dict[str, Standing]:
     Raises: PipelineError.
     """
     standing: dict[str, Standing] = defaultdict(tuple)
-    for number, cells in enumerate(_read_lines(path), 1):
+    for number, cells in enumerate(_whole_lines(path), 1):
         if len(cells) != len(LoggedDecision._fields) or cells[-1] not in DECISIONS:
             raise PipelineError(f"{path}: row {number} is no decision; remove or correct it")
         entry = LoggedDecision(*cells)
@@ -67,7 +67,7 @@ def read_decisions(path: Path) -> dict[str, Standing]:
     return {key: entries for key, entries in standing.items() if entries}
 
 
-def _read_lines(path: Path) -> Sequence[list[str]]:
+def _whole_lines(path: Path) -> Sequence[list[str]]:
     if not path.exists():
         return []
     with convert_os_errors(path):

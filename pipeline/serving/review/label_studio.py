@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import read_json, write_json
 from pipeline.serving.review.queues import ReviewItem
-from pipeline.serving.review.review_desk import LABELS_OF_REVIEW
+from pipeline.serving.review.review_desk import LABELS_OF_REVIEW, REVIEWER_NAME
 
 EXPORT_REMEDY = "export it from Label Studio as JSON (not JSON-MIN)"
 
@@ -37,7 +37,7 @@ def write_tasks(path: Path, items: Iterable[tuple[str, ReviewItem]]) -> int:
             "meta": {"id": item.message_id, "queue": queue},
         }
         for queue, item in items
-        if item.text
+        if item.text and item.text.strip()  # no text, no label
     ]
     write_json(path, tasks)
     return len(tasks)
@@ -71,6 +71,8 @@ def _of_task(path: Path, number: int, task: Any) -> Iterator[Annotation]:
                 continue
             case {"result": [{"value": {"choices": [label]}}]} if label in LABELS_OF_REVIEW:
                 reviewer = _reviewer(annotation.get("completed_by"))
+                if not REVIEWER_NAME.fullmatch(reviewer):
+                    raise PipelineError(f"{path}: completed_by of task {number} is not a name")
                 yield Annotation(queue, message_id, text, label, reviewer)
             case _:
                 problem = f"an annotation of task {number} is not one choice of spam or ham"

@@ -13,6 +13,7 @@ from pipeline.monitoring.predictions import (
     prediction_files,
     read_predictions,
 )
+from pipeline.serving.verdict_text import percent
 
 OVERRULED = "label_is_not_overruled"  # in EXPECTATIONS: other feedback counts, not the row's label
 SERVED_ITEMS = 1_000  # of a queue of served messages
@@ -83,7 +84,7 @@ def _mistakes(path: Path) -> list[ReviewItem]:
         _item(
             row,
             "spam missed" if row["label"] == "spam" else "ham taken for spam",
-            f"The model gives spam a probability of {_percent(row['probability'])}.",
+            f"The model gives spam a probability of {percent(row['probability'])} %.",
             row["label"],
         )
         for row in rows
@@ -98,7 +99,7 @@ def _disputed(path: Path) -> list[ReviewItem]:
             row,
             f"labelled {row['label']}, looks like {row['suggested']}",
             f"A model without this message gives {row['label']} a probability of "
-            f"{_percent(row['score'])}.",
+            f"{percent(row['score'])} %.",
             row["label"],
         )
         for row in rows
@@ -120,8 +121,8 @@ def _unsure(folder: Path) -> list[ReviewItem]:
         _served_item(
             row,
             f"the model says {row['label']}",
-            f"Version {row['model_version']} gives spam {_percent(row['probability'])}; "
-            f"its threshold is {_percent(row['threshold'])}.",
+            f"Version {row['model_version']} gives spam {percent(row['probability'])} %; "
+            f"its threshold is {percent(row['threshold'])} %.",
         )
         for row in rows.to_dict("records")
     ]
@@ -137,7 +138,7 @@ def _disagreements(folder: Path) -> list[ReviewItem]:
             rows.iloc[0].to_dict(),
             ", ".join(_version_label(row) for row in rows.to_dict("records")),
             "; ".join(
-                f"{_version_label(row)} ({_percent(row['probability'])})"
+                f"{_version_label(row)} ({percent(row['probability'])} %)"
                 for row in rows.to_dict("records")
             )
             + ".",
@@ -161,10 +162,6 @@ def _served_rows(folder: Path, columns: Iterable[str] = ()) -> Any:
 def _served_item(row: dict[str, Any], reason: str, detail: str) -> ReviewItem:
     source = row["source"] if isinstance(row["source"], str) else UNNAMED_SOURCE
     return ReviewItem(row["text_id"], row["text"], None, source, reason, detail, is_served=True)
-
-
-def _percent(probability: float) -> str:
-    return f"{100 * probability:.1f} %"
 
 
 QUEUES = {

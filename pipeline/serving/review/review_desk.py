@@ -20,7 +20,7 @@ from pipeline.serving.review.decision_log import (
     read_decisions,
 )
 from pipeline.serving.review.queues import ReviewItem
-from pipeline.serving.review.reviewed_file import REVIEWED_FILE, set_verdict
+from pipeline.serving.review.reviewed_file import REVIEWED_FILE, set_reviewed
 
 LABELS_OF_REVIEW = ("spam", "ham")
 REVIEWER_NAME = re.compile(r"\w[\w .@+'-]{0,79}")
@@ -42,10 +42,17 @@ class ReviewDesk:
         self._feedback = feedback
         self._reviewed = reviewed
         self._log = log
+        self._read: tuple[object, dict[str, Standing]] = (None, {})  # the log when it was read
 
     def standing(self) -> dict[str, Standing]:
         """The decisions that are not undone, by message_id. Raises: PipelineError."""
-        return read_decisions(self._log)
+        if not self._log.exists():
+            return {}
+        state = self._log.stat()
+        version = (state.st_mtime_ns, state.st_size)
+        if self._read[0] != version:
+            self._read = version, read_decisions(self._log)
+        return self._read[1]
 
     def decide(self, item: ReviewItem, decision: str, reviewer: str) -> Standing:
         """Saves a decision, or undoes the reviewer's last one about the message.
@@ -88,7 +95,7 @@ class ReviewDesk:
         if not item.is_served:
             verdict = entry and ("release" if label else "ban")
             why = f"{entry.decision}, {entry.reviewer}" if entry else ""
-            set_verdict(self._reviewed, item.message_id, verdict, why)
+            set_reviewed(self._reviewed, item.message_id, verdict, why)
         saved = self._feedback.labels_of(text)
         if label and label != item.label and label not in saved:
             self._feedback.save([LabelledText(text, label, item.source)])

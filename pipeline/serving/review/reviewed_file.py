@@ -10,7 +10,7 @@ REVIEWED_FILE = Path("data/reviewed.csv")
 PAGE_MARK = "review page: "  # begins `why` of the rows that the page wrote, and may remove
 
 
-def set_verdict(path: Path, message_id: str, verdict: str | None, why: str = "") -> None:
+def set_reviewed(path: Path, message_id: str, verdict: str | None, why: str = "") -> None:
     """Makes a verdict the page's only one about a message; None: the page says nothing about it.
 
     The file is read anew, and rows that a person wrote stay. An unchanged file is not written.

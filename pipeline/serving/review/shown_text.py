@@ -19,12 +19,12 @@ LONG_NUMBER = re.compile(r"\+?\d(?:[ .()/-]{0,2}\d){6,}")  # a telephone or a ca
 def visible_text(text: str) -> str:
     """The text with ⟦U+202E⟧ and the like in place of what cannot be seen; lines stay."""
     return "".join(
-        _code_point(character) if _is_hidden(text, place) else character
+        _code_point(character) if _is_invisible(text, place) else character
         for place, character in enumerate(text)
     )
 
 
-def _is_hidden(text: str, place: int) -> bool:
+def _is_invisible(text: str, place: int) -> bool:
     character = text[place]
     if character in JOINERS:
         return text[max(0, place - 1) : place + 2].replace(character, "").isascii()

@@ -8,7 +8,7 @@ import pytest
 from pipeline.core.errors import PipelineError
 from pipeline.core.hashing import message_id
 from pipeline.registry.subprocesses import local_session
-from pipeline.serving.http.feedback_store import REVIEW_FOLDER, FeedbackStore
+from pipeline.serving.http.feedback_store import REVIEWER_FOLDER, FeedbackStore
 from pipeline.serving.review.app import ReviewParts, build_review_app
 from pipeline.serving.review.background_champion import BackgroundChampion
 from pipeline.serving.review.queues import QUEUES, QueueReader
@@ -41,7 +41,7 @@ def no_champion():
 @contextmanager
 def review_server(folder, find=no_champion):
     """A function that sends requests to a page of the project in this folder."""
-    desk = ReviewDesk(FeedbackStore(ColumnNames(), REVIEW_FOLDER))
+    desk = ReviewDesk(FeedbackStore(ColumnNames(), REVIEWER_FOLDER))
     champion = BackgroundChampion(find)
     parts = ReviewParts(QueueReader(folder), desk, champion, "A note.")
     with served_app(build_review_app(parts)) as address, local_session() as session:
@@ -161,7 +161,7 @@ def test_reasons_are_the_words_of_the_champion(folder):
         reasons = ask(path).json()
         assert reasons["spam"] == [{"text": "••••", "weight": 2.35}]
         assert reasons["ham"] == [{"text": "hi", "weight": -1.0}]
-        assert reasons["percent"] == 98.8
+        assert reasons["percent"] == "98.7"
         assert ask(f"{path}?masked=false").json()["spam"][0]["text"] == "0800"
 
 

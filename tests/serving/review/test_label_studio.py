@@ -40,7 +40,8 @@ def test_task_has_text_and_id(file):
 
 
 def test_message_without_text_is_no_task(file):
-    assert write_tasks(file, [("quarantine", ReviewItem("2" * 32, None, None, "sms", ""))]) == 0
+    for text in (None, " \n"):
+        assert write_tasks(file, [("quarantine", ReviewItem("2" * 32, text, None, "sms", ""))]) == 0
 
 
 def test_annotations_come_back_in_order(file):
@@ -51,6 +52,11 @@ def test_annotations_come_back_in_order(file):
     names = ["Label Studio user 3", "ana@team.example", "Label Studio", "Label Studio"]
     assert [one.reviewer for one in found] == names
     assert found[0][:3] == ("mistakes", "1" * 32, "WIN <b>")
+
+
+def test_name_that_the_log_cannot_have_is_one_line(file):
+    annotated(file, annotation(completed_by={"email": "=cmd()@x"}))
+    assert error_of(read_annotations, file) == f"{file}: completed_by of task 1 is not a name"
 
 
 def test_cancelled_and_empty_annotations_do_not_count(file):

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from pipeline.core.hashing import message_id
-from pipeline.serving.http.feedback_store import REVIEW_FOLDER
+from pipeline.serving.http.feedback_store import REVIEWER_FOLDER
 from pipeline.serving.review.decision_log import DECISION_LOG, read_decisions
 from pipeline.serving.review.reviewed_file import REVIEWED_FILE
 from pipeline.validation.reviewed import read_reviewed
@@ -75,7 +75,7 @@ def settle(page, text):
 
 def feedback(folder):
     """Text and label of each saved row."""
-    paths = sorted((folder / REVIEW_FOLDER).glob("*.jsonl"))
+    paths = sorted((folder / REVIEWER_FOLDER).glob("*.jsonl"))
     rows = [json.loads(line) for path in paths for line in path.open()]
     return {row["text"]: row["label"] for row in rows}
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.core.hashing import message_id
-from pipeline.serving.http.feedback_store import REVIEW_FOLDER, FeedbackStore
+from pipeline.serving.http.feedback_store import REVIEWER_FOLDER, FeedbackStore
 from pipeline.serving.review.queues import ReviewItem
 from pipeline.serving.review.review_desk import ReviewDesk
 from pipeline.serving.review.reviewed_file import REVIEWED_FILE
@@ -22,7 +22,7 @@ def item(text="WIN", label="ham", **fields):
 
 def feedback():
     """Text and label of each saved row."""
-    lines = [line for path in REVIEW_FOLDER.glob("*.jsonl") for line in path.open()]
+    lines = [line for path in REVIEWER_FOLDER.glob("*.jsonl") for line in path.open()]
     return [(row["text"], row["label"]) for row in map(json.loads, lines)]
 
 
@@ -34,7 +34,7 @@ def verdicts():
 def desk(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     new_review_project(tmp_path)
-    return ReviewDesk(FeedbackStore(ColumnNames(), REVIEW_FOLDER))
+    return ReviewDesk(FeedbackStore(ColumnNames(), REVIEWER_FOLDER))
 
 
 def test_confirmed_label_releases_the_row(desk):
@@ -139,11 +139,17 @@ def test_refused_decision_is_one_line_and_changes_nothing(one, decision, reviewe
     assert (verdicts(), feedback(), desk.standing()) == ([], [], {})
 
 
+def test_decision_of_another_server_is_seen(desk):
+    desk.decide(item("one"), "spam", "Ana")
+    ReviewDesk(FeedbackStore(ColumnNames(), REVIEWER_FOLDER)).decide(item("two"), "ham", "Bo")
+    assert set(desk.standing()) == {message_id("one"), message_id("two")}
+
+
 def test_decisions_of_two_reviewers_at_once_are_all_saved(desk):
     texts = [str(number) for number in range(30)]
 
     def decide(reviewer):
-        own = ReviewDesk(FeedbackStore(ColumnNames(), REVIEW_FOLDER))
+        own = ReviewDesk(FeedbackStore(ColumnNames(), REVIEWER_FOLDER))
         for text in texts:
             own.decide(item(f"{reviewer} {text}"), "spam", reviewer)
 
