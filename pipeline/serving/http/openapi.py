@@ -220,7 +220,7 @@ BODY = """\
 {% endfor %}
 {% endfor %}
 """
-STYLE_OF_EXAMPLES = "pre { white-space: pre-wrap; background: #f4f6f8; padding: .5rem }"
+STYLE_OF_EXAMPLES = "pre { white-space: pre-wrap; background: var(--soft); padding: .5rem }"
 
 
 def add_documentation(app: Starlette) -> None:
