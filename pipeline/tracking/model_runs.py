@@ -8,6 +8,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from pipeline.core.errors import PipelineError
 from pipeline.tracking import runs
 from pipeline.tracking.mlflow_client import connect, find_or_create
 from pipeline.tracking.run_contents import RunContents
@@ -59,6 +60,21 @@ def set_verdict(run_id: str, verdict: str, description: str) -> None:
     with connect() as client:
         client.set_tag(run_id, "verdict", verdict)
         client.set_tag(run_id, "mlflow.note.content", description)
+
+
+def attach_file(path: Path, folder: str, **tags: str) -> None:
+    """Attaches a file to the newest run with these tags, in place of one of its name.
+
+    Args:
+        folder: of the run's artifacts.
+
+    Raises: PipelineError, also if there is no such run.
+    """
+    with connect() as client:
+        run = runs.find_run(client, **tags)
+        if run is None:
+            raise PipelineError(f"{path}: MLflow has no run of this model; run `dvc repro`")
+        client.log_artifact(run.info.run_id, str(path), folder)
 
 
 def _unevaluated_trainings(client: MlflowClient, contents: RunContents) -> list[Run]:

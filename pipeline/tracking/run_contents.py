@@ -57,8 +57,7 @@ def collect_run_contents(inputs: RunInputs, verdict: str) -> RunContents:
     """
     params = flatten_params(inputs.params)
     figures = {name: figure["value"] for name, figure in inputs.evaluation["figures"].items()}
-    experiment = os.environ.get("DVC_EXP_NAME")  # set by `dvc exp run`; each has its own run
-    key = json.dumps([inputs.model_hash, params, inputs.evaluation, experiment])
+    experiment = os.environ.get("DVC_EXP_NAME")  # set by `dvc exp run`
     name = f"{params['train.model']} f1 {figures['f1']:.3f} {inputs.model_hash[:8]}"
     tags = {
         "model_hash": inputs.model_hash,
@@ -67,7 +66,7 @@ def collect_run_contents(inputs: RunInputs, verdict: str) -> RunContents:
         "verdict": verdict,
     }
     return RunContents(
-        run_key=hashlib.sha256(key.encode()).hexdigest(),
+        run_key=run_key(inputs),
         network_hash=inputs.network_hash,
         name=experiment or name,
         description=run_description(verdict, inputs.evaluation),
@@ -79,6 +78,14 @@ def collect_run_contents(inputs: RunInputs, verdict: str) -> RunContents:
         plots=inputs.plots,
         folders=inputs.folders,
     )
+
+
+def run_key(inputs: RunInputs) -> str:
+    """The sha256 of the model, its params and its evaluation; each experiment has its own run."""
+    experiment = os.environ.get("DVC_EXP_NAME")
+    params = flatten_params(inputs.params)
+    key = json.dumps([inputs.model_hash, params, inputs.evaluation, experiment])
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def _epochs(curves: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
