@@ -21,10 +21,12 @@ from pipeline.preprocessing.tokenizer import read_spec
 from pipeline.registry import ledger, versions
 from pipeline.registry.ledger import PROMOTION_VERDICTS
 from pipeline.registry.model_package import ModelHashes, hash_model, packaged_model
+from pipeline.registry.pages.report import PAGE_NAME, write_decision_report
+from pipeline.registry.pages.report_inputs import read_inputs
 from pipeline.registry.promotion import Candidate, Params, missed_criteria, verdict_text
 from pipeline.registry.registration import record_experiment, register_model
-from pipeline.tracking import plots
-from pipeline.tracking.run_contents import RunInputs
+from pipeline.tracking import model_runs, plots
+from pipeline.tracking.run_contents import RunInputs, run_key
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,15 @@ def read_run_inputs(
     )
 
 
+def write_page(paths: argparse.Namespace, inputs: RunInputs) -> None:
+    """Writes the decision report beside the other reports, and attaches it to the MLflow run."""
+    reports = paths.evaluation.parent
+    decision = read_report(paths.report)
+    page = reports / PAGE_NAME
+    write_decision_report(page, read_inputs(reports, decision, inputs.model_hash, inputs.data_hash))
+    model_runs.attach_file(page, "reports", run_key=run_key(inputs))
+
+
 def next_step(verdict: str) -> str:
     """What to type after a run with this verdict."""
     if os.environ.get("DVC_EXP_NAME"):
@@ -112,6 +123,7 @@ def main(argv: list[str] | None = None) -> None:
 
     verdict = verdict_text(outcome)
     write_report(paths.report, inputs.evaluation["rows"], outcome.figures, verdict)
+    write_page(paths, inputs)
     checkpoints.drop_finished()
     log.info("register: %s", verdict)
     for line in summary_lines(paths.report.parent, next_step(outcome.verdict)):

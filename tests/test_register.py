@@ -90,6 +90,31 @@ def test_small_test_set_makes_no_champion(project):
     assert project.aliases() == {"challenger": "1"}
 
 
+# ---- the decision report
+
+
+def attached_page(project):
+    """The decision report that the newest run has."""
+    run = project.runs()[-1]
+    folder = project.store.download_artifacts(run.info.run_id, "reports", str(project.folder))
+    return (Path(folder) / "report.html").read_bytes()
+
+
+def test_run_has_the_page_with_the_verdict(project):
+    (project.folder / "reports" / "report.html").write_text("of the model before")
+    project.register()
+    page = (project.folder / "reports" / "report.html").read_bytes()
+    assert b"It meets the criteria, and there is no champion." in page
+    assert attached_page(project) == page
+
+
+def test_second_register_replaces_the_page_of_its_run(project):
+    project.register()
+    project.set_criteria(f1={"min": 0.95})
+    project.register()
+    assert b"No. It misses a criterion." in attached_page(project)
+
+
 # ---- arguments
 
 

@@ -1,0 +1,1 @@
+"""Pages for people about a model: the decision report, and the history of the champions."""
