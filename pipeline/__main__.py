@@ -25,6 +25,8 @@ COMMANDS = {  # name: (module whose main(argv) runs it, what it does)
     "label-noise": ("pipeline.monitoring.label_noise", "list labels that a model disputes"),
     "memory-trace": ("pipeline.models.memory_trace", "draw what a dnc network writes and reads"),
     "ledger": ("pipeline.registry.ledger_cli", "show, verify, roll back or restore the champion"),
+    "report": ("pipeline.serving.report_command", "write the decision report of the last model"),
+    "history": ("pipeline.registry.pages.champion_history", "write a page of all champions"),
     "forget": ("pipeline.retraining.forget", "remove messages from the project's files"),
     "begin-anew": ("pipeline.registry.begin_anew", "end the champion's service, for other data"),
     "retrain": ("pipeline.retraining.retrain", "decide whether to retrain, and retrain"),
