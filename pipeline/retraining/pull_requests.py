@@ -18,6 +18,7 @@ from pipeline.core.params import read_params
 from pipeline.core.reports import read_report
 from pipeline.registry import ledger, recovery
 from pipeline.registry.ledger import LedgerEntry
+from pipeline.registry.pages.report import PAGE_NAME
 from pipeline.retraining import github, history, proposal_text
 from pipeline.retraining.retrain import ACTIONS, REFUSED_FILE, REGISTER_REPORT, REPORT, Action
 from pipeline.retraining.triggers import Params
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 EXAMPLE = "python -m pipeline propose"
 BRANCH_FOLDER = "retrain"  # every proposal is a branch in it
+REPORT_PAGE = f"reports/{PAGE_NAME}"  # register writes it
 PUSH_ATTEMPTS = 3  # when others push at the same time
 
 
@@ -214,7 +216,15 @@ def pull_request_text(ref: str) -> tuple[str, str]:
     folder = f"{proposal_text.IMAGE_FOLDER}/"
     paths = run_git("ls-tree", "--name-only", commit, folder).split()
     images = [f"![{Path(path).stem}]({github.raw_url(commit, path)})" for path in paths]
-    return title, "\n\n".join([body, *images])
+    return title, "\n\n".join([body, *_report_link(commit), *images])
+
+
+def _report_link(commit: str) -> list[str]:
+    """A line with the address of the decision report, if the commit has one."""
+    if not run_git("ls-tree", "--name-only", commit, REPORT_PAGE):
+        return []
+    url = github.raw_url(commit, REPORT_PAGE)
+    return [f"[Decision report]({url}): save it and open it in a browser."]
 
 
 def report_problem() -> None:

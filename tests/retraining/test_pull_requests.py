@@ -146,6 +146,15 @@ def test_pull_request_has_the_text_and_images_of_its_commit(retrained, hub):
     ]
 
 
+def test_pull_request_links_to_the_decision_report_of_its_commit(retrained, hub):
+    write_text(Path("reports/report.html"), "<p>Yes.</p>")
+    pull_requests.main([])
+    (request,) = hub.open("pr")
+    (commit,) = origin(retrained, "rev-parse", request["headRefName"])
+    page = f"https://github.com/ada/spam/raw/{commit}/reports/report.html"
+    assert f"\n\n[Decision report]({page}): save it and open it in a browser." in request["body"]
+
+
 def test_loser_is_a_branch_without_a_pull_request(retrained, hub):
     set_verdict(VERDICT.replace("promote", "tie"))
     pull_requests.main([])
