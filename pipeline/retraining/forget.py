@@ -32,6 +32,7 @@ from pipeline.core.tables import read_csv, read_parquet, write_csv, write_parque
 from pipeline.registry import promotion, versions
 from pipeline.registry.parity import ScoringError
 from pipeline.registry.versions import RegistryDamagedError
+from pipeline.retraining.retrain import REVIEW_FOLDER
 from pipeline.retraining.row_removal import read_ids, write_without
 from pipeline.serving.http.feedback_store import CLIENT_FOLDER, REVIEWER_FOLDER, locked_feedback
 from pipeline.serving.review.reviewed_file import REVIEWED_FILE
@@ -95,6 +96,7 @@ def find_changes(ids: frozenset[str], folder: Path, places: InboxPlaces) -> list
         *_inbox_changes(copies, params.files, ids, folder, skipped),
         *_log_changes(wanted, folder),
         *_table_changes(wanted),
+        *_page_changes(ids),
         *_cache_changes(wanted, params.files),
     ]
     for error in skipped:
@@ -139,6 +141,14 @@ def _table_changes(wanted: frozenset[str]) -> Iterator[Change]:
         for path in sorted(folder.rglob("*.parquet")):
             if rows := _rows_of_table(path, wanted):
                 yield Change(path, rows, file_sha256(path))
+
+
+def _page_changes(ids: frozenset[str]) -> Iterator[Change]:
+    """The private pages, such as `report --private` writes, which name the messages they show."""
+    for path in sorted(REVIEW_FOLDER.rglob("*.html")):
+        content = path.read_text(encoding="utf-8")
+        if rows := sum(one in content for one in ids):
+            yield Change(path, rows, file_sha256(path))
 
 
 def _rows_of_table(path: Path, wanted: frozenset[str]) -> int:

@@ -81,6 +81,15 @@ def test_message_leaves_the_prediction_log(root):
     assert rows == [{"text_id": message_id(KEPT), "text": KEPT, "label": "ham"}]
 
 
+def test_private_page_with_the_message_is_deleted_and_others_stay(root):
+    folder = root / "data" / "review"
+    folder.mkdir()
+    (folder / "report.html").write_text(f"<p>Message {ID}</p><p>{GONE}</p>")
+    (folder / "other.html").write_text(f"<p>Message {message_id(KEPT)}</p>")
+    main([ID])
+    assert [path.name for path in folder.iterdir()] == ["other.html"]
+
+
 def test_tables_with_the_message_are_deleted_and_others_stay(root, capsys):
     data = root / "data"
     (gone_id, kept_id), tokens = ([ID], [message_id(KEPT)]), [[1]]
