@@ -10,7 +10,8 @@ from pipeline.validation.html_page import page_environment, render_page
 
 PageTable = tuple[Sequence[str], Sequence[Sequence[Any]]]  # columns, rows
 
-REPORT_BODY = """<table>
+REPORT_BODY = """<div class="scroll" role="region" tabindex="0" aria-label="Checks">
+<table>
 <tr><th>Status</th><th>Check</th><th>Result</th><th>Effect (95 % interval)</th>
 <th>p, corrected</th></tr>
 {% for check in checks %}
@@ -25,15 +26,16 @@ REPORT_BODY = """<table>
 <td>{{ check.corrected|cell }}</td>
 </tr>
 {% endfor %}
-</table>
+</table></div>
 {% for heading, (columns, rows) in tables.items() %}
 <h2>{{ heading }}</h2>
+<div class="scroll" role="region" tabindex="0" aria-label="{{ heading }}">
 <table>
 <tr>{% for column in columns %}<th>{{ column }}</th>{% endfor %}</tr>
 {% for row in rows %}
 <tr>{% for value in row %}<td>{{ value|cell }}</td>{% endfor %}</tr>
 {% endfor %}
-</table>
+</table></div>
 {% endfor %}
 """
 

@@ -43,7 +43,8 @@ tr:has(.text-danger, .text-warning) { background: var(--alarm) }
 @media (max-width: 40rem) {
   body { margin: 1rem }
   th, td { padding: .35rem .3rem }
-  table:not(.scroll *) :is(th, td) { overflow-wrap: anywhere }
+  table:not(.scroll *) { display: block; overflow-x: auto }
+  .scroll table { min-width: 30rem }
 }
 @media print {
   body { margin: 0; font-size: 10pt }

@@ -40,5 +40,5 @@ def test_messages_are_escaped_and_the_page_needs_no_network(tmp_path):
     bad = "<script>alert(1)</script>&\"'"
     checks = [Check(bad, bad, 0.1, None, None, 0.5, bad)]
     html = page(tmp_path, checks, {bad: ((bad,), [(bad,)])}, title=bad, lead=bad)
-    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;&amp;&#34;&#39;") == 9
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;&amp;&#34;&#39;") == 10
     assert not re.search(r"<script|<link|<img|src=|href=|url\(|@import|https?:", html)
