@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/screenshots: MLflow, Data Docs of broken data, DVC's plots, reviews.
+"""Takes the pictures of docs/screenshots: MLflow, our pages, Data Docs, DVC's plots.
 
 `python -m docs.take_screenshots [--project .] [--to docs/screenshots]` opens what the last
 `make repro` left in the Chromium on PATH. It breaks labels in a temporary clone of the last commit.
@@ -118,6 +118,12 @@ def show_broken_suite(page: Page, project: Path) -> None:
     failed.get_by_role("link").first.click()
 
 
+def show_report(page: Page, project: Path) -> None:
+    """The first screen of the decision report."""
+    page.goto((project / "reports" / "report.html").as_uri())
+    page.add_style_tag(content="html { height: 800px; overflow: hidden }")
+
+
 def show_plots(page: Page, project: Path) -> None:
     """DVC: the plots of dvc.yaml, the confusion matrix with its numbers."""
     page.goto((project / "dvc_plots" / "index.html").as_uri())
@@ -176,6 +182,7 @@ def main() -> None:
         with mlflow_ui(project) as address:
             take(chrome, arguments.to / "run.png", show_curves, address)
             take(chrome, arguments.to / "version.png", show_version, address)
+        take(chrome, arguments.to / "report.png", show_report, project)
         take(chrome, arguments.to / "data_docs.png", show_suites, Path(clone))
         take(chrome, arguments.to / "data_docs_suite.png", show_broken_suite, Path(clone))
         take(chrome, arguments.to / "plots.png", show_plots, project)
