@@ -48,7 +48,10 @@ HISTORY_BODY = """<main>
 {% endif %}
 </main>
 """
-HISTORY_STYLE = "table { min-width: 44rem }\n"
+HISTORY_STYLE = """
+td:nth-child(4) { min-width: 11rem }
+td:last-child { min-width: 13rem; overflow-wrap: normal }
+"""
 
 
 class Term(NamedTuple):

@@ -29,7 +29,7 @@ mark.ham { text-decoration-color: var(--good); text-decoration-style: dotted }
 @media (max-width: 40rem) {
   dl.answers { display: block }
   dl.answers > div { margin-bottom: .6rem }
-  table.wide { min-width: 30rem }
+  .scroll table.narrow { min-width: 0 }
 }
 @media print {
   nav, form { display: none }
@@ -44,7 +44,7 @@ MACROS = """
 {% endmacro %}
 {% macro begin_table(name, columns, numbers=0) %}
 <div class="scroll" role="region" tabindex="0" aria-label="{{ name }}">
-<table{% if columns|length > 3 %} class="wide"{% endif %}><thead><tr>{% for column in columns %}
+<table{% if columns|length < 4 %} class="narrow"{% endif %}><thead><tr>{% for column in columns %}
 <th{% if loop.index0 >= columns|length - numbers %} class="number"{% endif %}>{{ column }}</th>
 {%- endfor %}</tr></thead><tbody>
 {% endmacro %}
@@ -149,7 +149,7 @@ Languages have their ISO codes.</p>
 <h2 id="attacks">{{ sections.attacks }}</h2>
 <p>Spammers edit their messages. The strongest attack on this model is
 <b>{{ attacks[0].name }}</b>: {{ attacks[0].caught|percent }} % of edited spam is caught.
-A number is the strength; <a href="#model-card">the card</a> names the page that explains them.</p>
+A number is the strength; docs/reference/reports.md explains each attack.</p>
 <details><summary>All {{ attacks|length }} attacks</summary>
 {{ begin_table("Attacks", ["Attack", "Spam caught, %", "by the baseline, %", "Ham lost, %"], 3) }}
 {% for row in attacks %}

@@ -10,6 +10,7 @@ from pipeline.registry.pages.champion_history import (
     history_terms,
     main,
 )
+from tests.harness.browser import accessibility_faults, browser, chromium, overflow, watched
 from tests.harness.ledger_entries import BACK, END, FIRST, SECOND, write_ledger
 
 
@@ -74,3 +75,22 @@ def test_empty_ledger_is_one_line(tmp_path, monkeypatch):
     page = (tmp_path / "champions.html").read_text(encoding="utf-8")
     assert "<p>No model has been promoted yet.</p>" in page
     assert "<table>" not in page
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(not chromium(), reason="no Chromium on PATH")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_is_read_by_everybody_on_a_phone(scheme, tmp_path):
+    path = tmp_path / "history.html"
+    path.write_text(history_page([FIRST, SECOND, BACK]), encoding="utf-8")
+    with browser() as chrome:
+        page, problems = watched(chrome)
+        page.emulate_media(color_scheme=scheme)
+        page.goto(path.as_uri())
+        assert accessibility_faults(page) == []
+        page.set_viewport_size({"width": 360, "height": 740})  # pixels
+        assert overflow(page) == 0
+        page.keyboard.press("Tab")  # a person without a mouse scrolls the table with arrow keys
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Champions"
+        assert problems == []
