@@ -6,7 +6,12 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from pipeline.tracking.model_runs import log_model_run, log_restored_run, set_verdict
+from pipeline.tracking.model_runs import (
+    attach_file,
+    log_model_run,
+    log_restored_run,
+    set_verdict,
+)
 from tests.harness.errors import error_of
 from tests.tracking.conftest import CURVES
 
@@ -104,3 +109,20 @@ def test_restored_model_has_one_run_and_a_changed_verdict(tracked):
     assert (run.info.status, run.info.run_name) == ("FINISHED", "restored")
     tags = {"verdict": "promoted", "mlflow.note.content": "**promoted**", "restored": "model"}
     assert tags.items() <= run.data.tags.items()
+
+
+def test_attached_file_replaces_the_one_of_its_name(tracked, contents, tmp_path):
+    run_id = log_model_run(contents)
+    log_model_run(replace(contents, run_key="another"))
+    page = tmp_path / "page.html"
+    for text in ("before", "now"):
+        page.write_text(text)
+        attach_file(page, "reports", run_key=contents.run_key)
+    folder = tracked.store.download_artifacts(run_id, "reports", str(tmp_path))
+    assert (Path(folder) / "page.html").read_text() == "now"
+
+
+def test_file_without_a_run_is_one_line(tracked, contents):
+    log_model_run(contents)
+    line = "page.html: MLflow has no run of this model; run `dvc repro`"
+    assert error_of(attach_file, Path("page.html"), "reports", run_key="unknown") == line

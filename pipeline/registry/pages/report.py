@@ -191,7 +191,7 @@ def _measured_content(inputs: ReportInputs) -> dict[str, Any]:
     }
     return {
         "costs": threshold_costs(inputs),
-        "thresholds": ", ".join(f"{name} {value}" for name, value in thresholds.items()) or "none",
+        "thresholds": ", ".join(f"{name} {value}" for name, value in thresholds.items()),
         "default_threshold": _value_text(figures, "threshold"),
         "slices": slices,
         "least_caught": extreme_rows(slices, "caught", greatest=False),

@@ -102,8 +102,9 @@ Both models label the same messages; the interval is that of the difference.</p>
 {% if costs %}
 <h2 id="costs">{{ sections.costs }}</h2>
 <p>A higher threshold loses less ham and catches less spam.
-In service each known source has a threshold of its own:
-{{ thresholds }}. Other messages have {{ default_threshold }}.</p>
+In service {% if thresholds %}each known source has a threshold of its own:
+{{ thresholds }}. Other messages have {{ default_threshold }}.
+{%- else %}the threshold is {{ default_threshold }}.{% endif %}</p>
 {{ begin_table("Costs", ["", "Spam caught", "Spam missed", "Ham lost", "Ham kept"], 4) }}
 {{ cost_row("In service, of the test messages", costs.on_test) }}
 {{ cost_row("In service, per million messages with %d %% spam" % costs.spam_percent,
