@@ -98,5 +98,5 @@ def test_no_rows_are_one_empty_shard(tokenizer):
 def test_tokenizer_of_older_code_without_a_window_is_named(tokenizer, tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_text(tokenizer.to_str(), encoding="utf-8")
-    with pytest.raises(PipelineError, match="tokenizer.json: truncation has no window_length"):
+    with pytest.raises(PipelineError, match="truncation has no window_length"):
         read_spec(path)
