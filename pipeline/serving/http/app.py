@@ -31,12 +31,13 @@ from pipeline.serving.http.request_bodies import JSON_TYPE, MAIL_TYPE, RequestEr
 from pipeline.serving.http.request_log import AnsweredRequests
 from pipeline.serving.http.server_metrics import ServerMetrics
 from pipeline.serving.http.shadow import Shadow, running_shadow
+from pipeline.serving.http.try_page import TRY_PATH, add_try_page
 from pipeline.validation.row_checks import RowChecks
 
 MODEL_OUTPUTS = ("label", "probability", "threshold", "confident")  # all that MLflow's server gives
 VERSION_HEADER = "X-Model-Version"  # MLflow's own clients read the body alone
 KNOWN_PATHS = (  # in logs and metrics
-    *("/ping", "/health", "/ready", "/metrics", "/version", "/openapi.json", "/docs"),
+    *("/ping", "/health", "/ready", "/metrics", "/version", "/openapi.json", "/docs", TRY_PATH),
     *("/invocations", "/score", feedback_api.FEEDBACK_PATH, *akismet_api.AKISMET_PATHS),
 )
 WAIT_HEADER = {"Retry-After": "1"}  # seconds
@@ -89,11 +90,13 @@ def build_app(champion: ServedChampion, parts: ServerParts) -> FastAPI:
         app.include_router(feedback_api.build_feedback_router(save))
     app.include_router(akismet_api.build_akismet_router(answering.answer, save, parts.tokens))
     add_documentation(app)
+    add_try_page(app, takes_feedback=save is not None, needs_token=parts.tokens is not None)
     app.add_exception_handler(RequestError, _error_response)
     app.add_exception_handler(HTTPException, _error_response)  # no such path or method
     app.add_exception_handler(ClientDisconnect, _error_response)
     if parts.tokens:
-        open_paths = (*OPEN_PATHS, *akismet_api.AKISMET_PATHS)  # these have the token in their form
+        # a page without messages, and forms with the token in them
+        open_paths = (*OPEN_PATHS, TRY_PATH, *akismet_api.AKISMET_PATHS)
         app.add_middleware(TokenCheck, tokens=parts.tokens, open_paths=open_paths)
     hosts = list(parts.host_names)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
