@@ -1,10 +1,14 @@
 """pipeline/core/params.py"""
 
+import shutil
+
 import pydantic
 import pytest
+from dvc.utils.hydra import apply_overrides
 
-from pipeline.core.params import PARAMS_FILE, ParamsSection, choose, read_params
+from pipeline.core.params import PARAMS_FILE, ParamsSection, choose, read_params, read_yaml
 from tests.harness.errors import error_of
+from tests.harness.small_project import ROOT
 
 
 class Bounds(ParamsSection):
@@ -130,3 +134,15 @@ def test_choose_lists_the_choices():
     line = "place: unknown 'sms_spm'; choose from sms, files"
     assert error_of(choose, sources, "sms_spm", "place") == line
     assert error_of(choose, {}, "sms", "lock") == "lock: unknown 'sms'; choose from nothing"
+
+
+def test_dvc_changes_only_the_value_that_a_person_sets(tmp_path):
+    """`dvc exp run -S` writes params.yaml anew, in DVC's own style."""
+    path = tmp_path / "params.yaml"
+    shutil.copyfile(ROOT / "params.yaml", path)
+    apply_overrides(path, ["train.units=9"])
+    before, after = (ROOT / "params.yaml").read_text(), path.read_text()
+    (line,) = set(after.splitlines()) - set(before.splitlines())
+    assert line.startswith("  units: 9 ")
+    apply_overrides(path, [f"train.units={read_yaml(ROOT / 'params.yaml')['train']['units']}"])
+    assert path.read_bytes() == (ROOT / "params.yaml").read_bytes()
