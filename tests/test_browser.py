@@ -11,7 +11,7 @@ from docs import take_screenshots as shots
 from pipeline.core.files import read_json
 from pipeline.core.params import read_yaml
 from tests.harness.browser import browser, chromium, watched
-from tests.harness.small_project import ROOT
+from tests.harness.small_project import ROOT, runner
 
 pytestmark = [
     pytest.mark.browser,
@@ -134,6 +134,21 @@ def test_every_plot_is_drawn(page, plotted, name):
         lines = pd.Series(list(PLOTS[name]["y"].values())).explode()
         assert marks.count() == len(lines)
         assert all(line.get_attribute("d").count("L") >= 1 for line in marks.all())
+
+
+def test_diff_draws_the_bars_of_two_revisions_side_by_side(page, plotted, tmp_path):
+    clone, scripts = tmp_path / "clone", "reports/profile/scripts_train.csv"
+    shutil.copytree(plotted, clone)
+    run = runner(clone)
+    (clone / scripts).write_text("script,share\nlatin,0.9\ngreek,0.1\n")
+    run("git", "commit", "--quiet", "--all", "--message", "Other letters")
+    run("dvc", "plots", "diff", "HEAD~1", "HEAD")
+    page.goto((clone / "dvc_plots" / "index.html").as_uri())
+    bars = page.locator("#scripts .mark-rect.role-mark path").all()
+    tops = {bar.bounding_box()["y"] for bar in bars}
+    assert len(tops) == len(bars) > 2
+    counts = page.locator("#confusion .mark-text.role-mark text").all_text_contents()
+    assert sum(map(int, counts)) == 2 * read_json(clone / "reports" / "evaluate.json")["rows"]
 
 
 def test_dvcs_own_page_needs_vega_from_its_address(chrome, plotted, tmp_path):
