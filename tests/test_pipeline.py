@@ -80,7 +80,7 @@ def test_run_and_version_are_those_of_the_reports(project):
     (recorded,) = client_of(folder).search_runs(["1"])
     figures = figures_of(folder)
     assert recorded.data.metrics["test/f1"] == figures["f1"]["value"]
-    assert recorded.data.metrics["difference/f1"] == figures["difference.f1"]["value"]
+    assert recorded.data.metrics["versus_baseline/f1"] == figures["difference.f1"]["value"]
     assert recorded.data.params["train.units"] == "8"
     assert recorded.data.params["ingest.files.columns.text"] == "body"
     artifacts = {file.path for file in client_of(folder).list_artifacts(recorded.info.run_id)}
@@ -115,7 +115,7 @@ def test_new_messages_are_first_judged_and_later_learned(copied):
     ]
     f1 = figures_of(folder)["newest.f1"]
     assert f1["n"] > 10
-    assert client_of(folder).search_runs(["1"])[0].data.metrics["newest/f1"] == f1["value"]
+    assert client_of(folder).search_runs(["1"])[0].data.metrics["test_newest/f1"] == f1["value"]
     splits = pd.read_parquet(folder / "data/vectorized/splits.parquet")
     newest = set(splits["message_id"][splits["split"] == "newest"])
     (inbox / "20261127.csv").write_text("kind,body\n0,A line of next week\n0,Two of next week\n")

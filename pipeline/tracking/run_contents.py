@@ -30,6 +30,27 @@ class RunInputs:
 
 
 DESCRIPTION_LENGTH = 5_000  # characters that a version's description may have in PostgreSQL
+DESCRIBED_FIGURES = (  # the most important first
+    *("f1", "precision", "recall", "ham_blocked_percent", "average_precision", "calibration_error"),
+    *("newest.f1", "newest.ham_blocked_percent"),
+    *("behaviours.business_ham.holds_percent", "behaviours.current_scams.holds_percent"),
+    *("attacks.leet_15.spam_caught_percent", "attacks.padding_before_300.spam_caught_percent"),
+)
+METRIC_GROUPS = {  # by a figure's first part; MLflow draws the groups in alphabetical order
+    "one_minus_roc_auc_percent": "test_trec",
+    "lam_percent": "test_trec",
+    "behaviours": "test_behaviours",
+    "confident": "test_confident",
+    "newest": "test_newest",
+    "threshold": "thresholds",
+    "val_ham_lost": "thresholds",
+    "val_spam_caught": "thresholds",
+    "sources": "thresholds",
+    "attacks": "under_attack",  # this and the following stand below train/, the curves
+    "baseline": "values_of_baseline",
+    "difference": "versus_baseline",
+    "slices": "within_slices",
+}
 
 
 @dataclass(frozen=True)
@@ -101,34 +122,34 @@ def git_commit() -> str:
 def metric_name(figure: str) -> str:
     """A figure's name in MLflow, whose UI groups metrics by the part before the slash."""
     prefix, _, rest = figure.partition(".")
-    return f"{prefix}/{rest}" if rest else f"test/{figure}"
+    group = METRIC_GROUPS.get(prefix, prefix if rest else "test")
+    return f"{group}/{rest or prefix}"
 
 
 def run_description(verdict: str, evaluation: Mapping[str, Any]) -> str:
-    """The run's page, in Markdown: the verdict, and the figures beside those of the baseline.
-
-    The attacks come last, and what is beyond DESCRIPTION_LENGTH is left out.
-    """
+    """The run's page, in Markdown: the verdict, and the figures beside those of the baseline."""
     figures = evaluation["figures"]
     lines = [
-        f"**{verdict}**",
+        verdict,
         "",
         evaluation["verdict"],
         "",
-        "| test | ours | 95 % | linear baseline |",
+        _table_row("test", "ours", "95 % interval", "linear baseline"),
         "|---|---|---|---|",
     ]
-    for name in sorted(figures, key=lambda name: name.startswith("attacks.")):
-        ours, baseline = figures[name], figures.get(f"baseline.{name}")
-        if baseline and ours["value"] is not None:
-            interval = f"{ours['low']:.4f} to {ours['high']:.4f}" if "low" in ours else ""
-            lines.append(f"| {name} | {ours['value']} | {interval} | {baseline['value']} |")
-    if len("\n".join(lines)) > DESCRIPTION_LENGTH:
-        last = ["", "All figures are in `reports/evaluate.json`."]
-        while len("\n".join(lines + last)) > DESCRIPTION_LENGTH and len(lines) > 1:
-            lines.pop()
-        lines += last
+    for name in DESCRIBED_FIGURES:
+        ours, baseline = figures.get(name, {}), figures.get(f"baseline.{name}", {})
+        if ours.get("value") is not None:
+            interval = f"{ours['low']:.3g} to {ours['high']:.3g}" if "low" in ours else ""
+            other = "" if baseline.get("value") is None else f"{baseline['value']:.3g}"
+            lines.append(_table_row(name, f"{ours['value']:.3g}", interval, other))
+    lines += ["", "The artifact `reports/evaluate.json` has all figures."]
     return "\n".join(lines)[:DESCRIPTION_LENGTH]
+
+
+def _table_row(*cells: str) -> str:
+    """A row in Markdown, with gaps, as MLflow's tables have none."""
+    return f"| {' | '.join(f'{cell}&emsp;' for cell in cells)} |"
 
 
 def split_tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
