@@ -136,13 +136,23 @@ def test_choose_lists_the_choices():
     assert error_of(choose, {}, "sms", "lock") == "lock: unknown 'sms'; choose from nothing"
 
 
-def test_dvc_changes_only_the_value_that_a_person_sets(tmp_path):
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [("train.units=9", "  units: 9 "), ("train.corruptions=[]", "  corruptions: []")],
+)
+def test_dvc_changes_only_the_value_that_a_person_sets(override, line, tmp_path):
     """`dvc exp run -S` writes params.yaml anew, in DVC's own style."""
     path = tmp_path / "params.yaml"
     shutil.copyfile(ROOT / "params.yaml", path)
-    apply_overrides(path, ["train.units=9"])
-    before, after = (ROOT / "params.yaml").read_text(), path.read_text()
-    (line,) = set(after.splitlines()) - set(before.splitlines())
-    assert line.startswith("  units: 9 ")
-    apply_overrides(path, [f"train.units={read_yaml(ROOT / 'params.yaml')['train']['units']}"])
+    apply_overrides(path, [override])
+    before, after = ((folder / "params.yaml").read_text() for folder in (ROOT, tmp_path))
+    (changed,) = set(after.splitlines()) - set(before.splitlines())
+    assert changed.startswith(line)
+    assert list(read_yaml(path)["train"]) == list(read_yaml(ROOT / "params.yaml")["train"])
+
+
+def test_params_file_is_as_dvc_writes_it(tmp_path):
+    path = tmp_path / "params.yaml"
+    shutil.copyfile(ROOT / "params.yaml", path)
+    apply_overrides(path, [f"train.units={read_yaml(path)['train']['units']}"])
     assert path.read_bytes() == (ROOT / "params.yaml").read_bytes()
