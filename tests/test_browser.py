@@ -98,8 +98,9 @@ def test_data_docs_lead_to_the_broken_expectation_and_back(page, project, tmp_pa
     assert "4 of 5" in row.inner_text()
     shots.show_broken_suite(page, clone)
     assert page.get_by_role("heading", name="rows", exact=True).is_visible()
-    row = page.get_by_role("row").filter(has_text="label is known")
+    row = page.get_by_role("row").filter(has_text="label is known").first
     assert "5 unexpected values found" in row.inner_text()
+    assert page.get_by_role("heading", name="5 of 90 rows break an expectation").is_visible()
     icon = row.locator("i").evaluate("icon => getComputedStyle(icon, '::before').content")
     assert icon == '"✗"'
     page.get_by_role("link", name="Data Docs").click()

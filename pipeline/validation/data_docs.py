@@ -35,7 +35,10 @@ INDEX = """<table>
 {% for one in result.results if not one.success %}
 <br><strong class="{{ icons[severity(one)].split()[-1] }}">
 {{- one.expectation_config.description }}</strong>
-{% endfor %}</td>
+{% endfor %}
+{% if broken_rows(result) %}
+<br><a href="{{ name }}.html#rows">{{ counted(result) }}</a>
+{% endif %}</td>
 {% else %}
 <td></td><td>{{ name }}</td><td>not run</td><td>{{ about }}</td>
 {% endif %}
@@ -43,6 +46,20 @@ INDEX = """<table>
 {% endfor %}
 </table>
 """
+ROWS = """<h2 id="rows">{{ counted(result) }}</h2>
+<p>Rows are numbered from 0, in the order of ingest. <code>python -m pipeline review</code> lists
+the rows in quarantine with their source and the start of their text, which these pages leave
+out.</p>
+<table>
+<tr><th>Rows</th><th>Expectation</th><th>Numbers</th></tr>
+{% for one, numbers in broken %}
+<tr><td>{{ "{:,}".format(numbers|length) }}</td>
+<td>{{ one.expectation_config.description }}</td>
+<td>{{ numbers[:most]|join(", ") }}{{ " and more" if numbers|length > most else "" }}</td></tr>
+{% endfor %}
+</table>
+"""
+MOST_NUMBERS = 20  # of the rows that break an expectation
 STEP = '{{ table | render_content_block(content_block_id="result") | safe }}'
 STATUS_ICONS = {  # CSS classes, as in Great Expectations' own tables
     "passed": "fa-check-circle text-success",
@@ -63,10 +80,11 @@ def write_data_docs(folder: Path, steps: Mapping[str, str], results: Mapping[str
     """
     index = page_environment().from_string(INDEX)
     functions = {"worst": _worst, "severity": _severity, "passed": _passed}
+    functions |= {"broken_rows": _broken_rows, "counted": _counted}
     body = index.render(steps=steps, results=results, icons=STATUS_ICONS, **functions)
     pages = {"index": render_page("Data Docs", _lead(results), body, DATA_DOCS_STYLE)}
     for name, result in results.items():
-        body = _step_table(result)
+        body = _step_table(result) + _row_table(result)
         pages[name] = render_page(name, steps[name], body, DATA_DOCS_STYLE, parent="Data Docs")
     with atomic_path(folder) as temporary:
         temporary.mkdir()
@@ -90,6 +108,29 @@ def _passed(result: Any) -> str:
     """Such as `4 of 5`."""
     statistics = result.statistics
     return f"{statistics['successful_expectations']} of {statistics['evaluated_expectations']}"
+
+
+def _broken_rows(result: Any) -> list[tuple[Any, list[int]]]:
+    """The expectations in a step that rows break, each with the numbers of the rows."""
+    found = [(one, sorted(one.result.get("unexpected_index_list") or [])) for one in result.results]
+    return [(one, numbers) for one, numbers in found if numbers]
+
+
+def _counted(result: Any) -> str:
+    """Such as `5 of 90 rows break an expectation`."""
+    broken = _broken_rows(result)
+    rows = {number for _, numbers in broken for number in numbers}
+    checked = max((one.result["element_count"] for one, _ in broken), default=0)
+    return f"{len(rows):,} of {checked:,} rows break an expectation"
+
+
+def _row_table(result: Any) -> str:
+    """The numbers of the rows that break an expectation, as HTML; empty if there are none."""
+    broken = _broken_rows(result)
+    if not broken:
+        return ""
+    template = page_environment().from_string(ROWS)
+    return template.render(result=result, broken=broken, most=MOST_NUMBERS, counted=_counted)
 
 
 def _lead(results: Mapping[str, Any]) -> str:

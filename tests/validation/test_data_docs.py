@@ -29,6 +29,11 @@ def pages(messages, params=STRICT, folder="docs"):
     return {page.name: page.read_text(encoding="utf-8") for page in sorted(Path(folder).iterdir())}
 
 
+def links(page):
+    """The pages that a page links to."""
+    return set(re.findall(r'href="([^"#]*)[^"]*"', page))
+
+
 def rows(page):
     """The text of each row of a page's tables, with icons as their CSS classes."""
     page = re.sub(r'<i class="([^"]*)"\s*></i>', r"\1", page)
@@ -50,9 +55,21 @@ def test_the_index_lists_each_step_with_its_result():
         ["fa-times text-danger", "table", "2 of 4"],
     ]
     claim = "label is known, for at least 100.0 % of the rows"
-    assert rows(index)[2][3] == f"{STEPS['rows']} {claim}"
+    broken = "1 of 40 rows break an expectation"
+    assert rows(index)[2][3] == f"{STEPS['rows']} {claim} {broken}"
     breaches = f"{claim} 1 unexpected values found. 2.5% of 40 total rows."
     assert ["fas fa-times text-danger", breaches, "2.5% unexpected"] in rows(found["rows.html"])
+
+
+def test_broken_expectation_leads_to_its_rows():
+    found = pages(good(label=dict.fromkeys(range(3, 28), "junk")))
+    assert '<a href="rows.html#rows">25 of 40 rows break an expectation</a>' in found["index.html"]
+    assert '<h2 id="rows">25 of 40 rows break an expectation</h2>' in found["rows.html"]
+    numbers = f"{', '.join(map(str, range(2, 22)))} and more"
+    claim = "label is known, for at least 100.0 % of the rows"
+    assert ["25", claim, numbers] in rows(found["rows.html"])
+    assert "python -m pipeline review" in found["rows.html"]
+    assert 'id="rows"' not in found["text.html"]
 
 
 def test_a_step_that_did_not_run_has_no_page():
@@ -80,8 +97,8 @@ def test_pages_are_equal_and_link_only_to_each_other(messages, monkeypatch):
     assert pages(messages, folder="Überprüfte Daten/data docs") == found
     for page in found.values():
         assert not re.search(r"http|//|<script|<link|<img|@import|url\(|\ssrc=", page)
-        assert set(re.findall(r'href="([^"]*)"', page)) <= set(found)
-    assert set(re.findall(r'href="([^"]*)"', found["index.html"])) == set(found) - {"index.html"}
+        assert links(page) <= set(found)
+    assert links(found["index.html"]) == set(found) - {"index.html"}
 
 
 def test_pages_have_every_claim_and_no_message_or_path(tmp_path):
