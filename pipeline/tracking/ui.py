@@ -5,7 +5,7 @@ import os
 import sys
 
 from pipeline.core.cli import argument_parser
-from pipeline.tracking.mlflow_client import connect, tracking_uri
+from pipeline.tracking.mlflow_client import MODEL_NAME, connect, tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,10 @@ def main(argv: list[str] | None = None) -> None:
         log.info("open the server that MLFLOW_TRACKING_URI names")
         return
     with connect() as client:  # a database that cannot be read is one line here
-        client.search_experiments(max_results=1)
+        experiment = client.get_experiment_by_name(MODEL_NAME)
+    if experiment:  # MLflow's start page shows the tools for language models
+        page = f"#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+        log.info("open http://127.0.0.1:%s/%s", port, page)
+        log.info("MLflow hides training elsewhere until you choose Model training at its top left")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     os.execv(sys.executable, [*command, "--host", "127.0.0.1", "--port", port])

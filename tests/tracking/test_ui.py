@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from pipeline.tracking import ui
+from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness.errors import error_of
 
 NEWER = "update this clone if a newer MLflow made it"
@@ -31,6 +32,15 @@ def test_mlflow_shows_the_projects_database(store, tmp_path, started):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     options = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", "5077"]
     assert started == [[sys.executable, "-m", "mlflow", "ui", *options]]
+
+
+def test_address_opens_the_view_for_training(store, started, caplog):
+    caplog.set_level("INFO")
+    number = store.create_experiment(MODEL_NAME)
+    ui.main(["--port", "5077"])
+    assert caplog.messages[0] == (
+        f"open http://127.0.0.1:5077/#/experiments/{number}/runs?workflowType=machine_learning"
+    )
 
 
 def test_database_of_another_mlflow_is_one_line(store, started, monkeypatch):
