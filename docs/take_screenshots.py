@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import Any
@@ -27,33 +27,41 @@ from tests.harness.review_tables import new_review_project, write_review_table
 from tests.harness.small_project import ROOT, runner, set_params
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without a proxy
+MESSAGE = (
+    "Your parcel waits. Pay the fee of 1.99 at http://parcel-fee.example, or see you at lunch?"
+)
 MAKE = ("make", "--old-file=.venv/.up-to-date")  # with the packages of this interpreter
 
 
+def mlflow_ui(project: Path) -> AbstractContextManager[str]:
+    """The address of `make ui` of a project."""
+    return made_server(project, "ui", "health")
+
+
 @contextmanager
-def mlflow_ui(project: Path) -> Iterator[str]:
-    """Runs `make ui` of a project on a free port, and yields its address."""
+def made_server(project: Path, target: str, path: str) -> Iterator[str]:
+    """Runs `make TARGET` of a project on a free port, and yields its address once PATH is 200."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PORT": str(port), "MLFLOW_TRACKING_URI": ""}
     options: Any = {"cwd": project, "env": env, "start_new_session": True, "stdout": DEVNULL}
-    with Popen((*MAKE, "ui"), stderr=DEVNULL, **options) as process:
+    with Popen((*MAKE, target), stderr=DEVNULL, **options) as process:
         try:
             deadline = time.monotonic() + 120  # seconds
-            while not _is_healthy(address):
+            while not _answers(f"{address}/{path}"):
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"no answer from `make ui` in {project}")
+                    raise RuntimeError(f"no answer from `make {target}` in {project}")
                 time.sleep(0.2)
             yield address
         finally:
             os.killpg(process.pid, signal.SIGTERM)
 
 
-def _is_healthy(address: str) -> bool:
+def _answers(url: str) -> bool:
     with suppress(OSError):
-        return DIRECT.open(f"{address}/health", timeout=5).status == 200
+        return DIRECT.open(url, timeout=5).status == 200
     return False
 
 
@@ -156,6 +164,14 @@ def show_review(page: Page, address: str) -> None:
     page.get_by_role("button", name=f"Mistakes {len(MADE_UP) - 2}", exact=True).wait_for()
 
 
+def show_tried_message(page: Page, address: str) -> None:
+    """Our server: the answer to a message."""
+    page.goto(address)
+    page.get_by_label("Message").fill(MESSAGE)
+    page.get_by_role("button", name="Check the message").click()
+    page.get_by_role("region", name="Answer").wait_for()
+
+
 def take(chrome: Browser, picture: Path, show: Callable[[Page, Any], None], target: Any) -> None:
     """Writes the picture of one page."""
     page, _ = watched(chrome)
@@ -183,6 +199,8 @@ def main() -> None:
             take(chrome, arguments.to / "run.png", show_curves, address)
             take(chrome, arguments.to / "version.png", show_version, address)
         take(chrome, arguments.to / "report.png", show_report, project)
+        with made_server(project, "serve", "ready") as address:
+            take(chrome, arguments.to / "try_it.png", show_tried_message, address)
         take(chrome, arguments.to / "data_docs.png", show_suites, Path(clone))
         take(chrome, arguments.to / "data_docs_suite.png", show_broken_suite, Path(clone))
         take(chrome, arguments.to / "plots.png", show_plots, project)
