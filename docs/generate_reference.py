@@ -101,11 +101,16 @@ def params_page() -> str:
 
 
 def _comments(content: str) -> dict[str, str]:
-    """The comment behind each dotted key of a YAML file."""
-    comments, path = {}, list[str]()
-    for indent, key, comment in re.findall(r"^( *)(\w+):[^#\n]*(?:# (.*))?$", content, re.M):
+    """The comment of each dotted key of a YAML file: behind the key, or above it as `# key: ...`.
+
+    DVC writes lists anew, and loses what stands behind their keys.
+    """
+    comments, path = dict[str, str](), list[str]()
+    line = re.compile(r"^( *)(# )?(\w+):(?(2) (.*)|[^#\n]*(?:# (.*))?)$", re.M)
+    for indent, _, key, above, behind in line.findall(content):
         path = [*path[: len(indent) // 2], key]
-        comments[".".join(path)] = comment
+        name = ".".join(path)
+        comments[name] = above or behind or comments.get(name, "")
     return comments
 
 

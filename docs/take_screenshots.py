@@ -49,7 +49,7 @@ def made_server(project: Path, target: str, path: str) -> Iterator[str]:
     options: Any = {"cwd": project, "env": env, "start_new_session": True, "stdout": DEVNULL}
     with Popen((*MAKE, target), stderr=DEVNULL, **options) as process:
         try:
-            deadline = time.monotonic() + 120  # seconds
+            deadline = time.monotonic() + 300  # seconds
             while not _answers(f"{address}/{path}"):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"no answer from `make {target}` in {project}")

@@ -134,7 +134,7 @@ def run_description(verdict: str, evaluation: Mapping[str, Any]) -> str:
         "",
         evaluation["verdict"],
         "",
-        _table_row("test", "ours", "95 % interval", "linear baseline"),
+        _markdown_row("test", "ours", "95 % interval", "linear baseline"),
         "|---|---|---|---|",
     ]
     for name in DESCRIBED_FIGURES:
@@ -142,12 +142,12 @@ def run_description(verdict: str, evaluation: Mapping[str, Any]) -> str:
         if ours.get("value") is not None:
             interval = f"{ours['low']:.3g} to {ours['high']:.3g}" if "low" in ours else ""
             other = "" if baseline.get("value") is None else f"{baseline['value']:.3g}"
-            lines.append(_table_row(name, f"{ours['value']:.3g}", interval, other))
+            lines.append(_markdown_row(name, f"{ours['value']:.3g}", interval, other))
     lines += ["", "The artifact `reports/evaluate.json` has all figures."]
     return "\n".join(lines)[:DESCRIPTION_LENGTH]
 
 
-def _table_row(*cells: str) -> str:
+def _markdown_row(*cells: str) -> str:
     """A row in Markdown, with gaps, as MLflow's tables have none."""
     return f"| {' | '.join(f'{cell}&emsp;' for cell in cells)} |"
 

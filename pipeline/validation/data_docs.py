@@ -1,6 +1,6 @@
 """Writes Data Docs: pages that show each expectation and its result."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,13 @@ def write_data_docs(folder: Path, steps: Mapping[str, str], results: Mapping[str
     Raises: PipelineError.
     """
     index = page_environment().from_string(INDEX)
-    functions = {"worst": _worst, "severity": _severity, "passed": _passed}
-    functions |= {"broken_rows": _broken_rows, "counted": _counted}
+    functions: dict[str, Callable[[Any], Any]] = {
+        "worst": _worst,
+        "severity": _severity,
+        "passed": _passed,
+        "broken_rows": _broken_rows,
+        "counted": _counted,
+    }
     body = index.render(steps=steps, results=results, icons=STATUS_ICONS, **functions)
     pages = {"index": render_page("Data Docs", _lead(results), body, DATA_DOCS_STYLE)}
     for name, result in results.items():
