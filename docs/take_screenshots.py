@@ -39,8 +39,8 @@ def mlflow_ui(project: Path) -> AbstractContextManager[str]:
 
 
 @contextmanager
-def made_server(project: Path, target: str, path: str) -> Iterator[str]:
-    """Runs `make TARGET` of a project on a free port, and yields its address once PATH is 200."""
+def made_server(project: Path, target: str, ready: str) -> Iterator[str]:
+    """Runs `make TARGET` of a project on a free port; yields its address once READY answers."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
@@ -49,8 +49,8 @@ def made_server(project: Path, target: str, path: str) -> Iterator[str]:
     options: Any = {"cwd": project, "env": env, "start_new_session": True, "stdout": DEVNULL}
     with Popen((*MAKE, target), stderr=DEVNULL, **options) as process:
         try:
-            deadline = time.monotonic() + 300  # seconds
-            while not _answers(f"{address}/{path}"):
+            deadline = time.monotonic() + 120  # seconds
+            while not _answers(f"{address}/{ready}"):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"no answer from `make {target}` in {project}")
                 time.sleep(0.2)
