@@ -53,6 +53,13 @@ class NetworkParams(ParamsSection):
         description="weight of the wide path in the logit; the deep path has the rest",
         json_schema_extra={"search": {"low": 0.0, "high": 1.0, "step": 0.1}},
     )
+    length_exponent: float = Field(
+        ge=0,
+        le=2,
+        description="of a message's length in the wide path: 1 makes all messages equally long, "
+        "with less long ones weigh more",
+        json_schema_extra={"search": {"low": 0.4, "high": 1.6, "step": 0.2}},
+    )
     memory_rows: int = Field(
         ge=1,
         le=1024,
@@ -117,7 +124,7 @@ def bilstm(tokens: Tokens, params: NetworkParams) -> keras.Model:
     pooled = _pooled_states(inputs, weight, params)  # (n, 4 * units)
     output = layers.Dense(1, name="deep")  # made before the hidden layer: seeds are drawn in order
     deep_logit = output(layers.Dense(16, activation="relu")(pooled))
-    wide_logit = wide.Wide(name="wide")(ngrams, shape)
+    wide_logit = wide.Wide(params.length_exponent, name="wide")(ngrams, shape)
     logit = wide.Blend(params.wide_share)(wide_logit, deep_logit)
     probability = layers.Activation("sigmoid", name="probability")(logit)
     return keras.Model(token_ids, probability, name="bilstm")

@@ -26,6 +26,10 @@ class Rows:
         """The rows with these numbers, in this order."""
         return Rows([self.token_ids[i] for i in index], self.labels[index])
 
+    def cut(self, tokens: int) -> "Rows":
+        """The rows with at most so many first tokens."""
+        return Rows([ids[:tokens] for ids in self.token_ids], self.labels)
+
 
 def rows_from_table(table: pd.DataFrame) -> Rows:
     """The rows of a table with the columns of SHARD."""

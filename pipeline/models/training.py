@@ -79,6 +79,11 @@ class Params(NetworkParams):
         description="initial learning rate of Adam; it decays to 0 along a cosine",
         json_schema_extra={"search": {"low": 5e-4, "high": 1e-2, "log": True}},
     )
+    deep_tokens: int = Field(
+        ge=1,
+        description="first tokens of a message that the deep path learns from; the wide path "
+        "learns from all",
+    )
     batch_size: int = Field(
         ge=1,
         description="messages in a batch",
@@ -173,8 +178,9 @@ class Trainer:
         """
         params = self.params
         tokenizer = Tokenizer.from_str(json.dumps(self.spec))
-        corrupt = row_corrupter(rows, tokenizer, params.corruptions)
-        curves = run_epochs(rows, stop, self._deep, params, report, checkpoint, corrupt)
+        short, short_stop = rows.cut(params.deep_tokens), stop.cut(params.deep_tokens)
+        corrupt = row_corrupter(short, tokenizer, params.corruptions)
+        curves = run_epochs(short, short_stop, self._deep, params, report, checkpoint, corrupt)
         both = Rows(rows.token_ids + stop.token_ids, np.concatenate([rows.labels, stop.labels]))
         corrupt_both = row_corrupter(both, tokenizer, params.corruptions)
         fit_wide_path(self.model, both, corrupt_both, params)

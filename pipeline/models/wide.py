@@ -32,18 +32,26 @@ BUCKET_DTYPE = "float16"  # of what is stored for a bucket: half the size, and a
 SHAPE_SCALE = 0.05  # standard deviation of a shape feature; TF-IDF rows have length 1
 INVERSE_REGULARIZATION = 1.0  # scikit-learn's C
 TOLERANCE = 0.1  # of the solver, liblinear's own default; scikit-learn's 1e-4 only takes longer
+EPSILON = 1e-9  # is added to a square that may be 0
 MARGIN_LOGIT = 4.0  # the logit of a message on the margin, beside those of the deep path
 
 
 @keras.saving.register_keras_serializable("spam_detector")
 class Wide(layers.Layer):  # type: ignore[misc] # Keras has no types
-    """A linear model of the TF-IDF of each view, scaled to length 1, and of the shape.
+    """A linear model of the TF-IDF of each view, divided by its norm, and of the shape.
 
     Input: (n, t, FEATURES) hashes of Ngrams, and (n, kinds) counts of Shape.
     Output: (n, 1) logits.
 
     Gradients do not change it; `fit_wide_layers` finds its weights.
+
+    Args:
+        length_exponent: of a norm relative to the typical one; see `_norms`.
     """
+
+    def __init__(self, length_exponent: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.length_exponent = length_exponent
 
     def build(self, ngrams_shape: Sequence[int | None], shape_shape: Sequence[int | None]) -> None:
         """Adds the weights of the linear model."""
@@ -51,6 +59,9 @@ class Wide(layers.Layer):  # type: ignore[misc] # Keras has no types
         self.idf = self._add_zeros((BUCKETS,), "idf", BUCKET_DTYPE)
         self.coefficient = self._add_zeros((BUCKETS,), "coefficient", BUCKET_DTYPE)
         self.intercept = self._add_zeros((1,), "intercept")
+        self.typical_length = self.add_weight(
+            (len(VIEWS),), initializer="ones", trainable=False, name="typical_length"
+        )
 
     def _add_zeros(
         self, shape: tuple[int, ...], name: str, dtype: str = "float32"
@@ -67,10 +78,13 @@ class Wide(layers.Layer):  # type: ignore[misc] # Keras has no types
         square = idf * idf
         logit = sum(
             ops.sum(evidence[:, :, view], axis=(1, 2))
-            / ops.sqrt(ops.sum(square[:, :, view], axis=(1, 2)) + 1e-9)
-            for view in VIEWS
+            / _norms(ops.sum(square[:, :, view], axis=(1, 2)), typical_length, self.length_exponent)
+            for view, typical_length in zip(VIEWS, ops.unstack(self.typical_length), strict=True)
         )
         return ops.expand_dims(logit, -1) + shape @ self.of_kind + self.intercept
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"length_exponent": self.length_exponent}
 
 
 @keras.saving.register_keras_serializable("spam_detector")
@@ -139,7 +153,12 @@ def fit_wide_layers(
     idf = exact.astype(BUCKET_DTYPE).astype(np.float64)
     mean = kinds.mean(axis=0)
     scale = SHAPE_SCALE / (kinds.std(axis=0) + 1e-9)
-    tfidf = sum(_tfidf(view, idf) for view in views)
+    squares = [view @ idf**2 for view in views]
+    typical_lengths = [np.median(np.sqrt(square + EPSILON)) for square in squares]
+    tfidf = sum(
+        _tfidf(view, idf, _norms(square, length, wide.length_exponent))
+        for view, square, length in zip(views, squares, typical_lengths, strict=True)
+    )
     features = sparse.hstack([tfidf, (kinds - mean) * scale], "csr")
     fits = [_fitted_svm(features[:rows], spam[:rows]) for rows in sorted({count, len(spam)})]
 
@@ -148,6 +167,7 @@ def fit_wide_layers(
     )
     of_bucket, of_kind = np.split(coefficient, [BUCKETS])
     wide.idf.assign(idf)
+    wide.typical_length.assign(typical_lengths)
     wide.coefficient.assign(of_bucket)
     wide.of_kind.assign((of_kind * scale)[:, None])
     wide.intercept.assign(intercept - mean @ (of_kind * scale))
@@ -193,10 +213,24 @@ def _count_matrix(hashes: NDArray[np.int32]) -> sparse.csr_array:
     return counts
 
 
-def _tfidf(counts: sparse.csr_array, idf: NDArray[np.float64]) -> sparse.csr_array:
-    """(n, BUCKETS); as in the layer, the length of a row counts every occurrence as a feature."""
-    length = np.sqrt(counts @ idf**2 + 1e-9)
+def _tfidf(
+    counts: sparse.csr_array, idf: NDArray[np.float64], norms: NDArray[np.float64]
+) -> sparse.csr_array:
+    """(n, BUCKETS)"""
     scaled = counts.copy()
-    inplace_csr_row_scale(scaled, 1 / length)
+    inplace_csr_row_scale(scaled, 1 / norms)
     inplace_csr_column_scale(scaled, idf)
     return scaled
+
+
+def _norms(square: Any, typical_length: Any, exponent: float) -> Any:
+    """(n,): what the TF-IDF of each message is divided by, in NumPy or Keras.
+
+    It is typical_length * (length / typical_length) ** exponent. With an exponent of 1 all messages
+    have length 1. With a smaller one, long messages have more; with a larger one, less.
+
+    Args:
+        square: (n,), squares of the lengths, in which every occurrence counts as a feature.
+        typical_length: the median length.
+    """
+    return (square + EPSILON) ** (exponent / 2) * typical_length ** (1 - exponent)

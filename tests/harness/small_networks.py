@@ -17,6 +17,7 @@ def small_network(
         dropout=0.0,
         token_dropout=0.0,
         wide_share=0.0,
+        length_exponent=0.8,
         memory_rows=6,
         memory_width=3,
         read_heads=2,

@@ -23,7 +23,8 @@ def model(request):
     keras.utils.set_random_seed(1)
     sizes = {"embedding_dim": 6, "units": 5, "dropout": 0.4, "token_dropout": 0.1}
     sizes |= {"memory_rows": 7, "memory_width": 4, "read_heads": 2}
-    model = build_network(TOKENS, NetworkParams(model=request.param, wide_share=0.6, **sizes))
+    sizes |= {"wide_share": 0.6, "length_exponent": 0.8}
+    model = build_network(TOKENS, NetworkParams(model=request.param, **sizes))
     model.name = request.param
     return model
 

@@ -336,7 +336,8 @@ def test_outputs_survive_save_load_and_export(tmp_path, random, monkeypatch):
 @pytest.mark.slow
 def test_served_network_scores_as_the_trained_one(tmp_path):
     tokenizer = fit_tokenizer(TEXTS, vocabulary_size=320, sequence_length=100)
-    sizes = {"embedding_dim": 6, "units": UNITS, "dropout": 0, "token_dropout": 0, "wide_share": 0}
+    sizes = {"embedding_dim": 6, "units": UNITS, "dropout": 0, "token_dropout": 0}
+    sizes |= {"wide_share": 0, "length_exponent": 1}
     vocabulary = ["x"] * tokenizer.get_vocab_size()
     network = build_network(vocabulary, NetworkParams(model="dnc", **sizes, **SIZES))
     keras_files.export(network, tmp_path / "network")

@@ -298,3 +298,21 @@ def test_no_row_is_scored_by_a_network_that_has_seen_its_campaign(monkeypatch):
     assert len(trained) == training.FOLDS
     assert len(training.out_of_fold_scores(table[:0], trainer_that(train))) == 0
     assert len(trained) == training.FOLDS
+
+
+def test_deep_path_learns_from_the_first_tokens_and_the_wide_path_from_all(monkeypatch):
+    spec = json.loads(tokenizer_json(toy_problem.TEXT_TOKENIZER, 250))
+    widths = []
+    monkeypatch.setattr(
+        training, "fit_wide_layers", lambda _, rows, __: widths.extend(i.shape[1] for i, _ in rows)
+    )
+    trainers = [
+        training.Trainer(spec, toy_params(epochs=2, deep_tokens=tokens)) for tokens in (3, 100)
+    ]
+    curves = [
+        trainer.train(rows, rows)
+        for trainer, rows in zip(trainers, (TEXT_ROWS, TEXT_ROWS.cut(3)), strict=True)
+    ]
+    assert curves[0] == curves[1]
+    assert equal_arrays(*(trainer.model.get_weights() for trainer in trainers))
+    assert widths[0] > widths[-1] == 3

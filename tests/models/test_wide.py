@@ -27,7 +27,7 @@ from tests.harness.token_messages import (
 SPAM = np.array([1, 0, 0, 1, 1, 0], np.float32)
 
 
-def new_network():
+def new_network(length_exponent):
     token_ids = layers.Input((None,), dtype="int32")
     features = Ngrams(len(TOKENS)), Shape(len(TOKENS))
     ngrams, shape = (layer(token_ids) for layer in features)
@@ -35,26 +35,28 @@ def new_network():
         layer.set_tokens(TOKENS)
     embedded = layers.Embedding(len(TOKENS), 2)(token_ids)
     deep = layers.Dense(1)(layers.GlobalAveragePooling1D()(embedded))
-    return keras.Model(token_ids, Blend(share=0.75)(Wide()(ngrams, shape), deep))
+    return keras.Model(token_ids, Blend(share=0.75)(Wide(length_exponent)(ngrams, shape), deep))
 
 
 def logits_of(model, width=6):
     return model(padded(MESSAGES, width)).numpy()[:, 0]
 
 
-def tfidf_of(messages, view):
-    """(n, names): TF-IDF over the length of the row, in which every occurrence counts alone."""
+def tfidf_of(messages, view, length_exponent):
+    """(n, names): TF-IDF whose length, in which every occurrence counts alone, is to a power."""
     counts = CountVectorizer(analyzer=view).fit_transform(messages).toarray()
     idf = TfidfTransformer().fit(counts).idf_
-    return counts * idf / np.sqrt(counts @ idf**2)[:, None]
+    length = np.sqrt(counts @ idf**2)
+    relative = length / np.median(length)
+    return counts * idf / (np.median(length) * relative**length_exponent)[:, None]
 
 
-def expected_logits(copies, copies_spam):
+def expected_logits(copies, copies_spam, length_exponent):
     """The logits of MESSAGES by scikit-learn: the mean of the SVMs without and with the copies."""
     messages, spam = MESSAGES + copies, np.concatenate([SPAM, copies_spam])
     shapes = np.array([shape_of(ids) for ids in messages])
     scaled = wide.SHAPE_SCALE * (shapes - shapes.mean(axis=0)) / (shapes.std(axis=0) + 1e-9)
-    views = (tfidf_of(messages, view) for view in (ngrams_of, words_and_pairs_of))
+    views = (tfidf_of(messages, view, length_exponent) for view in (ngrams_of, words_and_pairs_of))
     rows = np.hstack([*views, scaled])
     margins = []
     for count in (len(MESSAGES), len(messages)):
@@ -67,14 +69,17 @@ def expected_logits(copies, copies_spam):
 COPIES = [[1, WORD_A, A, SIGN, C], [1, WORD_BC, SIGN]]
 
 
+@pytest.mark.parametrize("length_exponent", [0.6, 1.0, 1.4])
 @pytest.mark.parametrize(
     ("copies", "copies_spam"), [([], np.zeros(0, np.float32)), (COPIES, SPAM[:2])]
 )
-def test_fitted_wide_path_is_tfidf_and_the_mean_of_linear_svms(copies, copies_spam):
-    model = new_network()
+def test_fitted_wide_path_is_tfidf_and_the_mean_of_linear_svms(
+    copies, copies_spam, length_exponent
+):
+    model = new_network(length_exponent)
     deep = {width: logits_of(model, width) for width in (6, 11)}  # the wide path is not fitted
     batches = [(padded(MESSAGES[:4]), SPAM[:4]), (padded(MESSAGES[4:], 9), SPAM[4:])]
     fit_wide_layers(model, batches, [(padded(copies), copies_spam)] if copies else [])
     for width, logits in deep.items():
-        expected = 0.25 * logits + 0.75 * expected_logits(copies, copies_spam)
+        expected = 0.25 * logits + 0.75 * expected_logits(copies, copies_spam, length_exponent)
         assert logits_of(model, width) == pytest.approx(expected, abs=1e-2)
