@@ -77,7 +77,7 @@ def log(monkeypatch):
 
 def test_each_search_range_lies_within_its_params_range():
     space = tune.search_space()
-    assert len(space) == 9
+    assert len(space) == 10
     defaults = read_params(training.Params, "train", ROOT / "params.yaml").model_dump()
     for name, distribution in space.items():
         for value in (distribution.low, distribution.high):

@@ -4,8 +4,6 @@ The script of the page asks the same endpoints as every other client. It shows w
 outside as text alone.
 """
 
-import base64
-import hashlib
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -13,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from pipeline.serving.http.akismet_api import FEEDBACK_OFF
+from pipeline.serving.http.page_policy import content_policy
 from pipeline.serving.verdict_text import LEAST_WEIGHT
 from pipeline.validation.html_page import page_environment, render_page
 
@@ -20,11 +19,6 @@ TRY_PATH = "/"
 TRY_TITLE = "Try the spam filter"
 TRY_LEAD = "Paste a message, or drop a mail (.eml) or a table (.csv) anywhere on this page."
 SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
-SCRIPT_HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-PAGE_POLICY = (
-    f"default-src 'none'; script-src 'sha256-{SCRIPT_HASH}'; style-src 'unsafe-inline'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 TRY_BODY = """\
 <main data-least-weight="{{ least_weight }}" data-feedback-off="{{ feedback_off }}">
@@ -95,7 +89,7 @@ def add_try_page(app: Starlette, takes_feedback: bool, needs_token: bool) -> Non
     page = try_page(takes_feedback, needs_token)
 
     async def show(request: Request) -> Response:
-        return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY})
+        return HTMLResponse(page, headers={"Content-Security-Policy": content_policy(page)})
 
     app.add_route(TRY_PATH, show)
 

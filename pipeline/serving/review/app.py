@@ -16,8 +16,9 @@ from starlette.exceptions import HTTPException
 
 from pipeline.core.errors import PipelineError
 from pipeline.serving.http.connections import HOST_NAMES
+from pipeline.serving.http.page_policy import content_policy
 from pipeline.serving.review.background_champion import BackgroundChampion
-from pipeline.serving.review.browser_access import PLAIN_HEADERS, content_policy, is_foreign
+from pipeline.serving.review.browser_access import PLAIN_HEADERS, is_foreign
 from pipeline.serving.review.decision_log import Standing
 from pipeline.serving.review.queues import QUEUES, QueueReader, ReviewItem
 from pipeline.serving.review.review_desk import ReviewDesk

@@ -1,8 +1,4 @@
-"""What a browser may do: send requests of the page itself, and load nothing from elsewhere."""
-
-import base64
-import hashlib
-import re
+"""Which requests of a browser the review page answers, and what it may keep of the answers."""
 
 from fastapi import Request
 
@@ -24,24 +20,3 @@ def is_foreign(request: Request) -> bool:
         return True
     site = request.headers.get("sec-fetch-site", "none")
     return site not in ("same-origin", "none") and request.url.path != "/"
-
-
-def content_policy(page: str) -> str:
-    """A Content-Security-Policy under which nothing but the page's own style and script counts."""
-    return "; ".join(
-        [
-            "default-src 'none'",
-            f"style-src {_hashes(page, 'style')}",
-            f"script-src {_hashes(page, 'script')}",
-            "connect-src 'self'",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        ]
-    )
-
-
-def _hashes(page: str, tag: str) -> str:
-    contents = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-    digests = [hashlib.sha256(content.encode()).digest() for content in contents]
-    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
