@@ -32,7 +32,7 @@ BUCKET_DTYPE = "float16"  # of what is stored for a bucket: half the size, and a
 SHAPE_SCALE = 0.05  # standard deviation of a shape feature; TF-IDF rows have length 1
 INVERSE_REGULARIZATION = 1.0  # scikit-learn's C
 TOLERANCE = 0.1  # of the solver, liblinear's own default; scikit-learn's 1e-4 only takes longer
-EPSILON = 1e-9  # is added to a square that may be 0
+LEAST_SQUARE = 1e-9  # added to a squared length, which may be 0
 MARGIN_LOGIT = 4.0  # the logit of a message on the margin, beside those of the deep path
 
 
@@ -154,7 +154,7 @@ def fit_wide_layers(
     mean = kinds.mean(axis=0)
     scale = SHAPE_SCALE / (kinds.std(axis=0) + 1e-9)
     squares = [view @ idf**2 for view in views]
-    typical_lengths = [np.median(np.sqrt(square + EPSILON)) for square in squares]
+    typical_lengths = [np.median(np.sqrt(square + LEAST_SQUARE)) for square in squares]
     tfidf = sum(
         _tfidf(view, idf, _norms(square, length, wide.length_exponent))
         for view, square, length in zip(views, squares, typical_lengths, strict=True)
@@ -233,4 +233,4 @@ def _norms(square: Any, typical_length: Any, exponent: float) -> Any:
         square: (n,), squares of the lengths, in which every occurrence counts as a feature.
         typical_length: the median length.
     """
-    return (square + EPSILON) ** (exponent / 2) * typical_length ** (1 - exponent)
+    return (square + LEAST_SQUARE) ** (exponent / 2) * typical_length ** (1 - exponent)
