@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from pipeline.core.dates import current_time
 from pipeline.core.errors import PipelineError, convert_os_errors
-from pipeline.core.files import atomic_path
+from pipeline.core.files import atomic_path, read_bytes
 from pipeline.core.params import read_params
 from pipeline.core.schemas import FEEDBACK_SOURCE
 from pipeline.sources.catalogue import Params
@@ -64,25 +64,35 @@ class FeedbackStore:
             _write_synced(path, before + lines)
 
     def labels_of(self, text: str) -> set[str]:
-        """The labels that the rows of the folder give to a text."""
-        rows = [json.loads(line) for path in self._paths() for line in path.open("rb")]
-        columns = self._columns
-        return {row[columns.label] for row in rows if row[columns.text] == text}
+        """The labels that the rows of the folder give to a text. Raises: PipelineError."""
+        rows = [row for path in self._paths() for _, row in self._rows(path)]
+        return {label for other, label in rows if other == text}
 
     def remove(self, text: str, label: str) -> None:
         """Removes the rows that give this label to a text. Raises: PipelineError."""
         with locked_feedback(self._folder):
             for path in self._paths():
-                lines = path.read_bytes().splitlines(keepends=True)
-                kept = [line for line in lines if not self._gives(line, text, label)]
+                rows = self._rows(path)
+                kept = [line for line, row in rows if row != (text, label)]
                 if not kept:
                     path.unlink()
-                elif kept != lines:
+                elif len(kept) < len(rows):
                     _write_synced(path, b"".join(kept))
 
-    def _gives(self, line: bytes, text: str, label: str) -> bool:
-        row = json.loads(line)
-        return (row[self._columns.text], row[self._columns.label]) == (text, label)
+    def _rows(self, path: Path) -> list[tuple[bytes, tuple[str, str]]]:
+        """Each line, with its text and label. Raises: PipelineError."""
+        lines = read_bytes(path).splitlines(keepends=True)
+        rows = []
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                rows.append((line, (row[self._columns.text], row[self._columns.label])))
+            except (ValueError, TypeError, LookupError, RecursionError):
+                raise PipelineError(
+                    f"{path}: line {number}: not JSON with {self._columns.text} and "
+                    f"{self._columns.label}; correct or remove it"
+                ) from None
+        return rows
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("*.jsonl"))

@@ -139,3 +139,16 @@ def test_removed_label_leaves_other_rows(monkeypatch):
     store.remove("WIN", "spam")
     assert (store.labels_of("WIN"), store.labels_of(HAM.text)) == ({"ham"}, {"ham"})
     assert len(today_files()) == 2
+
+
+@pytest.mark.parametrize("line", ["{", "5", '{"text": "hi"}', "[" * 100_000])
+def test_broken_line_is_named_and_stays(line):
+    store = readable_feedback_store()
+    store.save([SPAM])
+    (path,) = CLIENT_FOLDER.glob("*.jsonl")
+    broken = path.read_bytes() + line.encode() + b"\n"
+    path.write_bytes(broken)
+    expected = f"{path}: line 2: not JSON with text and label; correct or remove it"
+    for read in (lambda: store.labels_of(SPAM.text), lambda: store.remove(SPAM.text, SPAM.label)):
+        assert error_of(read) == expected
+    assert path.read_bytes() == broken
