@@ -15,6 +15,7 @@ from pipeline.monitoring.predictions import (
 )
 from pipeline.serving.verdict_text import percent
 
+COPY = "text_is_not_a_copy"  # in EXPECTATIONS: the message counts once, so nothing is to decide
 OVERRULED = "label_is_not_overruled"  # in EXPECTATIONS: other feedback counts, not the row's label
 SERVED_ITEMS = 1_000  # of a queue of served messages
 REVIEW_TABLES = Path("data/review")
@@ -62,11 +63,13 @@ class Queue:
 
 
 def _quarantine(path: Path) -> list[ReviewItem]:
-    """The rarest reasons first."""
+    """The rarest reasons first, without rows that are only copies."""
     rows = read_parquet(path, QUARANTINE.names).to_pylist()
     items = []
     for row in rows:
         names = row["reasons"]
+        if names == COPY:
+            continue
         label = None if OVERRULED in names else row["label"]
         detail = f"Breaks the rule: {names.replace('_', ' ')}."
         if label != row["label"]:

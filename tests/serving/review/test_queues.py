@@ -29,12 +29,19 @@ def test_queue_without_a_file_is_empty(name, folder):
 
 
 def test_rare_reasons_of_quarantine_come_first(folder):
-    rows = [{"text": text, "reasons": "text_is_not_a_copy"} for text in ("a", "b")]
+    rows = [{"text": text, "reasons": "text_is_not_blank"} for text in ("a", "b")]
     rows.append({"text": "c", "reasons": "text_decodes, label_is_known"})
     write_review_table(folder, "quarantine", rows)
     found = items(folder, "quarantine")
     assert [item.text for item in found] == ["c", "a", "b"]
     assert found[0].reason == "text decodes, label is known"
+
+
+def test_copy_of_a_message_is_not_for_review(folder):
+    rows = [{"text": "a", "reasons": "text_is_not_a_copy"}]
+    rows.append({"text": "b", "reasons": "text_is_not_a_copy, label_is_known"})
+    write_review_table(folder, "quarantine", rows)
+    assert texts(folder, "quarantine") == ["b"]
 
 
 def test_rows_of_one_text_are_one_item(folder):
