@@ -75,8 +75,8 @@ def break_labels(project: Path, clone: Path) -> str:
     runner(project)("git", "clone", "--quiet", str(project), str(clone))
     messages = pd.read_parquet(project / "data/ingested/messages.parquet")[["text", "label"]]
     messages.loc[::20, "label"] = "?"
-    inbox = clone / "data" / "inbox"  # is not in Git
-    inbox.mkdir()
+    inbox = clone / "data" / "inbox"
+    inbox.mkdir(exist_ok=True)
     (clone / "data" / "inbox.lock.json").unlink()  # names files that were not pushed
     messages.to_csv(inbox / "broken.csv", index=False)
     set_params(clone, {"ingest": {"sources": ["files"], "files": {"glob": "broken.csv"}}})
