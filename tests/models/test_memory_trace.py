@@ -10,7 +10,7 @@ from keras import layers
 from pipeline.core.errors import PipelineError
 from pipeline.models import keras_files, memory_trace
 from pipeline.models.dnc import MemoryState
-from pipeline.preprocessing.tokenizer import fit_tokenizer
+from pipeline.preprocessing.tokenizer import fit_tokenizer, tokenizer_json
 from tests.harness.labelled_messages import TEXTS
 from tests.harness.small_networks import small_network
 
@@ -47,7 +47,8 @@ def test_weights_are_those_of_the_state_after_each_token(network):
 def files_of(network, folder):
     """The arguments that name the files of a trained network."""
     keras_files.save(network, folder / "model.keras")
-    (folder / "tokenizer.json").write_text(TOKENIZER.to_str(), encoding="utf-8")
+    spec = tokenizer_json(TOKENIZER, window_length=250)
+    (folder / "tokenizer.json").write_text(spec, encoding="utf-8")
     files = {"network": "model.keras", "tokenizer": "tokenizer.json", "output": "new/memory.svg"}
     return [f"--{name}={folder / file}" for name, file in files.items()]
 
