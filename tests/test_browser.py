@@ -6,6 +6,7 @@ import subprocess
 
 import pandas as pd
 import pytest
+from playwright.sync_api import expect
 
 from docs import take_screenshots as shots
 from pipeline.core.files import read_json
@@ -73,10 +74,10 @@ def test_run_of_the_champion_has_f1_and_curves_of_the_reports(page, mlflow, proj
 
 def test_registered_model_has_a_version_with_the_alias(page, mlflow, project):
     shots.show_version(page, mlflow)
-    assert page.get_by_role("heading", name="Version 1", exact=True).is_visible()
-    assert page.get_by_text("@ champion").is_visible()
+    expect(page.get_by_role("heading", name="Version 1", exact=True)).to_be_visible()
+    expect(page.get_by_text("@ champion")).to_be_visible()
     verdict = read_json(project[0] / "reports" / "register.json")["verdict"]
-    assert page.get_by_text(verdict).first.is_visible()
+    expect(page.get_by_text(verdict).first).to_be_visible()
 
 
 def test_run_has_the_data_docs_of_its_data(page, mlflow):
@@ -95,16 +96,17 @@ def test_data_docs_lead_to_the_broken_expectation_and_back(page, project, tmp_pa
     assert "label_is_known: 5 of 90 rows" in shots.break_labels(project[0], clone)
     shots.show_suites(page, clone)
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name="rows", exact=True))
-    assert "4 of 5" in row.inner_text()
+    expect(row).to_contain_text("4 of 5")
     shots.show_broken_suite(page, clone)
-    assert page.get_by_role("heading", name="rows", exact=True).is_visible()
+    expect(page.get_by_role("heading", name="rows", exact=True)).to_be_visible()
     row = page.get_by_role("row").filter(has_text="label is known").first
-    assert "5 unexpected values found" in row.inner_text()
-    assert page.get_by_role("heading", name="5 of 90 rows break an expectation").is_visible()
+    expect(row).to_contain_text("5 unexpected values found")
+    broken = page.get_by_role("heading", name="5 of 90 rows break an expectation")
+    expect(broken).to_be_visible()
     icon = row.locator("i").evaluate("icon => getComputedStyle(icon, '::before').content")
     assert icon == '"✗"'
     page.get_by_role("link", name="Data Docs").click()
-    assert page.title() == "Data Docs"
+    expect(page).to_have_title("Data Docs")
 
 
 # ---- DVC's plots
@@ -124,16 +126,16 @@ def test_every_plot_is_drawn(page, plotted, name):
     shots.show_plots(page, plotted)
     plot = page.locator(f"#{name}")
     assert plot.locator("svg.marks").bounding_box()["width"] > 300
-    assert PLOTS[name]["title"] in plot.text_content()
+    expect(plot).to_contain_text(PLOTS[name]["title"])
     marks = plot.locator(f".{MARKS.get(PLOTS[name]['template'], 'mark-line')}.role-mark path")
     if PLOTS[name]["template"] == "confusion":
         counts = plot.locator(".mark-text.role-mark text").all_text_contents()
         assert sum(map(int, counts)) == read_json(plotted / "reports" / "evaluate.json")["rows"]
     elif PLOTS[name]["template"] in MARKS:
-        assert marks.count() >= 1
+        expect(marks.first).to_be_attached()
     else:
         lines = pd.Series(list(PLOTS[name]["y"].values())).explode()
-        assert marks.count() == len(lines)
+        expect(marks).to_have_count(len(lines))
         assert all(line.get_attribute("d").count("L") >= 1 for line in marks.all())
 
 
@@ -157,7 +159,7 @@ def test_dvcs_own_page_needs_vega_from_its_address(chrome, plotted, tmp_path):
     page, problems = watched(chrome)
     page.route(f"{CDN}*", lambda route: route.abort())
     page.goto((tmp_path / "index.html").as_uri())
-    assert page.get_by_text("make plots").is_visible()
+    expect(page.get_by_text("make plots")).to_be_visible()
     vega = (plotted / "dvc_plots" / "vega.js").read_text(encoding="utf-8")
     page.route(f"{CDN}*", lambda route: route.fulfill(body=vega, content_type="text/javascript"))
     page.reload()

@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 CHROMIUM_OPTIONS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
+expect.set_options(timeout=30_000)  # milliseconds, for pages of machines that are busy
 SERIOUS = {"serious", "critical"}  # of axe-core's minor, moderate, serious, critical
 WITHOUT_ASSISTANT = """if (window === top) {
   localStorage.setItem("mlflow.assistant.panelOpen_v1", "false")

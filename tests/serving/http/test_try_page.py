@@ -5,6 +5,7 @@ import json
 import mlflow
 import pandas as pd
 import pytest
+from playwright.sync_api import expect
 
 from pipeline.registry.subprocesses import local_session
 from pipeline.serving.http.access import TokenFile
@@ -110,13 +111,14 @@ def test_pasted_message_gets_the_answer_of_the_server(opened, address):
     check_message(page, SPAM)
     answer = answer_to(address, SPAM)
     label = {"spam": "Spam", "ham": "Ham (not spam)"}[answer["label"]]
-    assert page.locator("#label").inner_text() == label
+    expect(page.locator("#label")).to_have_text(label)
     probability = f"{int(answer['probability'] * 1000) / 10:.1f} %"
-    assert f"Probability of spam {probability};" in page.inner_text("#probability")
+    said = f"Probability of spam {probability};"
+    expect(page.locator("#probability")).to_contain_text(said)
     width = page.locator("#filled").evaluate("bar => parseFloat(bar.style.width)")
     assert width == pytest.approx(100 * answer["probability"], abs=0.01)
-    assert page.inner_text("#note") == "The filter is confident."
-    assert page.inner_text("#words") == SPAM
+    expect(page.locator("#note")).to_have_text("The filter is confident.")
+    expect(page.locator("#words")).to_have_text(SPAM)
 
 
 def test_words_are_marked_by_what_they_speak_for(opened):
@@ -125,23 +127,23 @@ def test_words_are_marked_by_what_they_speak_for(opened):
     with champion_server(champion) as address:
         page = opened(address)
         check_message(page, "one free lunch")
-        assert page.locator("#words .spam").all_inner_texts() == ["free"]
-        assert page.locator("#words .ham").all_inner_texts() == ["lunch"]
-        assert page.inner_text("#words") == "one free lunch"
+        expect(page.locator("#words .spam")).to_have_text(["free"])
+        expect(page.locator("#words .ham")).to_have_text(["lunch"])
+        expect(page.locator("#words")).to_have_text("one free lunch")
 
 
 def test_message_is_never_markup(opened, address):
     page = opened(address)
     check_message(page, "<img src=x onerror=document.title='run'><script>alert(1)</script>")
-    assert page.locator("#words img, #words script").count() == 0
-    assert page.title() == "Try the spam filter"
+    expect(page.locator("#words img, #words script")).to_have_count(0)
+    expect(page).to_have_title("Try the spam filter")
 
 
 def test_dropped_mail_is_read_as_a_mail(opened, address):
     page = opened(address)
     drop(page, "prize.eml", MAIL)
     page.get_by_role("region", name="Answer").wait_for()
-    assert page.inner_text("#words").split() == ["Your", "prize", "Claim", "it", "now"]
+    expect(page.locator("#words")).to_have_text("Your prize Claim it now")
 
 
 def test_table_gets_counts_and_a_download(opened, address, tmp_path):
@@ -157,9 +159,10 @@ def test_table_gets_counts_and_a_download(opened, address, tmp_path):
     labelled = pd.read_csv(tmp_path / "labelled.csv")
     assert labelled[["id", "text"]].equals(table)
     spam = int((labelled["label"] == "spam").sum())
-    assert page.inner_text("#summary") == f"300 messages: {spam} spam, {300 - spam} ham"
+    counts = f"300 messages: {spam} spam, {300 - spam} ham"
+    expect(page.locator("#summary")).to_have_text(counts)
     assert labelled["label"][1] == answer_to(address, texts[1])["label"]
-    assert page.locator("#rows tr").count() == 20
+    expect(page.locator("#rows tr")).to_have_count(20)
 
 
 def test_table_of_a_spreadsheet_in_another_language_is_read(opened, address):
@@ -169,7 +172,8 @@ def test_table_of_a_spreadsheet_in_another_language_is_read(opened, address):
     first, second = page.locator("#rows tr").all()
     assert first.locator("td").nth(2).text_content() == 'a; "b"\nc'
     assert second.locator("td").nth(2).text_content() == " "
-    assert page.inner_text("#shown") == "With a problem, which the download names: 1."
+    shown = "With a problem, which the download names: 1."
+    expect(page.locator("#shown")).to_have_text(shown)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +190,7 @@ def test_bad_table_is_explained_in_a_sentence(content, sentence, opened, address
     page = opened(address)
     choose(page, "a.csv", content)
     page.get_by_role("status").get_by_text(sentence).wait_for()
-    assert page.get_by_role("region", name="Answers to the table").is_hidden()
+    expect(page.get_by_role("region", name="Answers to the table")).to_be_hidden()
 
 
 def test_blank_message_is_not_sent(opened, address):
@@ -228,7 +232,7 @@ def test_token_is_asked_for_and_sent(chrome, champion, tmp_path):
         page.get_by_label("Token").fill(TOKEN)
         check_message(page, SPAM)
         page.reload()
-        assert page.get_by_label("Token").input_value() == ""
+        expect(page.get_by_label("Token")).to_have_value("")
     page.close()
     assert [problem for problem in problems if "401" not in problem] == []
 
@@ -283,6 +287,7 @@ def test_keyboard_alone_suffices(opened, address):
     page.keyboard.type("are we still on for lunch?")
     page.keyboard.press("Control+Enter")
     page.get_by_role("region", name="Answer").wait_for()
+    expect(page.locator("#wrong")).to_be_enabled()
     for _ in range(4):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.id") == "wrong":
