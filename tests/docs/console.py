@@ -28,7 +28,9 @@ def steps(page: Path) -> Iterator[tuple[str, str] | dict]:
 def run(line: str, folder: Path) -> str:
     """What a command prints in a project's folder, without seconds and TensorFlow's own log."""
     words = re.sub(r"(^|\| )make\b", rf"\1{' '.join(MAKE)}", line)
-    return NOISE.sub("", runner(folder)("bash", "-c", f"exec 2>&1; {words}").stdout)
+    return NOISE.sub(
+        "", runner(folder, is_preloaded=False)("bash", "-c", f"exec 2>&1; {words}").stdout
+    )
 
 
 def difference(expected: str, printed: str) -> str:

@@ -17,8 +17,8 @@ from tests.harness.gh import GitHub
 from tests.harness.hostile_inbox import plant_hostile_files
 from tests.harness.small_project import (
     commit_all,
-    environment,
     new_project,
+    preloaded_environment,
     registry_client,
     runner,
     set_params,
@@ -69,8 +69,9 @@ class World:
 
     def make(self, clone: Path, *targets: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Runs make in a clone as GitHub does, in a process group of its own."""
+        preloaded = preloaded_environment()
         settings = {
-            "PATH": f"{self.github.programs}{os.pathsep}{environment()['PATH']}",
+            "PATH": f"{self.github.programs}{os.pathsep}{preloaded['PATH']}",
             "SOURCE_DATE_EPOCH": str(int(self.now.timestamp())),
             "MLFLOW_TRACKING_URI": f"sqlite:///{self.database}",
             "GH_TOKEN": "token",
@@ -80,7 +81,7 @@ class World:
         return subprocess.run(
             ["make", "--old-file=.venv/.up-to-date", *targets],
             cwd=clone,
-            env=environment() | settings | more,
+            env=preloaded | settings | more,
             capture_output=True,
             text=True,
             start_new_session=True,

@@ -11,6 +11,8 @@ from typing import Any
 
 import ruamel.yaml
 
+from tests.harness.preloaded import programs
+
 ROOT = Path(__file__).parents[2]
 DVC_FILE = ruamel.yaml.YAML(typ="safe").load(ROOT / "dvc.yaml")
 STAGES = {name: stage["cmd"] for name, stage in DVC_FILE["stages"].items()}
@@ -70,11 +72,18 @@ def environment() -> dict[str, str]:
     return {**inherited, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def runner(folder: Path) -> Run:
-    """What runs a command in a folder, in that environment."""
+def preloaded_environment() -> dict[str, str]:
+    """The same, with programs first on PATH that have imported their libraries already."""
+    real = environment()
+    return real | {"PATH": f"{programs()}{os.pathsep}{real['PATH']}"}
+
+
+def runner(folder: Path, is_preloaded: bool = True) -> Run:
+    """What runs a command in a folder, in one of these environments."""
 
     def run(*command: str, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
-        variables = environment() | more
+        is_quick = command[0] == "git" or not is_preloaded
+        variables = (environment() if is_quick else preloaded_environment()) | more
         done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
         assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
         return done

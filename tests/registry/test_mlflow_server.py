@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from urllib.parse import quote
 
 import pandas as pd
@@ -23,7 +22,7 @@ from tests.harness.fault_proxy import answers, calls, drops, loses_the_answer
 from tests.harness.mlflow_store import store_at
 from tests.harness.servers import USER, bucket
 from tests.harness.small_models import plain_decision
-from tests.harness.small_project import ROOT, registry_flaws, runner, set_params
+from tests.harness.small_project import ROOT, environment, registry_flaws, runner, set_params
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +31,7 @@ ONE_RETRY = {**NO_WAIT, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 BASIC_AUTH = base64.b64encode(":".join(USER).encode()).decode()
 SECRETS = [USER[1], quote(USER[1], safe=""), quote(USER[1]), BASIC_AUTH]
 REPORT = "register.json"
-REGISTER = [sys.executable, "-m", "pipeline.register", *REGISTER_ARGUMENTS]
+REGISTER = ["python", "-m", "pipeline.register", *REGISTER_ARGUMENTS]
 
 
 class ServerProject:
@@ -76,7 +75,7 @@ class ServerProject:
         proxy.on(kill, pattern, number)
         settings = {"MLFLOW_TRACKING_URI": self.address, "PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(
-            REGISTER, cwd=self.folder, env={**os.environ, **settings}, start_new_session=True
+            REGISTER, cwd=self.folder, env=environment() | settings, start_new_session=True
         )
         assert process.wait() == -signal.SIGKILL, (pattern, number, proxy.requests)
         proxy.reset()
