@@ -108,6 +108,7 @@ def test_run_has_the_page_with_the_verdict(project):
     assert attached_page(project) == page
 
 
+@pytest.mark.slow
 def test_second_register_replaces_the_page_of_its_run(project):
     project.register()
     project.set_criteria(f1={"min": 0.95})

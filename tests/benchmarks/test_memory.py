@@ -72,6 +72,7 @@ def test_networks_have_about_equal_numbers_of_weights(name, task):
     assert 0.9 * memory.WEIGHTS < memory.weights_of(model) <= memory.WEIGHTS
 
 
+@pytest.mark.slow
 def test_sentence_names_the_level_before_the_first_failure():
     accuracy = {"rnn": [99, 60, 97], "lstm": [99, 98, 96], "dnc": [50, 50, 99]}
     levels = (5, 10, 25)

@@ -42,6 +42,7 @@ def test_a_model_is_measured_on_rows_it_has_not_seen(on, trained_on, monkeypatch
     assert len(measured_ids) == len(set(measured_ids)) > 5
 
 
+@pytest.mark.slow
 def test_attacks_may_be_left_out(monkeypatch):
     def train(rows):
         return lambda texts: np.array([("win" in text.lower()) * 0.5 + 0.25 for text in texts])

@@ -90,6 +90,7 @@ def test_each_kind_and_language_is_left_out_once(pool, group):
     assert np.sum(masks, axis=0).tolist() == (pool.rows["name"] == "written").astype(int).tolist()
 
 
+@pytest.mark.slow
 def test_a_threshold_of_drawn_messages_is_measured_on_the_others():
     random = np.random.default_rng(1)
     spam = np.arange(400) % 4 == 0

@@ -109,7 +109,7 @@ def test_each_wrong_key_has_its_own_line(read):
         ("clean:\n", "clean: input should be an object, not None"),
         ("", "has no sections; restore it with `git checkout params.yaml`"),
         ("a: 3\na: 4\n", f"line 2: not YAML: {TWICE}; correct the line"),
-        (f"clean: {'[' * 9999}\n", f"not YAML: {TOO_DEEP}; correct the file"),
+        (f"clean: {'[' * 2000}\n", f"not YAML: {TOO_DEEP}; correct the file"),
         (b"clean: \xff\n", f"not YAML: {NOT_UTF_8}; correct the file"),
         ("clean: \x07\n", f"not YAML: {CONTROL}, position 7; correct the file"),
     ],

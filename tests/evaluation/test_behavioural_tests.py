@@ -76,6 +76,7 @@ def test_messages_of_today_are_as_many_as_the_criteria_need():
     assert len({*NOTICES, *SCAMS}) == len(NOTICES) + len(SCAMS)
 
 
+@pytest.mark.slow
 def test_messages_of_today_are_not_those_of_the_corpus():
     """No wording of data/written, and no near-copy of one, is among them."""
     corpus = [

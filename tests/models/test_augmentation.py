@@ -18,6 +18,7 @@ def edit(name, share=0.3, seed=1):
     return CORRUPTIONS[name](MESSAGE, share, Random(seed), WORDS)
 
 
+@pytest.mark.slow
 @given(message=st.text(max_size=40), seed=st.integers(0, 99))
 @settings(derandomize=True, deadline=None, max_examples=50)
 def test_edits_of_any_message_depend_on_the_random_numbers(message, seed):

@@ -201,6 +201,7 @@ def ordered_weights(cell):
     return [*of_controller, cell.to_interface, cell.to_output]
 
 
+@pytest.mark.slow
 def test_epsilon_changes_outputs_little(monkeypatch, random):
     steps = random.normal(size=(MESSAGES, 6, FEATURES))
     layer = new_layer()
@@ -212,6 +213,7 @@ def test_epsilon_changes_outputs_little(monkeypatch, random):
 # ---- gradients
 
 
+@pytest.mark.slow
 def test_gradients_are_the_numerical_ones(random):
     """Along random directions of the input and of each weight."""
     layer = new_layer(sizes={"memory_rows": 3, "memory_width": 2, "read_heads": 2})
@@ -267,6 +269,7 @@ def states_after(vectors, *start):
     return states
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(arrays.arrays(np.float32, (5, 2, INTERFACE_SIZE), elements=st.floats(-60, 60, width=32)))
 def test_weightings_usage_and_links_keep_the_papers_bounds(vectors):

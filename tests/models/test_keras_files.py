@@ -22,6 +22,7 @@ def new_network(name, seed=1):
     return small_network(12, seed=seed, model=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_equal_weights_are_equal_bytes(name, tmp_path):
     def saved(network):

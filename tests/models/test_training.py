@@ -71,6 +71,7 @@ def test_curves_equal_the_figures_of_the_scores(fewest_steps):
     assert epoch.stop_average_precision == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_training_equals_adam_of_keras_on_dense_gradients():
     rows, params = toy_rows(61, seed=1), toy_params(epochs=2)
     _, _, weights = run_toy(params, rows, toy_rows(16, seed=2))
@@ -300,6 +301,7 @@ def test_no_row_is_scored_by_a_network_that_has_seen_its_campaign(monkeypatch):
     assert len(trained) == training.FOLDS
 
 
+@pytest.mark.slow
 def test_deep_path_learns_from_the_first_tokens_and_the_wide_path_from_all(monkeypatch):
     spec = json.loads(tokenizer_json(toy_problem.TEXT_TOKENIZER, 250))
     widths = []

@@ -69,7 +69,9 @@ def expected_logits(copies, copies_spam, length_exponent):
 COPIES = [[1, WORD_A, A, SIGN, C], [1, WORD_BC, SIGN]]
 
 
-@pytest.mark.parametrize("length_exponent", [0.6, 1.0, 1.4])
+@pytest.mark.parametrize(
+    "length_exponent", [1.0, *(pytest.param(value, marks=pytest.mark.slow) for value in (0.6, 1.4))]
+)
 @pytest.mark.parametrize(
     ("copies", "copies_spam"), [([], np.zeros(0, np.float32)), (COPIES, SPAM[:2])]
 )

@@ -57,6 +57,7 @@ def test_interval_is_that_of_all_draws_of_the_labels(seed):
         assert figure.low <= figure.value <= figure.high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [60, 3_000])
 def test_interval_holds_the_realised_values_in_95_percent(n):
     """Most messages are surely ham, so few are expected to be lost."""

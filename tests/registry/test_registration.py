@@ -12,6 +12,7 @@ from tests.harness.errors import error_of
 from tests.harness.small_project import set_params
 
 
+@pytest.mark.slow
 def test_better_challenger_becomes_the_champion_once(champion):
     champion.set_threshold(0.0)
     report = champion.register()

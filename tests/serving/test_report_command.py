@@ -52,6 +52,7 @@ def test_new_evaluation_is_not_decided(project, caplog):
     assert "<p>Not decided: register has not run" in PAGE.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_private_page_has_the_texts_and_is_not_logged(project):
     project.register()
     before = PAGE.read_bytes()
@@ -62,12 +63,14 @@ def test_private_page_has_the_texts_and_is_not_logged(project):
     assert private_pages(project) == []
 
 
+@pytest.mark.slow
 def test_private_page_is_logged_on_request(project):
     project.register()
     main(["--private", "--log"])
     assert private_pages(project) == ["private/report.html"]
 
 
+@pytest.mark.slow
 def test_private_page_has_the_last_drift_and_the_version(project):
     project.register()
     write_json(PRIVATE.with_name("drift.json"), {"verdict": "alarm: length"})

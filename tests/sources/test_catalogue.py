@@ -256,6 +256,7 @@ def test_pinned_feedback_is_read_once():
 # ---- written messages, and sources in parts
 
 
+@pytest.mark.slow
 def test_written_messages_are_read_with_kind_and_language():
     rows = read("written").to_pandas()
     assert set(rows["label"]) == {"ham", "spam"}

@@ -116,6 +116,7 @@ def test_invalid_address_is_one_line(url, line):
 # ---- S3
 
 
+@pytest.mark.slow
 def test_s3_files_are_listed_by_their_names_in_the_folder(bucket, tmp_path):
     for name in ("in/2.csv", "in/deep/1.csv", "in/.hidden", "in/.git/config", "other/3.csv"):
         bucket.put_object(Key=name, Body=name.encode())
