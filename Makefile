@@ -9,7 +9,7 @@ export DVC_NO_ANALYTICS := true
 unexport REASON TEXT FORCE PORT ONLY
 .DEFAULT_GOAL := help
 .PHONY: help install repro retrain pull follow remote current test test-slow test-all predict serve \
-  review ui plots screenshots lint docs mutants rehearse clean lock
+  review ui plots screenshots lint docs mutants rehearse clean lock spark
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -95,20 +95,26 @@ mutants: export MODULE := $(value ONLY)
 mutants: $(STAMP) ## delete each check, find the test that fails; an hour or more; ONLY=core/files for one
 	python -m tests.harness.mutants $${MODULE:+--only "$$MODULE"}
 
-lock: ## write requirements.lock from pyproject.toml; needs uv
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --group dev \
-	  --quiet pyproject.toml -o requirements.lock
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet
+
+lock: ## write both lock files from pyproject.toml; needs uv
+	$(LOCK) --group dev pyproject.toml -o requirements.lock
+	$(LOCK) --group spark --constraints requirements.lock -o requirements-spark.lock
+
+spark: $(STAMP) ## install Spark into .venv, for `score --engine spark`; it needs Java 17
+	$(call LOCKED,0,requirements-spark.lock) | $(INSTALL) --only-binary=:all:
+	$(call LOCKED,1,requirements-spark.lock) | $(INSTALL) --no-build-isolation --no-cache-dir
 
 clean: ## remove the pipeline's outputs, but not downloads, the DVC cache or the registry
 	rm -rf data/ingested data/validated data/vectorized data/docs models dvc_plots
 	find data/review -mindepth 1 ! -name decisions.csv -delete 2>/dev/null || true # people's work stays
 	rm -rf .checkpoints .pytest_cache .ruff_cache .mypy_cache
 
-# Everything that is installed, or runs to build something, has its hash in requirements.lock: wheels
-# first, then the one package without a wheel, which setuptools of the lock builds, not one that pip
+# Everything that is installed, or runs to build something, has its hash in a lock file: wheels
+# first, then the packages without a wheel, which setuptools of the lock builds, not one that pip
 # would fetch for the build.
-SOURCE_ONLY := antlr4-python3-runtime
-LOCKED = awk '/^[^ \#]/ {source = /^$(SOURCE_ONLY)==/} source == $(1)' requirements.lock
+SOURCE_ONLY := antlr4-python3-runtime|pyspark
+LOCKED = awk '/^[^ \#]/ {source = /^($(SOURCE_ONLY))==/} source == $(1)' $(2)
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
   --no-deps --requirement /dev/stdin
 
@@ -116,6 +122,6 @@ $(STAMP): requirements.lock
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "error: $(PYTHON) not found; install Python 3.11, or: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(call LOCKED,0) | $(INSTALL) --only-binary=:all:
-	$(call LOCKED,1) | $(INSTALL) --no-build-isolation --no-cache-dir
+	$(call LOCKED,0,requirements.lock) | $(INSTALL) --only-binary=:all:
+	$(call LOCKED,1,requirements.lock) | $(INSTALL) --no-build-isolation --no-cache-dir
 	@touch $(STAMP)

@@ -248,7 +248,13 @@ def load_champion(loaded: Mapping[str, Any] = MappingProxyType({})) -> tuple[Any
 
 
 def _load(folder: Path) -> Any:
-    with connect(), nullcontext() if "tensorflow" in sys.modules else _silenced_stderr():
+    with connect():
+        return load_folder(folder)
+
+
+def load_folder(folder: Path) -> Any:
+    """The model of `downloaded_champion`, as MLflow loads it; needs no registry."""
+    with nullcontext() if "tensorflow" in sys.modules else _silenced_stderr():
         return mlflow.pyfunc.load_model(str(folder))
 
 

@@ -63,6 +63,9 @@ EXAMPLE = "python -m pipeline score new.csv labelled.csv"
 
 def main(argv: list[str] | None = None) -> None:
     arguments = _parse_arguments(argv)
+    if arguments.engine == "spark":
+        _score_on_spark(arguments)
+        return
     mails = listed_mails(arguments)
     tables = read_tables(arguments.input, arguments.text, _added_columns(arguments))
     first = next(tables)  # an error in it is reported before the model takes seconds to load
@@ -100,9 +103,41 @@ def _parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="add a column `reasons` with the words that weigh most, for spam (+) or for ham (-); "
         "takes some thirty times as long",
     )
+    parser.add_argument(
+        "--engine",
+        choices=["pandas", "spark"],
+        default="pandas",
+        help="spark: INPUT is a file or folder of Parquet, CSV or JSONL on any file system of "
+        "Hadoop, and OUTPUT a folder of Parquet; runs on SPARK_MASTER or SPARK_REMOTE",
+    )
+    parser.add_argument(
+        "--spark-conf", metavar="FILE", help="settings of Spark, a line each: spark.NAME VALUE"
+    )
     arguments = parser.parse_args(argv)
-    _check_names(arguments)
+    if arguments.engine == "spark":
+        _check_spark_options(arguments)
+    else:
+        _check_names(arguments)
     return arguments
+
+
+def _check_spark_options(arguments: argparse.Namespace) -> None:
+    """Raises: PipelineError for an option that Spark does not have."""
+    for name in ("headers", "explain", "resume"):
+        if vars(arguments)[name]:
+            raise PipelineError(f"--{name}: not with --engine spark; leave one of both out")
+    if STANDARD_STREAM in (arguments.input, arguments.output):
+        raise PipelineError("--engine spark: - is no file or folder; name two")
+
+
+def _score_on_spark(arguments: argparse.Namespace) -> None:
+    try:
+        from pipeline.serving import spark_scoring  # imported here, as most users have no Spark
+    except ModuleNotFoundError as error:
+        if error.name not in ("pyspark", "py4j"):
+            raise
+        raise PipelineError("pyspark is not installed; run `make spark`") from error
+    spark_scoring.score_on_spark(arguments)
 
 
 def _added_columns(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -125,6 +160,8 @@ def _answers(
 
 def _check_names(arguments: argparse.Namespace) -> None:
     """Raises: PipelineError for input and output that do not fit each other or the options."""
+    if arguments.spark_conf:
+        raise PipelineError("--spark-conf: only with --engine spark; leave it out")
     streams = [arguments.input, arguments.output].count(STANDARD_STREAM)
     if arguments.input != STANDARD_STREAM:
         input_format(arguments.input)

@@ -52,7 +52,7 @@ def read_tables(name: str, text: str, added: Sequence[str] = ANSWER_COLUMNS) -> 
     tables = _read_lines(text) if name == STANDARD_STREAM else _read_file(name)
     empty = pd.DataFrame({text: []}, dtype="str")
     for table in itertools.chain([next(tables, empty)], tables):
-        _check_input_columns(table, name, text, added)
+        check_input_columns(table, name, text, added)
         yield table
 
 
@@ -69,7 +69,10 @@ def _read_lines(text: str) -> Tables:
             yield pd.DataFrame({text: part})
 
 
-def _check_input_columns(table: pd.DataFrame, name: str, text: str, added: Sequence[str]) -> None:
+def check_input_columns(
+    table: pd.DataFrame, name: str, text: str, added: Sequence[str] = ANSWER_COLUMNS
+) -> None:
+    """Args and Raises: as `read_tables`."""
     columns = [str(column) for column in table]
     for column in columns:
         if columns.count(column) > 1:
