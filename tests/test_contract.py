@@ -43,6 +43,8 @@ HOMES = {  # libraries that are slow to import or have one purpose: who may impo
     "uvicorn": "serving.http.connections",
     "jinja2": "validation.html_page",
     "optuna": "models.tune",
+    "pyspark": "serving.spark_scoring",
+    "py4j": "serving.spark_scoring",
 }
 SLOW_IMPORTS = {"tensorflow", "keras", "mlflow", "great_expectations", "sklearn"}
 REPEATED_NAMES = {  # names that may be defined in several modules

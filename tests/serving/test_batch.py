@@ -600,3 +600,31 @@ def test_killed_run_is_resumed_without_lost_rows(store, tmp_path):
     subprocess.run([*command, output, "--resume"], env=environment, check=True)
     assert scored(output) == scored(whole)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+# ---- on Spark
+
+
+@pytest.mark.parametrize("option", ["--headers", "--explain", "--resume"])
+def test_options_that_spark_does_not_have_are_refused(run, option):
+    problem = f"{option}: not with --engine spark; leave one of both out"
+    assert error_of(run, "in.csv", "out", "--engine", "spark", option) == problem
+
+
+@pytest.mark.parametrize("names", [("-", "out"), ("in.csv", "-")])
+def test_spark_has_no_standard_streams(run, names):
+    problem = "--engine spark: - is no file or folder; name two"
+    assert error_of(main, [*names, "--engine", "spark"]) == problem
+
+
+def test_settings_of_spark_need_spark(run):
+    problem = "--spark-conf: only with --engine spark; leave it out"
+    assert error_of(run, "in.csv", "out.csv", "--spark-conf", "spark.conf") == problem
+
+
+def test_missing_spark_is_one_line(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyspark", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "py4j", None)
+    monkeypatch.delitem(sys.modules, "pipeline.serving.spark_scoring", raising=False)
+    problem = "pyspark is not installed; run `make spark`"
+    assert error_of(run, "in.csv", "out", "--engine", "spark") == problem
