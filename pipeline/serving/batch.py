@@ -132,12 +132,12 @@ def _check_spark_options(arguments: argparse.Namespace) -> None:
 
 def _score_on_spark(arguments: argparse.Namespace) -> None:
     try:
-        from pipeline.serving import spark_scoring  # imported here, as most users have no Spark
+        from pipeline.serving.spark_scoring import score_on_spark  # most users have no Spark
     except ModuleNotFoundError as error:
         if error.name not in ("pyspark", "py4j"):
             raise
         raise PipelineError("pyspark is not installed; run `make spark`") from error
-    spark_scoring.score_on_spark(arguments)
+    score_on_spark(arguments)
 
 
 def _added_columns(arguments: argparse.Namespace) -> tuple[str, ...]:

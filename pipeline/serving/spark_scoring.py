@@ -38,7 +38,12 @@ from pipeline.validation import expectations
 
 OLDEST_JAVA = 17  # of Spark 4
 SECONDS_TO_ANSWER = 10  # of a master, until it counts as unreachable
-READERS = {  # Spark's format and its options, by the ending of a path
+DEFAULTS = {
+    "spark.log.level": "OFF",  # its errors come to us, and may hold a row
+    # of messages; Spark's own 1m leaves cores idle, as messages are short and take long
+    "spark.sql.adaptive.coalescePartitions.minPartitionSize": "256k",
+}
+SPARK_READERS = {  # Spark's format and its options, by the ending of a path
     "": ("parquet", {}),
     ".parquet": ("parquet", {}),
     ".csv": (
@@ -47,7 +52,7 @@ READERS = {  # Spark's format and its options, by the ending of a path
     ),
     ".jsonl": ("json", {}),
 }
-OUTPUT_FILE = re.compile(r".*/part-[^/]*\.parquet")  # as Spark names the files of a folder
+SPARK_FILE = re.compile(r".*/part-[^/]*\.parquet")  # as Spark names the files of a folder
 HOLDS_A_ROW = re.compile(r"MALFORMED_RECORD_IN|CSV header")  # an error message of Spark
 
 # of Spark, a line a process
@@ -78,8 +83,8 @@ def score_on_spark(arguments: argparse.Namespace) -> None:
     params = read_params(expectations.Params, "validate")
     settings = read_settings(Path(arguments.spark_conf)) if arguments.spark_conf else {}
     with spark_session(settings) as spark:
-        messages = read_messages(spark, arguments.input)
-        check_messages(messages, arguments.input, arguments.text)
+        messages = read_input_frame(spark, arguments.input)
+        check_input_frame(messages, arguments.input, arguments.text)
         check_output(spark, arguments.output, messages)
         with versions.downloaded_champion() as (folder, version):
             if arguments.source is not None:
@@ -125,12 +130,12 @@ def spark_session(settings: dict[str, str]) -> Iterator[SparkSession]:
     if master and remote:
         raise PipelineError("SPARK_MASTER and SPARK_REMOTE: both are set; unset one of them")
     check_java(remote or "")
-    check_answers(master or remote or "")
+    check_reachable(master or remote or "")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else the first python3 of PATH
     builder = SparkSession.builder.appName("score")
     if master:
         builder = builder.master(master)
-    for name, value in ({"spark.log.level": "OFF"} | settings).items():  # errors come to us
+    for name, value in (DEFAULTS | settings).items():
         builder = builder.config(name, value)
     with convert_spark_errors():
         spark = builder.getOrCreate()
@@ -157,7 +162,7 @@ def check_java(remote: str) -> None:
         raise PipelineError(f"{java}: {problem}; {way_out}")
 
 
-def check_answers(address: str) -> None:
+def check_reachable(address: str) -> None:
     """Tries to connect to `spark://HOST:PORT` or `sc://HOST:PORT`; Spark itself tries for minutes.
 
     Raises: PipelineError if nobody answers.
@@ -204,17 +209,17 @@ def check_output_name(name: str) -> None:
         )
 
 
-def read_messages(spark: SparkSession, name: str) -> DataFrame:
+def read_input_frame(spark: SparkSession, name: str) -> DataFrame:
     """The rows of a file or folder, of which a row that does not fit stops the job.
 
     Raises: PipelineError for an unknown ending; PySparkException.
     """
-    form, options = choose(READERS, PurePosixPath(name).suffix.lower(), f"{name}: format")
+    form, options = choose(SPARK_READERS, PurePosixPath(name).suffix.lower(), f"{name}: format")
     messages = spark.read.options(mode="FAILFAST", **options).format(form).load(name)
     return messages.fillna("") if form == "csv" else messages  # as `score` reads CSV
 
 
-def check_messages(messages: DataFrame, name: str, text: str) -> None:
+def check_input_frame(messages: DataFrame, name: str, text: str) -> None:
     """Raises: PipelineError if the rows cannot be scored."""
     check_input_columns(pd.DataFrame(columns=messages.columns), name, text)
     kind = messages.schema[text].dataType
@@ -233,7 +238,7 @@ def check_output(spark: SparkSession, name: str, messages: DataFrame) -> None:
         raise
     if files & set(messages.inputFiles()):
         raise PipelineError(f"{name}: holds the input; name another folder")
-    if not all(map(OUTPUT_FILE.fullmatch, files)):
+    if not all(map(SPARK_FILE.fullmatch, files)):
         raise PipelineError(f"{name}: holds other files; name another folder")
 
 
@@ -258,7 +263,7 @@ def sent_to_workers(spark: SparkSession, model: Path) -> Iterator[str]:
 
 
 def with_answers(messages: DataFrame, job: ScoringJob) -> DataFrame:
-    """The messages with the columns of SCORES, in as many parts as there are cores or more."""
+    """The messages with the columns of SCORES, in parts of about equal size."""
     schema = StructType([*messages.schema.fields, *from_arrow_schema(SCORES).fields])
     return messages.hint("rebalance").mapInPandas(partial(score_tables, job), schema)
 

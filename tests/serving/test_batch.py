@@ -624,7 +624,6 @@ def test_settings_of_spark_need_spark(run):
 
 def test_missing_spark_is_one_line(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyspark", None)  # as if it were not installed
-    monkeypatch.setitem(sys.modules, "py4j", None)
     monkeypatch.delitem(sys.modules, "pipeline.serving.spark_scoring", raising=False)
     problem = "pyspark is not installed; run `make spark`"
     assert error_of(run, "in.csv", "out", "--engine", "spark") == problem

@@ -168,7 +168,7 @@ def test_killed_driver_leaves_no_whole_output(project, score, messages, expected
 
 def test_plan_brings_no_row_to_the_driver(spark, messages, capsys):
     job = spark_scoring.ScoringJob("text", None, "1", "none", pd.Timestamp(0), params=None)
-    rows = spark_scoring.read_messages(spark, str(messages))
+    rows = spark_scoring.read_input_frame(spark, str(messages))
     spark_scoring.with_answers(rows, job).explain()
     lines = [line.strip(" +-:*") for line in capsys.readouterr().out.splitlines()[1:]]
     operators = [line.split()[0] for line in lines if line]
@@ -189,7 +189,7 @@ def test_source_collects_no_row():
 def test_csv_keeps_every_cell_as_text(spark, tmp_path):
     path = tmp_path / "in.csv"
     path.write_text('id,text\n007,"Win ""it"",\nnow"\n,\n8, NA \n')
-    rows = spark_scoring.read_messages(spark, str(path)).toPandas()
+    rows = spark_scoring.read_input_frame(spark, str(path)).toPandas()
     assert rows["id"].tolist() == ["007", "", "8"]
     assert rows["text"].tolist() == ['Win "it",\nnow', "", " NA "]
 
@@ -197,14 +197,14 @@ def test_csv_keeps_every_cell_as_text(spark, tmp_path):
 def test_jsonl_of_a_pattern_keeps_nulls_and_types(spark, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"id": 9007199254740993, "text": "hé"}\n')
     (tmp_path / "b.jsonl").write_text('{"text": null}\n')
-    rows = spark_scoring.read_messages(spark, str(tmp_path / "*.jsonl")).sort("id").collect()
+    rows = spark_scoring.read_input_frame(spark, str(tmp_path / "*.jsonl")).sort("id").collect()
     assert [(row.id, row.text) for row in rows] == [(None, None), (2**53 + 1, "hé")]
 
 
 def test_columns_of_the_input_are_checked(spark):
     def problem(columns, text="text"):
         rows = spark.createDataFrame([], columns)
-        return error_of(spark_scoring.check_messages, rows, "in", text)
+        return error_of(spark_scoring.check_input_frame, rows, "in", text)
 
     assert problem("text string", "body") == "in: no column 'body' among text; name it with --text"
     ours = "in: already has a column 'label'; rename it"
@@ -237,7 +237,7 @@ def test_output_that_holds_the_input_is_refused(spark, tmp_path):
 def job_problem(spark, source, output):
     """The error of a job that copies a file of messages."""
     with pytest.raises(PipelineError) as raised, spark_scoring.convert_spark_errors():
-        spark_scoring.read_messages(spark, str(source)).write.parquet(str(output))
+        spark_scoring.read_input_frame(spark, str(source)).write.parquet(str(output))
     return str(raised.value)
 
 
@@ -272,7 +272,7 @@ def test_failure_of_a_worker_is_its_last_line(spark, tmp_path):
 
 
 def test_unknown_formats_are_refused(spark, tmp_path):
-    problem = error_of(spark_scoring.read_messages, spark, "in.xlsx")
+    problem = error_of(spark_scoring.read_input_frame, spark, "in.xlsx")
     assert problem.startswith("in.xlsx: format: unknown '.xlsx'; choose from ")
     problem = error_of(spark_scoring.check_output_name, "out.csv")
     assert problem == (
@@ -283,7 +283,7 @@ def test_unknown_formats_are_refused(spark, tmp_path):
 
 @pytest.mark.parametrize("address", ["spark://127.0.0.1:1", "sc://127.0.0.1:1/;token=abc"])
 def test_silent_master_is_one_line(address):
-    problem = error_of(spark_scoring.check_answers, address)
+    problem = error_of(spark_scoring.check_reachable, address)
     assert problem.startswith(address.partition("/;")[0])
     assert problem.endswith("start it or correct the address")
     assert "abc" not in problem
