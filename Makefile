@@ -9,7 +9,7 @@ export DVC_NO_ANALYTICS := true
 unexport REASON TEXT FORCE PORT ONLY
 .DEFAULT_GOAL := help
 .PHONY: help install repro retrain pull follow remote current test test-slow test-all predict serve \
-  review ui plots screenshots lint docs mutants rehearse clean lock spark
+  review ui plots screenshots lint docs mutants rehearse clean lock spark test-spark
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -100,6 +100,9 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-
 lock: ## write both lock files from pyproject.toml; needs uv
 	$(LOCK) --group dev pyproject.toml -o requirements.lock
 	$(LOCK) --group spark --constraints requirements.lock -o requirements-spark.lock
+
+test-spark: spark ## the tests of scoring on Spark; they need Java 17
+	$(PYTEST) -m spark -rs
 
 spark: $(STAMP) ## install Spark into .venv, for `score --engine spark`; it needs Java 17
 	$(call LOCKED,0,requirements-spark.lock) | $(INSTALL) --only-binary=:all:

@@ -52,7 +52,6 @@ SPARK_READERS = {  # Spark's format and its options, by the ending of a path
     ),
     ".jsonl": ("json", {}),
 }
-SPARK_FILE = re.compile(r".*/part-[^/]*\.parquet")  # as Spark names the files of a folder
 HOLDS_A_ROW = re.compile(r"MALFORMED_RECORD_IN|CSV header")  # an error message of Spark
 
 # of Spark, a line a process
@@ -85,7 +84,7 @@ def score_on_spark(arguments: argparse.Namespace) -> None:
     with spark_session(settings) as spark:
         messages = read_input_frame(spark, arguments.input)
         check_input_frame(messages, arguments.input, arguments.text)
-        check_output(spark, arguments.output, messages)
+        check_output(spark, arguments.output)
         with versions.downloaded_champion() as (folder, version):
             if arguments.source is not None:
                 check_source(arguments.source, versions.load_folder(folder), version)
@@ -227,19 +226,20 @@ def check_input_frame(messages: DataFrame, name: str, text: str) -> None:
         raise PipelineError(f"{name}: column {text!r}: is {kind.simpleString()}; make it a string")
 
 
-def check_output(spark: SparkSession, name: str, messages: DataFrame) -> None:
-    """Raises: PipelineError if the folder holds the input, or other files than a job's."""
+def check_output(spark: SparkSession, name: str) -> None:
+    """Raises: PipelineError if the folder has files; those of a killed job, which Spark hides, may.
+
+    Spark would remove them when the job begins to write, and leave nothing if it fails.
+    """
     listing = spark.read.format("binaryFile").option("recursiveFileLookup", True)
     try:
-        files = set(listing.load(name).inputFiles())
+        files = listing.load(name).inputFiles()
     except PySparkException as error:
         if error.getCondition() == "PATH_NOT_FOUND":
             return
         raise
-    if files & set(messages.inputFiles()):
-        raise PipelineError(f"{name}: holds the input; name another folder")
-    if not all(map(SPARK_FILE.fullmatch, files)):
-        raise PipelineError(f"{name}: holds other files; name another folder")
+    if files:
+        raise PipelineError(f"{name}: has files; remove them, or name another folder")
 
 
 # ---- the work

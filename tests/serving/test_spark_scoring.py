@@ -212,23 +212,14 @@ def test_columns_of_the_input_are_checked(spark):
     assert problem("text int") == "in: column 'text': is int; make it a string"
 
 
-def test_output_that_holds_other_files_is_refused(spark, tmp_path):
-    (tmp_path / "out").mkdir()
-    messages = spark.createDataFrame([("hi",)], ["text"])
-    spark_scoring.check_output(spark, str(tmp_path / "out"), messages)
-    spark_scoring.check_output(spark, str(tmp_path / "new"), messages)
-    (tmp_path / "out" / "notes.txt").touch()
-    place = str(tmp_path / "out")
-    problem = f"{place}: holds other files; name another folder"
-    assert error_of(spark_scoring.check_output, spark, place, messages) == problem
-
-
-def test_output_that_holds_the_input_is_refused(spark, tmp_path):
-    place = str(tmp_path / "out")
-    spark.createDataFrame([("hi",)], ["text"]).write.parquet(place)
-    messages = spark.read.parquet(place)
-    problem = f"{place}: holds the input; name another folder"
-    assert error_of(spark_scoring.check_output, spark, place, messages) == problem
+def test_output_with_files_is_refused(spark, tmp_path):
+    place = tmp_path / "out"
+    spark_scoring.check_output(spark, str(place))
+    (place / "_temporary" / "0").mkdir(parents=True)  # of a killed job
+    spark_scoring.check_output(spark, str(place))
+    (place / "part-0.parquet").touch()
+    problem = f"{place}: has files; remove them, or name another folder"
+    assert error_of(spark_scoring.check_output, spark, str(place)) == problem
 
 
 # ---- errors
