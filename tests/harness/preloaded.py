@@ -14,6 +14,7 @@ import json
 import os
 import runpy
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -51,7 +52,8 @@ def programs() -> Path:
     folder = Path(tempfile.gettempdir()) / f"preloaded of {run}"
     made = Path(tempfile.mkdtemp())
     for name in ("python", "dvc"):
-        (made / name).write_text(f"#!{sys.executable} -IS\n{CLIENT.read_text(encoding='utf-8')}")
+        command = shlex.join([sys.executable, "-IS", str(CLIENT)])
+        (made / name).write_text(f'#!/bin/sh\nexec {command} "$0" "$@"\n')
         (made / name).chmod(0o755)
     try:
         made.rename(folder)

@@ -1,4 +1,4 @@
-"""Stands on PATH as `python` and `dvc`: lets the server of preloaded.py run the command.
+"""Lets the server of preloaded.py run a command of `python` or `dvc`.
 
 It starts the real program where the server could not do the same: without a server, for a script
 or an option of the interpreter, and with settings of the interpreter in the environment.
@@ -11,14 +11,15 @@ import socket
 import struct
 import sys
 
-HERE, NAME = os.path.split(os.path.abspath(sys.argv[0]))
+HERE, NAME = os.path.split(sys.argv[1])
+ARGUMENTS = sys.argv[2:]
 SETTINGS = {name for name in os.environ if name.startswith("PYTHON")}
 SETTINGS -= {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH"}  # the server heeds these
 
 
 def connected() -> socket.socket | None:
     """A connection to the server, None if the real program is to run."""
-    if SETTINGS or (NAME == "python" and sys.argv[1:2] != ["-m"]):
+    if SETTINGS or (NAME == "python" and ARGUMENTS[:1] != ["-m"]):
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -33,7 +34,7 @@ def run_by_server(connection: socket.socket) -> int:
     umask = os.umask(0)
     os.umask(umask)
     request = {
-        "command": [NAME, *sys.argv[1:]],
+        "command": [NAME, *ARGUMENTS],
         "folder": os.getcwd(),
         "environment": dict(os.environ),
         "umask": umask,
@@ -48,7 +49,7 @@ def run_by_server(connection: socket.socket) -> int:
 connection = connected()
 if connection is None:
     program = os.path.join(os.path.dirname(sys.executable), NAME)
-    os.execv(program, [program, *sys.argv[1:]])
+    os.execv(program, [program, *ARGUMENTS])
 status = run_by_server(connection)
 if status < 0:
     if status != -signal.SIGKILL:
