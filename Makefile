@@ -70,8 +70,8 @@ screenshots: $(STAMP) ## take the pictures in docs/screenshots after `make repro
 PYTEST := python -m pytest --dist loadfile --no-loadscope-reorder
 SPECIAL := slow or network or server or browser
 
-test: $(STAMP) ## the fast tests: two minutes
-	$(PYTEST) -n 2 -m "not ($(SPECIAL))"
+test: $(STAMP) ## the fast tests: some four minutes
+	$(PYTEST) -n 3 -m "not ($(SPECIAL))"
 
 test-slow: $(STAMP) ## all other tests; without PostgreSQL or Chromium some skip
 	$(PYTEST) -n 3 -m "$(SPECIAL)" -rs # they often wait: for servers, processes and back-offs
