@@ -1,6 +1,7 @@
 """Measures models on messages of sources and kinds that they have not seen.
 
 default           trained on the sources of `ingest.sources`; measured on every other collection
+refitted          the same, trained again with val when the thresholds were chosen (`train.refit`)
 retrained 500     trained on 500 messages of each other collection as well; measured on the rest
 without NAME      trained on all collections but NAME; measured on NAME
 pooled            trained on train of all collections; measured on test of each
@@ -55,7 +56,7 @@ GROUPS = {"kinds": "kind", "languages": "language"}  # columns of MESSAGES that 
 RETRAINED = (100, 500, 2_000)  # messages of each other collection
 CALIBRATED = (100, 500, 2_000)  # messages of the measured collection
 DRAWS = 20
-SETTINGS = ["default", *(f"retrained {number}" for number in RETRAINED)]
+SETTINGS = ["default", "refitted", *(f"retrained {number}" for number in RETRAINED)]
 SETTINGS += [*(f"without {name}" for name in PUBLIC), "pooled"]
 SETTINGS += [f"{group} {number}" for group in GROUPS for number in range(1, GROUP_FOLDS + 1)]
 HAM_LOST = 0.01  # of the measured ham, at which the recall of all models is compared
@@ -97,7 +98,7 @@ def measured_rows(setting: str, pool: Pool, trained_on: Sequence[str]) -> np.nda
     """(n,): the rows that are measured in a setting; see the module's docstring."""
     names = pool.rows["name"]
     match setting.split():
-        case ["default"]:
+        case ["default" | "refitted"]:
             return (~names.isin(trained_on)).to_numpy()
         case ["retrained", number]:
             order = pd.Series([unit_hash("retrained", id) for id in pool.rows["message_id"]])
@@ -121,12 +122,14 @@ def measure_setting(
     rows = pool.rows
     measured = measured_rows(setting, pool, trained_on)
     usable = ~measured & ~pool.near(measured) & ~rows["left_out"].to_numpy()
-    if setting.split()[0] in ("default", *GROUPS):
+    if setting.split()[0] in ("default", "refitted", *GROUPS):
         usable &= rows["name"].isin(trained_on).to_numpy()
     is_val = (rows["split"] == "val").to_numpy()
     val = rows[usable & is_val]
     score = MODELS[name](rows[usable & ~is_val])
     model = calibrated_on(score, val)
+    if setting == "refitted":
+        model = replace(model, score=MODELS[name](rows[usable]))
     figures: dict[str, float] = {}
     for source, part in rows[measured].groupby("name"):
         predictions = model.predictions(part)

@@ -1,7 +1,7 @@
 """Chooses thresholds on val, and measures the model on test and the newest messages."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pyarrow as pa
 from pydantic import Field
@@ -14,7 +14,7 @@ from pipeline.core.schemas import MESSAGES, MISTAKES, SPLITS
 from pipeline.core.tables import read_parquet, write_csv, write_parquet
 from pipeline.evaluation import report
 from pipeline.evaluation.attacks import attack_figures
-from pipeline.evaluation.behavioural_tests import pass_rates
+from pipeline.evaluation.behavioural_tests import OF_TODAY, pass_rates
 from pipeline.evaluation.curves import plot_tables
 from pipeline.evaluation.metrics import METRICS, is_spam
 from pipeline.models import keras_files
@@ -39,15 +39,18 @@ class Params(Budgets):
 
 
 def main(argv: list[str] | None = None) -> None:
-    inputs = ("messages", "calibration", "splits", "tokenizer", "network", "out-of-fold")
-    outputs = ("decision", "mistakes", "report", "metrics", "plots")
+    inputs = ("messages", "calibration", "splits", "tokenizer", "evaluated", "network")
+    outputs = ("out-of-fold", "decision", "mistakes", "report", "metrics", "plots")
     paths = parse_paths(argv, __doc__, *inputs, *outputs)
     params = read_params(Params, "evaluate")
     messages = read_parquet(paths.messages, MESSAGES.names).to_pandas()
     calibration = read_parquet(paths.calibration, MESSAGES.names).to_pandas()
     splits = read_parquet(paths.splits, SPLITS.names).to_pandas()
     tokenizer = read_spec(paths.tokenizer)
-    network = keras_files.load(paths.network)
+    evaluated, served = (
+        network_scorer(tokenizer, keras_files.load(path))
+        for path in (paths.evaluated, paths.network)
+    )
 
     rows = messages.merge(splits, on="message_id")
     train, val, test = (
@@ -64,9 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         keys = train["campaign_key"]
         of_svm = train.assign(score=out_of_fold_scores(train_texts, is_spam(train), keys))
     baseline = calibrated_model(svm, val, calibration, params, of_svm)
-    ours = calibrated_model(
-        network_scorer(tokenizer, network), val, calibration, params, out_of_fold
-    )
+    ours = calibrated_model(evaluated, val, calibration, params, out_of_fold, served)
     ours_on_test, baseline_on_test = ours.predictions(test), baseline.predictions(test)
 
     bootstrap = {"resamples": params.resamples, "seed": params.seed}
@@ -83,6 +84,11 @@ def main(argv: list[str] | None = None) -> None:
         behaviours = pass_rates(model.probabilities, threshold, test_texts, params.seed)
         figures |= report.prefixed(f"{prefix}attacks", attacked)
         figures |= report.prefixed(f"{prefix}behaviours", behaviours)
+    serving = replace(ours, score=served)
+    figures |= report.served_figures(serving.predictions(test), ours_on_test, **bootstrap)
+    threshold = serving.decisions.threshold
+    of_today = pass_rates(serving.probabilities, threshold, [], params.seed, OF_TODAY)
+    figures |= report.prefixed("served.behaviours", of_today)
     summary = report.evaluation_summary(figures)
     mistakes = report.worst_mistakes(test, ours_on_test)
 

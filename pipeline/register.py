@@ -20,7 +20,12 @@ from pipeline.preprocessing.size_checks import missing_test_rows
 from pipeline.preprocessing.tokenizer import read_spec
 from pipeline.registry import ledger, versions
 from pipeline.registry.ledger import PROMOTION_VERDICTS
-from pipeline.registry.model_package import ModelHashes, hash_model, packaged_model
+from pipeline.registry.model_package import (
+    MODEL_FILES,
+    ModelHashes,
+    hash_model,
+    packaged_model,
+)
 from pipeline.registry.pages.report import PAGE_NAME, write_decision_report
 from pipeline.registry.pages.report_inputs import read_inputs
 from pipeline.registry.promotion import Candidate, Params, missed_criteria, verdict_text
@@ -32,8 +37,8 @@ log = logging.getLogger(__name__)
 
 EXAMPLE = 'python -m pipeline.register --force --reason "receipts come through again"'
 PATHS = (  # the options of the command in dvc.yaml
-    *("dvc-file", "messages", "splits", "tokenizer", "network", "decision"),
-    *("curves", "evaluation", "data-docs", "report"),
+    *("dvc-file", "messages", "splits", *MODEL_FILES, "curves", "evaluation"),
+    *("data-docs", "report"),
 )
 
 
@@ -97,7 +102,8 @@ def main(argv: list[str] | None = None) -> None:
     read_spec(paths.tokenizer)  # it is checked before anything is registered
     threshold = read_rule(paths.decision).threshold
     splits = read_parquet(paths.splits).to_pandas()
-    hashes = hash_model(paths.tokenizer, paths.network, paths.decision, paths.splits)
+    model_files = {name: vars(paths)[name] for name in MODEL_FILES}
+    hashes = hash_model(**model_files, splits=paths.splits)
     inputs = read_run_inputs(paths, splits, hashes)
     missed = missed_criteria(params.criteria, inputs.evaluation["figures"])
     in_test = (inputs.rows["split"] == "test") & ~inputs.rows["left_out"]
@@ -107,7 +113,7 @@ def main(argv: list[str] | None = None) -> None:
     if os.environ.get("DVC_EXP_NAME"):
         outcome = record_experiment(inputs, missed, warnings, params)
     else:
-        with packaged_model(paths.tokenizer, paths.network, paths.decision, splits) as package:
+        with packaged_model(**model_files, splits=splits) as package:
             ledger.finish_promotion(hashes.model)
             candidate = Candidate(
                 package=package,

@@ -1,7 +1,11 @@
-"""Trains the network on token ids, with early stopping on held-out campaigns."""
+"""Trains a network on train for evaluate to judge, then on all splits the one that serves.
+
+Early stopping of both is on held-out campaigns of train. The newest messages are in neither.
+"""
 
 import logging
 from dataclasses import asdict, astuple
+from itertools import chain
 
 import pyarrow as pa
 
@@ -12,6 +16,7 @@ from pipeline.core.reports import Figure, write_report
 from pipeline.core.schemas import OUT_OF_FOLD, TRAINING_CURVES
 from pipeline.core.tables import read_parquet, write_csv, write_parquet
 from pipeline.models import keras_files
+from pipeline.models.batches import rows_from_table
 from pipeline.models.checkpoints import Checkpoint, training_key
 from pipeline.models.training import (
     Epoch,
@@ -27,19 +32,21 @@ from pipeline.tracking.live_runs import live_run
 log = logging.getLogger(__name__)
 
 
-INPUTS = ("tokenizer", "shards")
-OUTPUTS = ("network", "out-of-fold", "curves", "report")
+INPUTS = ("tokenizer", "train", "val", "test")
+OUTPUTS = ("evaluated", "network", "out-of-fold", "curves", "report")
 
 
 def training_figures(
-    curves: list[Epoch], weights: int, rows: int, stop_rows: int
+    curves: list[Epoch], weights: int, rows: int, stop_rows: int, served_rows: int
 ) -> dict[str, Figure]:
     """The figures of the report, those of the best epoch among them.
 
     Args:
-        weights: number of weights of the network.
-        rows: number of training rows.
+        curves: of the network that evaluate judges.
+        weights: number of weights of each network.
+        rows: number of its training rows.
         stop_rows: number of rows held out for early stopping.
+        served_rows: number of rows that the network that serves has learned from.
     """
     best = best_epoch(curves)
     return {
@@ -49,7 +56,20 @@ def training_figures(
         "loss": Figure(best.loss, n=rows),
         "accuracy": Figure(best.accuracy, n=rows),
         "stop_average_precision": Figure(best.stop_average_precision, n=stop_rows),
+        "served_rows": Figure(served_rows),
     }
+
+
+def log_last_epoch(curves: list[Epoch]) -> None:
+    """Logs the figures of the last epoch."""
+    epoch = curves[-1]
+    log.info(
+        "epoch %d: loss %.4f, accuracy %.4f, held-out average precision %.4f",
+        epoch.epoch,
+        epoch.loss,
+        epoch.accuracy,
+        epoch.stop_average_precision,
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -57,28 +77,31 @@ def main(argv: list[str] | None = None) -> None:
     paths = parse_paths(argv, __doc__, *INPUTS, *OUTPUTS)
     params = read_params(Params, "train")
     as_written = {"train": read_yaml()["train"]}  # 1 stays 1, not 1.0: register logs it again
-    table = read_parquet(paths.shards).to_pandas()
+    folders = (paths.train, paths.val, paths.test)
+    table, *other_tables = (read_parquet(folder).to_pandas() for folder in folders)
     spec = read_spec(paths.tokenizer)
-    key = training_key(as_written, paths.tokenizer, *sorted(paths.shards.iterdir()))
+    shards, *other_shards = (sorted(folder.iterdir()) for folder in folders)
+    key = training_key(as_written, paths.tokenizer, *shards)
+    refit_key = training_key([key, "refit"], *chain(*other_shards))
+    checkpoints = [Checkpoint(key), Checkpoint(refit_key)]
     rows, stop = split_rows(table, params)
-    checkpoint = Checkpoint(key)
+    served_rows = len(table)
 
     with live_run(params.model, as_written, key) as live:
 
         def report(curves: list[Epoch]) -> None:
             live.log_curves([asdict(epoch) for epoch in curves])
-            epoch = curves[-1]
-            log.info(
-                "epoch %d: loss %.4f, accuracy %.4f, held-out average precision %.4f",
-                epoch.epoch,
-                epoch.loss,
-                epoch.accuracy,
-                epoch.stop_average_precision,
-            )
+            log_last_epoch(curves)
 
         trainer = Trainer(spec, params)
-        curves = trainer.train(rows, stop, report, checkpoint)
+        curves = trainer.train(rows, stop, report, checkpoints[0])
         weights = trainer.model.count_params()
+        keras_files.save(trainer.model, paths.evaluated)
+        if params.refit:
+            everything = sum(map(rows_from_table, other_tables), start=rows)
+            served_rows += len(everything.labels) - len(rows.labels)
+            log.info("the network that serves is trained on %s messages", f"{served_rows:,}")
+            trainer.train(everything, stop, log_last_epoch, checkpoints[1])
         keras_files.save(trainer.model, paths.network)
         live.finish(files_sha256(paths.network))
 
@@ -92,10 +115,13 @@ def main(argv: list[str] | None = None) -> None:
         f"{params.model}: epoch {best.epoch} of {len(curves)} is the best, average precision "
         f"{best.stop_average_precision:.4f} on {len(stop.labels)} held-out messages"
     )
-    figures = training_figures(curves, weights, len(rows.labels), len(stop.labels))
+    figures = training_figures(
+        curves, weights, len(rows.labels), len(stop.labels), served_rows=served_rows
+    )
     write_csv(paths.curves, TRAINING_CURVES.names, map(astuple, curves))
     write_report(paths.report, len(table), figures, verdict)
-    checkpoint.finish()
+    for checkpoint in checkpoints:
+        checkpoint.finish()
     log.info("train: %s", verdict)
 
 

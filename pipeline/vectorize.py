@@ -22,6 +22,7 @@ from pipeline.preprocessing.splits import (
     split_summary,
     used_rows,
 )
+from pipeline.preprocessing.time_windows import newest_rows
 from pipeline.preprocessing.tokenizer import (
     count_tokens,
     fit_tokenizer,
@@ -30,6 +31,8 @@ from pipeline.preprocessing.tokenizer import (
 )
 
 log = logging.getLogger(__name__)
+
+SHARD_FOLDERS = ("train", "val", "test")  # splits whose token ids are written
 
 
 class Params(SplitParams):
@@ -51,7 +54,7 @@ class Params(SplitParams):
 
 
 def main(argv: list[str] | None = None) -> None:
-    names = ("messages", "tokenizer", "splits", "train", "val", "report", "profile")
+    names = ("messages", "tokenizer", "splits", *SHARD_FOLDERS, "report", "profile")
     paths = parse_paths(argv, __doc__, *names, "profile-tables")
     params = read_params(Params, "vectorize")
     columns = ["message_id", "text", "label", "received_at", "copies"]
@@ -82,8 +85,10 @@ def main(argv: list[str] | None = None) -> None:
     profile_summary = f"{len(sets.texts):,} rows in {len(sets.names)} splits"
 
     write_text(paths.tokenizer, tokenizer_json(tokenizer, params.window_length))
-    write_shards(paths.train, shard_tables(used["train"], tokenizer, params.shard_rows))
-    write_shards(paths.val, shard_tables(used["val"], tokenizer, params.shard_rows))
+    newest = rows.index[newest_rows(rows)]
+    for name in SHARD_FOLDERS:
+        part = used[name].drop(newest, errors="ignore")
+        write_shards(vars(paths)[name], shard_tables(part, tokenizer, params.shard_rows))
     splits = pa.Table.from_pandas(rows[SPLITS.names], SPLITS, preserve_index=False)
     write_parquet(paths.splits, splits.to_batches(), SPLITS)
     write_report(paths.report, len(rows), figures, summary)

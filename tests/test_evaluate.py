@@ -11,11 +11,13 @@ from pipeline import evaluate
 from pipeline.core.files import read_json
 from pipeline.core.tables import read_csv
 from pipeline.evaluation.attacks import ATTACK_STRENGTHS
-from pipeline.evaluation.behavioural_tests import BEHAVIOURAL_TESTS
+from pipeline.evaluation.behavioural_tests import BEHAVIOURAL_TESTS, OF_TODAY
 from pipeline.evaluation.curves import PLOTS
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.report import NEWEST_METRICS
+from pipeline.models import keras_files
 from tests.harness.evaluated_project import Project
+from tests.harness.small_networks import small_network
 from tests.harness.small_project import set_params, stage_arguments
 
 INPUTS = [
@@ -23,6 +25,7 @@ INPUTS = [
     "calibration.parquet",
     "splits.parquet",
     "tokenizer.json",
+    "evaluated.keras",
     "model.keras",
     "out_of_fold.parquet",
 ]
@@ -122,3 +125,21 @@ def test_newest_messages_change_only_their_own_figures(outputs, tables, tmp_path
     assert 0 < after["newest.spam_caught_percent"]["value"] <= 100
     changed = {name for name in before if before[name] != after[name]}
     assert changed == NEWEST_FIGURES
+
+
+@pytest.mark.slow
+def test_network_that_serves_changes_only_its_own_figures(outputs, tables, tmp_path):
+    folder = shutil.copytree(outputs.parent, tmp_path / "copy")
+    network = small_network(400, seed=2, scale=3.0)
+    keras_files.save(network, folder / "model.keras")
+    before, after = figures_of(outputs), figures_of(run(folder))
+    changed = {name for name in before if before[name] != after[name]}
+    served = {name for name in before if name.startswith(("served.", "served_gain."))}
+    assert served == {
+        "served_gain.average_precision",
+        *(f"served.behaviours.{name}.holds_percent" for name in OF_TODAY),
+    }
+    assert "served_gain.average_precision" in changed <= served
+    assert before["served_gain.average_precision"]["value"] == 0
+    decisions = [(path / "decision.json").read_bytes() for path in (outputs, folder / "outputs")]
+    assert decisions[0] == decisions[1]

@@ -14,6 +14,7 @@ from pipeline.core.schemas import SHARD, SPLITS
 from pipeline.core.tables import read_parquet
 from pipeline.preprocessing.size_checks import cut_problem
 from pipeline.preprocessing.splits import SPLIT_RANK, split_of_campaign
+from pipeline.preprocessing.time_windows import newest_rows
 from tests.harness.errors import error_of
 from tests.harness.small_project import stage_arguments
 from tests.harness.split_oracle import (
@@ -26,7 +27,9 @@ from tests.harness.split_oracle import (
 
 NETWORK = {"vocabulary_size": 400, "sequence_length": 30, "window_length": 250, "shard_rows": 20}
 SECTION = PARAMS.model_dump() | NETWORK
-FILES = "messages.parquet tokenizer.json splits.parquet train val report.json profile.json profile"
+FILES = (
+    "messages.parquet tokenizer.json splits.parquet train val test report.json profile.json profile"
+)
 ARGUMENTS = stage_arguments("vectorize", *FILES.split())
 TEXTS = campaign_texts(300, seed=31)
 DAYS = [40 * i // 300 for i in range(300)]  # so that every time window has rows
@@ -78,8 +81,9 @@ def test_splits_and_shards_are_the_contract(run):
     assert splits.schema.equals(SPLITS)
     assert splits.to_pylist() == expected[SPLITS.names].to_dict("records")
     tokenizer = Tokenizer.from_file("tokenizer.json")
-    for name in ("train", "val"):
-        used = expected[(expected["split"] == name) & ~expected["left_out"]]
+    used_rows = expected[~expected["left_out"] & ~newest_rows(expected)]
+    for name in ("train", "val", "test"):
+        used = used_rows[used_rows["split"] == name]
         shards = read_parquet(Path(name))
         assert shards.schema.equals(SHARD)
         assert len(list(Path(name).iterdir())) == math.ceil(len(used) / 20)

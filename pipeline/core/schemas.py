@@ -67,7 +67,7 @@ SPLITS = pa.schema(  # data/vectorized/splits.parquet: one row per validated mes
         pa.field("left_out", pa.bool_()),  # retired, or a near-copy of a row in a higher split
     ]
 )
-SHARD = pa.schema(  # data/vectorized/train and val
+SHARD = pa.schema(  # data/vectorized/train, val and test (without the newest messages)
     [
         _MESSAGE_ID,
         _CAMPAIGN_KEY,
@@ -162,8 +162,12 @@ CONFUSION_PAIRS = pa.schema(  # reports/plots/confusion.csv: one row per test me
 
 # ---- registry, serving, monitoring
 
-SEEN_ROWS = pa.schema(  # seen.parquet in the MLflow model: rows of train and val
-    [_MESSAGE_ID, _CAMPAIGN_KEY]
+SEEN_ROWS = pa.schema(  # seen.parquet in the MLflow model: rows that the model learned from
+    [
+        _MESSAGE_ID,
+        pa.field("split", pa.string()),  # train or val; test: of the network that serves alone
+        _CAMPAIGN_KEY,
+    ]
 )
 SCORES = pa.schema(  # columns that `python -m pipeline score` adds to those of its input
     [

@@ -83,6 +83,19 @@ def newest_figures(
     }
 
 
+def served_figures(
+    served: Predictions, evaluated: Predictions, *, resamples: int, seed: int
+) -> Figures:
+    """`served_gain.average_precision`: of the network that serves, minus the evaluated one's.
+
+    The first has learned from these rows of test. So a loss means that its training went wrong.
+    """
+    difference = measure_difference(
+        served, evaluated, ("average_precision",), resamples=resamples, seed=seed
+    )
+    return prefixed("served_gain", difference)
+
+
 def prefixed(prefix: str, figures: Figures) -> Figures:
     """The figures as `PREFIX.NAME`."""
     return {f"{prefix}.{name}": figure for name, figure in figures.items()}

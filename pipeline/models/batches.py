@@ -26,6 +26,11 @@ class Rows:
         """The rows with these numbers, in this order."""
         return Rows([self.token_ids[i] for i in index], self.labels[index])
 
+    def __add__(self, other: "Rows") -> "Rows":
+        """These rows, then the others."""
+        labels = np.concatenate([self.labels, other.labels])
+        return Rows(self.token_ids + other.token_ids, labels)
+
     def cut(self, tokens: int) -> "Rows":
         """The rows with at most so many first tokens."""
         return Rows([ids[:tokens] for ids in self.token_ids], self.labels)

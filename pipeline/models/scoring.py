@@ -101,13 +101,16 @@ def calibrated_model(
     calibration: pd.DataFrame,
     budgets: Budgets,
     out_of_fold: pd.DataFrame | None = None,
+    served: Scorer | None = None,
 ) -> CalibratedModel:
     """Calibrates the scores and chooses the thresholds on val, by the same rule for every model.
 
     Args:
+        score: of the model that has not learned from val.
         val: columns text, label and source.
         calibration: the same columns, of sources that are not in val; for their decisions alone.
         out_of_fold: columns label, source and score, of rows that are used as those of val.
+        served: scores of the network that serves, if it is another; `calibration` is as new to it.
 
     Raises: PipelineError if there are too few messages for a budget.
     """
@@ -117,7 +120,7 @@ def calibrated_model(
     scored = Scored(is_spam(rows), rows["score"].to_numpy())
     decisions = fit_decisions(scored, source_name(rows).to_numpy(object), budgets)
     own = {
-        str(name): _own_decision(str(name), _scored(score, messages), budgets)
+        str(name): _own_decision(str(name), _scored(served or score, messages), budgets)
         for name, messages in calibration.drop_duplicates(["source", "text"]).groupby("source")
     }
     return CalibratedModel(score, replace(decisions, sources=decisions.sources | own))

@@ -106,6 +106,10 @@ class Params(NetworkParams):
         description="with at most so many rows in train, FOLDS more networks score them out of "
         "fold, so that the thresholds rest on the ham of train too",
     )
+    refit: bool = Field(
+        description="whether a second network, trained on val and test too, serves; the figures "
+        "are of the network that was trained on train alone"
+    )
     seed: int = Field(ge=0, description="of initial weights, order, dropout and corruption")
 
     def passes(self, rows: int) -> int:
@@ -181,7 +185,7 @@ class Trainer:
         short, short_stop = rows.cut(params.deep_tokens), stop.cut(params.deep_tokens)
         corrupt = row_corrupter(short, tokenizer, params.corruptions)
         curves = run_epochs(short, short_stop, self._deep, params, report, checkpoint, corrupt)
-        both = Rows(rows.token_ids + stop.token_ids, np.concatenate([rows.labels, stop.labels]))
+        both = rows + stop
         corrupt_both = row_corrupter(both, tokenizer, params.corruptions)
         fit_wide_path(self.model, both, corrupt_both, params)
         return curves

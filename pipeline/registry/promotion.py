@@ -26,7 +26,7 @@ from pipeline.evaluation.slices import source_name
 from pipeline.preprocessing import time_windows
 from pipeline.registry import ledger, parity, versions
 from pipeline.registry.ledger import PROMOTION_VERDICTS, ROLLBACK_TAG, LedgerEntry
-from pipeline.registry.model_package import ModelHashes, ModelPackage
+from pipeline.registry.model_package import FITTED_SPLITS, ModelHashes, ModelPackage
 from pipeline.registry.parity import ScoringError
 from pipeline.registry.versions import RegistryDamagedError, Version
 
@@ -214,7 +214,7 @@ def _decide(candidate: Candidate) -> Outcome:
 
 
 def compare_with_champion(candidate: Candidate, champion: Version) -> Outcome:
-    """The outcome on rows that neither model has seen; each is scored by its own code.
+    """The outcome on rows that neither evaluated network has seen; each is scored by its own code.
 
     Raises:
         ScoringError: the champion gives no usable answer.
@@ -226,11 +226,13 @@ def compare_with_champion(candidate: Candidate, champion: Version) -> Outcome:
             return Outcome("calibrated", sentence, {})
         rows = candidate.comparison_rows
         seen = read_seen_rows(folder)
+        seen = seen[seen["split"].isin(FITTED_SPLITS)]
         rows = rows[champion_challenger.unseen_rows(rows, candidate.rows, seen)]
         if rows.empty:
             return Outcome("tie", "there is no test message that neither has seen", {})
+        versions.use_evaluated_network(folder)
         champion_answers = parity.score_in_child(str(folder), rows[["text", "source"]])
-    candidate_answers = candidate.package.answers(rows)
+    candidate_answers = candidate.package.evaluated_answers(rows)
     outcome = champion_challenger.decide_promotion(
         challenger=_predictions(rows, candidate_answers),
         champion=_predictions(rows, champion_answers),
@@ -290,6 +292,9 @@ def _predictions(rows: pd.DataFrame, answers: pd.DataFrame) -> Predictions:
 def read_seen_rows(folder: Path) -> pd.DataFrame:
     """Columns of schemas.SEEN_ROWS, from the folder of an MLflow model. Raises: ScoringError."""
     try:
-        return read_parquet(folder / "artifacts" / "seen.parquet", SEEN_ROWS.names).to_pandas()
+        seen = read_parquet(folder / "artifacts" / "seen.parquet").to_pandas()
     except PipelineError:
         raise ScoringError("the list of messages that it has seen is missing") from None
+    if "split" not in seen:  # of a version without a refitted network
+        seen = seen.assign(split="train")
+    return seen[SEEN_ROWS.names]

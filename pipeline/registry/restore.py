@@ -30,6 +30,7 @@ RESTORE_TOLERANCE = 1e-4  # of a probability; processors differ in the last digi
 FILE_NAMES = {  # by name in LedgerEntry.files
     "tokenizer": "tokenizer.json",
     "network": "model.keras",
+    "evaluated": "evaluated.keras",
     "decision": "decision.json",
     "splits": "splits.parquet",
 }
@@ -163,12 +164,13 @@ def promoted_files(entry: LedgerEntry) -> Iterator[dict[str, Path]]:
 
     Raises: NotCachedError; RegistryDamagedError if a file is not the one that was promoted.
     """
-    md5s = {name: entry.files[key] for key, name in FILE_NAMES.items()}
+    expected = {"evaluated": entry.files["network"], **entry.files}  # older lines have one network
+    md5s = {name: expected[key] for key, name in FILE_NAMES.items()}
     with restored_files(md5s) as folder:
         paths = {key: folder / name for key, name in FILE_NAMES.items()}
         hashes = hash_model(**paths)
         for key, name in FILE_NAMES.items():
-            md5 = entry.files[key]
+            md5 = expected[key]
             if hashes.md5s[key] != md5:
                 raise RegistryDamagedError(
                     f"version {entry.version}: {name} in DVC's cache was changed; delete "

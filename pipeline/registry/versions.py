@@ -32,7 +32,7 @@ EXAMPLES = pd.DataFrame(
     {"text": ["WIN a prize now! Text CLAIM to 87121", "are we still on for lunch?"]}
 )
 MODEL_INPUTS = Schema([ColSpec("string", "text"), ColSpec("string", "source", required=False)])
-ARTIFACTS = ("tokenizer", "network", "decision", "seen")  # fields of ModelFiles
+ARTIFACTS = ("tokenizer", "network", "evaluated", "decision", "seen")  # fields of ModelFiles
 SERVED_MODEL = Path(__file__).parents[1] / "models" / "served_model.py"
 
 
@@ -46,6 +46,7 @@ class ModelFiles:
 
     tokenizer: Path
     network: Path  # a TensorFlow SavedModel
+    evaluated: Path | None  # the same, of the evaluated network if that is another
     decision: Path
     seen: Path  # Parquet with the columns of schemas.SEEN_ROWS
     requirements: list[str]  # pinned, as pip takes them
@@ -121,7 +122,7 @@ def _log_model(client: MlflowClient, run_id: str, files: ModelFiles) -> str:
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(SERVED_MODEL),
-            artifacts={name: str(getattr(files, name)) for name in ARTIFACTS},
+            artifacts={name: str(path) for name in ARTIFACTS if (path := getattr(files, name))},
             pip_requirements=files.requirements,
             signature=ModelSignature(MODEL_INPUTS, infer_signature(EXAMPLES, files.answer).outputs),
             input_example=EXAMPLES,
@@ -235,6 +236,25 @@ def load_version(number: str) -> Any:
     """The model of a version, as MLflow loads it. Raises: as `downloaded_version`."""
     with downloaded_version(number) as folder:
         return _load(folder)
+
+
+def load_evaluated(number: str) -> Any:
+    """The same with the evaluated network, which has not learned from test."""
+    with downloaded_version(number) as folder:
+        use_evaluated_network(folder)
+        return _load(folder)
+
+
+def use_evaluated_network(folder: Path) -> None:
+    """Puts the evaluated network in the place of the one that serves, if that is another.
+
+    Args:
+        folder: a copy of an MLflow model.
+    """
+    artifacts = folder / "artifacts"
+    if (artifacts / "evaluated").exists():
+        shutil.rmtree(artifacts / "network")
+        (artifacts / "evaluated").rename(artifacts / "network")
 
 
 def load_champion(loaded: Mapping[str, Any] = MappingProxyType({})) -> tuple[Any, str]:

@@ -22,7 +22,7 @@ from pipeline.models.calibration import MISSED_SHARE, read_budgets
 from pipeline.preprocessing.size_checks import budget_problem
 from pipeline.registry import versions
 from pipeline.registry.ledger import LedgerEntry
-from pipeline.registry.model_package import hash_model
+from pipeline.registry.model_package import MODEL_FILES, hash_model
 from pipeline.registry.restore import FILE_NAMES
 from pipeline.retraining.retrain import REGISTER_REPORT, run_repro
 from pipeline.sources.catalogue import Params, check_calibration_name, read_labelled
@@ -63,8 +63,7 @@ def check_project() -> None:
             f"calibrate: {stage[1] if stage else 'dvc repro'} has work to do first; "
             "run `make repro`, then this again"
         )
-    names = {"tokenizer", "network", "decision"}
-    files = {name: MODELS_FOLDER / FILE_NAMES[name] for name in names}
+    files = {name: MODELS_FOLDER / FILE_NAMES[name] for name in MODEL_FILES}
     hashes = hash_model(**files, splits=files["decision"])  # splits are no part of the model
     champion = LedgerEntry.from_version(versions.find_champion())
     ours = {name: hashes.md5s[name] for name in ("tokenizer", "network")}

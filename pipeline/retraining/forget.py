@@ -212,7 +212,7 @@ def other_sources(wanted: frozenset[str]) -> list[str]:
 
 
 def versions_that_learned(ids: frozenset[str]) -> list[str]:
-    """Each version whose train or val had one of the messages, and its aliases.
+    """Each version that learned from one of the messages, and its aliases.
 
     Raises: PipelineError if the registry does not answer.
     """

@@ -17,7 +17,7 @@ from pipeline.core.run_summary import STAGE_SECONDS
 from pipeline.core.schemas import MISTAKES
 from pipeline.core.tables import read_parquet
 from pipeline.registry import versions
-from pipeline.registry.model_package import hash_model
+from pipeline.registry.model_package import MODEL_FILES, hash_model
 from pipeline.registry.pages.report import PAGE_NAME, PrivatePart, write_decision_report
 from pipeline.registry.pages.report_inputs import MISTAKES_FILE, read_inputs, register_paths
 from pipeline.serving.private_mistakes import marked_mistakes
@@ -41,8 +41,8 @@ def main(argv: list[str] | None = None) -> None:
     if options.log and not options.private:
         raise PipelineError("report: --log attaches the private page; add --private")
     paths = register_paths()
-    files = ("--tokenizer", "--network", "--decision", "--splits")
-    model_hash = hash_model(*(paths[name] for name in files)).model
+    files = {name: paths[f"--{name}"] for name in (*MODEL_FILES, "splits")}
+    model_hash = hash_model(**files).model
     reports, report = paths["--evaluation"].parent, paths["--report"]
     decision = read_report(report) if report.exists() else None
     inputs = read_inputs(reports, decision, model_hash, files_sha256(paths["--messages"]))
@@ -63,7 +63,7 @@ def private_part(model_hash: str) -> PrivatePart:
         raise PipelineError("report: this model is not registered yet; run `dvc repro`")
     mistakes = read_parquet(MISTAKES_FILE, MISTAKES.names).to_pandas()
     return PrivatePart(
-        mistakes=marked_mistakes(mistakes, versions.load_version(version.number)),
+        mistakes=marked_mistakes(mistakes, versions.load_evaluated(version.number)),
         drift=_drift_verdict(MISTAKES_FILE.with_name("drift.json")),
         lineage=_lineage(version.number),
     )

@@ -25,7 +25,7 @@ class RunInputs:
     plots: Mapping[str, bytes]  # PNG, by name
     folders: Mapping[str, Path]  # attached as they are, by name
     model_hash: str  # sha256 of network, tokenizer and decision
-    network_hash: str  # sha256 of model.keras
+    network_hash: str  # sha256 of model.keras, the network that serves
     data_hash: str  # sha256 of the validated messages
 
 
@@ -42,6 +42,8 @@ METRIC_GROUPS = {  # by a figure's first part; MLflow draws the groups in alphab
     "behaviours": "test_behaviours",
     "confident": "test_confident",
     "newest": "test_newest",
+    "served": "test_of_served_network",
+    "served_gain": "test_of_served_network_minus_evaluated",
     "threshold": "thresholds",
     "val_ham_lost": "thresholds",
     "val_spam_caught": "thresholds",

@@ -17,7 +17,7 @@ from pipeline.core.files import write_json, write_text
 from pipeline.core.reports import Figure, write_report
 from pipeline.core.tables import write_csv, write_parquet
 from pipeline.models import keras_files
-from pipeline.preprocessing.tokenizer import fit_tokenizer, tokenizer_json
+from pipeline.preprocessing.tokenizer import fit_tokenizer, read_spec, tokenizer_json
 from pipeline.registry import ledger, parity
 from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness.small_models import plain_decision
@@ -26,7 +26,7 @@ from tests.harness.small_project import MESSAGES, ROOT, set_params, stage_argume
 
 REGISTER_ARGUMENTS = stage_arguments(  # of a Project in the working directory
     *("register", "dvc.yaml", "messages.parquet", "splits.parquet"),
-    *("tokenizer.json", "model.keras", "decision.json"),
+    *("tokenizer.json", "evaluated.keras", "model.keras", "decision.json"),
     *("curves.csv", "reports/evaluate.json", "docs", "register.json"),
 )
 FIGURES = {
@@ -55,6 +55,7 @@ def _template() -> TemporaryDirectory:
         tokenizer_json(tokenizer, window_length=250), encoding="utf-8"
     )
     keras_files.save(small_network(tokenizer.get_vocab_size(), seed=1), folder / "model.keras")
+    shutil.copyfile(folder / "model.keras", folder / "evaluated.keras")
     write_csv(folder / "curves.csv", ("epoch", "loss"), [(1, 0.5), (2, 0.25)])
     figures = {name: Figure(**figure) for name, figure in FIGURES.items()}
     write_report(folder / "reports" / "evaluate.json", 13, figures, "f1 0.900")
@@ -107,6 +108,12 @@ class Project:
     def set_threshold(self, threshold):
         """Makes another model: at 0 everything is spam; above 1 nothing is, which is worse."""
         write_json(self.folder / "decision.json", plain_decision(threshold))
+
+    def refit(self, seed, scale=1.0):
+        """Makes another network serve than the evaluated one, which stays."""
+        vocabulary = read_spec(self.folder / "tokenizer.json")["model"]["vocab"]
+        network = small_network(len(vocabulary), seed=seed, scale=scale)
+        keras_files.save(network, self.folder / "model.keras")
 
     def register(self, *flags):
         """Runs the stage and returns the bytes of its report."""

@@ -46,6 +46,7 @@ SMALL = {  # a whole run in seconds, on 90 messages
         "fewest_steps": 0,
         "stop_share": 0.3,
         "out_of_fold_rows": 0,
+        "refit": False,
     },
     "evaluate": {"lost_ham_budget": 0.3, "source_budgets": {"chat": 0.1}, "resamples": 20},
     "register": {

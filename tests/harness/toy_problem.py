@@ -30,6 +30,7 @@ PARAMS = Params(
     patience=9,
     stop_share=0.3,
     out_of_fold_rows=0,
+    refit=False,
     seed=1,
 )
 

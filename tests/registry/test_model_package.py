@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from pipeline.core.hashing import files_sha256
+from pipeline.core.schemas import SEEN_ROWS
 from pipeline.registry.model_package import hash_model, packaged_model
 from pipeline.registry.restore import FILE_NAMES
 from pipeline.registry.versions import EXAMPLES
@@ -39,6 +40,27 @@ def test_package_has_the_answer_to_the_examples_and_the_seen_rows(paths):
         seen = pd.read_parquet(files.seen)
         assert (files.network / "saved_model.pb").exists()
         pd.testing.assert_frame_equal(files.answer, package.answers(EXAMPLES))
-    used = rows[rows["split"].isin(["train", "val"]) & ~rows["left_out"]]
+    assert files.evaluated is None
+    assert_seen(seen, rows, "train", "val")
+
+
+@pytest.mark.slow
+def test_refitted_package_answers_with_both_networks_and_has_seen_test_too(paths, store):
+    rows = pd.read_parquet(paths["splits"])
+    project = Project(paths["network"].parent, store)
+    with packaged_model(**paths | {"splits": rows}) as package:
+        before = package.answers(EXAMPLES)
+    project.refit(seed=2)
+    with packaged_model(**paths | {"splits": rows}) as package:
+        files = package.files()
+        assert_seen(pd.read_parquet(files.seen), rows, "train", "val", "test")
+        assert (files.evaluated / "saved_model.pb").exists()
+        assert not package.answers(EXAMPLES).equals(before)
+        pd.testing.assert_frame_equal(package.evaluated_answers(EXAMPLES), before)
+
+
+def assert_seen(seen, rows, *splits):
+    """The seen rows are all used rows of these splits."""
+    used = rows[rows["split"].isin(splits) & ~rows["left_out"]]
     assert 0 < len(used) < len(rows)
-    pd.testing.assert_frame_equal(seen, used[["message_id", "campaign_key"]].reset_index(drop=True))
+    pd.testing.assert_frame_equal(seen, used[SEEN_ROWS.names].reset_index(drop=True))

@@ -143,6 +143,25 @@ def test_tie_leaves_the_champion_and_is_decided_once(champion, monkeypatch):
 
 
 @pytest.mark.slow
+def test_networks_that_serve_do_not_take_part_in_the_comparison(evaluated):
+    evaluated.set_threshold(0.5)
+    evaluated.refit(seed=2)
+    evaluated.register()
+    evaluated.refit(seed=3, scale=50.0)  # it has learned from test, so its answers prove nothing
+    evaluated.register()
+    assert evaluated.verdict().startswith("tie: f1 +0.0000 [+0.0000, +0.0000] against")
+    assert evaluated.aliases() == {"champion": "1", "challenger": "2"}
+
+
+def test_rows_of_older_versions_count_as_seen_by_the_evaluated_network(tmp_path):
+    table = pd.DataFrame({"message_id": ["a" * 32], "campaign_key": ["b" * 16]})
+    (tmp_path / "artifacts").mkdir()
+    table.to_parquet(tmp_path / "artifacts" / "seen.parquet")
+    seen = promotion.read_seen_rows(tmp_path)
+    assert seen.to_dict("records") == [{**table.iloc[0], "split": "train"}]
+
+
+@pytest.mark.slow
 def test_threshold_of_a_new_stream_is_promoted_without_a_comparison(champion):
     decision = read_json(Path("decision.json"))
     stream = decision | {"threshold": 0.25, "spam_caught": 5}

@@ -73,6 +73,16 @@ def test_restored_registry_answers_as_before(lost, lost_files, caplog):
 
 
 @pytest.mark.slow
+def test_line_of_a_version_with_one_network_is_restored(lost):
+    for entry in (entries := read_entries()):
+        del entry.files["evaluated"]  # as lines were written before
+    write_ledger(entries)
+    ledger_cli.main(["restore"])
+    assert lost.aliases() == {"champion": "1", "previous": "3"}
+    assert not (lost.artifacts("1") / "evaluated").exists()
+
+
+@pytest.mark.slow
 def test_killed_restore_goes_on(lost):
     killed = mock.patch.object(versions, "set_alias", side_effect=KeyboardInterrupt)
     with killed, pytest.raises(KeyboardInterrupt):

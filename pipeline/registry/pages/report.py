@@ -75,6 +75,7 @@ DATA_FIGURES = (  # stage, start of the figure's name, words for it
     ("vectorize", "val.left_out", "Near-copies left out of the choice of thresholds"),
     ("vectorize", "test.left_out", "Near-copies left out of the test"),
     ("vectorize", "newest.rows", "Newest messages"),
+    ("train", "served_rows", "Learned by the network in service"),
 )
 SLICE_METRICS_SHOWN = {"caught": CAUGHT, "lost": LOST}
 

@@ -230,7 +230,9 @@ others.{% endif %}</dd>
 again and again.</dd>
 <dt>Data</dt>
 <dd>Labelled messages of the sources above, each in one split only, without near-copies between
-the splits. Nothing is fitted or chosen on the test messages.</dd>
+the splits. The figures are of a network that has not learned from the test messages, and nothing
+is chosen on them. The network in service has learned from them too, unless train.refit is
+false.</dd>
 <dt>Limits</dt>
 <dd>Nothing is promised for a source, a language or a kind of message that the data lacks. Labels
 are the opinions of those who gave them. The threshold keeps the expected share of lost ham, not

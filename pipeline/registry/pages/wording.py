@@ -16,7 +16,13 @@ METRIC_NAMES = {  # other metrics are named by their words
     "holds_percent": "passed, %",
     "brier": "Brier score",
 }
-PREFIX_NAMES = {"attacks": "attack", "behaviours": "test", "difference": "lead over the baseline"}
+PREFIX_NAMES = {
+    "attacks": "attack",
+    "behaviours": "test",
+    "difference": "lead over the baseline",
+    "served": "network in service,",
+    "served_gain": "network in service minus the evaluated one",
+}
 NO_DIFFERENCE = "no clear difference"
 
 
