@@ -76,8 +76,10 @@ def fill_disk(path: str) -> Change:
 
 INBOX, PARAMS, DATABASE = "data/inbox/messages.csv", "params.yaml", "mlflow.db"
 MESSAGES, VALIDATED = "data/ingested/messages.parquet", "data/validated/messages.parquet"
-SPLITS, SHARDS = "data/vectorized/splits.parquet", "data/vectorized/train"
-TOKENIZER, NETWORK, DECISION = "models/tokenizer.json", "models/model.keras", "models/decision.json"
+SPLITS = "data/vectorized/splits.parquet"
+SHARDS, TEST_SHARDS = "data/vectorized/train", "data/vectorized/test"
+TOKENIZER, DECISION = "models/tokenizer.json", "models/decision.json"
+NETWORK, EVALUATED = "models/model.keras", "models/evaluated.keras"
 EVALUATION, CURVES, PLOT = "reports/evaluate.json", "reports/curves.csv", "reports/plots/roc.csv"
 GATE = "data/validated"  # which validate closes first
 COLLECTED = ("data/inbox.lock.json", "data/collected")
@@ -119,7 +121,7 @@ def refused(stages: str, name: str, change: Change, line: str) -> Case:
 
 def damaged(stage: str, path: str, problem: str) -> Case:
     """The first half of an input."""
-    file = f"{path}/shard-00000.parquet" if path == SHARDS else path
+    file = f"{path}/shard-00000.parquet" if path in (SHARDS, TEST_SHARDS) else path
     cut = rewrite(file, lambda content: content[: len(content) // 2])
     return refused(stage, f"half of {file}", cut, f"{path}: {problem}; {REBUILD_HINT}")
 
@@ -173,9 +175,11 @@ CASES = [
         READ_ONLY,
     ),
     damaged("train", SHARDS, NO_PARQUET),
+    damaged("train", TEST_SHARDS, NO_PARQUET),
     damaged("train", TOKENIZER, NO_JSON),
     damaged("evaluate", TOKENIZER, NO_JSON),
     damaged("evaluate", NETWORK, NO_NETWORK),
+    damaged("evaluate", EVALUATED, NO_NETWORK),
     damaged("evaluate", SPLITS, NO_PARQUET),
     damaged("register", TOKENIZER, NO_JSON),
     damaged("register", NETWORK, NO_NETWORK),

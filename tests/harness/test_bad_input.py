@@ -13,6 +13,7 @@ from functools import partial
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import train  # noqa: F401 # TensorFlow sets its threads before it computes
 from pipeline.core.cli import RESTORE_HINT, run_stage
 from tests.harness import bad_input
 from tests.harness.bad_input import CASES, DVC_CASES, FULL_DISKS, INBOX, Case
