@@ -52,7 +52,8 @@ def read_predictions(
 
     Raises: PipelineError.
     """
-    schema = pa.schema([PREDICTIONS.field(name) for name in ["scored_at", *columns]])
+    names = dict.fromkeys(["scored_at", *columns])  # without repetition
+    schema = pa.schema([PREDICTIONS.field(name) for name in names])
     tables = [schema.empty_table()]
     for path in prediction_files(folder):
         if since is None or path.name >= file_name(since, ""):

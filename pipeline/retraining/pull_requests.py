@@ -1,13 +1,14 @@
 """Publishes the result of `retrain`: a branch, a pull request, or an issue.
 
 Every retraining becomes a commit on its own branch. A winner gets a pull request with figures and
-plots; with `retrain.auto_merge: true` it is merged into the default branch instead. If validation
-refused the data, or new labels look tampered with, an issue is opened.
+plots; with `retrain.auto_merge: true` it is merged into the default branch instead. With
+`retrain.shadow` it has to win in the shadow of the champion first, and a later call does the rest.
+If validation refused the data, or new labels look tampered with, an issue is opened.
 """
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.core.cli import argument_parser, stage_lock
@@ -21,6 +22,7 @@ from pipeline.registry.ledger import LedgerEntry
 from pipeline.registry.pages.report import PAGE_NAME
 from pipeline.retraining import github, history, proposal_text
 from pipeline.retraining.retrain import ACTIONS, REFUSED_FILE, REGISTER_REPORT, REPORT, Action
+from pipeline.retraining.shadow_trial import NO_TRIAL, Trial, judge_trial
 from pipeline.retraining.triggers import Params
 
 log = logging.getLogger(__name__)
@@ -94,6 +96,18 @@ def push_winner(commit: str, winner: LedgerEntry, base: str) -> bool:
     return False
 
 
+def merge_winner(commit: str, winner: LedgerEntry, base: str) -> bool:
+    """Pushes a winner's commit to `base`, and the registry follows, if auto_merge allows it.
+
+    Returns: whether it did.
+    """
+    if not read_params(Params, "retrain").auto_merge or not push_winner(commit, winner, base):
+        return False
+    subject = _subject(winner.verdict_text)
+    log.info("propose: %s: merged into %s; %s", subject, base, _follow_ledger())
+    return True
+
+
 def succeeds_champion(winner: LedgerEntry, entries: Sequence[LedgerEntry]) -> bool:
     """Whether the winner was compared with the champion of these entries, and after its line."""
     champion = ledger.champion_entry(entries)
@@ -107,6 +121,7 @@ def succeeds_champion(winner: LedgerEntry, entries: Sequence[LedgerEntry]) -> bo
 def push_proposal(base: str) -> None:
     """Commits the retraining and pushes it to a new branch, or a winner to `base` with auto_merge.
 
+    A winner that needs a trial in the shadow goes to a branch.
     What origin has already is not pushed again. Raises: PipelineError.
     """
     history.require_published(base)
@@ -121,16 +136,13 @@ def push_proposal(base: str) -> None:
     if commit is None:
         log.info("propose: origin already has this retraining")
         return
-    if winner and read_params(Params, "retrain").auto_merge and push_winner(commit, winner, base):
-        log.info("propose: %s: merged into %s; %s", _subject(verdict), base, _follow_ledger())
+    if winner and trial_of(winner).verdict == "won" and merge_winner(commit, winner, base):
         return
     branch = f"{BRANCH_FOLDER}/{ledger.utc_now():%Y-%m-%d}-{commit[:8]}"
     run_git("push", "--quiet", "--force", "origin", f"{commit}:refs/heads/{branch}")
     log.info("propose: %s: branch %s", _subject(verdict), branch)
     if winner and not succeeds_champion(winner, ledger.merged_entries()):
         log.warning("warning: no pull request: the champion of %s is another one", base)
-    elif winner and not github.is_available():
-        log.info("propose: `gh` or GH_TOKEN is missing: open the pull request yourself")
 
 
 def commit_retraining(
@@ -168,38 +180,62 @@ def fetch_proposals(base: str) -> list[str]:
     return run_git("for-each-ref", *order, proposals).split()
 
 
-def waiting_winners(base: str) -> list[str]:
-    """The branches of winners that were compared with today's champion, the newest last."""
+def waiting_winners(base: str) -> dict[str, LedgerEntry]:
+    """The winners that were compared with today's champion, by branch, the newest last."""
     merged = ledger.merged_entries()
-    branches = []
+    winners = {}
     for branch in fetch_proposals(base):
         report = history.file_at_commit(branch, REGISTER_REPORT) or {}
         winner = find_winner(report.get("verdict", ""), ledger.entries_at(branch))
         if winner and succeeds_champion(winner, merged):
-            branches.append(branch.removeprefix("origin/"))
-    return branches
+            winners[branch.removeprefix("origin/")] = winner
+    return winners
+
+
+def trial_of(winner: LedgerEntry) -> Trial:
+    """The trial, by today's params, of a winner over today's champion. Raises: PipelineError."""
+    champion = ledger.champion_entry(ledger.merged_entries())
+    return judge_trial(winner, champion, read_params(Params, "retrain").shadow)
+
+
+def ready_winners(waiting: Mapping[str, LedgerEntry], requested: Collection[str]) -> dict[str, str]:
+    """The branches that may be proposed, the newest last, each with the result of its trial.
+
+    Args:
+        waiting: as from `waiting_winners`.
+        requested: branches with a pull request, open or closed, which need no trial any more.
+    """
+    ready = {}
+    for branch, winner in waiting.items():
+        trial = NO_TRIAL if branch in requested else trial_of(winner)
+        if trial.sentence:
+            result = f"{trial.verdict}: {trial.sentence}"
+            log.info("propose: version %s in the shadow: %s", winner.version, result)
+        if trial.verdict == "won":
+            ready[branch] = trial.sentence
+    return ready
 
 
 # ---- pull requests and issues
 
 
 def update_pull_requests(base: str) -> None:
-    """Opens the pull request of the newest waiting winner, and closes those that are outdated.
+    """Proposes the newest winner that is ready, and closes pull requests that are outdated.
 
     A pull request that a person closed is not opened again, and closes no other one.
     Raises: PipelineError.
     """
-    if not github.is_available():
-        return
+    listed = github.list_pull_requests() if github.is_available() else []
+    requests = [one for one in listed if one.branch.startswith(f"{BRANCH_FOLDER}/")]
+    requested = {request.branch for request in requests}
     waiting = waiting_winners(base)
-    newest = waiting[-1] if waiting else None
-    requests = [
-        request
-        for request in github.list_pull_requests()
-        if request.branch.startswith(f"{BRANCH_FOLDER}/")
-    ]
-    if newest and newest not in {request.branch for request in requests}:
-        github.open_pull_request(newest, base, *pull_request_text(f"origin/{newest}"))
+    ready = ready_winners(waiting, requested)
+    newest = next(reversed(ready), None)
+    if newest and newest not in requested:
+        if ready[newest] and merge_winner(f"origin/{newest}", waiting[newest], base):
+            waiting = {}  # they were compared with another champion
+        else:
+            open_pull_request_of(newest, base, ready[newest])
     newest_is_closed = newest in {request.branch for request in requests if not request.open}
     for request in requests:
         if request.open and request.branch not in waiting:
@@ -208,15 +244,34 @@ def update_pull_requests(base: str) -> None:
             github.close_pull_request(request.number, f"{newest} is newer.")
 
 
-def pull_request_text(ref: str) -> tuple[str, str]:
-    """The title and the body, with images, of the pull request for a commit."""
+def open_pull_request_of(branch: str, base: str, trial: str) -> None:
+    """Opens the pull request of a winner's branch, or asks for it where `gh` is missing.
+
+    Args:
+        trial: the result of the winner's trial in the shadow, if any.
+    """
+    if github.is_available():
+        title, body = pull_request_text(f"origin/{branch}", trial)
+        github.open_pull_request(branch, base, title, body)
+    else:
+        problem = "`gh` or GH_TOKEN is missing"
+        log.info("propose: %s: open the pull request of %s yourself", problem, branch)
+
+
+def pull_request_text(ref: str, trial: str = "") -> tuple[str, str]:
+    """The title and the body, with images, of the pull request for a commit.
+
+    Args:
+        trial: as of `open_pull_request_of`.
+    """
     title = run_git("log", "-1", "--format=%s", ref).strip()
     body = run_git("log", "-1", "--format=%b", ref).partition(f"{history.TRAILER}: ")[0].strip()
     commit = run_git("rev-parse", ref).strip()
     folder = f"{proposal_text.IMAGE_FOLDER}/"
     paths = run_git("ls-tree", "--name-only", commit, folder).split()
     images = [f"![{Path(path).stem}]({github.raw_url(commit, path)})" for path in paths]
-    return title, "\n\n".join([body, *_report_link(commit), *images])
+    in_shadow = [f"It won in the shadow of the champion: {trial}"] if trial else []
+    return title, "\n\n".join([body, *in_shadow, *_report_link(commit), *images])
 
 
 def _report_link(commit: str) -> list[str]:
@@ -259,6 +314,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     base = history.default_branch()
     if action.needs_review:
         report_problem()
-    if action is ACTIONS["retrain"]:
+    is_retrained = action is ACTIONS["retrain"]
+    if is_retrained:
         push_proposal(base)
-    update_pull_requests(base)
+    if is_retrained or github.is_available() or read_params(Params, "retrain").shadow.days:
+        update_pull_requests(base)

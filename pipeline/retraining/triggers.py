@@ -13,6 +13,7 @@ from pydantic import Field
 from pipeline.core.params import ParamsSection
 from pipeline.core.reports import Figure
 from pipeline.monitoring.performance_estimate import ExpectedPerformance, percent_text
+from pipeline.retraining.shadow_trial import ShadowRule
 
 
 class Params(ParamsSection):
@@ -50,6 +51,7 @@ class Params(ParamsSection):
     auto_merge: bool = Field(
         description="whether a winner goes to the default branch, and into service, by itself"
     )
+    shadow: ShadowRule = Field(description="trial of a winner before it is proposed")
 
     @pydantic.model_validator(mode="after")
     def _check_drifted(self) -> Self:

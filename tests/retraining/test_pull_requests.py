@@ -3,16 +3,21 @@
 import shutil
 import subprocess
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.files import write_text
 from pipeline.core.reports import Figure, write_report
+from pipeline.monitoring.predictions import PREDICTIONS_FOLDER
 from pipeline.registry import ledger, recovery
+from pipeline.registry.ledger import ENTRY_TAG
 from pipeline.retraining import proposal_text, pull_requests, retrain
+from pipeline.tracking.mlflow_client import MODEL_NAME
 from tests.harness.errors import error_of
 from tests.harness.ledger_entries import BACK, FIRST, SECOND
+from tests.harness.prediction_logs import NOON, write_log
 from tests.harness.small_project import ROOT, commit_all, runner, set_params
 
 SHORT = "promote: f1 +0.0200 [+0.0050, +0.0350] against the champion's 0.9500"
@@ -271,6 +276,98 @@ def test_auto_merge_that_cannot_be_joined_becomes_a_branch(retrained, followed, 
     assert followed == []
     assert origin(retrained, "rev-parse", "main") == [other]
     assert len(branches(retrained)) == 1
+
+
+# ---- a trial in the shadow
+
+
+@pytest.fixture
+def in_trial(retrained, store, caplog):
+    """Winners need a trial of a day and two messages; the registry has the winner's version.
+
+    Returns: logs the labels that winner and champion give a message, each at its time.
+    """
+    caplog.set_level("INFO", logger="pipeline")
+    shadow = {"days": 1, "messages": 2, "disagreement": 0.1, "ham_lost_margin": 0.1}
+    set_params(Path("."), {"retrain": {"shadow": shadow}})
+    commit_and_push(retrained, "params.yaml")
+    store.create_registered_model(MODEL_NAME)
+    for entry in (FIRST, WINNER):
+        tags = {ENTRY_TAG: entry.json_line()}
+        store.create_model_version(MODEL_NAME, "file:///nowhere", tags=tags)
+
+    def log_labels(own, theirs):
+        for day, pair in enumerate(zip(own, theirs, strict=True)):
+            rows = [
+                {"text": f"day {day}", "model_version": version, "label": label}
+                for version, label in zip("21", pair, strict=True)
+            ]
+            write_log(PREDICTIONS_FOLDER, rows, NOON + timedelta(days=day))
+
+    return log_labels
+
+
+def test_winner_without_a_trial_is_a_branch_only(retrained, in_trial, hub, caplog):
+    pull_requests.main([])
+    assert len(branches(retrained)) == 1
+    assert hub.entries("pr") == []
+    line = "propose: version 2 in the shadow: waits: data/predictions: no log of predictions; "
+    assert caplog.messages[-1].startswith(line)
+
+
+def test_winner_of_its_trial_is_proposed_the_next_day(retrained, in_trial, hub):
+    pull_requests.main([])
+    in_trial(["ham", "ham"], ["ham", "ham"])
+    propose_next_day()
+    (request,) = hub.open("pr")
+    assert [request["headRefName"]] == branches(retrained)
+    line = "It won in the shadow of the champion: 2 messages in 1.0 days: different labels for 0.0%"
+    assert f"\n\n{line} (limit 10.0%); " in request["body"]
+
+
+def test_loser_of_its_trial_is_not_proposed(retrained, in_trial, hub, caplog):
+    pull_requests.main([])
+    in_trial(["spam", "ham"], ["ham", "ham"])
+    propose_next_day()
+    assert hub.entries("pr") == []
+    line = "propose: version 2 in the shadow: lost: 2 messages in 1.0 days: different labels for 50"
+    assert caplog.messages[-1].startswith(line)
+
+
+def test_winner_of_its_trial_is_merged_with_auto_merge(retrained, in_trial, followed):
+    pull_requests.main([])
+    assert followed == []
+    in_trial(["ham", "ham"], ["ham", "ham"])
+    propose_next_day()
+    assert followed == origin(retrained, "rev-parse", "main")
+    assert ledger.entries_at("origin/main") == [FIRST, WINNER]
+
+
+def test_first_champion_is_merged_without_a_trial(retrained, in_trial, followed, monkeypatch):
+    ledger.LEDGER.write_text("")
+    commit_and_push(retrained, "ledger.jsonl")
+    set_verdict(FIRST.verdict_text)
+    set_winner(monkeypatch, FIRST)
+    pull_requests.main([])
+    assert followed == origin(retrained, "rev-parse", "main")
+
+
+def test_winner_of_its_trial_is_named_where_gh_is_missing(retrained, in_trial, monkeypatch, caplog):
+    monkeypatch.delenv("GH_TOKEN")
+    pull_requests.main([])
+    in_trial(["ham", "ham"], ["ham", "ham"])
+    propose_next_day()
+    (branch,) = branches(retrained)
+    line = f"`gh` or GH_TOKEN is missing: open the pull request of {branch} yourself"
+    assert caplog.messages[-1] == f"propose: {line}"
+
+
+def test_open_pull_request_needs_no_trial(retrained, hub, request):
+    pull_requests.main([])
+    request.getfixturevalue("in_trial")  # a person sets the param later
+    propose_next_day()
+    (proposal,) = hub.entries("pr")
+    assert proposal["state"] == "OPEN"
 
 
 # ---- issues

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.core.reports import Figure
 from pipeline.monitoring.performance_estimate import ExpectedPerformance
+from pipeline.retraining.shadow_trial import ShadowRule
 from pipeline.retraining.triggers import Params, RetrainingState, decide_retraining, enough_drift
 
 PARAMS = Params(
@@ -19,6 +20,7 @@ PARAMS = Params(
     cool_down_hours=20,
     runs_a_week=3,
     auto_merge=False,
+    shadow=ShadowRule(days=0, messages=1000, disagreement=0.05, ham_lost_margin=0.01),
 )
 QUIET = RetrainingState(  # nothing has happened
     champion="4",
