@@ -33,6 +33,7 @@ from pipeline.registry import versions
 from pipeline.serving import resumable
 from pipeline.serving.labels import check_source
 from pipeline.serving.mail_copies import check_mail_output, mail_verdicts, write_marked
+from pipeline.serving.read_ahead import read_ahead
 from pipeline.serving.scoring import (
     ANSWER_COLUMNS,
     REASONS_COLUMN,
@@ -40,6 +41,7 @@ from pipeline.serving.scoring import (
     Tables,
     add_answers,
     add_reasons,
+    check_tables,
     read_tables,
     skip_rows,
     with_columns,
@@ -152,7 +154,10 @@ def _answers(
     params: expectations.Params,
 ) -> Tables:
     """The tables with the columns of `_added_columns`."""
-    answers = add_answers(tables, arguments.text, arguments.source, model, version, params)
+    checked = check_tables(tables, arguments.text, params)
+    if _can_be_read_again(arguments.input):  # a pipe may wait for ever, also after Ctrl-C
+        checked = read_ahead(checked)
+    answers = add_answers(checked, arguments.source, model, version)
     if not arguments.explain:
         return answers
     return add_reasons(answers, arguments.text, arguments.source, model)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,27 +89,46 @@ def check_input_columns(
 # ---- labelling
 
 
+@dataclass(frozen=True)
+class CheckedTable:
+    """A table of messages, and what the `scoring` suite found in it.
+
+    texts: the messages, as the model reads them.
+    refused: (n,), the expectations that each message breaks, joined by ", ", or "".
+    """
+
+    table: pd.DataFrame
+    texts: list[str | None]
+    refused: "pd.Series[str]"
+
+
+def check_tables(
+    tables: Iterable[pd.DataFrame], text: str, params: expectations.Params
+) -> Iterator[CheckedTable]:
+    """Each table with the result of the `scoring` suite.
+
+    Args:
+        text: the column of the messages.
+        params: the section `validate`.
+    """
+    for table in tables:
+        texts = _model_texts(table[text])
+        yield CheckedTable(table, texts, runner.refusals(texts, params))
+
+
 def add_answers(
-    tables: Iterable[pd.DataFrame],
-    text: str,
-    source: str | None,
-    model: Any,
-    version: str,
-    params: expectations.Params,
+    checked_tables: Iterable[CheckedTable], source: str | None, model: Any, version: str
 ) -> Tables:
     """Each table with ANSWER_COLUMNS after its own.
 
     A message that breaks an expectation of the `scoring` suite gets the reasons beside its label.
 
     Args:
-        text: the column of the messages.
         source: of the messages; None if it has no threshold of its own.
         model: an MLflow pyfunc model.
-        params: the section `validate`.
     """
-    for table in tables:
-        texts = _model_texts(table[text])
-        refused = runner.refusals(texts, params)
+    for checked in checked_tables:
+        texts, refused = checked.texts, checked.refused
         rows = [row for row, text in enumerate(texts) if text is not None]
         answers = label_messages(
             [text for text in texts if text is not None], model, [source] * len(rows)
@@ -117,7 +137,7 @@ def add_answers(
         answers = answers.assign(
             model_version=version, scored_at=scoring_time(), refused=refused.where(refused != "")
         )
-        yield pd.concat([table.reset_index(drop=True), answers], axis="columns")
+        yield pd.concat([checked.table.reset_index(drop=True), answers], axis="columns")
 
 
 def add_reasons(

@@ -32,7 +32,13 @@ from pipeline.core.params import choose, read_params
 from pipeline.core.schemas import SCORES
 from pipeline.registry import versions
 from pipeline.serving.labels import check_source
-from pipeline.serving.scoring import Tables, add_answers, check_input_columns, scoring_time
+from pipeline.serving.scoring import (
+    Tables,
+    add_answers,
+    check_input_columns,
+    check_tables,
+    scoring_time,
+)
 from pipeline.sources.file_formats import FORMATS, one_line
 from pipeline.validation import expectations
 
@@ -271,7 +277,8 @@ def with_answers(messages: DataFrame, job: ScoringJob) -> DataFrame:
 def score_tables(job: ScoringJob, tables: Tables) -> Tables:
     """The tables of a task with the columns of SCORES; runs on the workers."""
     model = load_model(job.archive)
-    for table in add_answers(tables, job.text, job.source, model, job.version, job.params):
+    checked = check_tables(tables, job.text, job.params)
+    for table in add_answers(checked, job.source, model, job.version):
         yield table.assign(scored_at=job.scored_at)
 
 

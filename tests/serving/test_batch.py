@@ -565,12 +565,13 @@ def test_interrupted_standard_input_leaves_nothing(tmp_path, interrupt, caplog):
 ANSWER = 'return pandas.DataFrame({"label": "ham", "probability": %s, "threshold": 1}, texts.index)'
 
 
-def answer_with(store, folder, probability):
-    """Makes a version with this answer the champion."""
+def answer_with(store, folder, probability, before=""):
+    """Makes a version with this answer the champion; it runs a statement before each answer."""
     from tests.harness.small_models import save_hand_written  # which imports TensorFlow
 
     folder.mkdir()
-    model = Path(save_hand_written(folder, ANSWER % probability))
+    predict = f"{before}\n        {ANSWER % probability}"
+    model = Path(save_hand_written(folder, predict))
     version = str(store.create_model_version(MODEL_NAME, model.as_uri()).version)
     make_champion(store, version, model)
 
@@ -600,6 +601,72 @@ def test_killed_run_is_resumed_without_lost_rows(store, tmp_path):
     subprocess.run([*command, output, "--resume"], env=environment, check=True)
     assert scored(output) == scored(whole)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+PARTS = f".out.csv.parts/rows-{scoring.SCORED_ROWS:015}.csv"  # the first part of out.csv
+
+
+@pytest.fixture
+def score_process(store, tmp_path):
+    """Runs `score` in a process, with a model that runs a statement once a part is written."""
+    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
+    store.create_registered_model(MODEL_NAME)
+
+    def start(given, wanted, before, **options):
+        answer_with(store, tmp_path / "model", 0.25, before)
+        command = [sys.executable, "-m", "pipeline", "score", given, wanted]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        return subprocess.Popen(
+            command, env=environment, stderr=subprocess.PIPE, text=True, **options
+        )
+
+    return start
+
+
+@pytest.fixture
+def three_tables(tmp_path):
+    """The name of a CSV of three full tables."""
+    table = pd.DataFrame({"text": [f"Win {n:x}" for n in range(3 * scoring.SCORED_ROWS)]})
+    table.to_csv(tmp_path / "in.csv", index=False)
+    return "in.csv"
+
+
+INTERRUPT = "os.kill(os.getpid(), signal.SIGINT)"  # as Ctrl-C does
+ONCE_WRITTEN = f"if os.path.exists({PARTS!r}): "
+KEPT = f"out.csv: keeps {scoring.SCORED_ROWS:,} rows for --resume"
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_finished_rows(three_tables, score_process):
+    child = score_process(three_tables, "out.csv", ONCE_WRITTEN + INTERRUPT)
+    _, errors = child.communicate()
+    assert child.returncode == 1
+    assert errors.splitlines()[-2:] == [KEPT, "interrupted"]
+    assert resumable.finished_rows(Path("out.csv")) == scoring.SCORED_ROWS
+
+
+@pytest.mark.slow
+def test_full_disk_is_one_line_and_keeps_the_finished_rows(three_tables, score_process):
+    fill = f"{ONCE_WRITTEN}os.symlink('/dev/full', '.out.csv.parts/unfinished.csv')"
+    child = score_process(three_tables, "out.csv", fill)
+    _, errors = child.communicate()
+    assert child.returncode == 1
+    problem = "No space left on device; free space, then run it again"
+    assert errors.splitlines()[-2:] == [KEPT, f"error: out.csv: {problem}"]
+    assert resumable.finished_rows(Path("out.csv")) == scoring.SCORED_ROWS
+
+
+@pytest.mark.slow
+def test_ctrl_c_does_not_wait_for_standard_input(score_process):
+    lines = "".join(f"Win {n:x}\n" for n in range(scoring.SCORED_ROWS + 1))
+    with score_process("-", "out.csv", INTERRUPT, stdin=subprocess.PIPE) as child:
+        child.stdin.write(lines)
+        child.stdin.flush()
+        try:
+            assert child.wait(timeout=120) == 1  # for ever, if it waited for more lines
+        finally:
+            child.kill()
+        assert child.stderr.read().splitlines()[-1] == "interrupted"
 
 
 # ---- on Spark

@@ -17,7 +17,8 @@ def test_refused_row_has_reasons_beside_its_label():
     params = read_params(expectations.Params, "validate", ROOT / "params.yaml")
     params = params.model_copy(update={"warnings": ["text_decodes"]})
     table = pd.DataFrame({"text": ["a", "", "Win", "win\0now", "caf\ufffd 💰", None]})
-    (answers,) = scoring.add_answers([table], "text", None, model, "3", params)
+    checked = scoring.check_tables([table], "text", params)
+    (answers,) = scoring.add_answers(checked, None, model, "3")
     assert answers["text"].equals(table["text"])
     labels = ["ham", "ham", "spam", "spam", "ham", "none"]
     assert answers["label"].fillna("none").tolist() == labels
