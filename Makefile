@@ -111,7 +111,7 @@ spark: $(STAMP) ## install Spark into .venv, for `score --engine spark`; it need
 clean: ## remove the pipeline's outputs, but not downloads, the DVC cache or the registry
 	rm -rf data/ingested data/validated data/vectorized data/docs models dvc_plots
 	find data/review -mindepth 1 ! -name decisions.csv -delete 2>/dev/null || true # people's work stays
-	rm -rf .checkpoints .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .checkpoints .compiled .pytest_cache .ruff_cache .mypy_cache
 
 # Everything that is installed, or runs to build something, has its hash in a lock file: wheels
 # first, then the packages without a wheel, which setuptools of the lock builds, not one that pip

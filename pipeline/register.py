@@ -19,6 +19,7 @@ from pipeline.models.calibration import read_rule
 from pipeline.preprocessing.size_checks import missing_test_rows
 from pipeline.preprocessing.tokenizer import read_spec
 from pipeline.registry import ledger, versions
+from pipeline.registry.compile_cache import compile_cache
 from pipeline.registry.ledger import PROMOTION_VERDICTS
 from pipeline.registry.model_package import (
     MODEL_FILES,
@@ -95,6 +96,7 @@ def next_step(verdict: str) -> str:
     return "next: `make ui` shows the run, `python -m pipeline ledger show` who is champion and why"
 
 
+@compile_cache()
 def main(argv: list[str] | None = None) -> None:
     """Runs the stage."""
     paths, force_reason = parse_arguments(argv)

@@ -19,6 +19,7 @@ from tests.harness.small_project import ROOT, Run, new_project, runner
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DVC_NO_ANALYTICS"] = "true"
+os.environ["TF_XLA_FLAGS"] = ""  # no cache of compiled networks
 for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
     os.environ.pop(name, None)  # the developer's own settings
 
