@@ -22,7 +22,7 @@ from pipeline.preprocessing.splits import (
     split_summary,
     used_rows,
 )
-from pipeline.preprocessing.time_windows import newest_rows
+from pipeline.preprocessing.time_windows import newest_and_old
 from pipeline.preprocessing.tokenizer import (
     count_tokens,
     fit_tokenizer,
@@ -85,9 +85,9 @@ def main(argv: list[str] | None = None) -> None:
     profile_summary = f"{len(sets.texts):,} rows in {len(sets.names)} splits"
 
     write_text(paths.tokenizer, tokenizer_json(tokenizer, params.window_length))
-    newest = rows.index[newest_rows(rows)]
+    newest, _ = newest_and_old(rows["received_at"], params.newest_days, params.window_days)
     for name in SHARD_FOLDERS:
-        part = used[name].drop(newest, errors="ignore")
+        part = used[name].drop(rows.index[newest], errors="ignore")
         write_shards(vars(paths)[name], shard_tables(part, tokenizer, params.shard_rows))
     splits = pa.Table.from_pandas(rows[SPLITS.names], SPLITS, preserve_index=False)
     write_parquet(paths.splits, splits.to_batches(), SPLITS)

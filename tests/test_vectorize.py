@@ -4,6 +4,7 @@ import itertools
 import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import ruamel.yaml
 from tokenizers import Tokenizer
@@ -63,6 +64,10 @@ def outputs():
 
 def figures(file="report.json"):
     return {name: figure["value"] for name, figure in read_json(Path(file))["figures"].items()}
+
+
+def ids_in(name):
+    return read_parquet(Path(name))["message_id"].to_pylist()
 
 
 def tokens_of(word):
@@ -171,6 +176,24 @@ def test_tokenizer_sees_neither_newest_nor_retired_rows(run):
     assert min(tokens_of(newest), tokens_of(retired)) > 3
     run(message_table(texts), vocabulary_size=5000)
     assert (tokens_of(newest), tokens_of(retired)) == (1, 1)
+
+
+def test_newest_rows_of_test_are_in_no_shard_even_if_no_other_row_is_as_new(run):
+    newest_start = max(DAYS) - PARAMS.newest_days
+    kept = [
+        (text, day)
+        for text, day, split in zip(TEXTS, DAYS, splits_of(TEXTS), strict=True)
+        if day <= newest_start or split == "test"
+    ]
+    rows = message_table(*zip(*kept, strict=True))
+    is_newest = rows["received_at"] > rows["received_at"].max() - pd.Timedelta(
+        PARAMS.newest_days, "D"
+    )
+    run(rows)
+    learned = {id for name in ("train", "val", "test") for id in ids_in(name)}
+    assert learned
+    assert is_newest.any()
+    assert not learned & set(rows["message_id"][is_newest])
 
 
 # ---- refusals
