@@ -179,20 +179,16 @@ def test_tokenizer_sees_neither_newest_nor_retired_rows(run):
 
 
 def test_newest_rows_of_test_are_in_no_shard_even_if_no_other_row_is_as_new(run):
-    newest_start = max(DAYS) - PARAMS.newest_days
-    kept = [
-        (text, day)
-        for text, day, split in zip(TEXTS, DAYS, splits_of(TEXTS), strict=True)
-        if day <= newest_start or split == "test"
+    days = [
+        day if split == "test" else 0 for day, split in zip(DAYS, splits_of(TEXTS), strict=True)
     ]
-    rows = message_table(*zip(*kept, strict=True))
-    is_newest = rows["received_at"] > rows["received_at"].max() - pd.Timedelta(
-        PARAMS.newest_days, "D"
-    )
-    run(rows)
+    rows = message_table(TEXTS, days)
+    run(rows, window_days=100)
+    assert "newest" not in read_parquet(Path("splits.parquet"))["split"].to_pylist()
     learned = {id for name in ("train", "val", "test") for id in ids_in(name)}
-    assert learned
+    is_newest = pd.Series(days) > max(days) - PARAMS.newest_days
     assert is_newest.any()
+    assert learned
     assert not learned & set(rows["message_id"][is_newest])
 
 
