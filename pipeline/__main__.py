@@ -5,7 +5,6 @@ import sys
 
 from pipeline.core.cli import run_command
 from pipeline.core.errors import PipelineError
-from pipeline.registry.compile_cache import compile_cache
 
 COMMANDS = {  # name: (module whose main(argv) runs it, what it does)
     "fetch": ("pipeline.sources.fetch", "pin and download the data sources"),
@@ -59,8 +58,7 @@ def main(argv: list[str]) -> None:
         choices = ", ".join(COMMANDS)
         raise PipelineError(f"python -m pipeline: unknown command {name!r}; choose from {choices}")
     sys.argv[0] = f"python -m pipeline {name}"  # argparse takes its `usage:` line from here
-    with compile_cache():
-        importlib.import_module(COMMANDS[name][0]).main(arguments)
+    importlib.import_module(COMMANDS[name][0]).main(arguments)
 
 
 if __name__ == "__main__":

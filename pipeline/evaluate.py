@@ -86,6 +86,7 @@ def main(argv: list[str] | None = None) -> None:
         figures |= report.prefixed(f"{prefix}behaviours", behaviours)
     serving = replace(ours, score=served)
     figures |= report.served_figures(serving.predictions(test), ours_on_test, **bootstrap)
+    figures |= report.served_newest_figures(serving.predictions(newest), **bootstrap)
     threshold = serving.decisions.threshold
     of_today = pass_rates(serving.probabilities, threshold, [], params.seed, OF_TODAY)
     figures |= report.prefixed("served.behaviours", of_today)

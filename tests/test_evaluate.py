@@ -14,7 +14,7 @@ from pipeline.evaluation.attacks import ATTACK_STRENGTHS
 from pipeline.evaluation.behavioural_tests import BEHAVIOURAL_TESTS, OF_TODAY
 from pipeline.evaluation.curves import PLOTS
 from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.report import NEWEST_METRICS
+from pipeline.evaluation.report import BLOCKED_METRICS, NEWEST_METRICS
 from pipeline.models import keras_files
 from tests.harness.evaluated_project import Project
 from tests.harness.small_networks import small_network
@@ -32,6 +32,7 @@ INPUTS = [
 OUTPUTS = ["decision.json", "mistakes.parquet", "evaluate.json", "metrics.json", "plots"]
 NEWEST = ("newest", "baseline.newest", "difference.newest")
 NEWEST_FIGURES = {f"{prefix}.{name}" for prefix in NEWEST for name in NEWEST_METRICS}
+NEWEST_FIGURES |= {f"served.newest.{name}" for name in BLOCKED_METRICS}
 
 
 def run(folder):
@@ -138,6 +139,7 @@ def test_network_that_serves_changes_only_its_own_figures(outputs, tables, tmp_p
     assert served == {
         "served_gain.average_precision",
         *(f"served.behaviours.{name}.holds_percent" for name in OF_TODAY),
+        *(f"served.newest.{name}" for name in BLOCKED_METRICS),
     }
     assert "served_gain.average_precision" in changed <= served
     assert before["served_gain.average_precision"]["value"] == 0

@@ -74,6 +74,7 @@ def test_network_that_serves_learns_from_all_splits_and_the_evaluated_one_from_t
     train.main(ARGUMENTS)
     evaluated, served = (network.read_bytes() for network in networks)
     assert evaluated == on_train != served
+    assert len(list(Path(".checkpoints").glob("*.done.npz"))) == 3  # with that of the first run
     assert read_report(Path("report.json"))["figures"]["served_rows"]["value"] == 90
     test = read_parquet(Path("data/vectorized/test"))
     turned = test.to_pandas().assign(label=lambda rows: 1 - rows["label"])

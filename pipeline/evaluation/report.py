@@ -96,6 +96,15 @@ def served_figures(
     return prefixed("served_gain", difference)
 
 
+def served_newest_figures(served: Predictions, *, resamples: int, seed: int) -> Figures:
+    """`served.newest.METRIC`: BLOCKED_METRICS of the network that serves, on the newest messages.
+
+    It has not learned from these.
+    """
+    measured = measure(served, BLOCKED_METRICS, resamples=resamples, seed=seed)
+    return prefixed("served.newest", measured)
+
+
 def prefixed(prefix: str, figures: Figures) -> Figures:
     """The figures as `PREFIX.NAME`."""
     return {f"{prefix}.{name}": figure for name, figure in figures.items()}

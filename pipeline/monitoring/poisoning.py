@@ -74,10 +74,10 @@ def dispute_by_reference(reference: pd.DataFrame, new: pd.DataFrame) -> Labelled
 
 
 def dispute_by_champion(new: pd.DataFrame) -> LabelledMessages:
-    """The new messages, disputed by the champion; its error is that on the test split."""
+    """The new messages, disputed by the champion's evaluated network; its error is that on test."""
     confusion = read_csv(CONFUSION_FILE)
     actual, known = (np.array(confusion[name]) == "spam" for name in ("actual", "predicted"))
-    model, _ = versions.load_champion()
+    model = versions.load_evaluated_champion()
     prediction = model.predict(new[["text", "source"]].astype("str"))
     no_names = np.array([], object)
     return disputed_messages(new, _is_spam(prediction), actual, known, no_names, known_texts=[])

@@ -24,9 +24,10 @@ LARGEST_CACHE = 500_000_000  # bytes; a larger one starts anew
 
 @contextmanager
 def compile_cache() -> Iterator[None]:
-    """TensorFlow keeps what it compiles in this block, also in programs that are started in it.
+    """TensorFlow keeps what it compiles in this block.
 
-    Nothing is kept where the folder cannot be written, or the user has set FLAGS_VARIABLE.
+    Nothing is kept where the folder cannot be written, or the user has set FLAGS_VARIABLE. Programs
+    that are started in the block should not inherit it: an error there would not remove the cache.
 
     Raises: PipelineError instead of an error of TensorFlow, as a damaged file may be its cause.
     """
@@ -34,11 +35,12 @@ def compile_cache() -> Iterator[None]:
     if FLAGS_VARIABLE in os.environ or not _is_usable(folder):
         yield
         return
+    has_files = any(folder.glob("*"))
     os.environ[FLAGS_VARIABLE] = f"--tf_xla_persistent_cache_directory='{folder}'"
     try:
         yield
     except Exception as error:
-        if not type(error).__module__.startswith("tensorflow"):
+        if not (has_files and type(error).__module__.startswith("tensorflow")):
             raise
         shutil.rmtree(CACHE_FOLDER, ignore_errors=True)
         problem = str(error).partition("\n")[0]
@@ -52,7 +54,9 @@ def compile_cache() -> Iterator[None]:
 def machine_key() -> str:
     """16 hexadecimal digits that differ where other machine code is needed."""
     cpu = Path("/proc/cpuinfo")
-    flags = re.search(r"^flags.*$", cpu.read_text(), re.MULTILINE) if cpu.exists() else None
+    flags = (
+        re.search(r"^(flags|Features).*$", cpu.read_text(), re.MULTILINE) if cpu.exists() else None
+    )
     identity = [version("tensorflow"), platform.platform(), flags and flags[0]]
     return hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
 

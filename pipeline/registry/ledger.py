@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 LEDGER = Path("ledger.jsonl")
 ENTRY_TAG = "judgement"  # tag of a version: the entry of the last decision on it, as JSON
 ROLLBACK_TAG = "rolled_back"  # tag of a version: why it was rolled back; empty if it serves again
-PROMOTION_VERDICTS = ("first", "promote", "calibrated", "forced", "rollback")  # give the alias
+PROMOTION_VERDICTS = (  # give the alias
+    *("first", "promote", "calibrated", "refitted", "forced", "rollback"),
+)
 BEGIN_ANEW = "begin anew"  # the verdict that takes it from its version, and gives it to none
 MERGE_MARKERS = ("<<<<<<<", "=======", ">>>>>>>")
 

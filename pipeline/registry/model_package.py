@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 REQUIREMENTS = ("mlflow", "tensorflow", "tokenizers", "pandas", "numpy")  # of served_model.py
 MODEL_FILES = ("tokenizer", "evaluated", "network", "decision")  # fields of ModelPackage
-FITTED_SPLITS = ("train", "val")  # from which the evaluated network and its decision come
-SERVED_SPLITS = (*FITTED_SPLITS, "test")  # from which a refitted network comes
+EVALUATED_SPLITS = ("train", "val")  # from which the evaluated network and its decision come
+SERVED_SPLITS = (*EVALUATED_SPLITS, "test")  # from which a refitted network comes
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class ModelPackage:
         )
 
     def _write_seen_rows(self) -> Path:
-        names = SERVED_SPLITS if self._saved_evaluated else FITTED_SPLITS
+        names = SERVED_SPLITS if self._saved_evaluated else EVALUATED_SPLITS
         seen = self.splits["split"].isin(names) & ~self.splits["left_out"]
         path = self.folder / "seen.parquet"
         rows = pa.Table.from_pandas(self.splits[seen], SEEN_ROWS, preserve_index=False)

@@ -26,7 +26,7 @@ from pipeline.evaluation.slices import source_name
 from pipeline.preprocessing import time_windows
 from pipeline.registry import ledger, parity, versions
 from pipeline.registry.ledger import PROMOTION_VERDICTS, ROLLBACK_TAG, LedgerEntry
-from pipeline.registry.model_package import FITTED_SPLITS, ModelHashes, ModelPackage
+from pipeline.registry.model_package import EVALUATED_SPLITS, ModelHashes, ModelPackage
 from pipeline.registry.parity import ScoringError
 from pipeline.registry.versions import RegistryDamagedError, Version
 
@@ -193,7 +193,7 @@ def decide(candidate: Candidate) -> Outcome:
 
 
 def _decide(candidate: Candidate) -> Outcome:
-    """The verdict: criteria missed, nothing new, first, calibrated, or that of a comparison."""
+    """The verdict: criteria missed, nothing new, first, calibrated, refitted, or a comparison's."""
     if candidate.missed_criteria:
         return Outcome("criteria missed", "; ".join(candidate.missed_criteria), {})
     if candidate.is_champion:
@@ -221,12 +221,11 @@ def compare_with_champion(candidate: Candidate, champion: Version) -> Outcome:
         RegistryDamagedError: its files are not those that were registered.
     """
     with versions.downloaded_version(champion.number) as folder:
-        if names := recalibrated_sources(candidate, champion, folder):
-            sentence = f"the champion's network, with another threshold for {', '.join(names)}"
-            return Outcome("calibrated", sentence, {})
+        if outcome := unscored_outcome(candidate, champion, folder):
+            return outcome
         rows = candidate.comparison_rows
         seen = read_seen_rows(folder)
-        seen = seen[seen["split"].isin(FITTED_SPLITS)]
+        seen = seen[seen["split"].isin(EVALUATED_SPLITS)]
         rows = rows[champion_challenger.unseen_rows(rows, candidate.rows, seen)]
         if rows.empty:
             return Outcome("tie", "there is no test message that neither has seen", {})
@@ -246,20 +245,39 @@ def compare_with_champion(candidate: Candidate, champion: Version) -> Outcome:
     return replace(outcome, sentence=f"{outcome.sentence}; {OTHER_DATA}")
 
 
-def recalibrated_sources(candidate: Candidate, champion: Version, folder: Path) -> list[str]:
-    """The sources with another decision than in the champion, if nothing else differs from it.
+def unscored_outcome(candidate: Candidate, champion: Version, folder: Path) -> Outcome | None:
+    """The outcome if no comparison can tell candidate and champion apart; None if one can.
 
-    They have labelled messages in data/inbox/calibration/, and none in the rows: so no comparison
-    can tell the models apart, and their budgets hold by the choice of the threshold. None of the
-    new thresholds lets all spam pass, as with labels that were swapped.
+    `calibrated`: only decisions of sources differ that have labelled messages in
+    data/inbox/calibration/, and none in the rows. Their budgets hold by the choice of the
+    threshold. `refitted`: the network that serves learned from other rows; it takes no part in a
+    comparison.
 
     Args:
         folder: of the champion's MLflow model.
     """
     entry = LedgerEntry.from_version(champion)
-    files = entry.files if entry else {}
-    if any(files.get(name) != candidate.hashes.md5s[name] for name in ("tokenizer", "network")):
-        return []
+    files = {"evaluated": entry.files.get("network"), **entry.files} if entry else {}
+    md5s = candidate.hashes.md5s
+    if any(files.get(name) != md5s[name] for name in ("tokenizer", "evaluated")):
+        return None
+    sources = recalibrated_sources(candidate, folder)
+    if sources is None:
+        return None
+    if files["network"] != md5s["network"]:
+        return Outcome("refitted", "the champion's network, which learned from other rows", {})
+    if not sources:
+        return None
+    sentence = f"the champion's network, with another threshold for {', '.join(sources)}"
+    return Outcome("calibrated", sentence, {})
+
+
+def recalibrated_sources(candidate: Candidate, folder: Path) -> list[str] | None:
+    """The sources with another decision than in the champion; None if any of them is in the rows.
+
+    It is None, too, if the decision for unknown sources differs, or one of these lets all spam
+    pass, as with labels that were swapped. Args: as `unscored_outcome`.
+    """
     paths = (candidate.package.decision, folder / "artifacts" / "decision.json")
     ours, before = map(read_json, paths)
     of_source, of_source_before = (decision.pop("sources", {}) for decision in (ours, before))
@@ -268,7 +286,7 @@ def recalibrated_sources(candidate: Candidate, champion: Version, folder: Path) 
     useless = [n for n in changed if n in of_source and not of_source[n].get("spam_caught")]
     in_rows = set(source_name(candidate.rows))
     is_other = useless or in_rows & set(changed) or not _is_alike(ours, before)
-    return [] if is_other else changed
+    return None if is_other else changed
 
 
 def _is_alike(decision: Mapping[str, float] | None, before: Mapping[str, float] | None) -> bool:

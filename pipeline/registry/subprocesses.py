@@ -16,7 +16,9 @@ from pathlib import Path
 import requests
 
 from pipeline.core.errors import escape, redact_credentials
+from pipeline.registry.compile_cache import FLAGS_VARIABLE
 
+NOT_INHERITED = ("PYTHONPATH", FLAGS_VARIABLE)  # variables that a program does not get
 OUTPUT_FILE = "output"  # stdout and stderr, in the program's folder
 # Kills the process group when its standard input closes, which happens whenever we end.
 KILL_WITH_PARENT = (
@@ -33,9 +35,9 @@ def running_program(
 
     Args:
         folder: its working directory, where OUTPUT_FILE is written.
-        environment: added to ours, which it gets without PYTHONPATH.
+        environment: added to ours, which it gets without NOT_INHERITED.
     """
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     path = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
     with (folder / OUTPUT_FILE).open("wb") as output:
         process = subprocess.Popen(

@@ -245,6 +245,13 @@ def load_evaluated(number: str) -> Any:
         return _load(folder)
 
 
+def load_evaluated_champion() -> Any:
+    """The same of the champion. Raises: as `downloaded_champion`."""
+    with downloaded_champion() as (folder, _):
+        use_evaluated_network(folder)
+        return _load(folder)
+
+
 def use_evaluated_network(folder: Path) -> None:
     """Puts the evaluated network in the place of the one that serves, if that is another.
 

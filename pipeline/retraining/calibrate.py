@@ -37,7 +37,11 @@ CALIBRATION_INBOX = Path("data/inbox") / CALIBRATION_FOLDER
 MODELS_FOLDER = Path("models")
 FEWEST_SPAM = round(1 / MISSED_SHARE) - 1  # below, no label ham is known to be confident
 OTHER_STAGES = r"Running stage '(ingest|validate|vectorize|train|evaluate)'"  # DVC's line
-PROMOTED = ("calibrated: ", "nothing new: this model is the champion")  # verdicts that serve it
+PROMOTED = (
+    "calibrated: ",
+    "refitted: ",
+    "nothing new: this model is the champion",
+)  # verdicts that serve it
 
 
 def check_messages(file: Path, source: str) -> None:

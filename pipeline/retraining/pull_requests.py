@@ -22,7 +22,7 @@ from pipeline.registry.ledger import LedgerEntry
 from pipeline.registry.pages.report import PAGE_NAME
 from pipeline.retraining import github, history, proposal_text
 from pipeline.retraining.retrain import ACTIONS, REFUSED_FILE, REGISTER_REPORT, REPORT, Action
-from pipeline.retraining.shadow_trial import NO_TRIAL, Trial, judge_trial
+from pipeline.retraining.shadow_trial import NO_TRIAL, ShadowRule, judge_trial, needs_trial
 from pipeline.retraining.triggers import Params
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ def push_proposal(base: str) -> None:
     if commit is None:
         log.info("propose: origin already has this retraining")
         return
-    if winner and trial_of(winner).verdict == "won" and merge_winner(commit, winner, base):
+    if winner and not needs_trial(*champion_and_rule()) and merge_winner(commit, winner, base):
         return
     branch = f"{BRANCH_FOLDER}/{ledger.utc_now():%Y-%m-%d}-{commit[:8]}"
     run_git("push", "--quiet", "--force", "origin", f"{commit}:refs/heads/{branch}")
@@ -192,10 +192,10 @@ def waiting_winners(base: str) -> dict[str, LedgerEntry]:
     return winners
 
 
-def trial_of(winner: LedgerEntry) -> Trial:
-    """The trial, by today's params, of a winner over today's champion. Raises: PipelineError."""
+def champion_and_rule() -> tuple[LedgerEntry | None, ShadowRule]:
+    """Today's champion, and the rule of a trial in its shadow. Raises: PipelineError."""
     champion = ledger.champion_entry(ledger.merged_entries())
-    return judge_trial(winner, champion, read_params(Params, "retrain").shadow)
+    return champion, read_params(Params, "retrain").shadow
 
 
 def ready_winners(waiting: Mapping[str, LedgerEntry], requested: Collection[str]) -> dict[str, str]:
@@ -207,7 +207,7 @@ def ready_winners(waiting: Mapping[str, LedgerEntry], requested: Collection[str]
     """
     ready = {}
     for branch, winner in waiting.items():
-        trial = NO_TRIAL if branch in requested else trial_of(winner)
+        trial = NO_TRIAL if branch in requested else judge_trial(winner, *champion_and_rule())
         if trial.sentence:
             result = f"{trial.verdict}: {trial.sentence}"
             log.info("propose: version %s in the shadow: %s", winner.version, result)

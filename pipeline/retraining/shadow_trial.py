@@ -76,13 +76,18 @@ class TrialCheck:
     phrase: str
 
 
+def needs_trial(champion: LedgerEntry | None, rule: ShadowRule) -> bool:
+    """Whether a winner over this champion is tried in the shadow before it is proposed."""
+    return bool(rule.days) and champion is not None
+
+
 def judge_trial(winner: LedgerEntry, champion: LedgerEntry | None, rule: ShadowRule) -> Trial:
     """The verdict on a winner as of now. Raises: PipelineError, if the log cannot be read.
 
     Args:
         champion: what the winner was compared with; without one, no trial is needed.
     """
-    if not rule.days or champion is None:
+    if champion is None or not needs_trial(champion, rule):
         return NO_TRIAL
     record = LedgerEntry.from_version(versions.all_versions().get(winner.version))
     if record is None or not ledger.is_same_model(record, winner):

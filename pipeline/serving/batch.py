@@ -30,6 +30,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.hashing import file_sha256
 from pipeline.core.params import read_params
 from pipeline.registry import versions
+from pipeline.registry.compile_cache import compile_cache
 from pipeline.serving import resumable
 from pipeline.serving.labels import check_source
 from pipeline.serving.mail_copies import check_mail_output, mail_verdicts, write_marked
@@ -68,6 +69,12 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.engine == "spark":
         _score_on_spark(arguments)
         return
+    with compile_cache():
+        _score_here(arguments)
+
+
+def _score_here(arguments: argparse.Namespace) -> None:
+    """Scores in this process."""
     mails = listed_mails(arguments)
     tables = read_tables(arguments.input, arguments.text, _added_columns(arguments))
     first = next(tables)  # an error in it is reported before the model takes seconds to load

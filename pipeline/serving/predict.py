@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.core.cli import argument_parser
 from pipeline.core.errors import PipelineError
+from pipeline.registry.compile_cache import compile_cache
 from pipeline.serving.local_server import DEFAULT_ADDRESS, ask_server, serves_our_champion
 from pipeline.serving.standard_input import standard_input_lines
 from pipeline.serving.verdict_text import marked_text, sentence, weight_table
@@ -22,6 +23,7 @@ from pipeline.serving.verdict_text import marked_text, sentence, weight_table
 EXAMPLE = 'python -m pipeline predict "WIN a prize now! Text CLAIM to 87121"'
 
 
+@compile_cache()
 def main(argv: list[str] | None = None) -> None:
     options = _predict_options(argv)
     explain = options.explain or not options.json

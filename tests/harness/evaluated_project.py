@@ -109,10 +109,13 @@ class Project:
         """Makes another model: at 0 everything is spam; above 1 nothing is, which is worse."""
         write_json(self.folder / "decision.json", plain_decision(threshold))
 
+    def vocabulary(self):
+        """The tokens of the tokenizer."""
+        return read_spec(self.folder / "tokenizer.json")["model"]["vocab"]
+
     def refit(self, seed, scale=1.0):
         """Makes another network serve than the evaluated one, which stays."""
-        vocabulary = read_spec(self.folder / "tokenizer.json")["model"]["vocab"]
-        network = small_network(len(vocabulary), seed=seed, scale=scale)
+        network = small_network(len(self.vocabulary()), seed=seed, scale=scale)
         keras_files.save(network, self.folder / "model.keras")
 
     def register(self, *flags):

@@ -45,6 +45,17 @@ def test_decisions_are_those_of_val_and_of_the_calibration_messages():
     assert twice.decisions == MODEL.decisions
 
 
+def test_network_that_serves_decides_on_calibration_messages_alone():
+    def served(texts):
+        return 1 - score(texts) ** 2
+
+    model = calibrated_model(score, VAL, OTHER, BUDGETS, served=served)
+    sources = MODEL.decisions.sources
+    chat = fit_decision(Scored(is_spam(OTHER), served(OTHER["text"])), 0.2)
+    assert chat != sources["chat"]
+    assert model.decisions == replace(MODEL.decisions, sources={**sources, "chat": chat})
+
+
 def test_a_calibration_that_is_too_small_for_its_budget_is_named():
     strict = BUDGETS.model_copy(update={"source_budgets": {"chat": 0.01}})
     line = error_of(calibrated_model, score, VAL, OTHER, strict)

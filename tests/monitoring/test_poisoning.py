@@ -27,7 +27,7 @@ def test_the_champion_disputes_labels_with_its_error_on_test(tmp_path, monkeypat
             return pd.DataFrame({"label": labels})
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(versions, "load_champion", lambda: (Champion(), "3"))
+    monkeypatch.setattr(versions, "load_evaluated_champion", Champion)
     actual_and_predicted = [("ham", "spam"), ("ham", "ham")]
     write_csv(poisoning.CONFUSION_FILE, ("actual", "predicted"), actual_and_predicted)
     rows = [("lunch", "ham", "x"), ("lunch", "spam", "x"), ("win", "spam", "x")]

@@ -11,6 +11,7 @@ import pytest
 from pipeline.core.files import read_json, write_json
 from pipeline.core.params import read_params, read_yaml
 from pipeline.evaluation.champion_challenger import Outcome, PromotionRule
+from pipeline.models import keras_files
 from pipeline.registry import parity, promotion
 from pipeline.registry.model_package import ModelHashes
 from pipeline.registry.parity import ScoringError
@@ -18,6 +19,7 @@ from pipeline.registry.promotion import Bound, Candidate, Params, decide, missed
 from pipeline.registry.versions import REBUILD_ALL, Version
 from tests.harness.errors import error_of
 from tests.harness.evaluated_project import FIGURES
+from tests.harness.small_networks import small_network
 from tests.harness.small_project import ROOT, set_params
 
 DUEL = read_yaml(ROOT / "params.yaml")["register"]["duel"]
@@ -144,13 +146,32 @@ def test_tie_leaves_the_champion_and_is_decided_once(champion, monkeypatch):
 
 @pytest.mark.slow
 def test_networks_that_serve_do_not_take_part_in_the_comparison(evaluated):
-    evaluated.set_threshold(0.5)
     evaluated.refit(seed=2)
     evaluated.register()
     evaluated.refit(seed=3, scale=50.0)  # it has learned from test, so its answers prove nothing
+    evaluated.set_threshold(3.0)
+    evaluated.register()
+    assert evaluated.verdict().startswith("keep: f1 -")
+    evaluated.set_threshold(0.5)
+    network = small_network(len(evaluated.vocabulary()), seed=1, scale=1.0001)
+    keras_files.save(
+        network, evaluated.folder / "evaluated.keras"
+    )  # other bytes, and nearly the same answers
     evaluated.register()
     assert evaluated.verdict().startswith("tie: f1 +0.0000 [+0.0000, +0.0000] against")
-    assert evaluated.aliases() == {"champion": "1", "challenger": "2"}
+    assert evaluated.aliases()["champion"] == "1"
+
+
+@pytest.mark.slow
+def test_champion_of_which_only_the_network_that_serves_is_new_is_promoted(champion):
+    champion.refit(seed=2)
+    champion.register()
+    assert champion.verdict() == "refitted: the champion's network, which learned from other rows"
+    assert champion.aliases() == {"champion": "2", "previous": "1"}
+    champion.set_threshold(3.0)
+    champion.refit(seed=3)
+    champion.register()
+    assert champion.verdict().startswith("tie: ")
 
 
 def test_rows_of_older_versions_count_as_seen_by_the_evaluated_network(tmp_path):

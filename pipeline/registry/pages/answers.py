@@ -27,6 +27,10 @@ VERDICTS = {  # of register: may it ship, is it better than the champion
         "Yes. It is the champion with another threshold for a source.",
         "No comparison can tell: the network is the champion's.",
     ),
+    "refitted": (
+        "Yes. It is the champion, whose network in service learned from other messages.",
+        "No comparison can tell: the networks that were evaluated are the same.",
+    ),
     "keep": ("No. The champion is better and stays.", "The champion is better."),
     "tie": (
         "No. It is not clearly better, so the champion stays.",

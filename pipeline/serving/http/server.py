@@ -18,6 +18,7 @@ from pathlib import Path
 from pipeline.core.cli import argument_parser, project_root
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import PARAMS_FILE, read_params
+from pipeline.registry.compile_cache import compile_cache
 from pipeline.serving.http.access import TokenFile
 from pipeline.serving.http.app import ServerParts, build_app
 from pipeline.serving.http.champion import served_champion
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 EXAMPLE = "python -m pipeline serve --port 5001"
 
 
+@compile_cache()
 def main(argv: list[str] | None = None) -> None:
     arguments = _parse_options(argv)
     if arguments.json_logs:
