@@ -33,7 +33,7 @@ LATER_SECTIONS = {
     "evaluate": {"lost_ham_budget": 0.002},
     "register": {"fewest_rows": 99},
 }
-LATER_FILES = "tokenizer.json splits.parquet train val report.json profile.json profile"
+LATER_FILES = "tokenizer.json splits.parquet train val test report.json profile.json profile"
 
 
 @pytest.fixture(autouse=True)
