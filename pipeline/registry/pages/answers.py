@@ -212,7 +212,9 @@ def _origin_answer(inputs: ReportInputs) -> tuple[str, str]:
     answer = "The reports do not say."
     if train and ingest:
         network = train["verdict"].partition(":")[0]
-        answer = f"{network}, trained on {train['rows']:,} of {ingest['verdict']}."
+        served = train["figures"].get("served_rows", {}).get("value", train["rows"])
+        in_service = f"; the one in service on {served:,}" if served != train["rows"] else ""
+        answer = f"{network}, trained on {train['rows']:,} of {ingest['verdict']}{in_service}."
     hashes = {"Model": inputs.model_hash, "data": inputs.data_hash, "params": inputs.params_hash}
     known = [f"{name} {digest[:HASH_DIGITS]}" for name, digest in hashes.items() if digest]
     return answer, f"{', '.join(known)}."

@@ -97,6 +97,13 @@ def test_origin_has_network_data_and_hashes():
     )
 
 
+def test_answer_says_how_many_rows_the_network_in_service_learned_from():
+    reports = dict(report_inputs().reports)
+    reports["train"] = reports["train"] | {"figures": {"served_rows": {"value": 1250}}}
+    answer, _ = answer_of(report_inputs(reports=reports), "Where")
+    assert answer == "bilstm, trained on 100 of 300 rows from sms; the one in service on 1,250."
+
+
 def test_criterion_row_has_bound_value_and_interval():
     f1, ham = criterion_rows(report_inputs())
     assert f1 == ("F1", "at least 0.750", "0.800", "0.700 to 0.900", True, "critical")
