@@ -7,8 +7,8 @@ import pytest
 
 
 @pytest.mark.slow
-def test_benchmark_runs_on_a_small_project(project):
-    printed = project[1](sys.executable, "-m", "benchmarks.start", "--rounds", "1").stdout
+def test_benchmark_runs_on_a_small_project(copied):
+    printed = copied[1](sys.executable, "-m", "benchmarks.start", "--rounds", "1").stdout
     rows = re.findall(r"^\| (\w+) \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$", printed, re.MULTILINE)
     assert rows == ["predict", "score", "serve"]
-    assert list((project[0] / ".compiled").rglob("*.pb"))
+    assert list((copied[0] / ".compiled").rglob("*.pb"))

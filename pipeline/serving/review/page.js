@@ -180,7 +180,9 @@ async function showMessage(whole = false) {
 
 function showDecisions(row, decisions) {
   const holds = decisions[decisions.length - 1]
+  const wasOpen = !row.decision // another reviewer may have decided meanwhile
   row.decision = holds ? holds.decision : null
+  count(row, wasOpen - !row.decision)
   showRow(row)
   if (view.shown.id !== row.id) return
   const others = decisions.filter(one => holds && one.decision !== holds.decision)
@@ -193,11 +195,9 @@ async function decide(decision, row = selected()) {
   if (!row) return
   const reviewer = await reviewerName()
   if (!reviewer) return
-  const wasOpen = !row.decision
   const body = { queue: row.queue, message_id: row.id, decision, reviewer }
   const { decisions } = await ask("/api/decisions", body)
   showDecisions(row, decisions)
-  count(row, wasOpen - !row.decision)
   const otherwise = decisions.filter(one => one.reviewer !== reviewer && one.decision !== row.decision)
   const names = [...new Set(otherwise.map(one => `${one.reviewer} decided ${MARKS[one.decision]}`))]
   const done = decision === "undo" ? "Undone" : `Saved: ${MARKS[decision]}`

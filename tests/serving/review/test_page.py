@@ -147,6 +147,16 @@ def test_two_reviewers_see_who_decided_otherwise(server, open_page, folder):
     assert len(read_reviewed(folder / REVIEWED_FILE).released) == 5
 
 
+def test_count_follows_the_decisions_of_another_reviewer(server, open_page):
+    ana, bo = open_page(server.address, "Ana"), open_page(server.address, "Bo")
+    for _ in range(3):
+        bo.keyboard.press("s")
+    wait_until_open(bo, COUNT - 3)
+    for _ in range(4):
+        ana.keyboard.press("s")
+    wait_until_open(ana, COUNT - 4)
+
+
 def test_kill_loses_no_saved_decision(folder, open_page):
     with running_review(folder) as server:
         page = open_page(server.address, "Ana", is_killed=True)
