@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 import pydantic
@@ -26,7 +26,12 @@ from pipeline.evaluation.slices import source_name
 from pipeline.preprocessing import time_windows
 from pipeline.registry import ledger, parity, versions
 from pipeline.registry.ledger import PROMOTION_VERDICTS, ROLLBACK_TAG, LedgerEntry
-from pipeline.registry.model_package import EVALUATED_SPLITS, ModelHashes, ModelPackage
+from pipeline.registry.model_package import (
+    EVALUATED_SPLITS,
+    SERVED_SPLITS,
+    ModelHashes,
+    ModelPackage,
+)
 from pipeline.registry.parity import ScoringError
 from pipeline.registry.versions import RegistryDamagedError, Version
 
@@ -223,26 +228,49 @@ def compare_with_champion(candidate: Candidate, champion: Version) -> Outcome:
     with versions.downloaded_version(champion.number) as folder:
         if outcome := unscored_outcome(candidate, champion, folder):
             return outcome
-        rows = candidate.comparison_rows
-        seen = read_seen_rows(folder)
-        seen = seen[seen["split"].isin(EVALUATED_SPLITS)]
-        rows = rows[champion_challenger.unseen_rows(rows, candidate.rows, seen)]
-        if rows.empty:
-            return Outcome("tie", "there is no test message that neither has seen", {})
-        versions.use_evaluated_network(folder)
-        champion_answers = parity.score_in_child(str(folder), rows[["text", "source"]])
-    candidate_answers = candidate.package.evaluated_answers(rows)
+        seen = read_seen_rows(folder, EVALUATED_SPLITS)
+        pair = score_unseen(candidate, folder, seen)
+    if pair is None:
+        return Outcome("tie", "there is no test message that neither has seen", {})
     outcome = champion_challenger.decide_promotion(
-        challenger=_predictions(rows, candidate_answers),
-        champion=_predictions(rows, champion_answers),
-        newest=rows["newest"].to_numpy(),
-        test=(rows["split"] == "test").to_numpy(),
+        challenger=pair.ours,
+        champion=pair.theirs,
+        newest=pair.rows["newest"].to_numpy(),
+        test=(pair.rows["split"] == "test").to_numpy(),
         rule=candidate.rule,
     )
     present = known_ids(candidate.rows["message_id"], seen["message_id"]).sum()
     if outcome.verdict == "promote" or 2 * present >= len(seen):
         return outcome
     return replace(outcome, sentence=f"{outcome.sentence}; {OTHER_DATA}")
+
+
+class ScoredPair(NamedTuple):
+    """The answers of a candidate and of another version to the same messages."""
+
+    rows: pd.DataFrame  # columns as Candidate.comparison_rows
+    ours: Predictions
+    theirs: Predictions
+
+
+def score_unseen(candidate: Candidate, folder: Path, seen: pd.DataFrame) -> ScoredPair | None:
+    """The answers of both evaluated networks to rows that neither has seen; None without a row.
+
+    Args:
+        folder: of the other version's MLflow model; its evaluated network takes the place of the
+            one that serves.
+        seen: columns of schemas.SEEN_ROWS, what the other version's evaluated network saw.
+
+    Raises: ScoringError.
+    """
+    rows = candidate.comparison_rows
+    rows = rows[champion_challenger.unseen_rows(rows, candidate.rows, seen)]
+    if rows.empty:
+        return None
+    versions.use_evaluated_network(folder)
+    answers = parity.score_in_child(str(folder), rows[["text", "source"]])
+    ours = candidate.package.evaluated_answers(rows)
+    return ScoredPair(rows, _predictions(rows, ours), _predictions(rows, answers))
 
 
 def unscored_outcome(candidate: Candidate, champion: Version, folder: Path) -> Outcome | None:
@@ -307,12 +335,16 @@ def _predictions(rows: pd.DataFrame, answers: pd.DataFrame) -> Predictions:
     )
 
 
-def read_seen_rows(folder: Path) -> pd.DataFrame:
-    """Columns of schemas.SEEN_ROWS, from the folder of an MLflow model. Raises: ScoringError."""
+def read_seen_rows(folder: Path, splits: Sequence[str] = SERVED_SPLITS) -> pd.DataFrame:
+    """Columns of schemas.SEEN_ROWS, from the folder of an MLflow model. Raises: ScoringError.
+
+    Args:
+        splits: of which the rows are wanted; EVALUATED_SPLITS for what the evaluated network saw.
+    """
     try:
         seen = read_parquet(folder / "artifacts" / "seen.parquet").to_pandas()
     except PipelineError:
         raise ScoringError("the list of messages that it has seen is missing") from None
     if "split" not in seen:  # of a version without a refitted network
         seen = seen.assign(split="train")
-    return seen[SEEN_ROWS.names]
+    return seen.loc[seen["split"].isin(splits), SEEN_ROWS.names]

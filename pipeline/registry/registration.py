@@ -21,6 +21,7 @@ from pipeline.registry.promotion import (
     verdict_text,
     with_warnings,
 )
+from pipeline.registry.reference import with_reference
 from pipeline.registry.versions import CHALLENGER
 from pipeline.tracking import model_runs, run_contents
 from pipeline.tracking.mlflow_client import MODEL_NAME
@@ -92,7 +93,7 @@ def register_model(
     versions.set_tags(version.number, {"verdict": verdict})
     versions.set_description(version.number, contents.description)
     model_runs.set_verdict(run_id, verdict, contents.description)
-    return outcome
+    return with_reference(outcome, candidate)
 
 
 def _entry_outcome(entry: LedgerEntry) -> Outcome:

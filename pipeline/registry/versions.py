@@ -26,6 +26,7 @@ from pipeline.tracking.mlflow_client import MODEL_NAME, connect, experiment_id, 
 CHAMPION = "champion"  # alias of the version in service
 PREVIOUS = "previous"  # alias of the champion before
 CHALLENGER = "challenger"  # alias of the last version that was decided on and does not serve
+REFERENCE = "reference"  # alias that a person sets: new models are compared with this version, too
 RESTORED_AS = "restored_as"  # tag of a rebuilt version: the number that it must have
 REBUILD_ALL = "`python -m pipeline ledger restore --anew` rebuilds every champion from DVC's files"
 EXAMPLES = pd.DataFrame(
@@ -225,7 +226,7 @@ def update_other_aliases(number: str, before: str | None) -> None:
 def remove_aliases() -> None:
     """Takes all aliases away, the champion's last, so that a killed call can be repeated."""
     with connect() as client:
-        for alias in (PREVIOUS, CHALLENGER, CHAMPION):
+        for alias in (REFERENCE, PREVIOUS, CHALLENGER, CHAMPION):
             client.delete_registered_model_alias(MODEL_NAME, alias)
 
 

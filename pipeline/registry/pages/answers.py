@@ -15,6 +15,7 @@ from pipeline.registry.pages.wording import (
     number_text,
 )
 from pipeline.registry.promotion import missed_criteria
+from pipeline.registry.reference import VERSION_FIGURE
 
 NOT_DECIDED = "not decided"
 VERDICTS = {  # of register: may it ship, is it better than the champion
@@ -76,9 +77,14 @@ class ReportAnswer(NamedTuple):
 class Comparison(NamedTuple):
     """A paired difference: this model's metric minus the other model's, on the same messages."""
 
-    other: str  # the champion, or the linear baseline
+    other: str  # the champion, the linear baseline or the reference version
     metric: str
     difference: FigureFields
+
+    @property
+    def is_with_champion(self) -> bool:
+        """Whether the other model is the champion."""
+        return "champion" in self.other
 
 
 class CriterionRow(NamedTuple):
@@ -121,12 +127,14 @@ def criterion_rows(inputs: ReportInputs) -> list[CriterionRow]:
 
 
 def comparisons(inputs: ReportInputs) -> list[Comparison]:
-    """The differences from the champion, if it was compared, then those from the baseline."""
+    """The differences from the champion, from the baseline and from the reference version."""
     decided = inputs.decision["figures"] if inputs.decision else {}
+    number = decided.get(VERSION_FIGURE, {}).get("value")
     return [
         *_differences(decided, "duel.difference.", "the champion on all unseen test messages"),
         *_differences(decided, "duel.newest.difference.", "the champion on the newest messages"),
         *_differences(inputs.evaluated, "difference.", BASELINE),
+        *_differences(decided, "reference.difference.", f"version {number}, the reference"),
     ]
 
 
@@ -171,7 +179,7 @@ def first_answers(inputs: ReportInputs) -> list[ReportAnswer]:
 
 def _main_metric(inputs: ReportInputs) -> str:
     """The criterion of the comparison with the champion; F1 if there was none."""
-    return next((one.metric for one in comparisons(inputs) if "champion" in one.other), "f1")
+    return next((one.metric for one in comparisons(inputs) if one.is_with_champion), "f1")
 
 
 def _certainty(compared: list[Comparison]) -> tuple[str, str]:

@@ -137,16 +137,17 @@ def _decision_content(inputs: ReportInputs) -> dict[str, Any]:
     verdict, reason = split_verdict(inputs)
     ships, is_better = VERDICTS.get(verdict, (verdict, reason))
     compared = comparisons(inputs)
-    main = [comparison_sentence(one) for one in compared if one.metric == "f1"]
+    of_f1 = [one for one in compared if one.metric == "f1"]
+    from_others = [one for one in of_f1 if not one.is_with_champion]
     return {
-        "lead": " ".join([ships, *main[:1]]),
+        "lead": " ".join([ships, *map(comparison_sentence, of_f1[:1])]),
         "answers": first_answers(inputs),
         "ships": ships,
         "is_better": is_better,
         "verdict": verdict,
         "reason": reason,
         "criteria": criterion_rows(inputs),
-        "baseline_sentence": main[-1] if main else "",
+        "other_sentences": " ".join(map(comparison_sentence, from_others)),
         "lead_chart": _lead_chart(compared),
         "differences": [
             {
@@ -162,10 +163,11 @@ def _decision_content(inputs: ReportInputs) -> dict[str, Any]:
 
 
 def _shown(compared: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons with the champion, then TABLE_METRICS of the one with the baseline."""
-    with_baseline = {one.metric: one for one in compared if one.other == BASELINE}
-    with_champion = [one for one in compared if one.other != BASELINE]
-    return with_champion + [with_baseline[m] for m in TABLE_METRICS if m in with_baseline]
+    """All comparisons with the champion, and those of the others in TABLE_METRICS, in its order."""
+    rank = {metric: number for number, metric in enumerate(TABLE_METRICS)}
+    shown = [one for one in compared if one.is_with_champion or one.metric in rank]
+    others = list(dict.fromkeys(one.other for one in compared))
+    return sorted(shown, key=lambda one: (others.index(one.other), rank.get(one.metric, 0)))
 
 
 def _lead_chart(compared: Sequence[Comparison]) -> str:

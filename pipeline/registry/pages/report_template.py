@@ -85,7 +85,7 @@ A missed warning stops nothing.</p>
 {{ end_table() }}
 
 <h2 id="better">{{ sections.better }}</h2>
-<p>{{ is_better }} {{ baseline_sentence }}
+<p>{{ is_better }} {{ other_sentences }}
 Both models label the same messages; the interval is that of the difference.</p>
 {% if lead_chart %}
 {{ chart(lead_chart, "This model minus the linear baseline; right of the line is more.",

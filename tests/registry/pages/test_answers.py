@@ -35,6 +35,18 @@ def test_comparison_with_the_champion_comes_first():
     ]
 
 
+def test_reference_comes_last():
+    reference = {
+        "reference.version": {"value": 4, "n": None},
+        "reference.difference.f1": {"value": -0.02, "low": -0.03, "high": -0.01, "n": 180},
+    }
+    *_, last = comparisons(report_inputs("promote: f1 +0.0200", DUEL | reference))
+    start, _, end = comparison_sentence(last).partition(": ")
+    assert start == "Worse than version 4, the reference"
+    assert end.startswith("F1 ")
+    assert "0.020" in end
+
+
 @pytest.mark.parametrize(
     ("ends", "start"),
     [
