@@ -84,6 +84,7 @@ def test_only_a_cut_lock_is_removed(tmp_path, monkeypatch, caplog):
         assert caplog.messages.pop() == "dvc.lock: cut, as by a kill; removed, DVC writes it anew"
 
 
+@pytest.mark.slow  # waits for the lock of another DVC
 def test_only_a_cut_list_of_commands_is_removed(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     RWLOCK.parent.mkdir(parents=True)

@@ -307,6 +307,7 @@ def in_trial(retrained, store, caplog):
     return log_labels
 
 
+@pytest.mark.slow
 def test_winner_without_a_trial_is_a_branch_only(retrained, in_trial, hub, caplog):
     pull_requests.main([])
     assert len(branches(retrained)) == 1
@@ -315,6 +316,7 @@ def test_winner_without_a_trial_is_a_branch_only(retrained, in_trial, hub, caplo
     assert caplog.messages[-1].startswith(line)
 
 
+@pytest.mark.slow
 def test_winner_of_its_trial_is_proposed_the_next_day(retrained, in_trial, hub):
     pull_requests.main([])
     in_trial(["ham", "ham"], ["ham", "ham"])
@@ -325,6 +327,7 @@ def test_winner_of_its_trial_is_proposed_the_next_day(retrained, in_trial, hub):
     assert f"\n\n{line} (limit 10.0%); " in request["body"]
 
 
+@pytest.mark.slow
 def test_loser_of_its_trial_is_not_proposed(retrained, in_trial, hub, caplog):
     pull_requests.main([])
     in_trial(["spam", "ham"], ["ham", "ham"])
@@ -334,6 +337,7 @@ def test_loser_of_its_trial_is_not_proposed(retrained, in_trial, hub, caplog):
     assert caplog.messages[-1].startswith(line)
 
 
+@pytest.mark.slow
 def test_winner_of_its_trial_is_merged_with_auto_merge(retrained, in_trial, followed):
     pull_requests.main([])
     assert followed == []
@@ -343,6 +347,7 @@ def test_winner_of_its_trial_is_merged_with_auto_merge(retrained, in_trial, foll
     assert ledger.entries_at("origin/main") == [FIRST, WINNER]
 
 
+@pytest.mark.slow
 def test_first_champion_is_merged_without_a_trial(retrained, in_trial, followed, monkeypatch):
     ledger.LEDGER.write_text("")
     commit_and_push(retrained, "ledger.jsonl")
@@ -352,6 +357,7 @@ def test_first_champion_is_merged_without_a_trial(retrained, in_trial, followed,
     assert followed == origin(retrained, "rev-parse", "main")
 
 
+@pytest.mark.slow
 def test_winner_of_its_trial_is_named_where_gh_is_missing(retrained, in_trial, monkeypatch, caplog):
     monkeypatch.delenv("GH_TOKEN")
     pull_requests.main([])

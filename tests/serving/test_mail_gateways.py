@@ -60,6 +60,9 @@ class Model:
         return SimpleNamespace(decision={})
 
 
+pytestmark = pytest.mark.server
+
+
 @pytest.fixture
 def model():
     return Model()
