@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -87,10 +87,10 @@ def timed(command: Command, environment: Mapping[str, str]) -> float:
         return time.perf_counter() - start
 
 
-def measure_round() -> dict[tuple[str, str], float]:
-    """Seconds by command and WITHOUT, FIRST or LATER."""
+def measure_round(names: Iterable[str]) -> dict[tuple[str, str], float]:
+    """Seconds by command and WITHOUT, FIRST or LATER. Args: names: of COMMANDS."""
     seconds = {}
-    for name, command in COMMANDS.items():
+    for name in names:
         shutil.rmtree(CACHE_FOLDER, ignore_errors=True)
         with_cache = {key: value for key, value in os.environ.items() if key != FLAGS_VARIABLE}
         for way, environment in (
@@ -98,7 +98,7 @@ def measure_round() -> dict[tuple[str, str], float]:
             (FIRST, with_cache),
             (LATER, with_cache),
         ):
-            seconds[name, way] = timed(command, environment)
+            seconds[name, way] = timed(COMMANDS[name], environment)
     return seconds
 
 
@@ -106,10 +106,12 @@ def main() -> None:
     """Runs the benchmark. Raises: PipelineError if the server does not start."""
     parser = argument_parser(__doc__, EXAMPLE)
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
+    parser.add_argument("--only", choices=COMMANDS, help="one command alone")
     options = parser.parse_args()
-    rounds = [measure_round() for _ in tqdm(range(options.rounds), "rounds", disable=None)]
+    names = [options.only] if options.only else list(COMMANDS)
+    rounds = [measure_round(names) for _ in tqdm(range(options.rounds), "rounds", disable=None)]
     medians = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
-    table = pd.Series(medians).unstack().loc[list(COMMANDS), [WITHOUT, FIRST, LATER]]
+    table = pd.Series(medians).unstack().loc[names, [WITHOUT, FIRST, LATER]]
     print(markdown("seconds, median", table.map("{:.1f}".format)))
 
 

@@ -11,7 +11,14 @@ from tests.harness.small_project import ROOT, set_params
 def test_trial_run_prints_both_networks_and_keeps_the_results(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    small = {"epochs": 2, "units": 8, "embedding_dim": 8, "stop_share": 0.3, "copies": 0}
+    small = {
+        "model": "dense",
+        "epochs": 2,
+        "units": 8,
+        "embedding_dim": 8,
+        "stop_share": 0.3,
+        "copies": 0,
+    }
     set_params(tmp_path, {"train": small})
     monkeypatch.setattr(refit, "MESSAGES", tmp_path / "messages.parquet")
     monkeypatch.setattr(refit, "RESULTS", tmp_path)

@@ -1,4 +1,4 @@
-"""The benchmark of the start prints a row for each command."""
+"""The benchmark of the start prints a row for a command, and leaves what was compiled."""
 
 import re
 import sys
@@ -8,7 +8,8 @@ import pytest
 
 @pytest.mark.slow
 def test_benchmark_runs_on_a_small_project(copied):
-    printed = copied[1](sys.executable, "-m", "benchmarks.start", "--rounds", "1").stdout
+    options = ["--rounds", "1", "--only", "score"]
+    printed = copied[1](sys.executable, "-m", "benchmarks.start", *options).stdout
     rows = re.findall(r"^\| (\w+) \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$", printed, re.MULTILINE)
-    assert rows == ["predict", "score", "serve"]
+    assert rows == ["score"]
     assert list((copied[0] / ".compiled").rglob("*.pb"))

@@ -29,7 +29,7 @@ def run(line: str, folder: Path) -> str:
     """What a command prints in a project's folder, without seconds and TensorFlow's own log."""
     words = re.sub(r"(^|\| )make\b", rf"\1{' '.join(MAKE)}", line)
     return NOISE.sub(
-        "", runner(folder, is_preloaded=False)("bash", "-c", f"exec 2>&1; {words}").stdout
+        "", runner(folder, is_preloaded=True)("bash", "-c", f"exec 2>&1; {words}").stdout
     )
 
 
