@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pipeline.core.cli import argument_parser, parse_paths, run_stage
+from pipeline.core.cli import argument_parser, parse_paths, run_stage, stage_options
 from pipeline.core.errors import PipelineError, clean_line
 from pipeline.core.hashing import files_sha256
-from pipeline.core.params import DVC_FILE, read_params, read_yaml
+from pipeline.core.params import read_params, read_yaml
 from pipeline.core.reports import read_report, write_report
 from pipeline.core.run_summary import summary_lines
 from pipeline.core.tables import read_numbers, read_parquet
@@ -56,7 +56,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, str
     if flags.force != bool(reason):
         raise PipelineError('register: --force and --reason "..." go together')
     if not options:
-        options = read_yaml(DVC_FILE)["stages"]["register"]["cmd"].split()[3:]
+        options = stage_options("register")
     return parse_paths(options, __doc__, *PATHS), reason
 
 

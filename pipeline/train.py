@@ -4,12 +4,15 @@ Early stopping of both is on held-out campaigns of train. The newest messages ar
 """
 
 import logging
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, astuple
 from itertools import chain
 
 import pyarrow as pa
 
-from pipeline.core.cli import parse_paths, run_stage
+from pipeline.core.cli import parse_paths, run_stage, stage_options
 from pipeline.core.hashing import files_sha256
 from pipeline.core.params import read_params, read_yaml
 from pipeline.core.reports import Figure, write_report
@@ -26,6 +29,7 @@ from pipeline.models.training import (
     out_of_fold_scores,
     split_rows,
 )
+from pipeline.models.workers import Workers, is_chief, meet_workers
 from pipeline.preprocessing.tokenizer import read_spec
 from pipeline.tracking.live_runs import live_run
 
@@ -60,6 +64,15 @@ def training_figures(
     }
 
 
+def training_verdict(model: str, curves: list[Epoch], stop_rows: int) -> str:
+    """The best epoch, in a sentence. Args: stop_rows: held out for early stopping."""
+    best = best_epoch(curves)
+    return (
+        f"{model}: epoch {best.epoch} of {len(curves)} is the best, average precision "
+        f"{best.stop_average_precision:.4f} on {stop_rows} held-out messages"
+    )
+
+
 def log_last_epoch(curves: list[Epoch]) -> None:
     """Logs the figures of the last epoch."""
     epoch = curves[-1]
@@ -72,9 +85,23 @@ def log_last_epoch(curves: list[Epoch]) -> None:
     )
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Runs the stage."""
-    paths = parse_paths(argv, __doc__, *INPUTS, *OUTPUTS)
+def open_checkpoint(key: str, workers: Workers) -> Checkpoint:
+    """The checkpoint of a training; every worker has the state of the chief's."""
+    checkpoint = Checkpoint(key, "" if workers.is_chief else f"worker{workers.index}")
+    content = workers.from_chief(checkpoint.read_bytes() if workers.is_chief else b"")
+    if not workers.is_chief:
+        checkpoint.replace(content)
+    return checkpoint
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the stage, or helps the chief to run it: TF_CONFIG says which worker this is.
+
+    Args:
+        argv: the named paths; those of dvc.yaml if there are none.
+    """
+    options = sys.argv[1:] if argv is None else argv
+    paths = parse_paths(options or stage_options("train"), __doc__, *INPUTS, *OUTPUTS)
     params = read_params(Params, "train")
     as_written = {"train": read_yaml()["train"]}  # 1 stays 1, not 1.0: register logs it again
     folders = (paths.train, paths.val, paths.test)
@@ -83,38 +110,41 @@ def main(argv: list[str] | None = None) -> None:
     shards, *other_shards = (sorted(folder.iterdir()) for folder in folders)
     key = training_key(as_written, paths.tokenizer, *shards)
     refit_key = training_key([key, "refit"], *chain(*other_shards))
-    checkpoints = [Checkpoint(key), Checkpoint(refit_key)]
     rows, stop = split_rows(table, params)
-    served_rows = len(table)
+    everything = sum(map(rows_from_table, other_tables), start=rows) if params.refit else rows
 
-    with live_run(params.model, as_written, key) as live:
+    workers = meet_workers()
+    run = live_run(params.model, as_written, key) if workers.is_chief else nullcontext()
+    with workers.failures_in_one_line(), run as live:
+        workers.require_equal(refit_key)
+        checkpoints = [open_checkpoint(name, workers) for name in (key, refit_key)]
 
         def report(curves: list[Epoch]) -> None:
-            live.log_curves([asdict(epoch) for epoch in curves])
+            if live:
+                live.log_curves([asdict(epoch) for epoch in curves])
             log_last_epoch(curves)
 
-        trainer = Trainer(spec, params)
+        trainer = Trainer(spec, params, workers)
         curves = trainer.train(rows, stop, report, checkpoints[0])
         weights = trainer.model.count_params()
-        keras_files.save(trainer.model, paths.evaluated)
+        if workers.is_chief:
+            keras_files.save(trainer.model, paths.evaluated)
+        served_rows = len(everything.labels) + len(stop.labels)
         if params.refit:
-            everything = sum(map(rows_from_table, other_tables), start=rows)
-            served_rows += len(everything.labels) - len(rows.labels)
             log.info("the network that serves is trained on %s messages", f"{served_rows:,}")
             trainer.train(everything, stop, log_last_epoch, checkpoints[1])
-        keras_files.save(trainer.model, paths.network)
-        live.finish(files_sha256(paths.network))
+        if live:
+            keras_files.save(trainer.model, paths.network)
+            live.finish(files_sha256(paths.network))
+        few = table if len(table) <= params.out_of_fold_rows else table.iloc[:0]
+        scored = few.assign(score=out_of_fold_scores(few, trainer)).dropna(subset="score")
 
-    few = table if len(table) <= params.out_of_fold_rows else table.iloc[:0]
-    scored = few.assign(score=out_of_fold_scores(few, trainer)).dropna(subset="score")
+    if not workers.is_chief:
+        log.info("train: the chief writes the outputs")
+        return
     scores = pa.Table.from_pandas(scored[OUT_OF_FOLD.names], OUT_OF_FOLD, preserve_index=False)
     write_parquet(paths.out_of_fold, scores.to_batches(), OUT_OF_FOLD)
-
-    best = best_epoch(curves)
-    verdict = (
-        f"{params.model}: epoch {best.epoch} of {len(curves)} is the best, average precision "
-        f"{best.stop_average_precision:.4f} on {len(stop.labels)} held-out messages"
-    )
+    verdict = training_verdict(params.model, curves, len(stop.labels))
     figures = training_figures(
         curves, weights, len(rows.labels), len(stop.labels), served_rows=served_rows
     )
@@ -126,4 +156,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, has_lock=is_chief)

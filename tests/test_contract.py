@@ -25,7 +25,7 @@ UNTRACKED = {  # packages that a stage imports and does not depend on
 HOMES = {  # libraries that are slow to import or have one purpose: who may import them
     "great_expectations": "validation",
     "mlflow": "tracking models.served_model registry.parity_client registry.versions",
-    "tensorflow": "models.served_model models.training",
+    "tensorflow": "models.served_model models.training models.workers",
     "keras": "models",
     "sklearn": "evaluation.curves models.baseline models.wide monitoring.drift_checks",
     "tokenizers": "preprocessing.tokenizer models",

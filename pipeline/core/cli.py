@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +21,7 @@ from pipeline.core.errors import (
     clean_lines,
     convert_os_errors,
 )
+from pipeline.core.params import DVC_FILE, read_yaml
 from pipeline.core.run_summary import process_seconds, record_seconds
 from pipeline.core.stage_inputs import unchanged_inputs
 
@@ -64,15 +65,28 @@ def parse_paths(argv: Sequence[str] | None, doc: str | None, *names: str) -> arg
     return parser.parse_args(argv)
 
 
+def stage_options(stage: str) -> list[str]:
+    """The options of a stage's command in dvc.yaml. Raises: PipelineError."""
+    command: str = read_yaml(DVC_FILE)["stages"][stage]["cmd"]
+    return command.split()[3:]  # without `python -m pipeline.STAGE`
+
+
 # ---- running
 
 
-def run_stage(main: Callable[[], None]) -> None:
-    """Runs the `main` of a stage as `run_command` does, while no other stage runs here."""
+def run_stage(main: Callable[[], None], has_lock: Callable[[], bool] = lambda: True) -> None:
+    """Runs the `main` of a stage as `run_command` does, while no other stage runs here.
+
+    Args:
+        has_lock: False for a process that helps another stage, and writes no outputs.
+    """
     asks_for_help = not {"-h", "--help"}.isdisjoint(sys.argv[1:])  # answered at once
 
     def main_with_lock() -> None:
-        with stage_lock(), unchanged_inputs():
+        with ExitStack() as stack:
+            if has_lock():
+                stack.enter_context(stage_lock())
+                stack.enter_context(unchanged_inputs())
             main()
         record_seconds()
 

@@ -69,6 +69,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file atomically. Raises: PipelineError."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes canonical JSON: keys in the given order, two spaces, a newline at the end.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.files import atomic_path
+from pipeline.core.files import atomic_path, write_bytes
 from pipeline.core.hashing import files_sha256
 
 log = logging.getLogger(__name__)
@@ -48,11 +48,27 @@ def training_key(params: object, *inputs: Path) -> str:
 
 
 class Checkpoint:
-    """The latest state of the training with this key."""
+    """The latest state of the training with this key.
 
-    def __init__(self, key: str) -> None:
-        self._unfinished = FOLDER / f"{key}.npz"
-        self._finished = FOLDER / f"{key}{FINISHED_SUFFIX}"
+    Args:
+        worker: of a worker that is not the chief: a name of its own.
+    """
+
+    def __init__(self, key: str, worker: str = "") -> None:
+        self._unfinished = FOLDER / worker / f"{key}.npz"
+        self._finished = FOLDER / worker / f"{key}{FINISHED_SUFFIX}"
+
+    def read_bytes(self) -> bytes:
+        """The saved state, for another worker; empty without one."""
+        paths = [path for path in (self._finished, self._unfinished) if path.exists()]
+        return paths[0].read_bytes() if paths else b""
+
+    def replace(self, content: bytes) -> None:
+        """Takes over what `read_bytes` gave on another worker."""
+        self._finished.unlink(missing_ok=True)
+        self._unfinished.unlink(missing_ok=True)
+        if content:
+            write_bytes(self._unfinished, content)
 
     def save(self, state: TrainingState) -> None:
         """Replaces the saved state. Raises: PipelineError, for example on a full disk."""
@@ -79,7 +95,7 @@ class Checkpoint:
 
 def drop_finished() -> None:
     """Deletes finished trainings; register calls it, when DVC has cached their outputs."""
-    for path in FOLDER.glob(f"*{FINISHED_SUFFIX}"):
+    for path in FOLDER.rglob(f"*{FINISHED_SUFFIX}"):
         path.unlink()
 
 

@@ -41,6 +41,7 @@ from pipeline.models.batches import (
 from pipeline.models.checkpoints import Checkpoint, TrainingState
 from pipeline.models.served_model import count_characters, score_in_windows
 from pipeline.models.wide import deep_path, fit_wide_layers
+from pipeline.models.workers import ALONE, BatchShare, Workers
 from pipeline.preprocessing.size_checks import stop_share_problem
 from pipeline.preprocessing.splits import held_out_mask
 
@@ -152,16 +153,17 @@ class Trainer:
 
     Args:
         spec: the content of tokenizer.json.
+        workers: those that train it together; each makes the same calls.
     """
 
-    def __init__(self, spec: dict[str, Any], params: Params) -> None:
+    def __init__(self, spec: dict[str, Any], params: Params, workers: Workers = ALONE) -> None:
         make_deterministic(params.seed)
         vocabulary = spec["model"]["vocab"]
         self.params = params
         self.spec = spec
         self.model = build_network(sorted(vocabulary, key=vocabulary.__getitem__), params)
         self.score = compiled_scorer(self.model)
-        self._deep = CompiledNetwork(deep_path(self.model), params)
+        self._deep = CompiledNetwork(deep_path(self.model), params, workers)
 
     def train(
         self,
@@ -267,12 +269,13 @@ class CompiledNetwork:
         variables: all that training changes.
     """
 
-    def __init__(self, model: keras.Model, params: Params) -> None:
+    def __init__(self, model: keras.Model, params: Params, workers: Workers = ALONE) -> None:
         self.model = model
+        self.workers = workers
         self._decay_steps = tf.Variable(1.0)  # no constant, or each number of rows would compile
         decay = keras.optimizers.schedules.CosineDecay(params.learning_rate, self._decay_steps)
         optimizer = keras.optimizers.Adam(decay)
-        self.train_step = _train_step(model, optimizer)
+        self.train_step = _train_step(model, optimizer, workers)
         self.score = compiled_scorer(model)
         self.variables = [*model.weights, *optimizer.variables]
         self._first_values = [variable.numpy() for variable in self.variables]
@@ -299,7 +302,7 @@ def run_epochs(
 
     Returns: the curves.
     """
-    model, variables = network.model, network.variables
+    model, variables, workers = network.model, network.variables, network.workers
     passes = params.passes(len(rows.labels))
     steps = passes * math.ceil(len(rows.labels) / params.batch_size)
     network.start_anew(params.epochs * steps)
@@ -312,10 +315,13 @@ def run_epochs(
 
     while not is_finished(curves, params):
         seed = params.seed, len(curves) + 1
-        seed_dropout(model, seed)
+        seed_dropout(model, seed if workers.is_chief else (*seed, workers.index))
         order = _batches_of_epoch(rows, passes, params, seed, corrupt)
-        loss, right = _train_on(_progress(order, steps, seed[1]), network.train_step)
-        stop_figures = _stop_figures(score_rows(stop, network.score, params.batch_size))
+        shares = map(workers.share, _progress(order, steps, seed[1]))
+        loss, right = _train_on(shares, network.train_step)
+        workers.copy_chief(variables)
+        scored = score_rows(stop, network.score, params.batch_size)
+        stop_figures = workers.figures_of_chief(_stop_figures(scored))
         n = passes * len(rows.labels)
         curves.append(Epoch(seed[1], loss / n, right / n, *stop_figures))
         if best_epoch(curves) is curves[-1]:
@@ -350,8 +356,8 @@ def best_epoch(curves: list[Epoch]) -> Epoch:
     return max(curves, key=lambda epoch: (epoch.stop_average_precision, -epoch.stop_loss))
 
 
-def seed_dropout(model: keras.Model, seed: tuple[int, int]) -> None:
-    """Makes dropout a function of (seed, epoch): Keras does not save its state."""
+def seed_dropout(model: keras.Model, seed: tuple[int, ...]) -> None:
+    """Makes dropout a function of (seed, epoch) and the worker: Keras does not save its state."""
     random = np.random.default_rng(seed)
     for variable in model.variables:
         if variable.path.endswith("seed_generator_state"):
@@ -382,38 +388,47 @@ def _batches_of_epoch(
         yield from shuffled_batches(varied, params.batch_size, of_pass)
 
 
-TrainStep = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+TrainStep = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-def _train_step(model: keras.Model, optimizer: keras.Optimizer) -> TrainStep:
-    """The compiled function that trains on one batch."""
+def _train_step(model: keras.Model, optimizer: keras.Optimizer, workers: Workers) -> TrainStep:
+    """The compiled function that trains on one worker's share of a batch."""
     variables = model.trainable_variables
     optimizer.build(variables)
     # As one XLA kernel: of many small operations, the update took a fifth of a step.
     update = tf.function(lambda *gradients: optimizer.apply(gradients, variables), jit_compile=True)
-    signature = [tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.float32)]
+    signature = [
+        tf.TensorSpec((None, None), tf.int32),
+        tf.TensorSpec((None,), tf.float32),
+        tf.TensorSpec((), tf.float32),
+    ]
 
     @tf.function(input_signature=signature)
-    def step(token_ids: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the sum of the losses and the number of correct labels."""
+    def step(
+        token_ids: tf.Tensor, labels: tf.Tensor, share: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the sum of the losses and the number of correct labels, of all workers."""
         with tf.GradientTape() as tape:
             probability = model(token_ids, training=True)[:, 0]
             losses = keras.losses.binary_crossentropy(labels[:, None], probability[:, None])
-            loss = tf.reduce_mean(losses)
+            loss = tf.reduce_mean(losses) * share
         # Dense, as in Adam's paper; of the slices of an embedding Keras would leave out other rows.
-        update(*map(tf.convert_to_tensor, tape.gradient(loss, variables)))
+        gradients = [*map(tf.convert_to_tensor, tape.gradient(loss, variables))]
         right = tf.reduce_sum(tf.cast((probability >= 0.5) == (labels >= 0.5), tf.float32))
-        return tf.reduce_sum(losses), right
+        sums = [tf.sign(share) * tf.reduce_sum(losses), tf.sign(share) * right]
+        *gradients, loss_sum, right_sum = workers.total([*gradients, *sums])
+        update(*gradients)
+        return loss_sum, right_sum
 
     return step
 
 
-def _train_on(batches: Iterable[Batch], train_step: TrainStep) -> tuple[float, float]:
+def _train_on(shares: Iterable[BatchShare], train_step: TrainStep) -> tuple[float, float]:
     """Trains on all batches; returns the sum of the losses and the number of correct labels."""
     loss = 0.0
     right = 0.0
-    for token_ids, labels in batches:
-        batch_loss, batch_right = train_step(tf.constant(token_ids), tf.constant(labels))
+    for share in shares:
+        batch_loss, batch_right = train_step(*map(tf.constant, share))
         loss += float(batch_loss)
         right += float(batch_right)
     return loss, right

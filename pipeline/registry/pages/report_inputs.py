@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.params import DVC_FILE, read_params, read_yaml
+from pipeline.core.cli import stage_options
+from pipeline.core.params import read_params, read_yaml
 from pipeline.core.reports import read_report
 from pipeline.core.tables import read_csv, read_numbers, read_parquet
 from pipeline.registry.promotion import Bound, Params
@@ -74,7 +75,7 @@ def read_inputs(
 
 def register_paths() -> dict[str, Path]:
     """The paths of the stage register by option, such as `--network`, from dvc.yaml."""
-    words = read_yaml(DVC_FILE)["stages"]["register"]["cmd"].split()[3:]
+    words = stage_options("register")
     return dict(zip(words[::2], map(Path, words[1::2]), strict=True))
 
 
