@@ -70,7 +70,7 @@ screenshots: $(STAMP) ## take the pictures in docs/screenshots after `make repro
 PYTEST := python -m pytest --dist loadfile --no-loadscope-reorder
 SPECIAL := slow or network or server or browser
 
-test: $(STAMP) ## the fast tests: some four minutes
+test: $(STAMP) ## the fast tests: two minutes on two quick cores
 	$(PYTEST) -n 3 -m "not ($(SPECIAL))"
 
 test-slow: $(STAMP) ## all other tests; without PostgreSQL or Chromium some skip

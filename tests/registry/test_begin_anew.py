@@ -13,6 +13,8 @@ from tests.harness.errors import error_of
 from tests.harness.ledger_entries import END, FIRST, SECOND, merge_ledger, write_ledger
 from tests.harness.small_project import runner
 
+pytestmark = pytest.mark.slow  # with a registry of its own each
+
 NOTHING = (
     "begin-anew: there is no champion, so nothing ends; `make repro` promotes the first model that "
     "meets its criteria"
@@ -116,7 +118,6 @@ def test_later_champion_stays(served):
     assert read_entries() == [FIRST, SECOND, END, THIRD]
 
 
-@pytest.mark.slow
 def test_rollback_in_another_clone_is_followed_after_the_end(champion):
     runner(champion.folder)("git", "init", "--quiet")
     begin_anew.main([])
@@ -128,7 +129,6 @@ def test_rollback_in_another_clone_is_followed_after_the_end(champion):
     assert champion.aliases() == {"champion": "1"}
 
 
-@pytest.mark.slow
 def test_first_model_that_meets_the_criteria_is_next(champion):
     champion.register_thresholds(3.0)
     assert champion.verdict().startswith("tie: ")

@@ -16,6 +16,8 @@ from pipeline.sources.inbox_copies import InboxPlaces, collect_files
 from tests.harness.errors import error_of
 from tests.harness.small_project import ROOT
 
+pytestmark = pytest.mark.slow  # each in a repository of its own
+
 GONE, KEPT = "call me at 555", "lunch?"
 ID = message_id(GONE)
 PLACES = InboxPlaces()
@@ -214,7 +216,6 @@ def holders(folder, one):
     return found
 
 
-@pytest.mark.slow
 def test_forgotten_message_leaves_the_cache_and_is_not_learned_again(copied):
     folder, run = copied
     validated = folder / "data" / "validated" / "messages.parquet"
