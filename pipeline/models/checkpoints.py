@@ -60,7 +60,7 @@ class Checkpoint:
 
     def read_bytes(self) -> bytes:
         """The saved state, for another worker; empty without one."""
-        paths = [path for path in (self._finished, self._unfinished) if path.exists()]
+        paths = [path for path in (self._finished, self._unfinished) if path.is_file()]
         return paths[0].read_bytes() if paths else b""
 
     def replace(self, content: bytes) -> None:

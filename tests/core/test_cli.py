@@ -8,8 +8,8 @@ import sys
 import pytest
 from filelock import FileLock
 
-from pipeline.core.cli import RESTORE_HINT, STAGE_LOCK, parse_paths
-from tests.harness.small_project import ROOT, runner
+from pipeline.core.cli import RESTORE_HINT, STAGE_LOCK, parse_paths, stage_options
+from tests.harness.small_project import ROOT, STAGES, runner
 
 PROGRAM = """\
 import logging, os
@@ -18,6 +18,12 @@ from pipeline.core.errors import PipelineError
 def main():
     {body}
 run_stage(main)
+"""
+
+
+HELPER = """\
+from pipeline.core.cli import run_stage
+run_stage(lambda: print("helped"), has_lock=lambda: False)
 """
 
 
@@ -104,6 +110,22 @@ def test_stage_waits_for_another_one_in_its_folder(start, tmp_path):
         assert waiting.stderr.readline().startswith("another stage still runs in this folder")
         assert waiting.poll() is None
     assert outcome(waiting)[:2] == (0, "alone\n")
+
+
+def test_helper_of_a_stage_does_not_wait_for_it(tmp_path):
+    with FileLock(tmp_path / STAGE_LOCK):
+        command = [sys.executable, "-c", HELPER]
+        helper = subprocess.run(
+            command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True
+        )
+    assert (helper.returncode, helper.stdout) == (0, b"helped\n")
+
+
+def test_options_of_a_stage_are_those_of_dvc_yaml(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    options = stage_options("train")
+    assert options[:2] == ["--tokenizer", "models/tokenizer.json"]
+    assert STAGES["train"].split() == ["python", "-m", "pipeline.train", *options]
 
 
 def test_help_is_shown_while_a_stage_runs(start, tmp_path):

@@ -46,6 +46,24 @@ def test_finished_training_stays_until_it_is_dropped():
     assert Checkpoint("b").load() is not None
 
 
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_another_worker_takes_over_the_state(is_finished):
+    chief, other = Checkpoint("a"), Checkpoint("a", "worker1")
+    other.save(state(3))
+    other.finish()
+    other.save(state(4))
+    chief.save(state(1))
+    if is_finished:
+        chief.finish()
+    other.replace(chief.read_bytes())
+    assert np.array_equal(other.load().variables[0], state(1).variables[0])
+    drop_finished()
+    chief = Checkpoint("b")
+    assert chief.read_bytes() == b""
+    other.replace(chief.read_bytes())
+    assert other.load() is None
+
+
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
