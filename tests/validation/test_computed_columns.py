@@ -1,8 +1,11 @@
 """Rows with equal texts are compared, and the latest feedback decides about their label."""
 
 import pandas as pd
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from pipeline.validation.computed_columns import copies_and_labels
+from pipeline.preprocessing.normalize import canonicalise
+from pipeline.validation.computed_columns import copies_and_labels, is_blank
 from pipeline.validation.reviewed import NOTHING_REVIEWED
 
 
@@ -22,3 +25,16 @@ def test_the_latest_feedback_overrules_in_any_order():
     assert columns["is_overruled"].tolist() == [True, True, False, True, False, False]
     assert columns["is_copy"].tolist() == [False, True, False, True, False, True]
     assert not columns["is_contested"].any()
+
+
+@example("<DECIMAL>")
+@example("&nbsp;&#8203;")
+@example("\x1f \x7f\x00")
+@example("\N{FULLWIDTH LESS-THAN SIGN}#>")
+@given(st.text(alphabet="<>#DECIMAL&nbsp;8203 \t\x00\x1f\x7f\u200b\uff1c-_é", max_size=20))
+def test_a_text_is_blank_if_nothing_of_it_is_read(text):
+    assert is_blank(text) == (canonicalise(text).strip() == "")
+
+
+def test_a_null_is_not_blank():
+    assert not is_blank(None)
