@@ -29,7 +29,7 @@ from pipeline.models.training import (
     out_of_fold_scores,
     split_rows,
 )
-from pipeline.models.workers import Workers, is_chief, meet_workers
+from pipeline.models.workers import Workers, count_workers, is_chief, meet_workers
 from pipeline.preprocessing.tokenizer import read_spec
 from pipeline.tracking.live_runs import live_run
 
@@ -108,7 +108,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     table, *other_tables = (read_parquet(folder).to_pandas() for folder in folders)
     spec = read_spec(paths.tokenizer)
     shards, *other_shards = (sorted(folder.iterdir()) for folder in folders)
-    key = training_key(as_written, paths.tokenizer, *shards)
+    count = count_workers()
+    identity = as_written if count == 1 else [as_written, count]  # each worker drops other units
+    key = training_key(identity, paths.tokenizer, *shards)
     refit_key = training_key([key, "refit"], *chain(*other_shards))
     rows, stop = split_rows(table, params)
     everything = sum(map(rows_from_table, other_tables), start=rows) if params.refit else rows

@@ -9,9 +9,11 @@ the time every worker does alone: corrupting messages, early stopping, the fit o
 Source: https://www.tensorflow.org/guide/distributed_training#multiworkermirroredstrategy
 """
 
+import faulthandler
 import json
 import logging
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 
 CONFIG_VARIABLE = "TF_CONFIG"
 START_SECONDS = 600  # that a worker waits for the others at the start
+CONNECT_SECONDS = 60  # that TensorFlow then has to connect them
 RETRY_SECONDS = 1.0
 LENGTH_BYTES = 8  # of the length of what the chief sends
 FAILURES = (  # of TensorFlow, when another worker has ended or does not answer
@@ -43,8 +46,8 @@ FAILURES = (  # of TensorFlow, when another worker has ended or does not answer
     tf.errors.FailedPreconditionError,
 )
 STOPPED = (
-    f"{CONFIG_VARIABLE}: another worker has ended or does not answer; start all of them again: "
-    "training goes on after the last finished epoch"
+    "has ended or does not answer; start all workers again: training goes on after the last "
+    "finished epoch"
 )
 
 
@@ -109,6 +112,12 @@ def is_chief() -> bool:
     return cluster is None or cluster.index == 0
 
 
+def count_workers() -> int:
+    """The number of workers. Raises: PipelineError."""
+    cluster = read_cluster()
+    return cluster.count if cluster else 1
+
+
 @dataclass(frozen=True)
 class Workers:
     """The workers of a training, as one of them sees them."""
@@ -116,6 +125,7 @@ class Workers:
     count: int = 1
     index: int = 0  # of this worker; 0 is the chief, which alone writes outputs
     strategy: tf.distribute.Strategy | None = None  # None: there is one worker
+    addresses: Sequence[str] = ()  # of all
 
     @property
     def is_chief(self) -> bool:
@@ -209,7 +219,9 @@ class Workers:
         except FAILURES as error:
             if self.strategy is None:
                 raise
-            raise PipelineError(STOPPED) from error
+            others = [one for n, one in enumerate(self.addresses) if n != self.index]
+            lost = ", ".join(one for one in others if not _listens(one)) or "another worker"
+            raise PipelineError(f"{CONFIG_VARIABLE}: {lost} {STOPPED}") from error
 
 
 ALONE = Workers()
@@ -225,8 +237,23 @@ def meet_workers() -> Workers:
         return ALONE
     log.info("worker %d of %d waits for the others", cluster.index, cluster.count)
     wait_for_others(cluster.addresses, cluster.index)
+    strategy = _new_strategy()
+    if strategy.num_replicas_in_sync != cluster.count:
+        raise PipelineError(
+            f"{CONFIG_VARIABLE}: this worker sees several GPUs; start one worker for each, with "
+            "CUDA_VISIBLE_DEVICES set to its number"
+        )
+    return Workers(cluster.count, cluster.index, strategy, cluster.addresses)
+
+
+def _new_strategy() -> tf.distribute.Strategy:
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    # If a worker dies in this moment, TensorFlow waits for hours and blocks all threads of Python.
+    faulthandler.dump_traceback_later(CONNECT_SECONDS, exit=True)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    return Workers(cluster.count, cluster.index, strategy)
+    faulthandler.cancel_dump_traceback_later()
+    signal.signal(signal.SIGTERM, on_terminate)  # TensorFlow's own handler ignores the signal
+    return strategy
 
 
 def wait_for_others(addresses: Sequence[str], index: int) -> None:

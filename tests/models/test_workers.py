@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -231,7 +232,8 @@ def test_a_killed_worker_ends_the_others_and_all_go_on_later(tmp_path):
         wait_for(folders[0] / "log", "epoch 3")
         os.kill(second.pid, signal.SIGKILL)
         assert codes([chief]) == [1]
-    assert STOPPED in (folders[0] / "log").read_text().splitlines()[-1]
+    line = (folders[0] / "log").read_text().splitlines()[-1]
+    assert re.fullmatch(rf"error: TF_CONFIG: 127\.0\.0\.1:\d+ {re.escape(STOPPED)}", line)
     assert not (folders[0] / "evaluated.keras").exists()
     shutil.rmtree(folders[1] / ".checkpoints")  # it may be another machine now
     with started(folders) as processes:
@@ -241,6 +243,15 @@ def test_a_killed_worker_ends_the_others_and_all_go_on_later(tmp_path):
     with started(undisturbed) as processes:
         assert codes(processes) == [0, 0]
     assert_equal_weights(folders[0], undisturbed[0])
+
+
+@pytest.mark.slow
+def test_a_terminated_worker_ends_and_so_do_the_others(tmp_path):
+    folders = new_folders(tmp_path, "chief", "second", epochs=1000, patience=1000, refit=False)
+    with started(folders) as (chief, second):
+        wait_for(folders[0] / "log", "epoch 3")
+        chief.terminate()
+        assert codes([chief, second]) == [-signal.SIGTERM, 1]
 
 
 @pytest.mark.slow
