@@ -191,6 +191,8 @@ def _visible_files(folder: Path) -> Iterator[Path]:
 
 def _collect(path: Path, copies: Path, seen: SeenFile | None) -> SeenFile:
     """The file as it is, copied if it is new or changed. Raises: PipelineError."""
+    if not _is_utf8(str(path)):  # the manifest could not be read back
+        raise PipelineError(f"{path}: its name is not UTF-8; rename it")
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
         kind = "a link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
@@ -207,6 +209,15 @@ def _collect(path: Path, copies: Path, seen: SeenFile | None) -> SeenFile:
         sha256 = file_sha256(temporary)
     (copies / "new").replace(copies / sha256)
     return SeenFile(size=size, sha256=sha256, changed=changed)
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether a name has no surrogates, which stand for undecodable bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _copy_unchanged(path: Path, to: Path) -> int | None:

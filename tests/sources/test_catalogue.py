@@ -54,11 +54,11 @@ def write_lock(pin, **declared):
 # ---- files
 
 
-def test_name_that_is_no_text_is_escaped_in_its_rows():
+def test_control_characters_of_a_name_are_escaped_in_its_rows():
     for folder in ("", "feedback/"):
-        add(f"{folder}a\udcff\n.csv")
+        add(f"{folder}a\x1b\n.csv")
     sources = read("files", "feedback")["source"].to_pylist()
-    assert sources == [r"files/a\udcff\n.csv", r"feedback/a\udcff\n.csv"]
+    assert sources == [r"files/a\x1b\n.csv", r"feedback/a\x1b\n.csv"]
 
 
 def test_hidden_and_dvc_files_and_other_sources_are_left_out():

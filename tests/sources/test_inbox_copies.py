@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from pipeline.core.errors import escape
 from pipeline.sources import inbox_copies
 from pipeline.sources.inbox_copies import InboxPlaces, collect_files, restore_files
 from tests.harness.errors import error_of
@@ -73,6 +74,18 @@ def test_pipe_or_link_stops_the_run_or_is_left_out(make, kind):
     skipped = []
     assert list(collected(skipped)) == ["good.csv", "new.csv"]
     assert skipped == [line]
+
+
+@pytest.mark.parametrize("name", ["a\udcff.csv", "folder\udcff/a.csv"])
+def test_name_that_is_not_utf8_stops_the_run_or_is_left_out(name):
+    add("good.csv")
+    add(name)
+    line = f"data/inbox/{escape(name)}: its name is not UTF-8; rename it"
+    assert error_of(collected) == line
+    skipped = []
+    assert list(collected(skipped)) == ["good.csv"]
+    assert skipped == [line]
+    assert list(collected([])) == ["good.csv"]  # the manifest can be read back
 
 
 def test_all_problems_are_told_at_once():
