@@ -4,6 +4,7 @@ Transport headers are not part of the text: they tell the collection, not whethe
 mails yield what can be read of them. Only the first MAX_MAIL_BYTES of a mail are read.
 """
 
+import codecs
 import email
 import itertools
 import re
@@ -45,6 +46,8 @@ WIDER_CHARSETS = {  # what browsers take these for. Source: WHATWG Encoding Stan
     "euc-kr": "cp949",
     "shift_jis": "cp932",
 }
+# Codecs of Python that no mail program has. The time of punycode grows with the square of a text.
+NO_CHARSETS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape"}
 UNSEEN_TAGS = {"head", "script", "style", "template", "noscript", "noframes", "object"}
 FRAME_TAGS = {"iframe", "frame"}  # show what is at another address
 BLOCK_TAGS = {
@@ -212,7 +215,8 @@ def _decoded_bytes(raw: bytes, declared: object) -> str:
     wider = [] if charset in WESTERN_CHARSETS else [WIDER_CHARSETS.get(charset, charset)]
     for name in (*wider, "utf-8", "cp1252"):
         try:
-            return raw.decode(name)
+            if codecs.lookup(name).name not in NO_CHARSETS:
+                return raw.decode(name)
         except (LookupError, ValueError):  # not what the bytes are, or no charset
             continue
     return raw.decode("latin-1")

@@ -82,6 +82,8 @@ def test_of_two_forms_the_html_is_read_and_a_forwarded_mail_with_its_subject():
         ("привет".encode("koi8-r"), '"KOI8-R"', "привет"),
         ("£5", "no-such-charset", "£5"),
         ("£5", "idna", "£5"),
+        ("bcher-kva", "punycode", "bcher-kva"),  # its time would grow with the square of the text
+        ("\\x41", "unicode_escape", "\\x41"),  # a mail program shows it as it is
         (b"\xff\x81", "utf-8", "ÿ\x81"),
     ],
 )
