@@ -108,8 +108,8 @@ class Answering:
         """
         media_type = accepted_media_type(request, media_types)
         body = await request.body()
-        if media_type == MAIL_TYPE:  # may take a tenth of a second
-            messages = await asyncio.to_thread(read, body, media_type)
+        if media_type == MAIL_TYPE:  # may take seconds
+            messages = await self.in_turn(lambda: asyncio.to_thread(read, body, media_type))
         else:
             messages = read(body, media_type)
         return await self.answer(request, messages, label)

@@ -3,7 +3,8 @@
 import threading
 from contextlib import contextmanager
 
-from pipeline.serving.http import answering
+from pipeline.registry import subprocesses
+from pipeline.serving.http import answering, request_bodies
 from tests.harness.served_requests import ANSWER, WAIT, Model, post, problem, running
 
 
@@ -33,6 +34,18 @@ def test_request_above_the_limit_is_told_to_wait(monkeypatch):
         assert problem(response) == (429, "more than 1 requests at once; try again later")
         assert response.headers["Retry-After"] == "1"
     assert responses[0].status_code == 200
+
+
+def test_mail_that_takes_too_long_to_read_gets_one_line(monkeypatch):
+    may_go_on = threading.Event()
+    monkeypatch.setattr(answering, "REQUEST_SECONDS", 0.05)
+    monkeypatch.setattr(request_bodies, "read_mail", lambda body: may_go_on.wait(60))
+    headers = {"Content-Type": "message/rfc822"}
+    with running(Model()) as address, subprocesses.local_session() as session:
+        response = session.post(f"{address}/score", data="Subject: s", headers=headers, timeout=60)
+        may_go_on.set()
+        line = "no answer within 0.05 seconds; try again later"
+        assert problem(response) == (503, line)
 
 
 def test_request_that_takes_too_long_gets_one_line(monkeypatch):
