@@ -75,10 +75,10 @@ def check_input_columns(
 ) -> None:
     """Args and Raises: as `read_tables`."""
     columns = [str(column) for column in table]
+    if len(set(columns)) < len(columns):
+        names = join_column_names(columns)
+        raise FormatError(f"{name}: two columns of one name among {names}; rename one")
     for column in columns:
-        if columns.count(column) > 1:
-            names = join_column_names(columns)
-            raise FormatError(f"{name}: two columns of one name among {names}; rename one")
         if column in added:
             raise FormatError(f"{name}: already has a column {column!r}; rename it")
     if text not in columns:

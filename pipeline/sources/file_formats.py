@@ -32,6 +32,15 @@ class FormatError(PipelineError):
     """The content does not fit the format, so another try with the same file cannot succeed."""
 
 
+MAX_COLUMNS = 5_000  # a table of thousands of rows with more of them takes gigabytes
+
+
+def _check_width(columns: int) -> None:
+    if columns > MAX_COLUMNS:
+        problem = f"{columns:,} columns, and at most {MAX_COLUMNS:,} can be read"
+        raise ValueError(f"{problem}; leave out those that are not needed")
+
+
 def _accept_columns(columns: list[str]) -> None:
     """Accepts any columns."""
 
@@ -148,6 +157,7 @@ def _csv_batches(
         raise ValueError("empty; give it a header and rows, or remove it")
     header = _trim_names(first, options)
     options.check_columns(header)
+    _check_width(len(header))
     yield CsvBatch(header, list(itertools.islice(rows, size)))
     while part := list(itertools.islice(rows, size)):
         yield CsvBatch(header, part)
@@ -246,7 +256,9 @@ def _read_jsonl(path: Path, options: ReadOptions, size: int) -> Iterator[JsonBat
     with _open_text(path, options) as file:
         numbered = ((number, line) for number, line in enumerate(file, 1) if line.strip())
         while part := list(itertools.islice(numbered, size)):
-            yield JsonBatch([_json_object(line, number, options) for number, line in part])
+            batch = JsonBatch([_json_object(line, number, options) for number, line in part])
+            _check_width(len(batch.columns))
+            yield batch
 
 
 def _json_object(line: str, number: int, options: ReadOptions) -> dict[str, Any]:
@@ -314,6 +326,7 @@ def _read_parquet(path: Path, options: ReadOptions, size: int) -> Iterator[Parqu
         if not file.schema_arrow.names:
             raise ValueError("no columns; give it columns and rows, or remove it")
         options.check_columns(list(file.schema_arrow.names))
+        _check_width(len(file.schema_arrow.names))
         if not file.metadata.num_rows:
             columns = [pa.nulls(0, field.type) for field in file.schema_arrow]
             empty = pa.RecordBatch.from_arrays(columns, schema=file.schema_arrow)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.sources import file_formats
 from pipeline.sources.file_formats import FORMATS, ReadOptions, format_of, read_batches
 from tests.harness.errors import error_of
 
@@ -82,3 +83,14 @@ def test_zone_that_pytz_lacks_is_one_line(tmp_path, monkeypatch):
     (batch,) = read_batches(format_of(path.name), path, ReadOptions("a.parquet"), 2)
     line = "a.parquet: column 'a': 'Mars/Phobos'; correct or remove the file"
     assert error_of(batch.values, "a") == line
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_too_many_columns_are_refused(tmp_path, suffix, monkeypatch):
+    form, path = FORMATS[suffix], tmp_path / f"wide{suffix}"
+    form.write(path, ROWS.assign(received_at=None), None)
+    monkeypatch.setattr(file_formats, "MAX_COLUMNS", 3)
+    assert next(read_batches(form, path, ReadOptions("wide"), 2)).columns[0] == "text"
+    monkeypatch.setattr(file_formats, "MAX_COLUMNS", 2)
+    line = "wide: 3 columns, and at most 2 can be read; leave out those that are not needed"
+    assert error_of(list, read_batches(form, path, ReadOptions("wide"), 2)) == line
