@@ -20,6 +20,7 @@ from pipeline.sources.file_formats import (
     input_format,
     read_batches,
 )
+from pipeline.sources.readers import as_text
 from pipeline.validation import expectations, runner
 
 SCORED_ROWS = 4_096  # messages in memory at once, and the most that an interruption can lose
@@ -54,7 +55,7 @@ def read_tables(name: str, text: str, added: Sequence[str] = ANSWER_COLUMNS) -> 
     empty = pd.DataFrame({text: []}, dtype="str")
     for table in itertools.chain([next(tables, empty)], tables):
         check_input_columns(table, name, text, added)
-        yield table
+        yield _with_decoded_texts(table, text)
 
 
 def _read_file(name: str) -> Tables:
@@ -68,6 +69,14 @@ def _read_lines(text: str) -> Tables:
     with convert_format_errors(STANDARD_STREAM):
         while part := list(itertools.islice(lines, SCORED_ROWS)):
             yield pd.DataFrame({text: part})
+
+
+def _with_decoded_texts(table: pd.DataFrame, text: str) -> pd.DataFrame:
+    """The table with strings for the texts that a Parquet file has as bytes."""
+    if pd.api.types.infer_dtype(table[text]) != "bytes":
+        return table
+    cells = table[text].astype(object).where(table[text].notna(), None)
+    return table.assign(**{text: cells.map(as_text).astype("str")})
 
 
 def check_input_columns(

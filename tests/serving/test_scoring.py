@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.params import read_params
@@ -27,6 +29,16 @@ def test_refused_row_has_reasons_beside_its_label():
     reasons = ["none", blank, "none", control, "none", "text_is_not_null"]
     assert answers["refused"].fillna("none").tolist() == reasons
     assert model.texts == table["text"].tolist()[:-1]
+
+
+def test_texts_that_are_bytes_in_a_parquet_file_are_decoded(tmp_path):
+    path = tmp_path / "in.parquet"
+    texts = pa.array(["grüße".encode(), None, b"a\xff"])
+    pq.write_table(pa.table({"text": texts, "other": texts}), path)
+    (table,) = scoring.read_tables(str(path), "text")
+    assert table["text"].astype(object).tolist()[::2] == ["grüße", "a\ufffd"]
+    assert table["text"].isna().tolist() == [False, True, False]
+    assert table["other"][0] == "grüße".encode()
 
 
 def test_scoring_time_is_now_in_utc_and_whole_seconds():
