@@ -264,7 +264,7 @@ def _read_jsonl(path: Path, options: ReadOptions, size: int) -> Iterator[JsonBat
 def _json_object(line: str, number: int, options: ReadOptions) -> dict[str, Any]:
     way_out = f", or set {options.settings}.columns" if options.settings else ""
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"line {number}: {error}; correct the line") from None
     if not isinstance(row, dict):
@@ -272,6 +272,17 @@ def _json_object(line: str, number: int, options: ReadOptions) -> dict[str, Any]
     for key in options.required:
         if key not in row:
             raise ValueError(f"line {number}: no key {key!r}; correct the line{way_out}")
+    return row
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, for `json.loads`, which would take the last of several values of a key.
+
+    Raises: ValueError.
+    """
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise ValueError("a key is there twice")
     return row
 
 

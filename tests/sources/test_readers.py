@@ -322,6 +322,7 @@ NO_VALUE = "Expecting value: line 1 column 10 (char 9); correct the line"
         ("a.jsonl", '{"body": "a", "kind": 1}\n{"body": secret}\n', f"line 2: {NO_VALUE}"),
         ("a.jsonl", '{"body": "a"}\n', f"line 1: no key 'kind'; correct the line, or {SET}"),
         ("a.jsonl", "[1, 2]\n", "line 1: not an object; correct the line"),
+        ("a.jsonl", '{"kind": 1, "kind": 0}\n', "line 1: a key is there twice; correct the line"),
         ("a.jsonl", "[" * 100_000, f"line 1: {TOO_DEEP}; correct the line"),
         ("a.parquet", "body,kind\n", f"{NO_PARQUET}; correct or remove the file"),
         ("a.parquet", POINTER, f"a Git LFS pointer, not the file itself; run {PULL}"),

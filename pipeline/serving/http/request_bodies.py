@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 
 from pipeline.serving.labels import valid_unicode
+from pipeline.sources.file_formats import unique_keys
 from pipeline.sources.mail import read_mail
 
 MAX_BYTES = 1 << 20  # of a body
@@ -136,8 +137,8 @@ def _json_cells(body: bytes) -> Cells:
 
 def _parsed_json(body: bytes) -> Any:
     try:
-        return json.loads(body)
-    except (RecursionError, ValueError):  # also deeply nested lists, or 5,000 digits
+        return json.loads(body, object_pairs_hook=unique_keys)
+    except (RecursionError, ValueError):  # also deeply nested lists, 5,000 digits, a key twice
         raise RequestError(400, "the body cannot be read as JSON") from None
 
 

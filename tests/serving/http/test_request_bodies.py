@@ -66,6 +66,7 @@ CELLS = f"row 1 does not have as many cells as there are columns (1); {QUOTES}"
         ("hello", JSON, UNREADABLE),
         (b'{"instances": [{"text": "\xff"}]}', JSON, UNREADABLE),
         ("[" * 100_000, JSON, UNREADABLE),
+        ('{"instances": [{"text": "a", "text": "b"}]}', JSON, UNREADABLE),
         ('{"inputs": ' + "1" * 5_000 + "}", JSON, UNREADABLE),
         ('{"instances": [{"text": "a"}, {"x": "b"}]}', JSON, "row 1 has no text"),
         ('{"dataframe_records": [{"text": "a"}, null]}', JSON, "row 1 has no text"),
