@@ -1,5 +1,6 @@
 """The one registry of file formats: reads a file in batches, writes parts of one, joins them."""
 
+import codecs
 import csv
 import itertools
 import json
@@ -22,10 +23,19 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import PipelineError
 from pipeline.core.params import choose
 from pipeline.core.tables import CsvFile, iter_csv_rows
+from pipeline.sources.archives import kind_of
 from pipeline.sources.mail import MAX_MAIL_BYTES, Mail, read_mail, split_mbox
 from pipeline.sources.mail_folders import list_mail, open_regular
 
 log = logging.getLogger(__name__)
+
+UTF_8 = "utf-8-sig"  # with or without a byte order mark
+UTF_MARKS = {  # the longer ones first, as one begins with another
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 class FormatError(PipelineError):
@@ -54,7 +64,7 @@ class ReadOptions:
     """
 
     place: str
-    encoding: str = "utf-8-sig"  # of CSV, TSV and JSONL
+    encoding: str = UTF_8  # of CSV, TSV and JSONL
     errors: str = "strict"  # or "replace": bytes that the encoding does not have become U+FFFD
     separator: str | None = None  # of CSV; None: the one that its first row shows
     header: list[str] | None = None  # the columns of a CSV or TSV without a header row
@@ -475,7 +485,23 @@ def read_batches(form: Format, path: Path, options: ReadOptions, size: int) -> I
         that cannot be opened.
     """
     with convert_format_errors(options.place, options.settings):
+        if path.is_file():  # a pipe can be read only once
+            _refuse_other_kinds(path, options)
         yield from form.read(path, options, size)
+
+
+def _refuse_other_kinds(path: Path, options: ReadOptions) -> None:
+    """Raises: ValueError for what no format and no encoding of the params can read."""
+    kind = kind_of(path)
+    if kind != "plain":
+        also = ", or a workbook; export its sheet as CSV" if kind == "zip" else ""
+        raise ValueError(f"a {kind} file, which must be unpacked first{also}")
+    with path.open("rb") as file:
+        start = file.read(max(map(len, UTF_MARKS)))
+    encoding = next((name for mark, name in UTF_MARKS.items() if start.startswith(mark)), None)
+    if encoding and options.encoding == UTF_8:
+        way_out = f"set {options.settings}.encoding to {encoding}" if options.settings else ""
+        raise ValueError(f"in {encoding.upper()}; {way_out or 'save it as UTF-8'}")
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from pipeline.core.schemas import MESSAGES, SCORES
 from pipeline.core.tables import read_parquet
 from pipeline.sources.file_formats import (
     INPUT_FORMATS,
+    UTF_8,
     Format,
     FormatError,
     ReadOptions,
@@ -295,7 +296,7 @@ def _read_options(file: SourceFile) -> ReadOptions:
     is_utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
     return ReadOptions(
         file.place,
-        encoding="utf-8-sig" if is_utf8 else encoding,
+        encoding=UTF_8 if is_utf8 else encoding,
         errors="replace" if is_utf8 else "strict",
         separator=file.params.separator,
         header=file.params.header,
@@ -332,7 +333,7 @@ def _check_columns(file: SourceFile, columns: list[str]) -> None:
 def _setting_to_find_columns(file: SourceFile, columns: list[str]) -> str:
     names = file.params.columns
     known = COMMON_COLUMN_NAMES | {names.text, names.label, names.received_at}
-    if "\ufffd" in "".join(columns):
+    if {"\ufffd", "\0"} & set("".join(columns)):  # the zeros of UTF-16
         return f"{file.settings}.encoding"
     if any(name in known or name.casefold() in known for name in columns):
         return f"{file.settings}.columns"

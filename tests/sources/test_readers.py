@@ -1,5 +1,6 @@
 """Labelled files of every format become MESSAGES; what cannot be read is one clear line."""
 
+import gzip
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -303,6 +304,7 @@ NO_PARQUET = (
 TWO_SENT = f"more than one column 'sent' among body, kind, sent, sent; {SET}"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:f728\nsize 100\n"
 PULL = "`git lfs pull` where it comes from"
+WORKBOOK = "a zip file, which must be unpacked first, or a workbook; export its sheet as CSV"
 NO_VALUE = "Expecting value: line 1 column 10 (char 9); correct the line"
 
 
@@ -315,6 +317,11 @@ NO_VALUE = "Expecting value: line 1 column 10 (char 9); correct the line"
         ("a.tsv", "ham\thunter2\n", f"no column 'body' among 2 columns; {SET}, {HEADER}"),
         ("a.csv", "body^kind\n", f"no column 'body' among 1 column; {SEPARATOR}"),
         ("a.csv", b"k\xefnd,body\n", f"no column 'kind' among body and 1 other; {ENCODING}"),
+        ("a.csv", "body,kind".encode("utf-16-le"), f"no column 'body' among 2 columns; {ENCODING}"),
+        ("a.csv", "body,kind\n".encode("utf-16"), f"in UTF-16; {ENCODING} to utf-16"),
+        ("a.jsonl", "{}".encode("utf-32"), f"in UTF-32; {ENCODING} to utf-32"),
+        ("a.tsv", gzip.compress(b"body"), "a gzip file, which must be unpacked first"),
+        ("a.csv", b"PK\x03\x04", WORKBOOK),
         ("a.csv", '"body,kind\na,1\n', f"the header: {QUOTE}"),
         ("a.tsv", "body\tkind\t\na\t1\n", f"row 1: 2 columns, not 3, {ENDS}; correct the row"),
         ("a.csv", "body;kind\na;1\nb;c;1\n", "row 2: 3 columns, not 2; correct the row"),
