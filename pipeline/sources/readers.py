@@ -16,9 +16,10 @@ from typing import Any, Literal, Self, cast
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pydantic
 
-from pipeline.core.errors import COMMON_COLUMN_NAMES, PipelineError, join_column_names
+from pipeline.core.errors import COMMON_COLUMN_NAMES, PipelineError, escape, join_column_names
 from pipeline.core.hashing import message_id
 from pipeline.core.params import ParamsSection, parse_params, read_yaml
 from pipeline.core.schemas import MESSAGES, SCORES
@@ -470,12 +471,19 @@ def read_messages(path: Path, labels: bool = True) -> pd.DataFrame:
 
     Raises: PipelineError.
     """
-    if path.suffix == ".parquet":
-        table = read_parquet(path)
-        if set(MESSAGES.names) <= set(table.schema.names):
-            return cast(pd.DataFrame, table.select(MESSAGES.names).to_pandas())
-    section = read_yaml().get("ingest", {}).get("files")
-    params = parse_params(InboxParams, section, "params.yaml: ingest.files")
+    if path.suffix == ".parquet" and set(MESSAGES.names) <= set(_parquet_columns(path)):
+        return cast(pd.DataFrame, read_parquet(path, MESSAGES.names).to_pandas())
+    section = read_yaml().get("ingest")
+    files = section.get("files") if isinstance(section, dict) else None
+    params = parse_params(InboxParams, files, "params.yaml: ingest.files")
     params = params.labelled(str(path))
-    file = SourceFile(path, path.name, params, str(path), needs_label=labels)
+    file = SourceFile(path, escape(path.name), params, str(path), needs_label=labels)
     return cast(pd.DataFrame, pa.Table.from_batches(read_file(file), MESSAGES).to_pandas())
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    """The columns of a file; those of MESSAGES for one of which `read_parquet` tells a problem."""
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return list(MESSAGES.names)

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.cli import argument_parser
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PipelineError, escape
 from pipeline.core.params import read_params
 from pipeline.core.schemas import QUARANTINE
 from pipeline.core.tables import read_parquet
@@ -148,7 +148,7 @@ def _way_out(name: str, result: Any, messages: pd.DataFrame, place: Path) -> str
     """What to do about data that no proposal lets through."""
     if name in ENCODING_EXPECTATIONS:
         source = messages.loc[result.result["unexpected_index_list"][0], "source"]
-        is_ingested = source != place.name
+        is_ingested = source != escape(place.name)
         file = INBOX_PATH / source.removeprefix("files/") if is_ingested else place
         used = read_params(catalogue.Params, "ingest").files.encoding
         if encoding := other_encoding(file, used):

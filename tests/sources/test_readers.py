@@ -419,6 +419,30 @@ def test_table_of_ingest_or_validate_is_read_as_it_is(tmp_path, mine):
     assert pa.Table.from_pandas(read, MESSAGES).equals(table)
 
 
+def test_parquet_of_ones_own_may_have_two_columns_of_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    PARAMS_FILE.write_text('ingest: {files: {glob: "*"}}')
+    columns = [pa.array([value]) for value in ("junk", "a", 1, 2)]
+    pq.write_table(pa.Table.from_arrays(columns, ["label", "text", "x", "x"]), "a.parquet")
+    [row] = readers.read_messages(Path("a.parquet")).to_dict("records")
+    assert (row["text"], row["label"]) == ("a", "spam")
+
+
+def test_name_that_is_not_utf8_is_escaped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    PARAMS_FILE.write_text('ingest: {files: {glob: "*"}}')
+    path = Path("a\udcff.csv")
+    path.write_text("text,label\na,ham\n")
+    assert readers.read_messages(path)["source"].tolist() == [r"a\udcff.csv"]
+
+
+def test_params_without_a_section_for_files_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    PARAMS_FILE.write_text("ingest: 5")
+    line = "params.yaml: ingest.files: input should be an object, not None"
+    assert error_of(readers.read_messages, Path("a.csv")) == line
+
+
 # ---- lines, labels of a whole file, rows that are left out
 
 
