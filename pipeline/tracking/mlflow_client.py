@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.core.errors import PipelineError, convert_os_errors, redact_credentials
 from pipeline.core.files import atomic_path
+from pipeline.core.params import PARAMS_FILE
 from pipeline.tracking.artifact_paths import artifact_folder, follow_move, own_database
 
 log = logging.getLogger(__name__)
@@ -82,8 +83,10 @@ def _shorten_retry_warning(record: logging.LogRecord) -> bool:
 def _create_database() -> None:
     """Creates the project's own SQLite file as a whole: a kill cannot leave half of its tables.
 
-    A file that the user names must exist: after a typing error, an empty registry would look
-    like one without a champion.
+    A file that the user names must exist, and outside of a project none is created: after a
+    typing error, an empty registry would look like one without a champion.
+
+    Raises: PipelineError.
     """
     file = Path(tracking_uri().removeprefix("sqlite:///"))
     if not tracking_uri().startswith("sqlite:///") or file.exists():
@@ -93,6 +96,9 @@ def _create_database() -> None:
             f"MLFLOW_TRACKING_URI: {file} does not exist; correct the path, "
             "or create the database with `mlflow experiments search`"
         )
+    if not (file.parent / PARAMS_FILE).exists():
+        problem = f"{file.parent}: no {PARAMS_FILE}, so no project"
+        raise PipelineError(f"{problem}; run in the project's root, or set MLFLOW_TRACKING_URI")
     with atomic_path(file) as temporary:
         MlflowClient(f"sqlite:///{temporary}").search_experiments()
 

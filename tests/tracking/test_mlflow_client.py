@@ -25,6 +25,7 @@ REPEAT = "run it again: it continues where it stopped"
 @pytest.fixture
 def project(tmp_path):
     """A project's folder without a database."""
+    (tmp_path / "params.yaml").touch()
     with store_at("", tmp_path):
         yield tmp_path
 
@@ -48,7 +49,7 @@ def test_interrupted_creation_leaves_no_database(project, monkeypatch):
     monkeypatch.setattr(mlflow_client, "MlflowClient", create_half)
     with pytest.raises(KeyboardInterrupt):
         connect().__enter__()
-    assert list(project.iterdir()) == []
+    assert [path.name for path in project.iterdir()] == ["params.yaml"]
 
 
 def test_database_that_the_user_names_is_not_created(project, monkeypatch):
@@ -56,6 +57,14 @@ def test_database_that_the_user_names_is_not_created(project, monkeypatch):
     remedy = "correct the path, or create the database with `mlflow experiments search`"
     line = f"MLFLOW_TRACKING_URI: {project}/mlfow.db does not exist; {remedy}"
     assert error_of(connect().__enter__) == line
+    assert [path.name for path in project.iterdir()] == ["params.yaml"]
+
+
+def test_no_database_is_created_outside_of_a_project(project):
+    (project / "params.yaml").unlink()
+    problem = f"{project}: no params.yaml, so no project"
+    remedy = "run in the project's root, or set MLFLOW_TRACKING_URI"
+    assert error_of(connect().__enter__) == f"{problem}; {remedy}"
     assert list(project.iterdir()) == []
 
 
