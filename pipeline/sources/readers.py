@@ -133,7 +133,7 @@ class FileParams(ParamsSection):
             return form
         try:
             datetime.strptime(EPOCH.strftime(form), form)
-        except ValueError as error:
+        except (ValueError, re.error) as error:  # re.error: a directive that is there twice
             raise ValueError(f"{error}; use {DATE_FORMATS}") from None
         if "%" not in form:
             raise ValueError(f"unknown {form!r}; use {DATE_FORMATS}")

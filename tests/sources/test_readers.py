@@ -365,6 +365,7 @@ def test_wrong_encoding_is_named(read):
 
 ONE_CHARACTER = """string should match pattern '^[^"\\r\\n]$'"""
 DATES = 'use "%d/%m/%Y %H:%M", seconds or milliseconds, say'
+REPEATED = "redefinition of group name 'd' as group 2; was group 1 at position 46"
 TWICE = {"spam": [1, "junk"], "ham": ["Junk ", True]}
 
 
@@ -376,6 +377,7 @@ TWICE = {"spam": [1, "junk"], "ham": ["Junk ", True]}
         ({"encoding": "latin-x"}, "encoding: unknown 'latin-x'; use utf-8, latin-1 or cp1252, say"),
         ({"glob": "../"}, "glob: matches no file; use * for every file of data/inbox"),
         ({"date_format": "%Q"}, f"date_format: 'Q' is a bad directive in format '%Q'; {DATES}"),
+        ({"date_format": "%d/%d"}, f"date_format: {REPEATED}; {DATES}"),
         ({"date_format": "days"}, f"date_format: unknown 'days'; {DATES}"),
         ({"separator": ";;"}, f"separator: {ONE_CHARACTER}, not ';;'"),
         (
