@@ -63,6 +63,7 @@ def test_one_label_or_a_list_is_saved(address, folder):
         ([{"text": "a", "label": "ham"}, {"text": "a", "label": ["ham"]}], "label of row 1 is nei"),
         ({"label": "ham"}, "row 0 has no text"),
         ({"text": " \n", "label": "ham"}, "text of row 0 is blank"),
+        ({"text": "\u200b&nbsp;", "label": "ham"}, "text of row 0 is blank"),  # validate's rule
         ({"text": 1, "label": "ham"}, "text of row 0 is a int, not a string"),
         (b"{", "the body cannot be read as JSON"),
     ],
