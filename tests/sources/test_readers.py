@@ -320,7 +320,7 @@ NO_VALUE = "Expecting value: line 1 column 10 (char 9); correct the line"
         ("a.csv", "body,kind".encode("utf-16-le"), f"no column 'body' among 2 columns; {ENCODING}"),
         ("a.csv", "body,kind\n".encode("utf-16"), f"in UTF-16; {ENCODING} to utf-16"),
         ("a.jsonl", "{}".encode("utf-32"), f"in UTF-32; {ENCODING} to utf-32"),
-        ("a.tsv", gzip.compress(b"body"), "a gzip file, which must be unpacked first"),
+        ("a.tsv", gzip.compress(b"body", mtime=0), "a gzip file, which must be unpacked first"),
         ("a.csv", b"PK\x03\x04", WORKBOOK),
         ("a.csv", '"body,kind\na,1\n', f"the header: {QUOTE}"),
         ("a.tsv", "body\tkind\t\na\t1\n", f"row 1: 2 columns, not 3, {ENDS}; correct the row"),
