@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from tests.harness.small_project import ROOT, Run, new_project, runner
 
@@ -22,6 +23,9 @@ os.environ["DVC_NO_ANALYTICS"] = "true"
 os.environ["TF_XLA_FLAGS"] = ""  # no cache of compiled networks
 for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
     os.environ.pop(name, None)  # the developer's own settings
+
+settings.register_profile("no deadline", deadline=None)  # machines of CI are shared and noisy
+settings.load_profile("no deadline")
 
 MARKS = {"package_index": "network", "sms_places": "network", "mlflow_server": "server"}
 

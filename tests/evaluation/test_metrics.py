@@ -43,7 +43,7 @@ def test_metrics_of_a_hand_worked_confusion_matrix():
 
 
 @pytest.mark.filterwarnings("ignore:A single label was found")
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.booleans()), min_size=2))
 def test_metrics_agree_with_scikit_learn(rows):
     y_true, y_score, y_pred = (np.array(column) for column in zip(*rows, strict=True))

@@ -20,7 +20,7 @@ def edit(name, share=0.3, seed=1):
 
 @pytest.mark.slow
 @given(message=st.text(max_size=40), seed=st.integers(0, 99))
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, max_examples=50)
 def test_edits_of_any_message_depend_on_the_random_numbers(message, seed):
     one, other = (corrupted(message, [*CORRUPTIONS], Random(seed), WORDS) for _ in range(2))
     assert one == other

@@ -87,7 +87,7 @@ def test_scores_that_do_not_rank_val_keep_their_order():
         assert probabilities(useless, decision).mean() == pytest.approx(67 / 498, abs=0.005)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(
     st.lists(st.integers(0, 8), min_size=9, max_size=30),
     st.lists(st.integers(0, 8), min_size=1, max_size=9),

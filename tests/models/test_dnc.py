@@ -270,7 +270,7 @@ def states_after(vectors, *start):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays.arrays(np.float32, (5, 2, INTERFACE_SIZE), elements=st.floats(-60, 60, width=32)))
 def test_weightings_usage_and_links_keep_the_papers_bounds(vectors):
     start = CELL.get_initial_state(batch_size=2)

@@ -48,7 +48,7 @@ def slow_key(text):
 
 
 @given(st.lists(TEXTS, max_size=9), st.integers(1, 10))
-@settings(derandomize=True, deadline=None, max_examples=30)
+@settings(derandomize=True, max_examples=30)
 def test_a_key_depends_on_its_own_text_alone(texts, chunk):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(near_duplicates, "TEXTS_PER_CHUNK", chunk)

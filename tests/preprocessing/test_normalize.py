@@ -52,7 +52,7 @@ def test_marks_of_emoji_stay():
 
 
 @given(TEXTS)
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, max_examples=50)
 def test_canonicalise_and_fold_are_idempotent(written):
     canonical = canonicalise(written)
     assert canonicalise(canonical) == canonical

@@ -17,7 +17,7 @@ def test_script_of_a_character():
 
 
 @given(TEXTS, st.integers(1, 10))
-@settings(derandomize=True, deadline=None, max_examples=30)
+@settings(derandomize=True, max_examples=30)
 def test_every_letter_is_counted_once(texts, chunk):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scripts, "TEXTS_AT_ONCE", chunk)

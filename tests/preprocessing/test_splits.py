@@ -46,7 +46,7 @@ def near_copies_of(pairs, crowds):
 
 
 @given(DATED_TEXTS)
-@settings(derandomize=True, deadline=None, max_examples=25)
+@settings(derandomize=True, max_examples=25)
 def test_split_equals_brute_force(rows):
     texts, days = map(list, zip(*rows, strict=True))
     assert assigned(texts) == brute_force_split(texts)

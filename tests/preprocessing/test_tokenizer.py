@@ -27,7 +27,7 @@ def tokenizer():
 
 
 @given(st.lists(ANY_TEXT, min_size=1))
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 def test_no_text_is_empty_too_long_or_padded(tokenizer, texts):
     for text, ids in zip(texts, encode_texts(texts, tokenizer), strict=True):
         assert 1 <= len(ids) <= SEQUENCE_LENGTH
@@ -74,7 +74,7 @@ def test_normaliser_combines_marks_as_canonicalise_does(tokenizer):
 
 
 @given(DISGUISED)
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(derandomize=True, max_examples=200)
 def test_normaliser_undoes_disguises_as_canonicalise_does(tokenizer, text):
     assert tokenizer.normalizer.normalize_str(undo_entities(text)) == canonicalise(text)
 

@@ -35,7 +35,7 @@ ROW_ENDS = set("\t\r\n")  # which TSV, without quoting, cannot hold
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True)
 @given(texts=st.lists(st.text(HOSTILE), min_size=1))
 @example(texts=["call now to claim\rprize", "a,b\r\nc", "\r"])
 def test_every_text_reads_back_as_it_was_written(tmp_path_factory, suffix, texts):

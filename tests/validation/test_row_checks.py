@@ -31,7 +31,7 @@ def assert_agreement(messages):
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(texts, min_size=1, max_size=200))
 def test_generated_texts_are_refused_as_in_a_table(messages):
     assert_agreement(messages)
